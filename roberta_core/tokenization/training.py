@@ -1,0 +1,110 @@
+"""Training a new byte-level BPE vocabulary in the published layout: `<s> <pad> </s> <unk>` first, `<mask>` last."""
+
+from __future__ import annotations
+
+import codecs
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+
+from roberta_core.tokenization.assembly import assemble, config_files, published_tokens, vocabulary_files, write_files
+from roberta_core.tokenization.special_tokens import FIRST, LAST
+from roberta_core.tokenization.vocabulary import Merge
+
+Progress = Callable[[int, int], None]
+
+BLOCK = 1 << 20  # bytes
+# A text may be cut after a line end that has no blank on either side: such a cut falls between two words of the
+# byte-level splitter, so the pieces are counted as in the whole text.
+CUT = re.compile(r"(?s).*\S\n(?=\S)")
+# A text that offers no such place is cut after this many characters, so that memory stays bounded.
+LONGEST_PIECE = 16 << 20
+SMALLEST = len(FIRST) + 256 + 1  # the special tokens and one token a byte
+
+
+def train_tokenizer(
+    files: Iterable[str | Path],
+    vocab_size: int,
+    folder: str | Path,
+    *,
+    min_frequency: int = 2,
+    model_max_length: int | None = None,
+    progress: Progress | None = None,
+) -> int:
+    """Train a vocabulary on UTF-8 text files and write it into `folder`, ready for `from_pretrained`.
+
+    The same files in any order give the same bytes. `progress` is called with the bytes read so far and their total.
+    Returns the number of entries, which is below `vocab_size` only when the texts have no more pairs that occur
+    `min_frequency` times. Raises ValueError for a size that cannot hold the bytes, no files, or text that is not UTF-8.
+    """
+    paths = [Path(file) for file in files]
+    if vocab_size < SMALLEST:
+        raise ValueError(f"vocab_size {vocab_size} is too small: the bytes and special tokens alone need {SMALLEST}")
+    if not paths:
+        raise ValueError("no files to train on")
+    vocab, merges = learn(read_pieces(paths, progress), vocab_size, min_frequency)
+    tokens = published_tokens()
+    tokenizer = assemble(vocab, merges, tokens)
+    settings: dict[str, object] = {"add_prefix_space": False, "errors": "replace", "trim_offsets": True}
+    if model_max_length is not None:
+        settings["model_max_length"] = model_max_length
+    write_files(Path(folder), {**vocabulary_files(vocab, merges), **config_files(tokenizer, tokens, **settings)})
+    return len(vocab)
+
+
+def learn(pieces: Iterable[str], vocab_size: int, min_frequency: int) -> tuple[dict[str, int], list[Merge]]:
+    """The vocabulary (token -> id) and the merges in order of rank."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size - 1,  # the trainer numbers special tokens from 0, so the mask is added afterwards
+        min_frequency=min_frequency,
+        special_tokens=list(FIRST),
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(pieces, trainer)
+    model = json.loads(tokenizer.to_str())["model"]
+    vocab = {**model["vocab"], LAST: len(model["vocab"])}
+    return vocab, [(left, right) for left, right in model["merges"]]
+
+
+def read_pieces(paths: Iterable[Path], progress: Progress | None = None, block: int = BLOCK) -> Iterator[str]:
+    """The texts of the files in pieces of bounded length, cut where no word is cut."""
+    paths = list(paths)
+    total = sum(path.stat().st_size for path in paths)
+    done = 0
+    for path in paths:
+        rest = ""
+        for text, size in read_blocks(path, block):
+            rest += text
+            cut = CUT.match(rest)
+            end = cut.end() if cut else len(rest) if len(rest) > LONGEST_PIECE else 0
+            if end:
+                yield rest[:end]
+                rest = rest[end:]
+            done += size
+            if progress:
+                progress(done, total)
+        if rest:
+            yield rest
+
+
+def read_blocks(path: Path, block: int = BLOCK) -> Iterator[tuple[str, int]]:
+    """(text, bytes it was read from) of one file after another block: without byte order mark, line ends as LF."""
+    decoder = codecs.getincrementaldecoder("utf-8-sig")()
+    held = ""  # a carriage return whose line feed may be the next block's first character
+    with path.open("rb") as file:
+        while True:
+            data = file.read(block)
+            try:
+                text = held + decoder.decode(data, final=not data)
+            except UnicodeDecodeError as error:
+                raise ValueError(f"{path}: not UTF-8 text ({error.reason})") from None
+            held = "\r" if text.endswith("\r") and data else ""
+            yield text.removesuffix(held).replace("\r\n", "\n"), len(data)
+            if not data:
+                return
