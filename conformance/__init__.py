@@ -1,0 +1,1 @@
+"""The conformance suite: every implementation measured against one float64 model."""

@@ -1,0 +1,30 @@
+"""The core of triberta: configuration, tokenizer and weights, without a framework."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from roberta_core.config import RobertaConfig as RobertaConfig
+    from roberta_core.tokenization import RobertaTokenizerFast as RobertaTokenizerFast
+
+__version__ = "0.1.0"
+
+# Public names and their homes, imported on first use: a bare `import roberta_core` costs next to nothing.
+HOMES = {
+    "RobertaConfig": "roberta_core.config",
+    "RobertaTokenizerFast": "roberta_core.tokenization",
+}
+
+__all__ = ["RobertaConfig", "RobertaTokenizerFast", "__version__"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,1 @@
+"""RoBERTa in JAX (Flax NNX)."""

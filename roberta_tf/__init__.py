@@ -1,0 +1,1 @@
+"""RoBERTa in TensorFlow (Keras 3)."""
