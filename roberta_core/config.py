@@ -187,10 +187,9 @@ class RobertaConfig:
                 raise ValueError(f"{name} is {value!r}; it must be at least 0 and below 1")
         if self.hidden_size % self.num_attention_heads:
             raise ValueError(f"hidden_size {self.hidden_size} does not split into {self.num_attention_heads} heads")
-        if self.layer_norm_eps < 0 or self.initializer_range < 0:
-            raise ValueError(
-                f"layer_norm_eps {self.layer_norm_eps} and initializer_range {self.initializer_range} must not be negative"
-            )
+        for name in ("layer_norm_eps", "initializer_range"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"{name} is {getattr(self, name)!r}; it must not be negative")
         self._validate_ids()
         self._validate_choices()
 
@@ -263,7 +262,9 @@ class RobertaConfig:
         """The fields that config.json holds: the published ones, and others where they differ from the default."""
         defaults = {**INHERITED, "id2label": DEFAULT_LABELS, "_name_or_path": self._name_or_path}
         defaults["label2id"] = {label: number for number, label in DEFAULT_LABELS.items()}
-        return {name: value for name, value in self.to_dict().items() if name not in defaults or value != defaults[name]}
+        return {
+            name: value for name, value in self.to_dict().items() if name not in defaults or value != defaults[name]
+        }
 
     def to_json_string(self, use_diff: bool = True) -> str:
         """The text of config.json: keys sorted, indent 2."""

@@ -50,9 +50,19 @@ class ModelOutput(dict):
 
 
 class BaseModelOutputWithPoolingAndCrossAttentions(ModelOutput):
-    """Of Model: last_hidden_state [B, S, D], pooler_output [B, D], hidden_states L+1 of [B, S, D], attentions L of [B, N, S, S]."""
+    """Of Model: last_hidden_state [B, S, D], pooler_output [B, D].
 
-    fields = ("last_hidden_state", "pooler_output", "hidden_states", "past_key_values", "attentions", "cross_attentions")
+    Of every class, when asked for: hidden_states L+1 of [B, S, D], attentions L of [B, N, S, T].
+    """
+
+    fields = (
+        "last_hidden_state",
+        "pooler_output",
+        "hidden_states",
+        "past_key_values",
+        "attentions",
+        "cross_attentions",
+    )
 
 
 class CausalLMOutputWithCrossAttentions(ModelOutput):

@@ -4,6 +4,7 @@ From it come the shapes that a load is checked against, the names in the three d
 initialisation and the groups of the optimiser. A new layer is a new row here and nothing else outside the models.
 """
 
+import re
 import zlib
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
@@ -142,9 +143,7 @@ def parameters(config: RobertaConfig, architecture: str, pooler: bool | None = N
     rows += [(prefix, row, None) for row in POOLER if with_pooler]
     rows += [("", row, None) for row in HEADS[architecture]]
     rows += [("", row, None) for row in DECODER if _has_lm_head(architecture) and not config.tie_word_embeddings]
-    return {
-        tensor.name: tensor for where, row, layer in rows for tensor in _tensors(row, where, _sizes(config, layer))
-    }
+    return {tensor.name: tensor for where, row, layer in rows for tensor in _tensors(row, where, _sizes(config, layer))}
 
 
 def aliases(config: RobertaConfig, architecture: str) -> dict[str, str]:
@@ -166,7 +165,7 @@ def spell(parameter: Parameter, dialect: str) -> str:
         return f"{path}.{leaf}"
     if path.endswith("word_embeddings"):
         leaf = "weight"  # the one table that the published TensorFlow classes made by hand
-    return f"{path.replace('encoder.layer.', 'encoder.layer_._').replace('._', '#').replace('.', '/').replace('#', '._')}/{leaf}:0"
+    return re.sub(r"layer/(\d+)", r"layer_._\1", path.replace(".", "/")) + f"/{leaf}:0"
 
 
 def is_turned(parameter: Parameter, dialect: str) -> bool:
@@ -214,7 +213,8 @@ def _check(config: RobertaConfig, architecture: str) -> None:
         raise ValueError(f"{architecture!r} is no RoBERTa class; there are {', '.join(HEADS)}")
     if config.position_embedding_type != "absolute":
         raise ValueError(
-            f"position_embedding_type {config.position_embedding_type!r} is not supported: RoBERTa's positions are absolute"
+            f"position_embedding_type {config.position_embedding_type!r} is not supported: "
+            "the positions of RoBERTa are absolute"
         )
     if architecture == "ForQuestionAnswering" and config.num_labels != 2:
         raise ValueError(f"question answering has a start and an end: num_labels must be 2, not {config.num_labels}")

@@ -1,0 +1,121 @@
+"""The checks of a model's inputs: one sentence for each mistake, the same in every framework.
+
+Shapes: B batch, S sequence, T keys (S, plus cached ones), D hidden, N heads, L layers.
+A framework hands over what it has: NumPy arrays where the host can read the values, else its own tensors, of which only
+the shape is looked at. A size that is not known yet (None, or symbolic) is let through. docs/numerics.md says what
+happens to wrong values that nobody could read.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from roberta_core.config import RobertaConfig
+
+# The table that each kind of id is looked up in.
+TABLES = {"input_ids": "vocab_size", "token_type_ids": "type_vocab_size", "position_ids": "max_position_embeddings"}
+AXES = {"input_ids": ("batch", "sequence"), "inputs_embeds": ("batch", "sequence", "hidden")}
+
+
+def check_inputs(config: RobertaConfig, inputs: Mapping[str, Any], past_length: int = 0) -> None:
+    """Raise `ValueError` for inputs that a model cannot take, naming the value, the limit and the argument.
+
+    `inputs` are the arguments of Model by name: input_ids, token_type_ids, position_ids [B, S], inputs_embeds
+    [B, S, D], attention_mask [B, T], [B, S, T] or [B, 1, S, T], head_mask [N] or [L, N], encoder_hidden_states,
+    encoder_attention_mask; None counts as absent.
+    """
+    given = {name: value for name, value in inputs.items() if value is not None}
+    if ("input_ids" in given) == ("inputs_embeds" in given):
+        both = "both" if "input_ids" in given else "neither"
+        raise ValueError(f"give either input_ids or inputs_embeds: {both} of them came")
+    _check_shapes(config, given, past_length)
+    for name in TABLES:
+        if isinstance(given.get(name), np.ndarray):
+            check_ids(config, name, given[name])
+    if "position_ids" not in given:
+        _check_length(config, given, past_length)
+    if "encoder_hidden_states" in given and not config.add_cross_attention:
+        raise ValueError("encoder_hidden_states needs a model with cross attention: is_decoder and add_cross_attention")
+
+
+def check_ids(config: RobertaConfig, name: str, ids: np.ndarray) -> None:
+    """Raise `ValueError` unless all ids are whole numbers inside their table."""
+    if not np.issubdtype(ids.dtype, np.integer):
+        raise ValueError(f"{name} holds {ids.dtype}; ids are whole numbers")
+    if not ids.size:
+        return
+    low, high, limit = int(ids.min()), int(ids.max()), getattr(config, TABLES[name])
+    if low < 0 or high >= limit:
+        wrong = low if low < 0 else high
+        raise ValueError(f"{name} has the id {wrong}, but {TABLES[name]} is {limit}: ids run from 0 to {limit - 1}")
+
+
+def check_choices(name: str, shape: tuple[int, ...]) -> None:
+    """Raise `ValueError` unless a multiple-choice input has its three axes [B, C, S]."""
+    if len(shape) < 3:
+        raise ValueError(f"{name} has the shape {list(shape)}; multiple choice takes [batch, choices, sequence]")
+
+
+def _check_shapes(config: RobertaConfig, given: Mapping[str, Any], past_length: int) -> None:
+    name = "input_ids" if "input_ids" in given else "inputs_embeds"
+    shape, axes = tuple(given[name].shape), AXES[name]
+    if len(shape) != len(axes):
+        raise ValueError(f"{name} has the shape {list(shape)}; it must be [{', '.join(axes)}]")
+    batch, length = shape[:2]
+    keys = None if length is None else length + past_length
+    if name == "inputs_embeds":
+        _expect(name, shape, ((batch, length, config.hidden_size),))
+    for name in ("token_type_ids", "position_ids"):
+        if name in given:
+            _expect(name, given[name].shape, ((batch, length), (1, length)))
+    if "attention_mask" in given:
+        masks = ((batch, keys), (batch, length, keys), (batch, 1, length, keys))
+        _expect("attention_mask", given["attention_mask"].shape, masks)
+    if "head_mask" in given:
+        heads, layers = config.num_attention_heads, config.num_hidden_layers
+        _expect("head_mask", given["head_mask"].shape, ((heads,), (layers, heads)))
+
+
+def _expect(name: str, shape: Any, allowed: tuple[tuple[Any, ...], ...]) -> None:
+    """Raise `ValueError` unless `shape` is one of `allowed`, a size that is not an int fitting any."""
+    shape = tuple(shape)
+    for sizes in allowed:
+        if len(sizes) == len(shape) and all(_fits(*pair) for pair in zip(shape, sizes, strict=True)):
+            return
+    wanted = " or ".join(
+        str([size if isinstance(size, int) else "?" for size in sizes]) for sizes in dict.fromkeys(allowed)
+    )
+    raise ValueError(f"{name} has the shape {list(shape)}; with these inputs it must be {wanted}")
+
+
+def _fits(size: Any, wanted: Any) -> bool:
+    return not (isinstance(size, int) and isinstance(wanted, int)) or size == wanted
+
+
+def _check_length(config: RobertaConfig, given: Mapping[str, Any], past_length: int) -> None:
+    """Raise `ValueError` if the positions run out: real tokens count, those of the cache too, pads do not."""
+    ids = given.get("input_ids")
+    if isinstance(ids, np.ndarray):
+        length = int((ids != config.pad_token_id).sum(axis=1).max(initial=0))
+    elif ids is None:
+        length = given["inputs_embeds"].shape[1]
+    else:
+        return
+    if isinstance(length, int) and length + past_length > config.max_sequence_length:
+        raise ValueError(
+            f"a sequence has {length + past_length} tokens, but this model takes at most {config.max_sequence_length}: "
+            f"max_position_embeddings {config.max_position_embeddings} less pad_token_id {config.pad_token_id} less 1"
+        )
+
+
+def check_labels(name: str, labels: Any, classes: int, ignored: int = -100) -> None:
+    """Raise `ValueError` unless every label that can be read is a class number or the one that is ignored."""
+    if not isinstance(labels, np.ndarray):
+        return
+    wrong = labels[(labels != ignored) & ((labels < 0) | (labels >= classes))]
+    if wrong.size:
+        raise ValueError(
+            f"{name} has {wrong.flat[0]}; with {classes} classes it must be from 0 to {classes - 1}, "
+            f"or {ignored} to be ignored"
+        )

@@ -1,0 +1,54 @@
+"""PyTorch as the core sees it."""
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+
+import roberta_pt
+from roberta_core.config import RobertaConfig
+from roberta_core.outputs import ModelOutput
+from roberta_pt.weights import assign, from_numpy, tensors, to_numpy
+
+
+class PyTorchBackend:
+    """Models of `roberta_pt`, from NumPy to NumPy."""
+
+    name = "pt"
+    title = "PyTorch"
+
+    @property
+    def version(self) -> str:
+        """PyTorch's version."""
+        return torch.__version__
+
+    def from_pretrained(self, architecture: str, source: str | os.PathLike[str], **settings: Any) -> Any:
+        """The model of a checkpoint."""
+        return self._class(architecture).from_pretrained(source, **settings)
+
+    def from_tensors(
+        self, architecture: str, config: RobertaConfig, tensors: Mapping[str, np.ndarray], **settings: Any
+    ) -> Any:
+        """A model in eval mode with the tensors given by their published names."""
+        model = self._class(architecture)(config, seed=None, **settings)
+        assign(model, tensors.items())
+        model.tie_weights()
+        return model.eval()
+
+    def tensors(self, model: Any) -> dict[str, np.ndarray]:
+        """The parameters by their published names."""
+        return dict(tensors(model))
+
+    def run(self, model: Any, inputs: Mapping[str, np.ndarray], **options: Any) -> ModelOutput:
+        """A forward pass without dropout or gradients."""
+        with torch.no_grad():
+            output = model.eval()(**{name: from_numpy(np.asarray(value)) for name, value in inputs.items()}, **options)
+        return torch.utils._pytree.tree_map(to_numpy, output)
+
+    def _class(self, architecture: str) -> Any:
+        return getattr(roberta_pt, f"Roberta{architecture}")
+
+
+BACKEND = PyTorchBackend()

@@ -1,0 +1,67 @@
+"""The losses of RoBERTa's heads in PyTorch; docs/numerics.md defines them for the three frameworks.
+
+Shapes: B batch, S sequence, V vocabulary, K labels, C choices.
+With reduction "mean" a loss is a scalar, 0 where every label is ignored; with "none" it is one number for each label.
+Logits below float32 are raised to it first.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from roberta_core.checks import check_labels
+from roberta_pt.weights import readable
+
+IGNORED = -100
+
+
+def token_loss(logits: Tensor, labels: Tensor, reduction: str = "mean", count: Tensor | int | None = None) -> Tensor:
+    """Cross entropy of logits [..., K] and labels [...], -100 ignored; `count` replaces the number of kept labels."""
+    check_labels("labels", readable(labels), logits.shape[-1])
+    losses = F.cross_entropy(_raised(logits).flatten(0, -2), labels.long().flatten(), reduction="none")
+    return _reduced(losses.view(labels.shape), labels != IGNORED, reduction, count)
+
+
+def causal_loss(logits: Tensor, labels: Tensor, reduction: str = "mean", count: Tensor | int | None = None) -> Tensor:
+    """Cross entropy of each position's logits [B, S, V] and the label [B, S] that comes after it."""
+    return token_loss(logits[:, :-1], labels[:, 1:], reduction, count)
+
+
+def sequence_loss(logits: Tensor, labels: Tensor, problem_type: str | None, reduction: str = "mean") -> Tensor:
+    """The loss of logits [B, K] by problem type.
+
+    Without one it is regression where K is 1, else one class where labels are whole numbers [B], else many labels.
+    """
+    if problem_type is None:
+        single = labels.ndim == 1 and not labels.is_floating_point()
+        problem_type = "single_label_classification" if single else "multi_label_classification"
+        problem_type = "regression" if logits.shape[1] == 1 else problem_type
+    if problem_type == "single_label_classification":
+        return token_loss(logits, labels.flatten(), reduction)
+    logits = _raised(logits)
+    targets = labels.to(logits.dtype).view(logits.shape)
+    pointwise = F.mse_loss if problem_type == "regression" else F.binary_cross_entropy_with_logits
+    losses = pointwise(logits, targets, reduction="none").mean(dim=1)  # [B]
+    return _reduced(losses, torch.ones_like(losses), reduction)
+
+
+def span_loss(
+    start_logits: Tensor, end_logits: Tensor, starts: Tensor, ends: Tensor, reduction: str = "mean"
+) -> Tensor:
+    """The mean of both cross entropies of logits [B, S] and positions [B]; a position outside [0, S) is ignored."""
+    losses = []
+    for logits, positions in ((start_logits, starts), (end_logits, ends)):
+        positions = positions.flatten().long()
+        inside = (positions >= 0) & (positions < logits.shape[1])
+        losses.append(token_loss(logits, torch.where(inside, positions, IGNORED), reduction))
+    return (losses[0] + losses[1]) / 2
+
+
+def _raised(logits: Tensor) -> Tensor:
+    return logits.to(torch.promote_types(logits.dtype, torch.float32))
+
+
+def _reduced(losses: Tensor, kept: Tensor, reduction: str, count: Tensor | int | None = None) -> Tensor:
+    if reduction == "none":
+        return losses
+    return losses.sum() / (kept.sum().clamp(min=1) if count is None else count)

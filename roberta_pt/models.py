@@ -1,0 +1,409 @@
+"""The seven RoBERTa classes in PyTorch. Signatures and outputs are the published ones (transformers 4.57.6).
+
+Shapes: B batch, S sequence, T keys (S, plus cached ones), D hidden, N heads, H head, V vocabulary, K labels, C choices.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from roberta_core.checks import check_choices, check_inputs
+from roberta_core.config import RobertaConfig
+from roberta_core.outputs import (
+    BaseModelOutputWithPoolingAndCrossAttentions,
+    CausalLMOutputWithCrossAttentions,
+    MaskedLMOutput,
+    MultipleChoiceModelOutput,
+    QuestionAnsweringModelOutput,
+    SequenceClassifierOutput,
+    TokenClassifierOutput,
+)
+from roberta_pt.encoder import Embeddings, Encoder, Pooler
+from roberta_pt.heads import ClassificationHead, LMHead
+from roberta_pt.losses import causal_loss, sequence_loss, span_loss, token_loss
+from roberta_pt.masks import additive, combined, head_masks
+from roberta_pt.pretrained import RobertaPreTrainedModel
+from roberta_pt.weights import readable
+
+Cache = tuple[tuple[Tensor, ...], ...]
+
+
+class RobertaModel(RobertaPreTrainedModel):
+    """The encoder and its pooler; a decoder if `config.is_decoder`, with cross attention if `add_cross_attention`."""
+
+    architecture = "Model"
+
+    def __init__(self, config: RobertaConfig, add_pooling_layer: bool = True, **settings: Any):
+        super().__init__(config, **settings)
+        with self.building():
+            self.embeddings = Embeddings(config)
+            self.encoder = Encoder(config, self.attn_implementation)
+            self.pooler = Pooler(config) if add_pooling_layer else None
+        self.initialise()
+
+    def forward(
+        self,
+        input_ids: Tensor | None = None,  # [B, S]
+        attention_mask: Tensor | None = None,  # [B, T], [B, S, T] or [B, 1, S, T]
+        token_type_ids: Tensor | None = None,  # [B, S]
+        position_ids: Tensor | None = None,  # [B, S]
+        head_mask: Tensor | None = None,  # [N] or [L, N]
+        inputs_embeds: Tensor | None = None,  # [B, S, D]
+        encoder_hidden_states: Tensor | None = None,  # [B, T, D]
+        encoder_attention_mask: Tensor | None = None,  # [B, T]
+        past_key_values: Cache | None = None,  # L of (key, value), or with the cross pair, each [B, N, T, H]
+        use_cache: bool | None = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+        cache_position: Tensor | None = None,
+    ) -> Any:
+        """Hidden states of ids or embeddings: last_hidden_state [B, S, D], pooler_output [B, D].
+
+        `ValueError` for ids, lengths and shapes that the model cannot take.
+        """
+        if cache_position is not None:
+            raise ValueError("cache_position follows from past_key_values; leave it out")
+        output_attentions = self.wants("output_attentions", output_attentions)
+        past = self.cached(past_key_values)
+        past_length = past[0][0].shape[2] if past else 0
+        inputs = {
+            "input_ids": input_ids,
+            "inputs_embeds": inputs_embeds,
+            "attention_mask": attention_mask,
+            "token_type_ids": token_type_ids,
+            "position_ids": position_ids,
+            "head_mask": head_mask,
+            "encoder_hidden_states": encoder_hidden_states,
+        }
+        check_inputs(self.config, {name: readable(value) for name, value in inputs.items()}, past_length)
+        given = input_ids if inputs_embeds is None else inputs_embeds[:, :, 0]
+        if token_type_ids is None:
+            token_type_ids = torch.zeros_like(given, dtype=torch.long)
+        if position_ids is None:
+            position_ids = self.positions(input_ids, given, attention_mask, past_length)
+        embedded = self.embeddings(input_ids, token_type_ids, position_ids, inputs_embeds)
+        states_mask = None
+        if encoder_hidden_states is not None and encoder_attention_mask is not None:
+            states_mask = additive(encoder_attention_mask, embedded)
+        hidden_states, attentions, cross_attentions, present = self.encoder(
+            embedded,
+            combined(self.config, attention_mask, embedded, past_length),
+            head_masks(self.config, head_mask, embedded),
+            encoder_hidden_states,
+            states_mask,
+            past,
+            need_weights=output_attentions,
+        )
+        return self.output(
+            BaseModelOutputWithPoolingAndCrossAttentions,
+            return_dict,
+            last_hidden_state=hidden_states[-1],
+            pooler_output=None if self.pooler is None else self.pooler(hidden_states[-1]),
+            hidden_states=hidden_states if self.wants("output_hidden_states", output_hidden_states) else None,
+            past_key_values=present if self.caches(use_cache) else None,
+            attentions=attentions if output_attentions else None,
+            cross_attentions=cross_attentions if output_attentions and encoder_hidden_states is not None else None,
+        )
+
+    def positions(
+        self, input_ids: Tensor | None, given: Tensor, attention_mask: Tensor | None, past_length: int
+    ) -> Tensor:
+        """Positions [B, S] that go on after the cached tokens; embeddings hide their pads, so they count through."""
+        past: Tensor | int = past_length
+        if past_length and attention_mask is not None and attention_mask.ndim == 2:
+            past = (attention_mask[:, :past_length] != 0).sum(dim=1, keepdim=True)  # pads of the past do not count
+        if input_ids is not None:
+            return self.embeddings.positions(input_ids, past)
+        steps = torch.arange(1, given.shape[1] + 1, device=given.device).expand(given.shape)
+        return steps + past + self.config.pad_token_id
+
+    def cached(self, past_key_values: Any) -> Cache | None:
+        """The cache as a tuple a layer; also from the reference's cache objects, an absent cross pair being None."""
+        if hasattr(past_key_values, "to_legacy_cache"):
+            past_key_values = past_key_values.to_legacy_cache()
+        if not past_key_values:
+            return None
+        return tuple(tuple(part for part in layer if part is not None) for layer in past_key_values)
+
+    def caches(self, use_cache: bool | None) -> bool:
+        """Whether to return the keys and values: a decoder does, unless told otherwise."""
+        return self.config.is_decoder and (self.config.use_cache if use_cache is None else use_cache)
+
+
+class RobertaForCausalLM(RobertaPreTrainedModel):
+    """RoBERTa with the language-model head, each token predicting the next; wants `config.is_decoder`."""
+
+    architecture = "ForCausalLM"
+
+    def __init__(self, config: RobertaConfig, **settings: Any):
+        super().__init__(config, **settings)
+        with self.building():
+            self.roberta = self.body(RobertaModel)
+            self.lm_head = LMHead(config)
+        self.initialise()
+
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        head_mask: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        encoder_hidden_states: Tensor | None = None,
+        encoder_attention_mask: Tensor | None = None,
+        labels: Tensor | None = None,  # [B, S]
+        past_key_values: Cache | None = None,
+        use_cache: bool | None = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+        num_items_in_batch: Tensor | int | None = None,
+    ) -> Any:
+        """Logits [B, S, V] of the next tokens; with labels the loss, divided by `num_items_in_batch` if given."""
+        body = self.roberta(
+            input_ids,
+            attention_mask,
+            token_type_ids,
+            position_ids,
+            head_mask,
+            inputs_embeds,
+            encoder_hidden_states,
+            encoder_attention_mask,
+            past_key_values,
+            use_cache if labels is None else False,
+            output_attentions,
+            output_hidden_states,
+            return_dict=True,
+        )
+        logits = self.lm_head(body.last_hidden_state)
+        loss = None if labels is None else causal_loss(logits, labels, self.loss_reduction, num_items_in_batch)
+        return self.output(CausalLMOutputWithCrossAttentions, return_dict, body, loss=loss, logits=logits)
+
+
+class RobertaForMaskedLM(RobertaPreTrainedModel):
+    """RoBERTa with the language-model head: what stands behind each `<mask>`."""
+
+    architecture = "ForMaskedLM"
+
+    def __init__(self, config: RobertaConfig, **settings: Any):
+        super().__init__(config, **settings)
+        with self.building():
+            self.roberta = self.body(RobertaModel)
+            self.lm_head = LMHead(config)
+        self.initialise()
+
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        head_mask: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        encoder_hidden_states: Tensor | None = None,
+        encoder_attention_mask: Tensor | None = None,
+        labels: Tensor | None = None,  # [B, S], -100 where nothing is to be predicted
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+    ) -> Any:
+        """Logits [B, S, V]; with labels the loss over those that are not -100."""
+        body = self.roberta(
+            input_ids,
+            attention_mask,
+            token_type_ids,
+            position_ids,
+            head_mask,
+            inputs_embeds,
+            encoder_hidden_states,
+            encoder_attention_mask,
+            output_attentions=output_attentions,
+            output_hidden_states=output_hidden_states,
+            return_dict=True,
+        )
+        logits = self.lm_head(body.last_hidden_state)
+        loss = None if labels is None else token_loss(logits, labels, self.loss_reduction)
+        return self.output(MaskedLMOutput, return_dict, body, loss=loss, logits=logits)
+
+
+class RobertaForSequenceClassification(RobertaPreTrainedModel):
+    """RoBERTa with a head over the first token (`<s>`), for classes, many labels or regression."""
+
+    architecture = "ForSequenceClassification"
+
+    def __init__(self, config: RobertaConfig, **settings: Any):
+        super().__init__(config, **settings)
+        with self.building():
+            self.roberta = self.body(RobertaModel)
+            self.classifier = ClassificationHead(config)
+        self.initialise()
+
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        head_mask: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        labels: Tensor | None = None,  # [B] classes, [B, K] labels, [B] or [B, K] numbers
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+    ) -> Any:
+        """Logits [B, K]; with labels the loss of `config.problem_type`, or of the type that the labels show."""
+        body = self.roberta(
+            input_ids,
+            attention_mask,
+            token_type_ids,
+            position_ids,
+            head_mask,
+            inputs_embeds,
+            output_attentions=output_attentions,
+            output_hidden_states=output_hidden_states,
+            return_dict=True,
+        )
+        logits = self.classifier(body.last_hidden_state)
+        problem_type = self.config.problem_type
+        loss = None if labels is None else sequence_loss(logits, labels, problem_type, self.loss_reduction)
+        return self.output(SequenceClassifierOutput, return_dict, body, loss=loss, logits=logits)
+
+
+class RobertaForMultipleChoice(RobertaPreTrainedModel):
+    """RoBERTa with one score for each of C choices, from the pooled first token."""
+
+    architecture = "ForMultipleChoice"
+
+    def __init__(self, config: RobertaConfig, **settings: Any):
+        super().__init__(config, **settings)
+        with self.building():
+            self.roberta = self.body(RobertaModel, add_pooling_layer=True)
+            self.dropout = nn.Dropout(config.hidden_dropout_prob)
+            self.classifier = nn.Linear(config.hidden_size, 1)
+        self.initialise()
+
+    def forward(
+        self,
+        input_ids: Tensor | None = None,  # [B, C, S], as the other inputs
+        token_type_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        labels: Tensor | None = None,  # [B], the right choice
+        position_ids: Tensor | None = None,
+        head_mask: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+    ) -> Any:
+        """Logits [B, C]; hidden states and attentions have B*C rows."""
+        for name, value in (("input_ids", input_ids), ("inputs_embeds", inputs_embeds)):
+            if value is not None:
+                check_choices(name, value.shape)
+        given = input_ids if input_ids is not None else inputs_embeds
+        rows = [input_ids, attention_mask, token_type_ids, position_ids]
+        body = self.roberta(
+            *(None if row is None else row.flatten(0, 1) for row in rows),
+            head_mask,
+            None if inputs_embeds is None else inputs_embeds.flatten(0, 1),
+            output_attentions=output_attentions,
+            output_hidden_states=output_hidden_states,
+            return_dict=True,
+        )
+        scores = self.classifier(self.dropout(body.pooler_output))
+        logits = scores.view(given.shape[:2])
+        loss = None if labels is None else token_loss(logits, labels.flatten(), self.loss_reduction)
+        return self.output(MultipleChoiceModelOutput, return_dict, body, loss=loss, logits=logits)
+
+
+class RobertaForTokenClassification(RobertaPreTrainedModel):
+    """RoBERTa with K scores for each token."""
+
+    architecture = "ForTokenClassification"
+
+    def __init__(self, config: RobertaConfig, **settings: Any):
+        super().__init__(config, **settings)
+        rate = config.hidden_dropout_prob if config.classifier_dropout is None else config.classifier_dropout
+        with self.building():
+            self.roberta = self.body(RobertaModel)
+            self.dropout = nn.Dropout(rate)
+            self.classifier = nn.Linear(config.hidden_size, config.num_labels)
+        self.initialise()
+
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        head_mask: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        labels: Tensor | None = None,  # [B, S], -100 where a token has none
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+    ) -> Any:
+        """Logits [B, S, K]; with labels the loss over those that are not -100."""
+        body = self.roberta(
+            input_ids,
+            attention_mask,
+            token_type_ids,
+            position_ids,
+            head_mask,
+            inputs_embeds,
+            output_attentions=output_attentions,
+            output_hidden_states=output_hidden_states,
+            return_dict=True,
+        )
+        logits = self.classifier(self.dropout(body.last_hidden_state))
+        loss = None if labels is None else token_loss(logits, labels, self.loss_reduction)
+        return self.output(TokenClassifierOutput, return_dict, body, loss=loss, logits=logits)
+
+
+class RobertaForQuestionAnswering(RobertaPreTrainedModel):
+    """RoBERTa with a start and an end score for each token: extractive question answering."""
+
+    architecture = "ForQuestionAnswering"
+
+    def __init__(self, config: RobertaConfig, **settings: Any):
+        super().__init__(config, **settings)
+        with self.building():
+            self.roberta = self.body(RobertaModel)
+            self.qa_outputs = nn.Linear(config.hidden_size, config.num_labels)
+        self.initialise()
+
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        head_mask: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        start_positions: Tensor | None = None,  # [B], outside [0, S) where there is no answer
+        end_positions: Tensor | None = None,  # [B]
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+    ) -> Any:
+        """Start and end logits [B, S]; with both positions the loss over those inside the sequence."""
+        body = self.roberta(
+            input_ids,
+            attention_mask,
+            token_type_ids,
+            position_ids,
+            head_mask,
+            inputs_embeds,
+            output_attentions=output_attentions,
+            output_hidden_states=output_hidden_states,
+            return_dict=True,
+        )
+        start, end = self.qa_outputs(body.last_hidden_state).unbind(dim=2)
+        loss = None
+        if start_positions is not None and end_positions is not None:
+            loss = span_loss(start, end, start_positions, end_positions, self.loss_reduction)
+        return self.output(
+            QuestionAnsweringModelOutput, return_dict, body, loss=loss, start_logits=start, end_logits=end
+        )

@@ -1,0 +1,194 @@
+"""What the PyTorch classes have in common: being built, loaded, saved and asked about."""
+
+import logging
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, ClassVar, Self
+
+import torch
+from torch import Tensor, nn
+
+from roberta_core import checkpoints
+from roberta_core.checkpoints.source import resolve
+from roberta_core.config import RobertaConfig
+from roberta_core.outputs import ModelOutput
+from roberta_core.parameters import draw
+from roberta_pt.weights import assign, drop_aliases, fill_aliases, tensors
+
+logger = logging.getLogger(__name__)
+
+ATTENTIONS = ("sdpa", "eager")
+REDUCTIONS = ("mean", "none")
+
+
+class RobertaPreTrainedModel(nn.Module):
+    """The base of the seven classes. Each names its `architecture`, the class name without its prefix.
+
+    `attn_implementation` is "sdpa" (fused kernels) or "eager"; `loss_reduction` "mean" or "none" (one loss a label).
+    A new model is drawn from `seed`, the same in every framework; seed None leaves it without values, on meta.
+    """
+
+    config_class = RobertaConfig
+    base_model_prefix = "roberta"
+    architecture: ClassVar[str]
+
+    def __init__(
+        self,
+        config: RobertaConfig,
+        *,
+        seed: int | None = 0,
+        attn_implementation: str = "sdpa",
+        loss_reduction: str = "mean",
+    ):
+        super().__init__()
+        config.validate()
+        for name, value, known in (
+            ("attn_implementation", attn_implementation, ATTENTIONS),
+            ("loss_reduction", loss_reduction, REDUCTIONS),
+        ):
+            if value not in known:
+                raise ValueError(f"{name} is {value!r}; known are {', '.join(known)}")
+        self.config = config
+        self.seed = seed
+        self.attn_implementation, self.loss_reduction = attn_implementation, loss_reduction
+        self.register_state_dict_post_hook(drop_aliases)
+        self.register_load_state_dict_pre_hook(fill_aliases)
+
+    @contextmanager
+    def building(self) -> Iterator[None]:
+        """Layers are made without values: those come once, from a seed or a checkpoint."""
+        with torch.device("meta"):
+            yield
+
+    def body(self, model: type["RobertaPreTrainedModel"], add_pooling_layer: bool = False) -> Any:
+        """The Model inside a class with a head, without values of its own."""
+        settings = {"attn_implementation": self.attn_implementation, "loss_reduction": self.loss_reduction}
+        return model(self.config, add_pooling_layer=add_pooling_layer, seed=None, **settings)
+
+    def initialise(self) -> None:
+        """Give every parameter its first value, drawn from the seed."""
+        if self.seed is not None:
+            assign(self, draw(self.config, self.architecture, self.seed, self.has_pooler))
+        self.tie_weights()
+
+    @property
+    def has_pooler(self) -> bool:
+        """Whether the body has a pooler."""
+        return self.base_model.pooler is not None
+
+    @property
+    def base_model(self) -> Any:
+        """The Model inside, or itself."""
+        return getattr(self, self.base_model_prefix, self)
+
+    def tie_weights(self) -> None:
+        """Let the language-model head score with the word embeddings, unless the configuration unties them."""
+        head = getattr(self, "lm_head", None)
+        if head is None:
+            return
+        head.decoder.bias = head.bias
+        if self.config.tie_word_embeddings:
+            head.decoder.weight = self.get_input_embeddings().weight
+
+    @classmethod
+    def from_config(cls, config: RobertaConfig, **settings: Any) -> Self:
+        """A new model of a configuration; `settings` are those of the constructor."""
+        return cls(config, **settings)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        source: str | os.PathLike[str],
+        *,
+        config: RobertaConfig | None = None,
+        dtype: torch.dtype | str | None = None,
+        torch_dtype: torch.dtype | str | None = None,
+        seed: int = 0,
+        ignore_mismatched_sizes: bool = False,
+        output_loading_info: bool = False,
+        add_pooling_layer: bool | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        """The model of a checkpoint, in eval mode: a folder or the name of an embedded model.
+
+        Parameters are mapped from the file, not copied, where they are stored as `dtype` (float32 unless given).
+        What the checkpoint lacks, such as a new head, is drawn from `seed` and named in the log. Other keyword
+        arguments are the constructor's settings or override fields of the configuration. `OSError` if there is no such
+        checkpoint, `CheckpointError` if it does not fit.
+        """
+        folder = resolve(source)
+        settings = {name: kwargs.pop(name) for name in ("attn_implementation", "loss_reduction") if name in kwargs}
+        if add_pooling_layer is not None:
+            settings["add_pooling_layer"] = add_pooling_layer
+        config = RobertaConfig.from_pretrained(source, **kwargs) if config is None else config
+        model = cls(config, seed=None, **settings)
+        found, report = checkpoints.load(
+            folder,
+            config,
+            cls.architecture,
+            pooler=model.has_pooler,
+            ignore_mismatched_sizes=ignore_mismatched_sizes,
+        )
+        assign(model, found.items(), dtype=_dtype(dtype or torch_dtype or "float32"))
+        absent = set(report.missing) | {entry[0] for entry in report.mismatched}
+        assign(model, draw(config, cls.architecture, seed, model.has_pooler, only=absent))
+        model.tie_weights()
+        for sentence in report.sentences():
+            logger.warning("%s", sentence)
+        return (model.eval(), report.as_dict()) if output_loading_info else model.eval()
+
+    def save_pretrained(self, folder: str | os.PathLike[str], *, max_shard_size: int | str = "5GB") -> None:
+        """Write config.json and model.safetensors, which transformers and the other two frameworks read."""
+        checkpoints.save(folder, self.config, self.architecture, dict(tensors(self)), max_shard_size=max_shard_size)
+
+    def wants(self, name: str, value: bool | None) -> bool:
+        """Whether a call asks for an output: by its argument, else by the configuration."""
+        return bool(getattr(self.config, name) if value is None else value)
+
+    def output(
+        self, kind: type[ModelOutput], return_dict: bool | None, body: Mapping[str, Any] | None = None, **fields: Any
+    ) -> Any:
+        """A class's output, with the body's further fields; as a tuple if `return_dict` or the configuration say so."""
+        inherited = {name: value for name, value in (body or {}).items() if name in kind.fields}
+        made = kind({**inherited, **fields})
+        return made if self.wants("return_dict", return_dict) else made.to_tuple()
+
+    def get_input_embeddings(self) -> nn.Embedding:
+        """The word embeddings."""
+        return self.base_model.embeddings.word_embeddings
+
+    def get_output_embeddings(self) -> nn.Linear | None:
+        """The layer that scores the vocabulary, in the classes that have one."""
+        return self.lm_head.decoder if hasattr(self, "lm_head") else None
+
+    def num_parameters(self, only_trainable: bool = False, exclude_embeddings: bool = False) -> int:
+        """How many numbers the parameters hold, a tied one counted once."""
+        tables = {id(table.weight) for table in self.modules() if isinstance(table, nn.Embedding)}
+        return sum(
+            value.numel()
+            for value in self.parameters()
+            if (value.requires_grad or not only_trainable) and not (exclude_embeddings and id(value) in tables)
+        )
+
+    @property
+    def device(self) -> torch.device:
+        """Where the parameters are."""
+        return next(self.parameters()).device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The type of the parameters."""
+        return next(self.parameters()).dtype
+
+    @property
+    def dummy_inputs(self) -> dict[str, Tensor]:
+        """A small batch that any of the classes takes."""
+        return {"input_ids": torch.tensor([[0, 3, 2]])}
+
+
+def _dtype(name: torch.dtype | str) -> torch.dtype:
+    found = getattr(torch, name, None) if isinstance(name, str) else name
+    if not isinstance(found, torch.dtype):
+        raise ValueError(f"dtype is {name!r}; it must name a type of torch, such as float32 or bfloat16")
+    return found

@@ -1,0 +1,32 @@
+"""The output types as PyTorch's tree library sees them: export, compile and data parallelism take them apart."""
+
+from typing import Any
+
+from torch.utils import _pytree as pytree
+
+from roberta_core.outputs import OUTPUTS, ModelOutput
+
+
+def register(kind: type[ModelOutput]) -> None:
+    """Tell the tree library that an output is a branch with a leaf for each field that is there."""
+
+    def flatten(output: ModelOutput) -> tuple[list[Any], tuple[str, ...]]:
+        return list(output.values()), tuple(output)
+
+    def flatten_with_keys(output: ModelOutput) -> tuple[list[tuple[Any, Any]], tuple[str, ...]]:
+        return [(pytree.MappingKey(name), value) for name, value in output.items()], tuple(output)
+
+    def unflatten(values: Any, names: Any) -> ModelOutput:
+        return kind(zip(names, values, strict=True))
+
+    pytree.register_pytree_node(
+        kind,
+        flatten,
+        unflatten,
+        serialized_type_name=f"roberta_core.outputs.{kind.__name__}",
+        flatten_with_keys_fn=flatten_with_keys,
+    )
+
+
+for output in OUTPUTS:
+    register(output)

@@ -1,0 +1,77 @@
+"""Tensors in and out of a PyTorch model by their published names, which are its own."""
+
+from collections.abc import Iterable, Iterator
+
+import ml_dtypes
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+# Second names of a tied model's tensors: left out of a state dict on save, filled in on load.
+TIED = {
+    "lm_head.decoder.weight": "roberta.embeddings.word_embeddings.weight",
+    "lm_head.decoder.bias": "lm_head.bias",
+}
+OLD_BUFFERS = ("embeddings.position_ids", "embeddings.token_type_ids")  # in the state dicts of 3.1 to 4.30
+
+
+def assign(model: nn.Module, tensors: Iterable[tuple[str, np.ndarray]], dtype: torch.dtype | None = None) -> None:
+    """Make NumPy arrays the parameters of a model, without a copy where the type stays; `model` may be on meta."""
+    for name, array in tensors:
+        path, _, leaf = name.rpartition(".")
+        value = from_numpy(array)
+        value = value if dtype is None else value.to(dtype)
+        model.get_submodule(path).register_parameter(leaf, nn.Parameter(value))
+
+
+def tensors(model: nn.Module) -> Iterator[tuple[str, np.ndarray]]:
+    """The parameters of a model as NumPy arrays, on the CPU sharing its memory."""
+    for name, value in model.named_parameters():
+        yield name, to_numpy(value)
+
+
+def from_numpy(array: np.ndarray) -> Tensor:
+    """A tensor of an array's memory; bfloat16 too, which NumPy knows only through ml_dtypes."""
+    if array.dtype == ml_dtypes.bfloat16:
+        return torch.from_numpy(array.view(np.uint16)).view(torch.bfloat16)
+    return torch.from_numpy(array if array.flags.writeable else array.copy())
+
+
+def to_numpy(tensor: Tensor) -> np.ndarray:
+    """An array of a tensor's memory, copied only from an accelerator."""
+    tensor = tensor.detach().cpu()
+    if tensor.dtype == torch.bfloat16:
+        return tensor.view(torch.uint16).numpy().view(ml_dtypes.bfloat16)
+    return tensor.numpy()
+
+
+def readable(tensor: Tensor | None) -> Tensor | np.ndarray | None:
+    """An array to check values in, where reading them costs nothing: eager, on the CPU; else the tensor itself."""
+    if type(tensor) is not Tensor or tensor.device.type != "cpu":
+        return tensor
+    if torch.compiler.is_compiling() or torch.jit.is_tracing():
+        return tensor
+    if torch._C._functorch.is_functorch_wrapped_tensor(tensor):
+        return tensor
+    return to_numpy(tensor)
+
+
+def drop_aliases(module: nn.Module, state: dict, prefix: str, _: dict) -> None:
+    """A state-dict hook: a tensor with two names is saved under the stored one, as in published safetensors files."""
+    for alias, name in TIED.items():
+        if prefix + name in state and state.get(prefix + alias) is not None:
+            same = state[prefix + alias].data_ptr() == state[prefix + name].data_ptr()
+            if same and state[prefix + alias].shape == state[prefix + name].shape:
+                del state[prefix + alias]
+
+
+def fill_aliases(module: nn.Module, state: dict, prefix: str, *_: object) -> None:
+    """A hook before loading: a tied tensor may come under either name or both; old position buffers are dropped."""
+    own = set(dict(module.named_parameters(remove_duplicate=False)))
+    for alias, name in TIED.items():
+        if alias in own and (alias != "lm_head.decoder.weight" or module.config.tie_word_embeddings):
+            for missing, found in ((alias, name), (name, alias)):
+                if prefix + missing not in state and prefix + found in state:
+                    state[prefix + missing] = state[prefix + found]
+    for name in [name for name in state if name.endswith(OLD_BUFFERS)]:
+        del state[name]
