@@ -1,0 +1,118 @@
+"""Reading and writing checkpoints, in published names, with NumPy alone."""
+
+import copy
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from roberta_core.checkpoints import safetensors_file
+from roberta_core.checkpoints.atomic import finish, refuse_unfinished, transaction
+from roberta_core.checkpoints.errors import CheckpointError, listed
+from roberta_core.checkpoints.formats import find
+from roberta_core.checkpoints.matching import match
+from roberta_core.checkpoints.report import LoadReport
+from roberta_core.checkpoints.shards import bytes_of
+from roberta_core.checkpoints.source import embedded, resolve
+from roberta_core.config import CONFIG_NAME, RobertaConfig
+from roberta_core.parameters import aliases, parameters
+
+__all__ = ["CheckpointError", "LoadReport", "embedded", "finish", "load", "resolve", "save"]
+
+
+def load(
+    folder: str | os.PathLike[str],
+    config: RobertaConfig,
+    architecture: str,
+    *,
+    pooler: bool | None = None,
+    ignore_mismatched_sizes: bool = False,
+) -> tuple[dict[str, np.ndarray], LoadReport]:
+    """The tensors of a checkpoint under the published names of a class, and what became of every one.
+
+    Args:
+        folder: the checkpoint; see `resolve` for names.
+        config: the model to be filled. Its `position_embedding_type` must be absolute.
+        architecture: the class without its prefix, such as `"ForMaskedLM"`; the file may be of another class.
+        pooler: whether the model has a pooler; None means as published for the class.
+        ignore_mismatched_sizes: report tensors of another shape as new, instead of refusing them.
+
+    Returns:
+        The tensors that the file gives, in the model's order and with the file's dtype, mapped from the file: writing
+        to one changes memory only. `LoadReport.new` names those that it does not give, all of them outside the encoder
+        unless sizes are ignored: draw them with `parameters.draw(..., only=report.new)`.
+
+    Raises:
+        CheckpointError: the files are broken, or the encoder does not load; all reasons in one sentence.
+        ValueError: the class does not exist or cannot be built with this configuration.
+    """
+    folder = Path(folder)
+    if config.position_embedding_type != "absolute":
+        raise CheckpointError(
+            f"{folder} has {config.position_embedding_type!r} positions; only absolute ones are supported, and without "
+            "the relative ones the model would compute something else"
+        )
+    expected = parameters(config, architecture, pooler)
+    refuse_unfinished(folder)
+    format = find(folder)
+    tensors, metadata = format.read(folder), format.metadata(folder)
+    refuse_unfinished(folder)  # a save may have begun while the files were opened
+    found, report = match(tensors, metadata, config, expected, LoadReport(str(folder), architecture))
+    problems = list(report.problems)
+    if report.mismatched and not ignore_mismatched_sizes:
+        texts = [f"{name} is {list(shape)}, expected {list(want)}" for name, shape, want in report.mismatched]
+        pruned = " (the configuration has pruned_heads)" if config.pruned_heads else ""
+        problems.append(f"shapes differ{pruned}: {listed(texts)}")
+    if problems:
+        raise CheckpointError(f"{folder} does not load as Roberta{architecture}: {'; '.join(problems)}")
+    return found, report
+
+
+def save(
+    folder: str | os.PathLike[str],
+    config: RobertaConfig,
+    architecture: str,
+    tensors: Mapping[str, np.ndarray],
+    *,
+    max_shard_size: int | str = "5GB",
+    metadata: Mapping[str, str] | None = None,
+) -> None:
+    """Write `model.safetensors` (or shards) and config.json as transformers does, all or nothing.
+
+    `tensors` are those of the class under their published names; the pooler and the second names of tied tensors may
+    be there or not. The second names are not written, except the decoder's bias where the head is untied: there the
+    5.x releases of transformers use that one, the 4.x releases the other. What the folder held stays valid until the
+    new files are whole (see `atomic`). `CheckpointError` if a tensor is missing, unknown or of the wrong shape, or if
+    the disk refuses.
+    """
+    limit = bytes_of(max_shard_size)
+    stored = _stored(config, architecture, tensors)
+    settings = copy.copy(config)
+    settings.architectures = [f"Roberta{architecture}"]
+    settings.dtype = next(iter(stored.values())).dtype.name
+    with transaction(folder) as files:
+        safetensors_file.stage(files, stored, metadata or {"format": "pt"}, limit)
+        files.write(CONFIG_NAME, settings.to_json_string().encode())
+
+
+def _stored(config: RobertaConfig, architecture: str, tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The tensors to write, checked against the table."""
+    pooler = any(name.endswith("pooler.dense.weight") for name in tensors)
+    second = aliases(config, architecture)
+    expected = parameters(config, architecture, pooler)
+    missing = sorted(expected.keys() - tensors.keys())
+    unknown = sorted(tensors.keys() - expected.keys() - second.keys())
+    shapes = [
+        f"{name} {list(tensors[name].shape)} instead of {list(parameter.shape)}"
+        for name, parameter in expected.items()
+        if name in tensors and tensors[name].shape != parameter.shape
+    ]
+    wrong = {"missing": missing, "unknown": unknown, "wrong shapes": shapes}
+    if any(wrong.values()):
+        text = "; ".join(f"{what}: {listed(names)}" for what, names in wrong.items() if names)
+        raise CheckpointError(f"these are not the tensors of Roberta{architecture}: {text}")
+    stored = {name: tensors[name] for name in expected}
+    if not config.tie_word_embeddings:
+        stored.update({alias: stored[name] for alias, name in second.items()})
+    return stored
