@@ -1,0 +1,91 @@
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+
+from roberta_core.checks import check_choices, check_inputs, check_labels
+from roberta_core.config import RobertaConfig
+
+CONFIG = RobertaConfig(
+    vocab_size=101, hidden_size=12, num_attention_heads=3, num_hidden_layers=2, max_position_embeddings=19
+)
+IDS = np.full((2, 7), 5)
+
+
+class Unreadable(NamedTuple):
+    """What a framework hands over when it cannot read values: only a shape."""
+
+    shape: tuple
+
+
+@pytest.mark.parametrize(
+    "inputs",
+    [
+        {"input_ids": IDS},
+        {"input_ids": IDS, "attention_mask": np.ones((2, 7)), "token_type_ids": IDS * 0, "position_ids": IDS[:1]},
+        {"input_ids": IDS, "attention_mask": np.ones((2, 7, 7)), "head_mask": np.ones(3)},
+        {"input_ids": IDS, "attention_mask": np.ones((2, 1, 7, 7)), "head_mask": np.ones((2, 3))},
+        {"inputs_embeds": np.ones((2, 7, 12))},
+        {"input_ids": np.full((1, 17), 5)},
+        {"input_ids": np.pad(np.full((1, 17), 5), ((0, 0), (0, 8)), constant_values=1)},
+        {"input_ids": np.full((1, 30), 5), "position_ids": np.full((1, 30), 18)},
+        {"input_ids": Unreadable((None, None)), "attention_mask": Unreadable((4, 5))},
+        {"input_ids": np.zeros((0, 7), int)},
+    ],
+)
+def test_good_inputs_pass(inputs):
+    check_inputs(CONFIG, inputs)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "sentence"),
+    [
+        ({}, "neither of them came"),
+        ({"input_ids": IDS, "inputs_embeds": np.ones((2, 7, 12))}, "both of them came"),
+        ({"input_ids": IDS + 96}, "input_ids has the id 101, but vocab_size is 101: ids run from 0 to 100"),
+        ({"input_ids": IDS - 6}, "input_ids has the id -1"),
+        ({"input_ids": IDS / 2}, "input_ids holds float64; ids are whole numbers"),
+        ({"input_ids": IDS, "token_type_ids": IDS * 0 + 2}, "token_type_ids has the id 2, but type_vocab_size is 2"),
+        ({"input_ids": IDS, "position_ids": IDS + 14}, "position_ids has the id 19"),
+        ({"input_ids": IDS[0]}, r"input_ids has the shape \[7\]; it must be \[batch, sequence\]"),
+        ({"inputs_embeds": np.ones((2, 7, 11))}, r"inputs_embeds has the shape \[2, 7, 11\].*\[2, 7, 12\]"),
+        ({"inputs_embeds": np.ones((2, 12))}, r"it must be \[batch, sequence, hidden\]"),
+        ({"input_ids": IDS, "attention_mask": np.ones((2, 6))}, r"attention_mask has the shape \[2, 6\]"),
+        ({"input_ids": IDS, "attention_mask": np.ones((2, 3, 7, 7))}, "attention_mask has the shape"),
+        ({"input_ids": IDS, "token_type_ids": IDS[:, :6]}, "token_type_ids has the shape"),
+        ({"input_ids": IDS, "head_mask": np.ones((3, 2))}, r"head_mask has the shape \[3, 2\].*\[3\] or \[2, 3\]"),
+        ({"input_ids": np.full((1, 18), 5)}, "a sequence has 18 tokens, but this model takes at most 17"),
+        ({"inputs_embeds": np.ones((1, 18, 12))}, "a sequence has 18 tokens"),
+        ({"input_ids": IDS, "encoder_hidden_states": np.ones((2, 5, 12))}, "needs a model with cross attention"),
+    ],
+)
+def test_bad_inputs_are_refused_in_one_sentence(inputs, sentence):
+    with pytest.raises(ValueError, match=sentence) as error:
+        check_inputs(CONFIG, inputs)
+    assert "\n" not in str(error.value)
+
+
+def test_cached_tokens_count():
+    check_inputs(CONFIG, {"input_ids": IDS, "attention_mask": np.ones((2, 17))}, past_length=10)
+    with pytest.raises(ValueError, match="18 tokens"):
+        check_inputs(CONFIG, {"input_ids": IDS}, past_length=11)
+    with pytest.raises(ValueError, match="attention_mask"):
+        check_inputs(CONFIG, {"input_ids": IDS, "attention_mask": np.ones((2, 7))}, past_length=10)
+
+
+def test_values_that_cannot_be_read_are_let_through():
+    check_inputs(CONFIG, {"input_ids": Unreadable((2, 400))})
+
+
+def test_labels_are_classes_or_ignored():
+    check_labels("labels", np.array([0, 4, -100]), 5)
+    check_labels("labels", Unreadable((3,)), 5)
+    for wrong in (5, -1):
+        with pytest.raises(ValueError, match=f"labels has {wrong}; with 5 classes it must be from 0 to 4, or -100"):
+            check_labels("labels", np.array([0, wrong]), 5)
+
+
+def test_choices_have_three_axes():
+    check_choices("input_ids", (2, 4, 7))
+    with pytest.raises(ValueError, match=r"\[2, 7\]; multiple choice takes \[batch, choices, sequence\]"):
+        check_choices("input_ids", (2, 7))
