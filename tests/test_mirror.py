@@ -1,0 +1,151 @@
+"""The three packages are mirrors: the same files, the same classes in the same order, the same public docstrings.
+
+Read from the sources, so no framework is needed. What a library's own idiom makes different is listed here, with why.
+"""
+
+import ast
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+REFERENCE = "roberta_pt"
+MIRRORS = ("roberta_tf", "roberta_flax")
+
+# What a package puts before a published class name, and how it names its framework in prose.
+PREFIXES = {"roberta_pt": "", "roberta_tf": "TF", "roberta_flax": "Flax"}
+TITLES = {"roberta_pt": "PyTorch", "roberta_tf": "TensorFlow", "roberta_flax": "Flax"}
+CLASSES = ("Roberta", "Backend")  # names that the prefix stands before; layers have none
+
+# Files that one package has for its own library, and why: (package, file).
+OWN_FILES: dict[tuple[str, str], str] = {}
+# Public classes that one package has for its own library, and why: (package, file, class without prefix).
+OWN_CLASSES: dict[tuple[str, str, str], str] = {}
+# Public classes whose docstrings may differ, and why: (file, class without prefix).
+OWN_WORDS: dict[tuple[str, str], str] = {}
+
+
+@dataclass(frozen=True)
+class Outline:
+    """A package as a reader skims it: its files, and in each the public classes in order with their docstrings."""
+
+    files: dict[str, dict[str, str]]
+
+
+def folder(package: str) -> Path:
+    spec = find_spec(package)
+    assert spec is not None, f"{package} is not installed"
+    assert spec.origin is not None
+    return Path(spec.origin).parent
+
+
+def outline(package: str, root: Path) -> Outline:
+    """The outline of a package with its prefix and its framework's name taken out."""
+    files = {}
+    for path in sorted(root.rglob("*.py")):
+        classes = [node for node in ast.parse(path.read_text(encoding="utf-8")).body if isinstance(node, ast.ClassDef)]
+        files[path.relative_to(root).as_posix()] = {
+            neutral(package, node.name): neutral(package, ast.get_docstring(node) or "")
+            for node in classes
+            if not node.name.startswith("_")
+        }
+    return Outline(files)
+
+
+def neutral(package: str, text: str) -> str:
+    """Names and prose without what tells the package: TFRobertaModel and FlaxRobertaModel become RobertaModel."""
+    text = text.replace(package, "PACKAGE")
+    for stem in CLASSES:
+        text = text.replace(PREFIXES[package] + stem, stem)
+    return text.replace(f"{TITLES[package]}Backend", "Backend").replace(TITLES[package], "FRAMEWORK")
+
+
+def differences(package: str, reference: Outline, mirror: Outline) -> list[str]:
+    """What a reader of both would stumble over, a sentence each."""
+    pair = (REFERENCE, package)
+    found = []
+    for file in sorted(reference.files.keys() ^ mirror.files.keys()):
+        owner = REFERENCE if file in reference.files else package
+        if (owner, file) not in OWN_FILES:
+            found.append(f"only {owner} has {file}")
+    for file in sorted(reference.files.keys() & mirror.files.keys()):
+        ours, theirs = (
+            {name: text for name, text in side.files[file].items() if (owner, file, name) not in OWN_CLASSES}
+            for owner, side in zip(pair, (reference, mirror), strict=True)
+        )
+        if list(ours) != list(theirs):
+            found.append(f"{file}: {REFERENCE} has {list(ours)}, {package} has {list(theirs)}")
+        found += [
+            f"{file}: the docstrings of {name} differ: {ours[name]!r} and {theirs[name]!r}"
+            for name in ours.keys() & theirs.keys()
+            if ours[name] != theirs[name] and (file, name) not in OWN_WORDS
+        ]
+    return found
+
+
+@pytest.fixture(scope="module")
+def reference() -> Outline:
+    return outline(REFERENCE, folder(REFERENCE))
+
+
+@pytest.mark.parametrize("package", MIRRORS)
+def test_the_package_mirrors_the_pytorch_one(package, reference):
+    assert differences(package, reference, outline(package, folder(package))) == []
+
+
+@pytest.mark.parametrize("package", [REFERENCE, *MIRRORS])
+def test_each_exception_is_still_needed(package):
+    own = outline(package, folder(package)).files
+    assert not [key for key in OWN_FILES if key[0] == package and key[1] not in own]
+    assert not [key for key in OWN_CLASSES if key[0] == package and key[2] not in own.get(key[1], {})]
+    assert not [key for key in OWN_WORDS if key[1] not in own.get(key[0], {})]
+
+
+PYTORCH = '''
+class Embeddings:
+    """Words, positions and types [B, S, D]."""
+
+class RobertaModel:
+    """The encoder of `roberta_pt`, in PyTorch."""
+
+class _Helper:
+    pass
+'''
+FLAX = PYTORCH.replace("roberta_pt", "roberta_flax").replace("PyTorch", "Flax").replace("RobertaM", "FlaxRobertaM")
+
+PLANTED = {
+    "a class renamed": ("models.py", FLAX.replace("class Embeddings", "class Embedding")),
+    "two classes swapped": ("models.py", "\n".join(reversed(FLAX.split("\n\n")))),
+    "a class left out": ("models.py", FLAX.split("\n\n")[0]),
+    "a prefix forgotten": ("models.py", FLAX.replace("FlaxRoberta", "TFRoberta")),
+    "a docstring changed": ("models.py", FLAX.replace("[B, S, D]", "[B, D, S]")),
+    "a docstring left out": ("models.py", FLAX.replace('"""Words, positions and types [B, S, D]."""', "pass")),
+    "a file more": ("extra.py", ""),
+}
+
+
+@pytest.fixture
+def planted(tmp_path) -> dict[str, Path]:
+    """A small package and its true mirror."""
+    folders = {package: tmp_path / package for package in ("roberta_pt", "roberta_flax")}
+    for package, text in (("roberta_pt", PYTORCH), ("roberta_flax", FLAX)):
+        folders[package].mkdir()
+        (folders[package] / "models.py").write_text(text)
+    return folders
+
+
+def compared(folders: dict[str, Path]) -> list[str]:
+    first, second = (outline(package, path) for package, path in folders.items())
+    return differences("roberta_flax", first, second)
+
+
+def test_a_true_mirror_has_no_difference(planted):
+    assert compared(planted) == []
+
+
+@pytest.mark.parametrize("fault", PLANTED)
+def test_a_planted_difference_is_found(planted, fault):
+    file, text = PLANTED[fault]
+    (planted["roberta_flax"] / file).write_text(text)
+    assert compared(planted)
