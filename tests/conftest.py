@@ -1,7 +1,11 @@
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+from roberta_core.config import RobertaConfig
+from roberta_core.parameters import Kind, parameters
 
 
 @pytest.fixture(scope="session")
@@ -11,3 +15,35 @@ def shared() -> Path:
     if not (folder / "fixtures").is_dir():
         pytest.skip(f"no reference files in {folder}; ROBERTA_SHARED names another folder")
     return folder
+
+
+def large_weights(config: RobertaConfig, architecture: str, seed: int = 3) -> dict[str, np.ndarray]:
+    """Large weights, biases too: a freshly drawn model hides most mistakes."""
+    generator = np.random.default_rng(seed)
+    made = {}
+    for name, parameter in parameters(config, architecture).items():
+        values = generator.normal(0, 0.5, parameter.shape).astype(np.float32)
+        made[name] = values + 1 if (parameter.kind, parameter.leaf) == (Kind.NORM, "weight") else values
+    return made
+
+
+@pytest.fixture(scope="session")
+def weights():
+    """`weights(config, architecture)`: the tensors of a model by name, large enough to show a mistake."""
+    return large_weights
+
+
+@pytest.fixture
+def config() -> RobertaConfig:
+    """No two sizes that could be swapped are equal."""
+    return RobertaConfig(
+        vocab_size=101,
+        hidden_size=12,
+        num_hidden_layers=2,
+        num_attention_heads=3,
+        intermediate_size=20,
+        max_position_embeddings=19,
+        type_vocab_size=5,
+        layer_norm_eps=1e-5,
+        num_labels=2,
+    )

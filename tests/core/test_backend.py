@@ -16,7 +16,7 @@ def test_the_three_are_registered():
 
 def test_a_framework_that_is_not_installed_says_what_to_install(monkeypatch):
     class Distribution:
-        requires = ["numpy>=2", 'absentia>=1.0; extra == "other"', 'nowhere-to-be-found; extra == "zz"']
+        requires = ("numpy>=2", 'absentia>=1.0; extra == "other"', 'nowhere-to-be-found; extra == "zz"')
 
     point = EntryPoint("zz", "nowhere:BACKEND", backend.GROUP)._for(Distribution())  # type: ignore[arg-type]
     monkeypatch.setattr(backend, "registered", lambda: {"zz": point})

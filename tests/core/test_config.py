@@ -111,13 +111,13 @@ def test_a_wrong_value_is_refused_with_the_numbers(fields: dict, sentence: str):
 
 def test_a_broken_file_is_named(tmp_path: Path):
     (tmp_path / "config.json").write_text("{")
-    with pytest.raises(ValueError, match="config.json is not JSON"):
+    with pytest.raises(ValueError, match=r"config\.json is not JSON"):
         RobertaConfig.from_pretrained(tmp_path)
     (tmp_path / "config.json").write_text("[1]")
     with pytest.raises(ValueError, match="holds a JSON list"):
         RobertaConfig.from_pretrained(tmp_path)
     (tmp_path / "config.json").unlink()
-    with pytest.raises(FileNotFoundError, match="has no config.json"):
+    with pytest.raises(FileNotFoundError, match=r"has no config\.json"):
         RobertaConfig.from_pretrained(tmp_path)
 
 

@@ -1,0 +1,95 @@
+import numpy as np
+import pytest
+import torch
+
+from roberta_pt.losses import causal_loss, sequence_loss, span_loss, token_loss
+
+LOGITS = torch.randn(3, 5, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64) * 3
+
+
+def entropies(logits, labels):
+    """Cross entropy by its definition, in NumPy."""
+    logits = np.asarray(logits, np.float64)
+    scores = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
+    return -np.take_along_axis(scores, np.maximum(labels, 0)[..., None], -1)[..., 0]
+
+
+LABELS = np.array([[0, 3, -100, 1, 2], [-100] * 5, [1, 1, 2, -100, 0]])
+
+
+def test_ignored_labels_do_not_count():
+    want = entropies(LOGITS, LABELS)[LABELS != -100].mean()
+    assert token_loss(LOGITS, torch.from_numpy(LABELS)).item() == pytest.approx(want, rel=1e-12)
+
+
+def test_the_causal_loss_is_shifted_by_one():
+    later = LABELS[:, 1:]
+    want = entropies(LOGITS[:, :-1], later)[later != -100]
+    got = causal_loss(LOGITS, torch.from_numpy(LABELS))
+    assert got.item() == pytest.approx(want.mean(), rel=1e-12)
+    assert causal_loss(LOGITS, torch.from_numpy(LABELS), count=40).item() == pytest.approx(want.sum() / 40, rel=1e-12)
+
+
+def test_everything_ignored_gives_zero_and_no_gradient():
+    logits = LOGITS.clone().requires_grad_()
+    token_loss(logits, torch.full((3, 5), -100)).backward()
+    assert not logits.grad.any()
+    assert token_loss(logits, torch.full((3, 5), -100)).item() == 0
+    starts = torch.tensor([-1, 4, 9])
+    assert span_loss(logits[:, 0], logits[:, 1], starts, starts).item() == 0
+
+
+def test_each_label_has_its_loss_without_reduction():
+    losses = token_loss(LOGITS, torch.from_numpy(LABELS), "none")
+    want = np.where(LABELS == -100, 0, entropies(LOGITS, LABELS))
+    np.testing.assert_allclose(losses.numpy(), want, rtol=1e-12)
+
+
+def test_one_label_a_row_is_regression():
+    logits, labels = LOGITS[:, 0, :1], torch.tensor([0.5, -2.0, 3.0])
+    want = ((logits[:, 0] - labels) ** 2).mean()
+    for shape in ((3,), (3, 1)):
+        torch.testing.assert_close(sequence_loss(logits, labels.view(shape).double(), None), want)
+
+
+def test_regression_over_several_targets_is_the_mean_of_squares():
+    targets = torch.randn(3, 4, dtype=torch.float64)
+    want = ((LOGITS[:, 0] - targets) ** 2).mean()
+    torch.testing.assert_close(sequence_loss(LOGITS[:, 0], targets, "regression"), want)
+
+
+def test_whole_numbers_are_classes():
+    labels = np.array([3, -100, 0])
+    want = entropies(LOGITS[:, 0], labels)[labels >= 0].mean()
+    assert sequence_loss(LOGITS[:, 0], torch.from_numpy(labels), None).item() == pytest.approx(want, rel=1e-12)
+
+
+@pytest.mark.parametrize("kind", [torch.int64, torch.float32])
+def test_many_labels_may_be_numbers_of_either_kind(kind):
+    labels = torch.tensor([[1, 0, 1, 0], [0, 0, 0, 0], [1, 1, 1, 1]])
+    chance = 1 / (1 + np.exp(-LOGITS[:, 0].numpy()))
+    want = -np.where(labels.numpy() == 1, np.log(chance), np.log(1 - chance)).mean()
+    got = sequence_loss(LOGITS[:, 0], labels.to(kind), None)
+    assert got.item() == pytest.approx(want, rel=1e-9)
+    assert sequence_loss(LOGITS[:, 0], labels, "multi_label_classification", "none").shape == (3,)
+
+
+def test_spans_outside_the_sequence_are_ignored():
+    start, end = LOGITS[:, :, 0], LOGITS[:, :, 1]
+    starts, ends = np.array([4, 5, -1]), np.array([0, 2, -100])
+    want = (entropies(start, starts.clip(0, 4))[:1].mean() + entropies(end, ends.clip(0))[:2].mean()) / 2
+    got = span_loss(start, end, torch.from_numpy(starts), torch.from_numpy(ends))
+    assert got.item() == pytest.approx(want, rel=1e-12)
+    column = span_loss(start, end, torch.from_numpy(starts)[:, None], torch.from_numpy(ends)[:, None])
+    torch.testing.assert_close(column, got)
+
+
+def test_a_label_outside_its_classes_is_refused():
+    with pytest.raises(ValueError, match="labels has 4; with 4 classes"):
+        token_loss(LOGITS, torch.full((3, 5), 4))
+    with pytest.raises(ValueError, match="labels has -1"):
+        token_loss(LOGITS, torch.full((3, 5), -1))
+
+
+def test_half_precision_logits_are_raised():
+    assert token_loss(LOGITS.to(torch.bfloat16), torch.zeros(3, 5, dtype=torch.long)).dtype == torch.float32
