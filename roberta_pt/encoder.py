@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from roberta_core.config import RobertaConfig
+from roberta_pt.layers import Embedding, LayerNorm, Linear
 
 ACTIVATIONS = {
     "gelu": F.gelu,
@@ -32,10 +33,10 @@ class Embeddings(nn.Module):
         super().__init__()
         hidden, pad = config.hidden_size, config.pad_token_id
         self.padding_idx = pad
-        self.word_embeddings = nn.Embedding(config.vocab_size, hidden, padding_idx=pad)
-        self.position_embeddings = nn.Embedding(config.max_position_embeddings, hidden, padding_idx=pad)
-        self.token_type_embeddings = nn.Embedding(config.type_vocab_size, hidden)
-        self.LayerNorm = nn.LayerNorm(hidden, eps=config.layer_norm_eps)
+        self.word_embeddings = Embedding(config.vocab_size, hidden, padding_idx=pad)
+        self.position_embeddings = Embedding(config.max_position_embeddings, hidden, padding_idx=pad)
+        self.token_type_embeddings = Embedding(config.type_vocab_size, hidden)
+        self.LayerNorm = LayerNorm(hidden, eps=config.layer_norm_eps)
         self.dropout = nn.Dropout(config.hidden_dropout_prob)
 
     def forward(
@@ -59,9 +60,9 @@ class SelfAttention(nn.Module):
         super().__init__()
         self.heads, self.head_size = heads, config.head_size
         self.attn_implementation = attn_implementation
-        self.query = nn.Linear(config.hidden_size, heads * config.head_size)
-        self.key = nn.Linear(config.hidden_size, heads * config.head_size)
-        self.value = nn.Linear(config.hidden_size, heads * config.head_size)
+        self.query = Linear(config.hidden_size, heads * config.head_size)
+        self.key = Linear(config.hidden_size, heads * config.head_size)
+        self.value = Linear(config.hidden_size, heads * config.head_size)
         self.dropout = nn.Dropout(config.attention_probs_dropout_prob)
 
     def forward(
@@ -117,8 +118,8 @@ class AddNorm(nn.Module):
 
     def __init__(self, config: RobertaConfig, size: int):
         super().__init__()
-        self.dense = nn.Linear(size, config.hidden_size)
-        self.LayerNorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.dense = Linear(size, config.hidden_size)
+        self.LayerNorm = LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
         self.dropout = nn.Dropout(config.hidden_dropout_prob)
 
     def forward(self, x: Tensor, residual: Tensor) -> Tensor:
@@ -153,7 +154,7 @@ class Intermediate(nn.Module):
 
     def __init__(self, config: RobertaConfig):
         super().__init__()
-        self.dense = nn.Linear(config.hidden_size, config.intermediate_size)
+        self.dense = Linear(config.hidden_size, config.intermediate_size)
         self.activation = ACTIVATIONS[config.hidden_act]
 
     def forward(self, hidden: Tensor) -> Tensor:
@@ -237,7 +238,7 @@ class Pooler(nn.Module):
 
     def __init__(self, config: RobertaConfig):
         super().__init__()
-        self.dense = nn.Linear(config.hidden_size, config.hidden_size)
+        self.dense = Linear(config.hidden_size, config.hidden_size)
 
     def forward(self, hidden: Tensor) -> Tensor:
         """[B, S, D] to [B, D]."""

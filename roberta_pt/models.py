@@ -21,6 +21,7 @@ from roberta_core.outputs import (
 )
 from roberta_pt.encoder import Embeddings, Encoder, Pooler
 from roberta_pt.heads import ClassificationHead, LMHead
+from roberta_pt.layers import Linear
 from roberta_pt.losses import causal_loss, sequence_loss, span_loss, token_loss
 from roberta_pt.masks import additive, combined, head_masks
 from roberta_pt.pretrained import RobertaPreTrainedModel
@@ -282,7 +283,7 @@ class RobertaForMultipleChoice(RobertaPreTrainedModel):
         with self.building():
             self.roberta = self.body(RobertaModel, add_pooling_layer=True)
             self.dropout = nn.Dropout(config.hidden_dropout_prob)
-            self.classifier = nn.Linear(config.hidden_size, 1)
+            self.classifier = Linear(config.hidden_size, 1)
         self.initialise()
 
     def forward(
@@ -329,7 +330,7 @@ class RobertaForTokenClassification(RobertaPreTrainedModel):
         with self.building():
             self.roberta = self.body(RobertaModel)
             self.dropout = nn.Dropout(rate)
-            self.classifier = nn.Linear(config.hidden_size, config.num_labels)
+            self.classifier = Linear(config.hidden_size, config.num_labels)
         self.initialise()
 
     def forward(
@@ -371,7 +372,7 @@ class RobertaForQuestionAnswering(RobertaPreTrainedModel):
         super().__init__(config, **settings)
         with self.building():
             self.roberta = self.body(RobertaModel)
-            self.qa_outputs = nn.Linear(config.hidden_size, config.num_labels)
+            self.qa_outputs = Linear(config.hidden_size, config.num_labels)
         self.initialise()
 
     def forward(
