@@ -131,8 +131,7 @@ class RobertaPreTrainedModel(nn.Module):
             ignore_mismatched_sizes=ignore_mismatched_sizes,
         )
         assign(model, found.items(), dtype=_dtype(dtype or torch_dtype or "float32"))
-        absent = set(report.missing) | {entry[0] for entry in report.mismatched}
-        assign(model, draw(config, cls.architecture, seed, model.has_pooler, only=absent))
+        assign(model, draw(config, cls.architecture, seed, model.has_pooler, only=report.new))
         model.tie_weights()
         for sentence in report.sentences():
             logger.warning("%s", sentence)
