@@ -1,0 +1,352 @@
+"""Loading and saving whole checkpoints of our own making."""
+
+import json
+import os
+import re
+
+import ml_dtypes
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+
+from roberta_core import checkpoints
+from roberta_core.checkpoints import CheckpointError
+from roberta_core.config import RobertaConfig
+from roberta_core.parameters import ARCHITECTURES, Kind, draw, parameters, spell
+
+SIZES = {
+    "vocab_size": 101,
+    "hidden_size": 12,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 3,
+    "intermediate_size": 20,
+    "max_position_embeddings": 19,
+    "type_vocab_size": 7,
+}
+WORDS = "roberta.embeddings.word_embeddings.weight"
+CROSS = {"is_decoder": True, "add_cross_attention": True}
+
+
+def make(**changes):
+    return RobertaConfig(**{**SIZES, **changes})
+
+
+def weights(config, architecture, **options):
+    """Different values in every tensor, biases too."""
+    generator = np.random.default_rng(len(architecture))
+    return {
+        name: generator.standard_normal(parameter.shape, np.float32)
+        for name, parameter in parameters(config, architecture, **options).items()
+    }
+
+
+def put(folder, tensors, **metadata):
+    """A file as someone else would write it."""
+    os.makedirs(folder, exist_ok=True)
+    tensors = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
+    save_file(tensors, folder / "model.safetensors", metadata or None)
+    return folder
+
+
+def assert_same(found, expected):
+    assert list(found) == list(expected)
+    for name, array in expected.items():
+        assert found[name].dtype == array.dtype, name
+        assert found[name].tobytes() == array.tobytes(), name
+
+
+@pytest.mark.parametrize("changes", [{}, {"tie_word_embeddings": False}, CROSS, {"pruned_heads": {1: [0, 2]}}])
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_what_is_saved_loads(tmp_path, architecture, changes):
+    config = make(**changes)
+    tensors = weights(config, architecture)
+    checkpoints.save(tmp_path, config, architecture, tensors)
+    again = RobertaConfig.from_pretrained(tmp_path)
+    found, report = checkpoints.load(tmp_path, again, architecture)
+    assert_same(found, tensors)
+    assert report.sentences() == ()
+    assert again.architectures == [f"Roberta{architecture}"]
+    assert json.loads((tmp_path / "config.json").read_text())["dtype"] == "float32"
+
+
+@pytest.mark.parametrize("dialect", ["pt", "tf", "flax"])
+@pytest.mark.parametrize("metadata", [{}, {"format": "pt"}, {"format": "tf"}, {"format": "flax"}, {"format": "mlx"}])
+@pytest.mark.parametrize("architecture", ["Model", "ForMaskedLM", "ForSequenceClassification"])
+def test_a_dialect_is_understood_whatever_the_metadata_say(tmp_path, architecture, metadata, dialect):
+    config = make()
+    tensors = weights(config, architecture)
+    table = parameters(config, architecture)
+    turned = {
+        name: array.T if dialect != "pt" and table[name].kind is Kind.LINEAR and array.ndim == 2 else array
+        for name, array in tensors.items()
+    }
+    base = "roberta/" if dialect == "tf" and architecture == "Model" else ""
+    spelled = {base + spell(table[name], dialect): array for name, array in turned.items()}
+    found, report = checkpoints.load(put(tmp_path, spelled, **metadata), config, architecture)
+    assert_same(found, tensors)
+    assert report.renamed == ()
+
+
+def test_a_turned_matrix_is_a_view_of_the_file(tmp_path):
+    config = make()
+    name = "roberta.encoder.layer.0.intermediate.dense.weight"
+    table = parameters(config, "ForMaskedLM")
+    tensors = weights(config, "ForMaskedLM")
+    spelled = {
+        spell(table[key], "flax"): array.T if table[key].kind is Kind.LINEAR else array
+        for key, array in tensors.items()
+    }
+    found, _ = checkpoints.load(put(tmp_path, spelled, format="flax"), config, "ForMaskedLM")
+    assert found[name].shape == (20, 12)
+    assert found[name].T.flags.c_contiguous
+    assert not found[name].flags.owndata
+
+
+@pytest.mark.parametrize("dtype", [np.float16, ml_dtypes.bfloat16, np.float64])
+def test_the_dtype_is_kept_and_written_into_the_configuration(tmp_path, dtype):
+    config = make()
+    tensors = {name: array.astype(dtype) for name, array in weights(config, "Model").items()}
+    checkpoints.save(tmp_path, config, "Model", tensors)
+    assert_same(checkpoints.load(tmp_path, config, "Model")[0], tensors)
+    assert RobertaConfig.from_pretrained(tmp_path).dtype == np.dtype(dtype).name
+
+
+def test_saving_does_not_write_into_the_configuration(tmp_path):
+    config = make(architectures=["Mine"])
+    checkpoints.save(tmp_path, config, "Model", weights(config, "Model"))
+    assert config.architectures == ["Mine"]
+    assert config.dtype is None
+
+
+def test_second_names_are_left_out_where_tied_and_written_where_not(tmp_path):
+    tied = weights(make(), "ForMaskedLM")
+    full = {**tied, "lm_head.decoder.weight": tied[WORDS], "lm_head.decoder.bias": tied["lm_head.bias"]}
+    checkpoints.save(tmp_path / "tied", make(), "ForMaskedLM", full)
+    assert set(load_file(tmp_path / "tied" / "model.safetensors")) == set(tied)
+    config = make(tie_word_embeddings=False)
+    untied = weights(config, "ForMaskedLM")
+    checkpoints.save(tmp_path / "untied", config, "ForMaskedLM", untied)
+    stored = load_file(tmp_path / "untied" / "model.safetensors")
+    assert set(stored) == {*untied, "lm_head.decoder.bias"}
+    assert np.array_equal(stored["lm_head.decoder.bias"], untied["lm_head.bias"])
+    assert not np.array_equal(stored["lm_head.decoder.weight"], untied[WORDS])
+
+
+def test_a_model_saves_with_or_without_its_pooler(tmp_path):
+    for pooler in (True, False):
+        tensors = weights(make(), "Model", pooler=pooler)
+        checkpoints.save(tmp_path, make(), "Model", tensors)
+        found, report = checkpoints.load(tmp_path, make(), "Model", pooler=pooler)
+        assert_same(found, tensors)
+        assert report.sentences() == ()
+
+
+def test_tensors_of_another_model_are_not_saved_and_all_faults_are_named(tmp_path):
+    tensors = weights(make(), "ForMaskedLM")
+    tensors["lm_head.dense.weight"] = np.zeros((12, 13), np.float32)
+    tensors["extra"] = tensors.pop("lm_head.bias")
+    with pytest.raises(
+        CheckpointError, match=r"missing: lm_head\.bias; unknown: extra; wrong shapes: lm_head\.dense"
+    ) as caught:
+        checkpoints.save(tmp_path / "new", make(), "ForMaskedLM", tensors)
+    assert "[12, 13] instead of [12, 12]" in str(caught.value)
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_wrong_shard_size_is_refused_before_anything_is_written(tmp_path):
+    with pytest.raises(ValueError, match="max_shard_size"):
+        checkpoints.save(tmp_path / "new", make(), "Model", weights(make(), "Model"), max_shard_size="much")
+    assert not (tmp_path / "new").exists()
+
+
+def test_metadata_are_written(tmp_path):
+    checkpoints.save(tmp_path, make(), "Model", weights(make(), "Model"), metadata={"format": "pt", "step": "7"})
+    assert checkpoints.safetensors_file.metadata(tmp_path) == {"format": "pt", "step": "7"}
+
+
+def test_missing_tensors_of_a_head_can_be_drawn(tmp_path):
+    config = make(num_labels=5)
+    put(tmp_path, weights(config, "ForMaskedLM"))
+    found, report = checkpoints.load(tmp_path, config, "ForTokenClassification")
+    assert report.new == ("classifier.weight", "classifier.bias")
+    whole = {**found, **dict(draw(config, "ForTokenClassification", only=report.new))}
+    assert whole.keys() == parameters(config, "ForTokenClassification").keys()
+
+
+NEW_PARTS = {
+    ("ForMaskedLM", "Model"): "pooler is new .* so pooler_output mean nothing",
+    ("ForMaskedLM", "ForMultipleChoice"): "pooler is new .* so logits mean nothing",
+    ("Model", "ForMaskedLM"): "lm_head is new .* so logits mean nothing",
+    ("Model", "ForQuestionAnswering"): "qa_outputs is new .* so start_logits and end_logits mean nothing",
+}
+
+
+@pytest.mark.parametrize(("stored", "wanted"), NEW_PARTS)
+def test_a_new_part_is_one_sentence_that_names_its_outputs(tmp_path, stored, wanted):
+    put(tmp_path, weights(make(), stored))
+    _, report = checkpoints.load(tmp_path, make(), wanted)
+    sentences = [text for text in report.sentences() if NEW_PARTS[stored, wanted].split()[0] in text]
+    assert len(sentences) == 1
+    assert re.search(NEW_PARTS[stored, wanted], sentences[0])
+
+
+def test_an_encoder_becomes_a_decoder_with_new_cross_attention(tmp_path):
+    put(tmp_path, weights(make(), "ForMaskedLM"))
+    _, report = checkpoints.load(tmp_path, make(**CROSS), "ForCausalLM")
+    assert len(report.missing) == 2 * 10
+    (sentence,) = report.sentences()
+    assert "crossattention is new" in sentence
+    assert "all outputs" in sentence
+
+
+def test_half_a_cross_attention_is_an_error(tmp_path):
+    tensors = weights(make(**CROSS), "ForCausalLM")
+    del tensors["roberta.encoder.layer.1.crossattention.self.key.bias"]
+    with pytest.raises(
+        CheckpointError, match=r"a part of the cross-attention is missing: .*1\.crossattention\.self\.key\.bias"
+    ):
+        checkpoints.load(put(tmp_path, tensors), make(**CROSS), "ForCausalLM")
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["embeddings.LayerNorm.bias", "encoder.layer.1.attention.self.key.bias", "encoder.layer.0.output.dense.weight"],
+)
+def test_a_hole_in_the_body_is_an_error(tmp_path, name):
+    tensors = weights(make(), "Model")
+    del tensors[name]
+    with pytest.raises(CheckpointError, match=f"1 of the encoder's 37 tensors are missing: {name}"):
+        checkpoints.load(put(tmp_path, tensors), make(), "Model")
+
+
+def test_a_file_of_another_model_is_an_error_that_shows_its_keys(tmp_path):
+    put(tmp_path, {f"model.layers.{i}.weight": np.zeros((3, 2), np.float32) for i in range(5)})
+    with pytest.raises(CheckpointError, match=r"none of the encoder's 37 tensors .* such as model\.layers\.0\.weight"):
+        checkpoints.load(tmp_path, make(), "ForMaskedLM")
+
+
+def test_all_reasons_are_said_at_once(tmp_path):
+    tensors = weights(make(), "ForMaskedLM")
+    del tensors["roberta.embeddings.LayerNorm.bias"]
+    tensors[WORDS] = np.zeros((100, 12), np.float32)
+    tensors["lm_head.bias"] = np.zeros(101, np.int8)
+    with pytest.raises(CheckpointError) as caught:
+        checkpoints.load(put(tmp_path, tensors), make(), "ForMaskedLM")
+    for text in ("LayerNorm.bias", f"{WORDS} is [100, 12], expected [101, 12]", "lm_head.bias holds int8 numbers"):
+        assert text in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_another_size_is_an_error_unless_it_is_to_be_ignored(tmp_path):
+    put(tmp_path, weights(make(num_labels=3), "ForSequenceClassification"))
+    config = make(num_labels=4)
+    with pytest.raises(CheckpointError, match=r"classifier\.out_proj\.weight is \[3, 12\], expected \[4, 12\]"):
+        checkpoints.load(tmp_path, config, "ForSequenceClassification")
+    found, report = checkpoints.load(tmp_path, config, "ForSequenceClassification", ignore_mismatched_sizes=True)
+    assert report.new == ("classifier.out_proj.weight", "classifier.out_proj.bias")
+    assert report.as_dict()["mismatched_keys"][0] == ("classifier.out_proj.weight", (3, 12), (4, 12))
+    assert found.keys() == parameters(config, "ForSequenceClassification").keys() - set(report.new)
+    (sentence,) = report.sentences()
+    assert "[3, 12] in the file, not [4, 12]" in sentence
+
+
+def test_a_pruned_file_is_named_as_such_where_the_shapes_differ(tmp_path):
+    put(tmp_path, weights(make(), "Model"))
+    with pytest.raises(CheckpointError, match="pruned_heads"):
+        checkpoints.load(tmp_path, make(pruned_heads={0: [1]}), "Model")
+
+
+@pytest.mark.parametrize("dialect", ["config", "keys"])
+def test_relative_positions_are_refused(tmp_path, dialect):
+    tensors = weights(make(), "Model")
+    if dialect == "keys":
+        tensors["encoder.layer.0.attention.self.distance_embedding.weight"] = np.zeros((37, 4), np.float32)
+    config = make(position_embedding_type="relative_key") if dialect == "config" else make()
+    with pytest.raises(CheckpointError, match="positions"):
+        checkpoints.load(put(tmp_path, tensors), config, "Model")
+
+
+def test_layers_that_the_configuration_lacks_are_reported(tmp_path):
+    put(tmp_path, weights(make(num_hidden_layers=3), "Model"))
+    found, report = checkpoints.load(tmp_path, make(), "Model")
+    assert found.keys() == parameters(make(), "Model").keys()
+    assert len(report.unexpected) == 16
+    (sentence,) = report.sentences()
+    assert "no place for encoder.layer.2." in sentence
+    assert "and 8 more" in sentence
+
+
+def test_another_head_is_reported_and_harmless_parts_are_not(tmp_path):
+    tensors = {**weights(make(), "ForMaskedLM"), **weights(make(), "ForSequenceClassification")}
+    tensors["roberta.embeddings.token_type_ids"] = np.zeros((1, 19), np.int64)
+    _, report = checkpoints.load(put(tmp_path, tensors), make(), "ForQuestionAnswering")
+    assert set(report.unused) == {name for name in tensors if name.startswith("lm_head.")}
+    assert set(report.unexpected) == {name for name in tensors if name.startswith("classifier.")}
+    assert report.buffers == ("roberta.embeddings.token_type_ids",)
+    assert "roberta.embeddings.token_type_ids" not in report.as_dict()["unexpected_keys"]
+
+
+def test_the_same_tensor_twice_is_a_duplicate(tmp_path):
+    tensors = weights(make(), "ForMaskedLM")
+    twice = {**tensors, "lm_head.decoder.weight": tensors[WORDS], "lm_head.decoder.bias": tensors["lm_head.bias"],
+             "embeddings.LayerNorm.bias": tensors["roberta.embeddings.LayerNorm.bias"]}  # fmt: skip
+    found, report = checkpoints.load(put(tmp_path, twice), make(), "ForMaskedLM")
+    assert_same(found, tensors)
+    assert len(report.duplicate) == 3
+    assert report.conflicting == ()
+    assert report.sentences() == ()
+
+
+@pytest.mark.parametrize("second", ["embeddings.LayerNorm.bias", "roberta.embeddings.LayerNorm.beta"])
+def test_two_different_tensors_for_one_place_are_an_error(tmp_path, second):
+    tensors = weights(make(), "ForMaskedLM")
+    tensors[second] = tensors["roberta.embeddings.LayerNorm.bias"] + 1
+    with pytest.raises(CheckpointError, match=r"differ and are both roberta\.embeddings\.LayerNorm\.bias"):
+        checkpoints.load(put(tmp_path, tensors), make(), "ForMaskedLM")
+
+
+@pytest.mark.parametrize("architecture", ["ForMaskedLM", "Model"])
+def test_the_decoder_weight_alone_is_the_tied_word_table(tmp_path, architecture):
+    tensors = weights(make(), "ForMaskedLM")
+    alone = dict(tensors)
+    alone["lm_head.decoder.weight"] = alone.pop(WORDS)  # what safetensors' own save_model keeps of the two
+    found, report = checkpoints.load(put(tmp_path, alone), make(), architecture, pooler=False)
+    name = next(iter(found))
+    assert found[name].tobytes() == tensors[WORDS].tobytes()
+    assert report.renamed == (("lm_head.decoder.weight", name),)
+
+
+def test_an_untied_model_without_a_decoder_weight_is_told(tmp_path):
+    put(tmp_path, weights(make(), "ForMaskedLM"))
+    _, report = checkpoints.load(tmp_path, make(tie_word_embeddings=False), "ForMaskedLM")
+    assert report.missing == ("lm_head.decoder.weight",)
+    assert "lm_head is new" in report.sentences()[0]
+
+
+def test_old_leaves_are_renamed_only_after_a_known_norm(tmp_path):
+    tensors = weights(make(), "Model")
+    tensors["pooler.dense.gamma"] = tensors.pop("pooler.dense.weight")
+    _, report = checkpoints.load(put(tmp_path, tensors), make(), "Model")
+    assert report.missing == ("pooler.dense.weight",)
+    assert report.unexpected == ("pooler.dense.gamma",)
+
+
+def test_a_class_that_does_not_exist_is_a_value_error(tmp_path):
+    with pytest.raises(ValueError, match="no RoBERTa class"):
+        checkpoints.load(tmp_path, make(), "ForNothing")
+
+
+@pytest.mark.parametrize(
+    "file", ["pytorch_model.bin", "tf_model.h5", "flax_model.msgpack", "model.pt", "tf_model.h5.index.json"]
+)
+def test_weights_in_a_format_of_another_day_are_named(tmp_path, file):
+    (tmp_path / file).touch()
+    with pytest.raises(CheckpointError, match=rf"{file.removesuffix('.index.json')}, which this version does not read"):
+        checkpoints.load(tmp_path, make(), "Model")
+
+
+def test_a_folder_without_weights_says_what_was_looked_for(tmp_path):
+    with pytest.raises(CheckpointError, match=r"looked for model\.safetensors"):
+        checkpoints.load(tmp_path, make(), "Model")
+    with pytest.raises(CheckpointError, match="is not a folder"):
+        checkpoints.load(tmp_path / "nothing", make(), "Model")

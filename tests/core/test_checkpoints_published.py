@@ -1,0 +1,188 @@
+"""The checkpoints that transformers wrote: read bit for bit.
+
+`../shared/fixtures/hf` holds them (or ROBERTA_SHARED names the folder); without it these tests skip.
+"""
+
+import os
+import zlib
+from pathlib import Path
+
+import ml_dtypes
+import numpy as np
+import pytest
+
+from roberta_core import checkpoints
+from roberta_core.config import RobertaConfig
+from roberta_core.parameters import ARCHITECTURES, parameters
+
+SHARED = Path(os.environ.get("ROBERTA_SHARED") or Path(__file__).parents[3] / "shared")
+HF = SHARED / "fixtures" / "hf"
+pytestmark = pytest.mark.skipif(not HF.is_dir(), reason=f"needs the published fixtures in {HF}")
+
+VARIANTS = [
+    "Model",
+    "ForCausalLM",
+    "ForCausalLM_cross",
+    "ForMaskedLM",
+    "ForMaskedLM_untied",
+    "ForSequenceClassification",
+    "ForMultipleChoice",
+    "ForTokenClassification",
+    "ForQuestionAnswering",
+]
+FORMATS = ["pt-safetensors", "v5-safetensors", "tf-safetensors", "flax-safetensors"]
+SHARDED = ["pt-safetensors-sharded", "v5-safetensors-sharded"]
+CHECKPOINTS = [
+    *[(variant, format) for variant in VARIANTS for format in FORMATS],
+    *[("ForMaskedLM", format) for format in SHARDED],
+]
+CHECKPOINTS.remove(("ForMaskedLM_untied", "tf-safetensors"))  # TensorFlow's class could not untie
+
+
+def draw(name, shape, salt=""):
+    """The values that the fixtures' README gives: of a generator seeded by the name without its prefix."""
+    name = name.removeprefix("roberta.")
+    generator = np.random.default_rng([20240607, zlib.crc32((salt + name).encode())])
+    if name.endswith(("LayerNorm.weight", "layer_norm.weight")):
+        return generator.uniform(0.5, 1.5, shape).astype(np.float32)
+    return generator.normal(0, 0.5, shape).astype(np.float32)
+
+
+def load(folder, architecture, **options):
+    config = RobertaConfig.from_pretrained(HF / folder)
+    return config, *checkpoints.load(HF / folder, config, architecture, **options)
+
+
+def assert_drawn(tensors, dtype=np.float32, salted=()):
+    """Every tensor holds the README's values, bit for bit."""
+    for name, array in tensors.items():
+        want = draw(*salted[name], "quirk:") if name in salted else draw(name, array.shape)
+        assert array.dtype == dtype, name
+        assert array.tobytes() == want.astype(dtype).tobytes(), name
+
+
+@pytest.mark.parametrize(("variant", "format"), CHECKPOINTS)
+def test_every_tensor_is_read_bit_for_bit(variant, format):
+    architecture = variant.split("_")[0]
+    config, tensors, report = load(f"checkpoints/{variant}/{format}", architecture)
+    assert list(tensors) == list(report.loaded) == list(parameters(config, architecture))
+    assert_drawn(tensors)
+    assert report.sentences() == ()
+    assert report.as_dict() == {"missing_keys": [], "unexpected_keys": [], "mismatched_keys": [], "error_msgs": []}
+
+
+@pytest.mark.parametrize(("variant", "format"), [pair for pair in CHECKPOINTS if pair[0] != "ForCausalLM_cross"])
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_the_body_of_any_class_loads_into_any_other(architecture, variant, format):
+    folder = HF / "checkpoints" / variant / format
+    config = RobertaConfig.from_pretrained(folder, num_labels=2)
+    tensors, report = checkpoints.load(folder, config, architecture, ignore_mismatched_sizes=True)
+    assert_drawn(tensors)
+    expected = parameters(config, architecture)
+    assert set(expected) == {*tensors, *report.new}
+    body = {name.removeprefix("roberta.") for name in tensors}
+    assert set(parameters(config, "Model", pooler=False)) <= body
+    assert not any(name.removeprefix("roberta.").startswith(("embeddings.", "encoder.")) for name in report.new)
+
+
+def test_a_model_can_be_loaded_without_its_pooler():
+    _, tensors, report = load("checkpoints/Model/pt-safetensors", "Model", pooler=False)
+    assert not any("pooler" in name for name in tensors)
+    assert report.unused == ("pooler.dense.bias", "pooler.dense.weight")
+    assert report.sentences() == ()
+
+
+QUIRKS = {
+    "no_metadata/pt-safetensors": {},
+    "gamma_beta/pt-safetensors": {"renamed": 10},
+    "gamma_beta_lm_head/pt-safetensors": {"renamed": 12},
+    "position_ids/pt-safetensors": {"buffers": 1},
+    "decoder_bias_only/pt-safetensors": {"renamed": 1},
+}
+
+
+@pytest.mark.parametrize("quirk", QUIRKS)
+def test_an_odd_file_that_means_the_same_is_read_without_a_word(quirk):
+    config, tensors, report = load(f"quirks/{quirk}", "ForMaskedLM")
+    assert list(tensors) == list(parameters(config, "ForMaskedLM"))
+    assert_drawn(tensors)
+    assert {kind: len(getattr(report, kind)) for kind in QUIRKS[quirk]} == QUIRKS[quirk]
+    assert report.sentences() == ()
+
+
+@pytest.mark.parametrize("format", ["pt-safetensors", "flax-safetensors"])
+@pytest.mark.parametrize(("quirk", "dtype"), [("fp16", np.float16), ("bf16", ml_dtypes.bfloat16)])
+def test_half_precision_is_kept_as_stored(quirk, dtype, format):
+    _, tensors, report = load(f"quirks/{quirk}/{format}", "ForMaskedLM")
+    assert_drawn(tensors, dtype)
+    assert report.sentences() == ()
+
+
+def test_two_biases_that_differ_are_reported_and_the_decoders_counts():
+    _, tensors, report = load("quirks/bias_conflict/pt-safetensors", "ForMaskedLM")
+    assert_drawn(tensors, salted={"lm_head.bias": ("conflict.bias", (101,))})
+    assert report.conflicting == (("lm_head.decoder.bias", "lm_head.bias"),)
+    (sentence,) = report.sentences()
+    assert "lm_head.decoder.bias and lm_head.bias" in sentence
+
+
+def test_a_decoder_weight_unlike_the_tied_word_table_is_reported_and_the_table_counts():
+    _, tensors, report = load("quirks/tied_weight_conflict/pt-safetensors", "ForMaskedLM")
+    assert_drawn(tensors)
+    assert report.conflicting == (("roberta.embeddings.word_embeddings.weight", "lm_head.decoder.weight"),)
+    assert len(report.sentences()) == 1
+
+
+def test_conflicts_in_the_language_model_head_do_not_concern_other_classes():
+    for quirk in ("bias_conflict", "tied_weight_conflict"):
+        _, tensors, report = load(f"quirks/{quirk}/pt-safetensors", "Model", pooler=False)
+        assert_drawn(tensors)
+        assert report.conflicting == ()
+        assert report.sentences() == ()
+
+
+def test_the_bias_that_5_x_trained_counts_where_the_head_is_untied():
+    _, tensors, report = load("quirks/v5_untied_zero_bias/pt-safetensors", "ForMaskedLM")
+    assert_drawn(tensors)
+    assert report.conflicting == (("lm_head.decoder.bias", "lm_head.bias"),)
+
+
+def test_a_base_checkpoint_fills_the_body_of_a_head_class():
+    _, tensors, report = load("quirks/base_no_prefix/pt-safetensors", "ForSequenceClassification")
+    assert_drawn(tensors)
+    assert report.as_dict()["missing_keys"] == [
+        f"classifier.{module}.{leaf}" for module in ("dense", "out_proj") for leaf in ("weight", "bias")
+    ]
+    assert report.as_dict()["unexpected_keys"] == ["pooler.dense.bias", "pooler.dense.weight"]
+    (sentence,) = report.sentences()
+    assert "classifier is new" in sentence
+    assert "so logits mean nothing until it is trained" in sentence
+
+
+@pytest.mark.parametrize("format", ["pt-bin", "tf-h5", "flax-msgpack", "pt-bin-sharded"])
+def test_a_format_that_is_not_read_yet_is_named(format):
+    with pytest.raises(checkpoints.CheckpointError, match="which this version does not read"):
+        load(f"checkpoints/ForMaskedLM/{format}", "ForMaskedLM")
+
+
+@pytest.mark.parametrize(("variant", "format"), CHECKPOINTS)
+def test_saving_gives_the_published_keys_and_values(tmp_path, variant, format):
+    from safetensors.numpy import load_file
+
+    architecture = variant.split("_")[0]
+    config, tensors, _ = load(f"checkpoints/{variant}/{format}", architecture)
+    checkpoints.save(tmp_path, config, architecture, tensors)
+    written = load_file(tmp_path / "model.safetensors")
+    published = load_file(HF / "checkpoints" / variant / "v5-safetensors" / "model.safetensors")
+    assert list(written) == list(published)
+    assert all(written[name].tobytes() == array.tobytes() for name, array in published.items())
+
+
+@pytest.mark.parametrize("variant", [variant for variant in VARIANTS if variant != "ForMaskedLM_untied"])
+def test_saving_gives_the_very_bytes_that_transformers_4_writes(tmp_path, variant):
+    architecture = variant.split("_")[0]
+    config, tensors, _ = load(f"checkpoints/{variant}/pt-safetensors", architecture)
+    checkpoints.save(tmp_path, config, architecture, tensors)
+    published = HF / "checkpoints" / variant / "pt-safetensors"
+    assert (tmp_path / "model.safetensors").read_bytes() == (published / "model.safetensors").read_bytes()
+    assert RobertaConfig.from_pretrained(tmp_path) == RobertaConfig.from_pretrained(published)

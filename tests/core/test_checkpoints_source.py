@@ -1,0 +1,59 @@
+import os
+
+import pytest
+
+from roberta_core.checkpoints import CheckpointError, embedded, resolve
+from roberta_core.checkpoints import source as module
+
+
+@pytest.fixture
+def package(tmp_path, monkeypatch):
+    """A package with one embedded model, and a folder without a configuration beside it."""
+    (tmp_path / "embedded" / "roberta-tiny").mkdir(parents=True)
+    (tmp_path / "embedded" / "roberta-tiny" / "config.json").write_text("{}")
+    (tmp_path / "embedded" / "__pycache__").mkdir()
+    monkeypatch.setattr(module, "EMBEDDED", tmp_path / "embedded")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_a_folder_is_taken_as_it_is(package):
+    (package / "model").mkdir()
+    assert resolve(package / "model") == package / "model"
+    assert resolve("model").samefile(package / "model")
+    assert resolve(os.fsencode(package / "model").decode() + "/") == package / "model"
+
+
+def test_an_embedded_name_is_its_folder_in_the_package(package):
+    assert embedded() == ("roberta-tiny",)
+    assert resolve("roberta-tiny") == package / "embedded" / "roberta-tiny"
+
+
+def test_a_folder_wins_over_an_embedded_name(package):
+    (package / "roberta-tiny").mkdir()
+    assert resolve("roberta-tiny").samefile(package / "roberta-tiny")
+
+
+@pytest.mark.parametrize(
+    "source", ["FacebookAI/roberta-base", "", "x\0y", "roberta-tiny/../roberta-tiny", "__pycache__"]
+)
+def test_what_is_neither_is_refused_with_what_there_is(package, source):
+    with pytest.raises(CheckpointError, match="neither a folder nor an embedded model") as caught:
+        resolve(source)
+    assert isinstance(caught.value, OSError)
+    assert "roberta-tiny" in str(caught.value)
+    assert "Hub" in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_a_file_is_refused(package):
+    (package / "model.safetensors").write_bytes(b"")
+    with pytest.raises(CheckpointError, match="is a file; give the folder"):
+        resolve(package / "model.safetensors")
+
+
+def test_a_package_without_models_says_so(package, monkeypatch):
+    monkeypatch.setattr(module, "EMBEDDED", package / "nothing")
+    assert embedded() == ()
+    with pytest.raises(CheckpointError, match="those are: none"):
+        resolve("roberta-tiny")
