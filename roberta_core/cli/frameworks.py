@@ -1,0 +1,46 @@
+"""The options that name frameworks, the same in every command."""
+
+from typing import Annotated
+
+import typer
+
+PREFERRED = ("pt", "tf", "flax")  # which one answers where none is named
+
+# For a command's signature: `frameworks: FRAMEWORKS = None, framework: FRAMEWORK = None`, then `chosen(...)`.
+FRAMEWORKS = Annotated[str | None, typer.Option(help="Which frameworks, with commas between: pt,tf,flax.")]
+FRAMEWORK = Annotated[str | None, typer.Option(help="Which one framework: pt, tf or flax.")]
+
+
+def chosen(frameworks: str | None, framework: str | None = None) -> list[str]:
+    """The names that the options give, in order; without them the first framework that is installed.
+
+    A wrong use of the options raises `typer.BadParameter`, having no framework at all `ValueError`.
+    """
+    from roberta_core import backend
+
+    if frameworks is not None and framework is not None:
+        raise typer.BadParameter("give --frameworks or --framework, not both")
+    given = frameworks if frameworks is not None else framework
+    if given is None:
+        return default()
+    names = [name.strip() for name in given.split(",")]
+    unknown = [name for name in names if name not in backend.registered()]
+    if unknown:
+        known = ", ".join(backend.registered())
+        raise typer.BadParameter(f"there is no framework {', '.join(map(repr, unknown))}; known are {known}")
+    if len(set(names)) < len(names):
+        raise typer.BadParameter(f"{given} names a framework twice")
+    if framework is not None and len(names) > 1:
+        raise typer.BadParameter(f"--framework takes one name; for several, --frameworks {framework}")
+    return names
+
+
+def default() -> list[str]:
+    """The first of the preferred frameworks that is installed."""
+    from roberta_core import backend
+
+    installed = sorted(backend.available(), key=(*PREFERRED, *backend.registered()).index)
+    if not installed:
+        extras = " or ".join(f"'triberta[{name}]'" for name in PREFERRED)
+        raise backend.BackendError(f"no framework is installed: pip install {extras}")
+    return [installed[0]]
