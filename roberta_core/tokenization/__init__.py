@@ -1,5 +1,7 @@
 """RoBERTa's byte-level BPE: encoding and decoding text, and training a new vocabulary."""
 
+from roberta_core.tokenization.batch_encoding import BatchEncoding
+from roberta_core.tokenization.fast import RobertaTokenizerFast
 from roberta_core.tokenization.training import train_tokenizer
 
-__all__ = ["train_tokenizer"]
+__all__ = ["BatchEncoding", "RobertaTokenizerFast", "train_tokenizer"]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
-from roberta_core.tokenization.assembly import assemble, config_files, published_tokens, vocabulary_files, write_files
+from roberta_core.tokenization.fast import RobertaTokenizerFast
 from roberta_core.tokenization.special_tokens import FIRST, LAST
 from roberta_core.tokenization.vocabulary import Merge
 
@@ -46,12 +46,7 @@ def train_tokenizer(
     if not paths:
         raise ValueError("no files to train on")
     vocab, merges = learn(read_pieces(paths, progress), vocab_size, min_frequency)
-    tokens = published_tokens()
-    tokenizer = assemble(vocab, merges, tokens)
-    settings: dict[str, object] = {"add_prefix_space": False, "errors": "replace", "trim_offsets": True}
-    if model_max_length is not None:
-        settings["model_max_length"] = model_max_length
-    write_files(Path(folder), {**vocabulary_files(vocab, merges), **config_files(tokenizer, tokens, **settings)})
+    RobertaTokenizerFast(vocab, merges, model_max_length=model_max_length).save_pretrained(folder)
     return len(vocab)
 
 

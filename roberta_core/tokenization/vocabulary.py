@@ -8,10 +8,11 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 Merge = tuple[str, str]
+FilePath = str | os.PathLike[str]
 MERGES_HEADER = "#version: 0.2"
 
 
-def read_vocab(path: str | Path) -> dict[str, int]:
+def read_vocab(path: FilePath) -> dict[str, int]:
     """Token -> id. Raises ValueError unless the file is a JSON object of distinct ids from 0 upwards."""
     vocab = read_json(path)
     if not all(type(index) is int and index >= 0 for index in vocab.values()):
@@ -21,7 +22,7 @@ def read_vocab(path: str | Path) -> dict[str, int]:
     return vocab
 
 
-def read_merges(path: str | Path) -> list[Merge]:
+def read_merges(path: FilePath) -> list[Merge]:
     """The pairs in order of rank. Raises ValueError naming the first line that is not a pair."""
     merges = []
     for number, line in enumerate(read_text(path).split("\n"), start=1):
@@ -45,7 +46,7 @@ def merges_text(merges: Iterable[Merge]) -> str:
     return "\n".join([MERGES_HEADER, *(f"{left} {right}" for left, right in merges)]) + "\n"
 
 
-def read_text(path: str | Path) -> str:
+def read_text(path: FilePath) -> str:
     """A UTF-8 text file, lines ending in LF."""
     try:
         return Path(path).read_text(encoding="utf-8")
@@ -53,7 +54,7 @@ def read_text(path: str | Path) -> str:
         raise ValueError(f"{path}: not UTF-8 ({error.reason} at byte {error.start})") from None
 
 
-def read_json(path: str | Path) -> dict:
+def read_json(path: FilePath) -> dict:
     """A JSON object. Raises ValueError naming the file when it is something else."""
     try:
         content = json.loads(read_text(path))
@@ -67,13 +68,3 @@ def read_json(path: str | Path) -> dict:
 def json_text(content: Mapping[str, object]) -> str:
     """Indented JSON with a final line end, non-ASCII kept."""
     return json.dumps(content, ensure_ascii=False, indent=2) + "\n"
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write under a temporary name, then rename: a write that is cut short leaves the old file whole."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_text(text, encoding="utf-8", newline="\n")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -1,0 +1,167 @@
+"""What a tokenizer returns: the columns of a batch as a dictionary, which also knows where every token comes from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from roberta_core.tokenization.rows import Row, Span
+
+Trace = Callable[[], tuple[list[Row], list[list[str]]]]  # the rows with spans and words, and the tokens of each
+
+
+class BatchEncoding(dict[str, Any]):
+    """Columns such as `input_ids` by name, also as attributes: `model(**encoding)` takes them as they are.
+
+    The origin of tokens (`tokens`, `word_ids`, `char_to_token`, ...) is worked out when it is first asked for. It does
+    not travel with a pickled or copied encoding.
+    """
+
+    def __init__(self, columns: Mapping[str, Any] | None = None, trace: Trace | None = None) -> None:
+        super().__init__(columns or {})
+        self._trace = trace
+        self._traced: tuple[list[Row], list[list[str]]] | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_") or name not in self:
+            raise AttributeError(f"{type(self).__name__} has no {name!r}; it holds {', '.join(self) or 'nothing'}")
+        return self[name]
+
+    def __reduce__(self) -> tuple[type[BatchEncoding], tuple[dict[str, Any]]]:
+        return type(self), (dict(self),)
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """The columns as a plain dictionary."""
+        return dict(self)
+
+    @property
+    def is_fast(self) -> bool:
+        """Whether the origin of tokens is known."""
+        return self._trace is not None
+
+    def to(self, device: Any, **settings: Any) -> BatchEncoding:
+        """Move every tensor that can be moved to a device; returns the encoding itself."""
+        for name, value in self.items():
+            if hasattr(value, "to"):
+                self[name] = value.to(device, **settings)
+        return self
+
+    @property
+    def n_sequences(self) -> int:
+        """1 for single texts, 2 for pairs."""
+        return 2 if any(row.second is not None for row in self._rows()) else 1
+
+    def tokens(self, batch_index: int = 0) -> list[str]:
+        """The tokens of a row as the vocabulary writes them."""
+        self._rows()
+        assert self._traced is not None
+        return self._traced[1][batch_index]
+
+    def word_ids(self, batch_index: int = 0) -> list[int | None]:
+        """The word of each token of a row, counted within its text; None for special tokens and padding."""
+        return self._rows()[batch_index].words()
+
+    words = word_ids
+
+    def sequence_ids(self, batch_index: int = 0) -> list[int | None]:
+        """0 or 1 for the text of each token of a row; None for special tokens and padding."""
+        return self._rows()[batch_index].sequences()
+
+    def token_to_chars(self, batch_or_token_index: int, token_index: int | None = None) -> Span | None:
+        """The characters (start, stop) of a token in its text; None for a special token."""
+        row, token = self._place(batch_or_token_index, token_index)
+        token = range(row.size())[token]
+        return None if row.sequences()[token] is None else row.spans()[token]
+
+    def token_to_word(self, batch_or_token_index: int, token_index: int | None = None) -> int | None:
+        """The word of a token."""
+        row, token = self._place(batch_or_token_index, token_index)
+        return row.words()[token]
+
+    def token_to_sequence(self, batch_or_token_index: int, token_index: int | None = None) -> int | None:
+        """The text of a token: 0 or 1."""
+        row, token = self._place(batch_or_token_index, token_index)
+        return row.sequences()[token]
+
+    def char_to_token(
+        self, batch_or_char_index: int, char_index: int | None = None, sequence_index: int = 0
+    ) -> int | None:
+        """The first token whose characters include this one; None where there is none, as for a trimmed blank."""
+        row, character = self._place(batch_or_char_index, char_index)
+        for token, (start, stop), sequence in zip(range(row.size()), row.spans(), row.sequences(), strict=True):
+            if sequence == sequence_index and start <= character < stop:
+                return token
+        return None
+
+    def word_to_tokens(
+        self, batch_or_word_index: int, word_index: int | None = None, sequence_index: int = 0
+    ) -> Span | None:
+        """The tokens (start, stop) of a word; None where none is left of it."""
+        row, word = self._place(batch_or_word_index, word_index)
+        pairs = enumerate(zip(row.words(), row.sequences(), strict=True))
+        found = [token for token, place in pairs if place == (word, sequence_index)]
+        return (found[0], found[-1] + 1) if found else None
+
+    def word_to_chars(
+        self, batch_or_word_index: int, word_index: int | None = None, sequence_index: int = 0
+    ) -> Span | None:
+        """The characters (start, stop) of a word in its text; None where none is left of it."""
+        row, _ = self._place(batch_or_word_index, word_index)
+        tokens = self.word_to_tokens(batch_or_word_index, word_index, sequence_index)
+        if tokens is None:
+            return None
+        spans = row.spans()[slice(*tokens)]
+        return spans[0][0], spans[-1][1]
+
+    def char_to_word(
+        self, batch_or_char_index: int, char_index: int | None = None, sequence_index: int = 0
+    ) -> int | None:
+        """The word that a character is in."""
+        token = self.char_to_token(batch_or_char_index, char_index, sequence_index)
+        row, _ = self._place(batch_or_char_index, char_index)
+        return None if token is None else row.words()[token]
+
+    def _rows(self) -> list[Row]:
+        if self._traced is None:
+            if self._trace is None:
+                raise ValueError("this encoding does not know where its tokens come from: encode the text again")
+            self._traced = self._trace()
+        return self._traced[0]
+
+    def _place(self, batch_or_index: int, index: int | None) -> tuple[Row, int]:
+        """The published calls name the row first, or leave it out for row 0."""
+        row, index = (0, batch_or_index) if index is None else (batch_or_index, index)
+        return self._rows()[row], index
+
+
+def as_array(name: str, column: list) -> np.ndarray:
+    """A column as int64 [B, S] (offsets [B, S, 2]). Raises ValueError when its rows differ in length."""
+    sizes = {len(row) for row in column if isinstance(row, list)}
+    if len(sizes) > 1:
+        raise ValueError(
+            f"{name} cannot become one array: its rows have {min(sizes)} to {max(sizes)} tokens; "
+            "ask for padding=True, and truncation=True for a common limit"
+        )
+    if not column:
+        return np.zeros((0, 0), np.int64)
+    array = np.array(column, dtype=np.int64)
+    return array.reshape(*array.shape[:2], 2) if name == "offset_mapping" else array
+
+
+def as_tensor(array: np.ndarray, kind: str) -> Any:
+    """The array as a tensor of the framework that `kind` names; NumPy's stays as it is."""
+    if kind == "np":
+        return array
+    from roberta_core import backend
+
+    framework = backend.load(BACKENDS[kind])
+    make = getattr(framework, "tensor", None)
+    if make is None:
+        raise ValueError(f"return_tensors={kind!r} is not offered by {framework.title}; ask for 'np'")
+    return make(array)
+
+
+BACKENDS = {"pt": "pt", "tf": "tf", "jax": "flax"}  # what return_tensors says -> the backend that knows how

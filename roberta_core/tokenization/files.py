@@ -1,0 +1,134 @@
+"""A tokenizer's files in a checkpoint's folder: what they say, and how they are written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tokenizers import AddedToken
+
+from roberta_core.tokenization.special_tokens import ADDITIONAL, FLAGS, ROLES, describe
+from roberta_core.tokenization.vocabulary import Merge, json_text, merges_text, read_json, vocab_text
+
+if TYPE_CHECKING:
+    from roberta_core.tokenization.base import TokenizerBase
+
+VOCAB, MERGES, WHOLE = "vocab.json", "merges.txt", "tokenizer.json"
+SETTINGS, SPECIALS, ADDED, CONFIG = (
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "config.json",
+)
+
+# Settings of tokenizer_config.json that are arguments of both tokenizers under the same name.
+PLAIN = (
+    "errors",
+    "add_prefix_space",
+    "trim_offsets",
+    "padding_side",
+    "truncation_side",
+    "model_input_names",
+    "clean_up_tokenization_spaces",
+    "split_special_tokens",
+)
+
+
+def read_settings(folder: Path) -> dict[str, Any]:
+    """The arguments that make the tokenizer of a folder. Raises FileNotFoundError if it holds no vocabulary."""
+    found = read_json(folder / SETTINGS) if (folder / SETTINGS).exists() else {}
+    specials = read_json(folder / SPECIALS) if (folder / SPECIALS).exists() else {}
+    arguments: dict[str, Any] = {name: found[name] for name in PLAIN if found.get(name) is not None}
+    for role in (*ROLES, ADDITIONAL):
+        value = found.get(role) or specials.get(role)
+        if value:
+            arguments[role] = value
+    arguments["model_max_length"] = limit(folder, found.get("model_max_length"))
+    if (folder / WHOLE).exists():
+        return arguments | {"tokenizer_file": str(folder / WHOLE)}
+    if (folder / VOCAB).exists() and (folder / MERGES).exists():
+        added = read_added(folder, found)
+        return arguments | {"vocab_file": str(folder / VOCAB), "merges_file": str(folder / MERGES), "added": added}
+    raise FileNotFoundError(f"{folder} holds no tokenizer: neither {WHOLE} nor {VOCAB} with {MERGES}")
+
+
+def read_added(folder: Path, settings: Mapping[str, Any]) -> dict[int, AddedToken]:
+    """Id -> token of those that the vocabulary's own two files do not tell of."""
+    added = {}
+    if (folder / ADDED).exists():
+        added = {index: AddedToken(token) for token, index in read_json(folder / ADDED).items()}
+    for index, token in settings.get("added_tokens_decoder", {}).items():
+        flags = {flag: bool(token[flag]) for flag in FLAGS if flag in token}
+        added[int(index)] = AddedToken(token["content"], special=bool(token.get("special")), **flags)
+    return added
+
+
+def limit(folder: Path, stated: float | None) -> int | None:
+    """The longest row in tokens: what the settings state, and never more than the checkpoint's positions."""
+    limits = [int(stated)] if stated else []
+    if (folder / CONFIG).exists():
+        config = read_json(folder / CONFIG)
+        # The defaults are the configuration's own, for a file that omits them. Positions are counted from pad + 1.
+        limits.append(config.get("max_position_embeddings", 512) - config.get("pad_token_id", 1) - 1)
+    return min(limits) if limits else None
+
+
+def vocabulary_texts(vocab: Mapping[str, int], merges: Iterable[Merge]) -> dict[str, str]:
+    """File name -> text of the two files that every reader of byte-level BPE knows."""
+    return {VOCAB: vocab_text(vocab), MERGES: merges_text(merges)}
+
+
+def texts(tokenizer: TokenizerBase) -> dict[str, str]:
+    """File name -> text of everything that `save_pretrained` writes."""
+    size = tokenizer.vocab_size
+    added = {token: index for token, index in tokenizer.get_added_vocab().items() if index >= size}
+    return {
+        **vocabulary_texts(tokenizer.vocabulary(), tokenizer.merges()),
+        **({ADDED: json_text(added)} if added else {}),
+        WHOLE: tokenizer.backend_tokenizer.to_str(),
+        SETTINGS: json_text(settings_of(tokenizer)),
+        SPECIALS: json_text(specials_of(tokenizer)),
+    }
+
+
+def settings_of(tokenizer: TokenizerBase) -> dict[str, object]:
+    """The content of tokenizer_config.json."""
+    return {
+        "added_tokens_decoder": {
+            str(index): {**describe(token), "special": token.special}
+            for index, token in tokenizer.added_tokens_decoder.items()
+        },
+        **tokenizer.special_tokens_map,
+        **{name: getattr(tokenizer, name) for name in PLAIN},
+        "model_max_length": tokenizer.model_max_length,
+        "tokenizer_class": "RobertaTokenizer",
+    }
+
+
+def specials_of(tokenizer: TokenizerBase) -> dict[str, object]:
+    """The content of special_tokens_map.json: plain text, but all the flags of a token that eats blanks."""
+
+    def said(token: AddedToken) -> object:
+        return describe(token) if token.lstrip or token.rstrip else token.content
+
+    extended = tokenizer.special_tokens_map_extended
+    return {
+        role: [said(one) for one in token] if isinstance(token, list) else said(token)
+        for role, token in extended.items()
+    }
+
+
+def prefixed(named: Mapping[str, str], prefix: str | None) -> dict[str, str]:
+    """The same texts under names that begin with a prefix and a dash."""
+    return {f"{prefix}-{name}" if prefix else name: text for name, text in named.items()}
+
+
+def write(folder: Path, named: Mapping[str, str]) -> tuple[str, ...]:
+    """Write all the files into a folder, or none of them; returns their paths."""
+    from roberta_core.checkpoints.atomic import transaction
+
+    with transaction(folder) as save:
+        for name, text in named.items():
+            save.write(name, text.encode("utf-8"))
+    return tuple(str(folder / name) for name in named)

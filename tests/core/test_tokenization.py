@@ -1,0 +1,501 @@
+"""The tokenizers' call surface. Expected ids of the published vocabulary are the published ones."""
+
+import copy
+import json
+import pickle
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tokenizers import AddedToken, Tokenizer
+
+from roberta_core.tokenization import RobertaTokenizerFast
+from roberta_core.tokenization.byte_alphabet import BYTE_TO_CHARACTER
+
+LETTERS = "abcdefghij"
+CLS, PAD, SEP, UNK = 0, 1, 2, 3
+MERGES = [("Ġ", "a"), ("Ġ", "b"), ("h", "e"), ("l", "l"), ("he", "ll"), ("hell", "o")]
+
+
+def small_vocabulary() -> dict[str, int]:
+    """Special tokens, the bytes in order from id 4, the merges, the mask last."""
+    tokens = ["<s>", "<pad>", "</s>", "<unk>", *(BYTE_TO_CHARACTER[byte] for byte in range(256))]
+    return {token: index for index, token in enumerate([*tokens, *("".join(pair) for pair in MERGES), "<mask>"])}
+
+
+VOCABULARY = small_vocabulary()
+MASK = VOCABULARY["<mask>"]
+
+
+@pytest.fixture
+def tokenizer() -> RobertaTokenizerFast:
+    return RobertaTokenizerFast(VOCABULARY, MERGES)
+
+
+def ids(*tokens: str) -> list[int]:
+    return [VOCABULARY[token] for token in tokens]
+
+
+@pytest.fixture(scope="module")
+def published(shared):
+    folder = shared / "data" / "roberta-base"
+    if not folder.is_dir():
+        pytest.skip(f"no published vocabulary in {folder}")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def forms(published, tmp_path_factory):
+    """The published vocabulary from its two files, and from the one file made of them."""
+    two = RobertaTokenizerFast(published / "vocab.json", published / "merges.txt")
+    path = tmp_path_factory.mktemp("whole") / "tokenizer.json"
+    two.backend_tokenizer.save(str(path))
+    return {"two files": two, "one file": RobertaTokenizerFast(tokenizer_file=path)}
+
+
+# The published vocabulary --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("form", ["two files", "one file"])
+def test_the_published_texts_have_their_published_ids(forms, form, published):
+    golden = json.loads((published / "golden_encodings.json").read_text(encoding="utf-8"))
+    assert len(golden) == 28
+    wrong = {text: forms[form].encode(text) for text, wanted in golden.items() if forms[form].encode(text) != wanted}
+    assert wrong == {}
+
+
+@pytest.mark.parametrize("form", ["two files", "one file"])
+def test_the_published_pair_and_sizes(forms, form):
+    tokenizer = forms[form]
+    assert tokenizer("Hello world", "How are you?")["input_ids"] == [0, 31414, 232, 2, 2, 6179, 32, 47, 116, 2]
+    assert (len(tokenizer), tokenizer.vocab_size, tokenizer.mask_token_id) == (50265, 50265, 50264)
+
+
+def test_the_published_offsets_around_blanks_and_the_mask(forms):
+    encoding = forms["two files"]("A,  <mask> naïve 🤗.", return_offsets_mapping=True)
+    assert encoding.offset_mapping == [
+        (0, 0), (0, 1), (1, 2), (4, 10), (11, 16), (17, 18), (17, 18), (17, 18), (18, 19), (0, 0),
+    ]  # fmt: skip
+
+
+# Ids, texts, special tokens ------------------------------------------------------------------------------------------
+
+
+def test_a_text_and_a_pair_stand_between_their_special_tokens(tokenizer):
+    assert tokenizer("hello a").input_ids == [CLS, *ids("hello", "Ġa"), SEP]
+    assert tokenizer("a", "b").input_ids == [CLS, *ids("a"), SEP, SEP, *ids("b"), SEP]
+    assert tokenizer("").input_ids == [CLS, SEP]
+    assert tokenizer("", "").input_ids == [CLS, SEP, SEP, SEP]
+    assert tokenizer("a", "b", add_special_tokens=False).input_ids == ids("a", "b")
+
+
+def test_the_special_tokens_have_the_published_ids(tokenizer):
+    assert tokenizer.all_special_tokens == ["<s>", "</s>", "<unk>", "<pad>", "<mask>"]
+    assert tokenizer.all_special_ids == [CLS, SEP, UNK, PAD, MASK]
+    roles = ("bos", "eos", "unk", "sep", "pad", "cls", "mask")
+    assert [getattr(tokenizer, f"{role}_token_id") for role in roles] == [CLS, SEP, UNK, SEP, PAD, CLS, MASK]
+    assert tokenizer.mask_token == "<mask>"
+    assert len(tokenizer) - 1 == MASK
+
+
+def test_special_tokens_in_a_text_are_themselves(tokenizer):
+    assert tokenizer("<s>a</s><pad>", add_special_tokens=False).input_ids == [CLS, *ids("a"), SEP, PAD]
+    literal = tokenizer("<s>", add_special_tokens=False, split_special_tokens=True)
+    assert literal.input_ids == ids("<", "s", ">")
+
+
+def test_the_mask_eats_the_blanks_before_it_alone(tokenizer):
+    assert tokenizer("a \n\u2003<mask> a", add_special_tokens=False).input_ids == [*ids("a"), MASK, *ids("Ġa")]
+    assert tokenizer("a <s>", add_special_tokens=False).input_ids == [*ids("a", "Ġ"), CLS]
+    assert tokenizer("a\x1c<mask>", add_special_tokens=False).input_ids == [*ids("a", BYTE_TO_CHARACTER[0x1C]), MASK]
+
+
+@pytest.mark.parametrize(
+    ("text", "spaced"),
+    [("a", "Ġa"), (" a", "Ġa"), ("\na", "Ċ a"), ("<mask>a", "<mask> a"), ("a<mask>a", "Ġa <mask> a")],
+)
+def test_a_prefix_space_is_put_before_a_text_that_begins_with_none(tokenizer, text, spaced):
+    wanted = ids(*spaced.split())
+    assert tokenizer(text, add_special_tokens=False, add_prefix_space=True).input_ids == wanted
+    tokenizer.add_prefix_space = True
+    assert tokenizer(text, add_special_tokens=False).input_ids == wanted
+    assert tokenizer("a", add_special_tokens=False, add_prefix_space=False).input_ids == ids("a")
+
+
+def test_words_are_encoded_one_by_one(tokenizer):
+    encoding = tokenizer(["hello", "ab", "", "a"], is_split_into_words=True, return_offsets_mapping=True)
+    assert encoding.input_ids == [CLS, *ids("Ġ", "hello", "Ġa", "b", "Ġa"), SEP]
+    assert encoding.word_ids() == [None, 0, 0, 1, 1, 3, None]
+    assert encoding.offset_mapping == [(0, 0), (0, 0), (0, 5), (0, 1), (1, 2), (0, 1), (0, 0)]
+
+
+def test_tokens_and_ids_turn_into_each_other(tokenizer):
+    assert tokenizer.tokenize("hello <mask> b") == ["hello", "<mask>", "Ġb"]
+    assert tokenizer.convert_tokens_to_ids(["hello", "<mask>", "no such"]) == [*ids("hello"), MASK, UNK]
+    assert tokenizer.convert_tokens_to_ids("Ġb") == VOCABULARY["Ġb"]
+    assert tokenizer.convert_ids_to_tokens([CLS, MASK, *ids("a")], skip_special_tokens=True) == ["a"]
+    assert tokenizer.convert_ids_to_tokens(np.int64(MASK)) == "<mask>"
+    assert tokenizer.convert_tokens_to_string(["hello", "Ġa"]) == "hello a"
+    assert tokenizer.get_vocab() == VOCABULARY
+
+
+@pytest.mark.parametrize("index", [-1, len(VOCABULARY)])
+def test_an_id_outside_the_vocabulary_is_refused(tokenizer, index):
+    with pytest.raises(ValueError, match=f"id {index} is in no vocabulary"):
+        tokenizer.decode([CLS, index])
+
+
+def test_decoding_takes_lists_arrays_and_one_id(tokenizer):
+    row = tokenizer("hello <mask> b").input_ids
+    assert tokenizer.decode(row) == "<s>hello<mask> b</s>"
+    assert tokenizer.decode(np.array(row), skip_special_tokens=True) == "hello b"
+    assert tokenizer.decode(MASK) == "<mask>"
+    assert tokenizer.batch_decode(np.array([row, row]), skip_special_tokens=True) == ["hello b"] * 2
+    assert tokenizer.decode(tokenizer("a . b").input_ids[1:-1], clean_up_tokenization_spaces=True) == "a. b"
+
+
+@pytest.mark.parametrize(("errors", "text"), [("replace", "\ufffda"), ("ignore", "a")])
+def test_bytes_that_are_no_text_decode_as_errors_says(errors, text):
+    tokenizer = RobertaTokenizerFast(VOCABULARY, MERGES, errors=errors)
+    assert tokenizer.decode([VOCABULARY[BYTE_TO_CHARACTER[0xC3]], *ids("a")]) == text
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.text(alphabet=st.characters(exclude_categories=["Cs"])))
+def test_decoding_gives_the_text_back(text):
+    tokenizer = RobertaTokenizerFast(VOCABULARY, MERGES)
+    encoding = tokenizer(text, split_special_tokens=True)
+    assert tokenizer.decode(encoding.input_ids[1:-1]) == text
+
+
+TEXTS = st.lists(st.sampled_from([*"ab  \n\t\u2003\x1céя日🤗\u0301", "hello", "<mask>", "<s>"]), max_size=30).map(
+    "".join
+)
+
+
+@settings(deadline=None, max_examples=200)
+@given(TEXTS, st.booleans(), st.booleans())
+def test_every_span_holds_the_text_of_its_token(text, trim, spaced):
+    tokenizer = RobertaTokenizerFast(VOCABULARY, MERGES, trim_offsets=trim, add_prefix_space=spaced)
+    encoding = tokenizer(text, return_offsets_mapping=True, add_special_tokens=False)
+    assert tokenizer.decode(encoding.input_ids).strip() == text.strip() or "<mask>" in text
+    for index, (start, stop) in zip(encoding.input_ids, encoding.offset_mapping, strict=True):
+        piece, part = tokenizer.decode([index]), text[start:stop]
+        if "\ufffd" in piece:  # a part of one character
+            assert len(part.strip(" ")) == 1
+        elif trim:
+            assert part == (piece.strip(" ") if index != MASK else piece)
+        else:
+            assert part.lstrip() == piece.lstrip()
+
+
+def test_a_lone_surrogate_is_refused_by_its_place(tokenizer):
+    with pytest.raises(ValueError, match=r"character 2 of the text is the lone surrogate U\+D800"):
+        tokenizer(["good", "ba\ud800d"])
+
+
+# Batches, padding, truncation ----------------------------------------------------------------------------------------
+
+
+def test_a_batch_is_padded_to_its_longest_row(tokenizer):
+    batch = tokenizer(["abc", "a"], padding=True, return_special_tokens_mask=True, return_token_type_ids=True)
+    assert batch.input_ids == [[CLS, *ids("a", "b", "c"), SEP], [CLS, *ids("a"), SEP, PAD, PAD]]
+    assert batch.attention_mask == [[1] * 5, [1, 1, 1, 0, 0]]
+    assert batch.special_tokens_mask == [[1, 0, 0, 0, 1], [1, 0, 1, 1, 1]]
+    assert batch.token_type_ids == [[0] * 5, [0] * 5]
+    assert list(batch) == ["input_ids", "token_type_ids", "attention_mask", "special_tokens_mask"]
+
+
+@pytest.mark.parametrize(
+    ("options", "size"),
+    [
+        ({"padding": "longest"}, 5),
+        ({"padding": "max_length", "max_length": 7}, 7),
+        ({"padding": True, "pad_to_multiple_of": 4}, 8),
+        ({"padding": "max_length", "max_length": 7, "pad_to_multiple_of": 3}, 9),
+        ({"padding": "do_not_pad"}, 5),
+    ],
+)
+def test_padding_reaches_the_length_asked_for(tokenizer, options, size):
+    assert len(tokenizer("abc", **options).input_ids) == size
+
+
+def test_padding_goes_to_the_side_asked_for(tokenizer):
+    row = tokenizer("a", padding="max_length", max_length=5, padding_side="left", return_offsets_mapping=True)
+    assert row.input_ids == [PAD, PAD, CLS, *ids("a"), SEP]
+    assert row.attention_mask == [0, 0, 1, 1, 1]
+    assert row.offset_mapping == [(0, 0)] * 3 + [(0, 1), (0, 0)]
+    assert row.word_ids() == [None, None, None, 0, None]
+    tokenizer.padding_side = "left"
+    assert tokenizer("a", padding="max_length", max_length=4).input_ids[0] == PAD
+
+
+def test_truncation_cuts_the_side_asked_for(tokenizer):
+    assert tokenizer("abcde", truncation=True, max_length=5).input_ids == [CLS, *ids("a", "b", "c"), SEP]
+    assert tokenizer("abcde", max_length=5).input_ids == [CLS, *ids("a", "b", "c"), SEP]
+    tokenizer.truncation_side = "left"
+    assert tokenizer("abcde", truncation=True, max_length=5).input_ids == [CLS, *ids("c", "d", "e"), SEP]
+
+
+@pytest.mark.parametrize(
+    ("strategy", "sizes", "room", "kept"),
+    [
+        ("longest_first", (4, 4), 7, (3, 4)),
+        ("longest_first", (8, 2), 7, (5, 2)),
+        ("longest_first", (2, 8), 7, (2, 5)),
+        ("longest_first", (8, 6), 7, (4, 3)),
+        ("only_first", (8, 3), 7, (4, 3)),
+        ("only_second", (3, 8), 7, (3, 4)),
+    ],
+)
+def test_a_pair_is_truncated_as_published(tokenizer, strategy, sizes, room, kept):
+    row = tokenizer("c" * sizes[0], "d" * sizes[1], truncation=strategy, max_length=room + 4).input_ids
+    assert (row.count(VOCABULARY["c"]), row.count(VOCABULARY["d"])) == kept
+
+
+def test_what_is_cut_off_follows_in_rows_that_overlap(tokenizer):
+    rows = tokenizer(
+        ["abcdefg", "h"], truncation=True, max_length=5, stride=1, return_overflowing_tokens=True
+    )  # fmt: skip
+    assert [tokenizer.decode(row[1:-1]) for row in rows.input_ids] == ["abc", "cde", "efg", "h"]
+    assert rows.overflow_to_sample_mapping == [0, 0, 0, 1]
+    tokenizer.truncation_side = "left"
+    rows = tokenizer("abcdefg", truncation=True, max_length=5, stride=1, return_overflowing_tokens=True)
+    assert [tokenizer.decode(row[1:-1]) for row in rows.input_ids] == ["efg", "cde", "abc"]
+
+
+def test_windows_of_a_context_keep_their_question(tokenizer):
+    wanted = {"return_overflowing_tokens": True, "return_offsets_mapping": True}
+    rows = tokenizer("ab", "cdefg", truncation="only_second", max_length=8, **wanted)
+    assert [tokenizer.decode(row, skip_special_tokens=True) for row in rows.input_ids] == ["abcd", "abef", "abg"]
+    assert rows.offset_mapping[1] == [(0, 0), (0, 1), (1, 2), (0, 0), (0, 0), (2, 3), (3, 4), (0, 0)]
+    assert rows.sequence_ids(1) == [None, 0, 0, None, None, 1, 1, None]
+
+
+def test_the_own_limit_holds_where_no_other_is_given():
+    tokenizer = RobertaTokenizerFast(VOCABULARY, MERGES, model_max_length=6)
+    assert len(tokenizer("abcdefgh", truncation=True).input_ids) == 6
+    assert len(tokenizer("a", padding="max_length").input_ids) == 6
+    assert len(tokenizer("abcdefgh").input_ids) == 10
+
+
+def test_truncation_without_any_limit_leaves_the_text_whole(tokenizer):
+    assert len(tokenizer("abcdefgh", truncation=True).input_ids) == 10
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"padding": "longes"}, "padding 'longes' is unknown"),
+        ({"truncation": "first"}, "truncation 'first' is unknown"),
+        ({"padding": "max_length"}, "needs max_length"),
+        ({"max_length": 0}, "max_length must be a whole number above 0, not 0"),
+        ({"truncation": True, "max_length": 1}, "max_length 1 has no room for 4 special tokens"),
+        ({"truncation": "only_first", "max_length": 7}, "the first text has 3 tokens, the other one 3"),
+        ({"truncation": True, "padding": True, "max_length": 6, "pad_to_multiple_of": 4}, "6 tokens and .* 4"),
+        ({"truncation": True, "max_length": 8, "stride": 2, "return_overflowing_tokens": True}, "stride 2"),
+        ({"stride": -1}, "stride must be 0 or more"),
+        ({"padding_side": "middle"}, "padding_side 'middle'"),
+        ({"return_tensors": "mlx"}, "return_tensors 'mlx' is unknown"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_with_the_numbers(tokenizer, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        tokenizer("abc", "def", **arguments)
+
+
+@pytest.mark.parametrize("text", [None, 3, [3], ["a", None], [["a", "b", "c"]], {"a": 1}, b"a"])
+def test_what_is_no_text_is_refused(tokenizer, text):
+    with pytest.raises(ValueError, match="text must be a string"):
+        tokenizer(text)
+
+
+def test_second_texts_must_be_as_many(tokenizer):
+    with pytest.raises(ValueError, match="a batch of 2 texts needs as many second texts, not 1"):
+        tokenizer(["a", "b"], ["c"])
+    with pytest.raises(ValueError, match="not one text"):
+        tokenizer(["a", "b"], "c")
+
+
+def test_an_unknown_keyword_argument_is_refused(tokenizer):
+    with pytest.raises(TypeError, match="max_len"):
+        tokenizer("a", max_len=3)
+    with pytest.raises(TypeError, match="add_bos"):
+        RobertaTokenizerFast(VOCABULARY, MERGES, add_bos=True)
+
+
+@pytest.mark.parametrize("pairs", [[("a", "b"), ("c", "d")], [["a", "b"], ["c", "d"]]])
+def test_a_batch_of_pairs_may_come_as_one_list(tokenizer, pairs):
+    assert tokenizer(pairs).input_ids == tokenizer(["a", "c"], ["b", "d"]).input_ids
+
+
+def test_an_empty_batch_has_no_rows(tokenizer):
+    assert tokenizer([]) == {"input_ids": [], "attention_mask": []}
+    assert tokenizer([], return_tensors="np").input_ids.shape == (0, 0)
+
+
+# The encoding --------------------------------------------------------------------------------------------------------
+
+
+def test_arrays_are_int64_with_a_row_for_each_text(tokenizer):
+    one = tokenizer("ab", return_tensors="np", return_offsets_mapping=True)
+    assert {name: (value.shape, value.dtype) for name, value in one.items()} == {
+        "input_ids": ((1, 4), np.int64),
+        "attention_mask": ((1, 4), np.int64),
+        "offset_mapping": ((1, 4, 2), np.int64),
+    }
+    assert tokenizer(["abc", "a"], padding=True, return_tensors="np").input_ids.shape == (2, 5)
+    with pytest.raises(ValueError, match="its rows have 3 to 5 tokens; ask for padding=True"):
+        tokenizer(["abc", "a"], return_tensors="np")
+
+
+def test_an_encoding_is_the_keywords_of_a_call(tokenizer):
+    def model(input_ids=None, attention_mask=None):
+        return input_ids, attention_mask
+
+    assert model(**tokenizer("a")) == ([CLS, *ids("a"), SEP], [1, 1, 1])
+
+
+def test_an_encoding_knows_where_its_tokens_come_from(tokenizer):
+    encoding = tokenizer("hello ab", "b")
+    assert encoding.tokens() == ["<s>", "hello", "Ġa", "b", "</s>", "</s>", "b", "</s>"]
+    assert encoding.word_ids() == [None, 0, 1, 1, None, None, 0, None]
+    assert encoding.sequence_ids() == [None, 0, 0, 0, None, None, 1, None]
+    assert [encoding.char_to_token(character) for character in (0, 4, 5, 6, 7)] == [1, 1, None, 2, 3]
+    assert encoding.char_to_token(0, 0, 1) == 6
+    assert encoding.token_to_chars(2) == (6, 7)
+    assert encoding.token_to_chars(0) is None
+    assert (encoding.word_to_tokens(1), encoding.word_to_chars(1), encoding.char_to_word(7)) == ((2, 4), (6, 8), 1)
+    assert (encoding.token_to_word(3), encoding.token_to_sequence(6), encoding.n_sequences) == (1, 1, 2)
+
+
+def test_a_pickled_encoding_keeps_its_columns_alone(tokenizer):
+    encoding = pickle.loads(pickle.dumps(tokenizer("ab")))
+    assert encoding == {"input_ids": [CLS, *ids("a", "b"), SEP], "attention_mask": [1, 1, 1, 1]}
+    with pytest.raises(ValueError, match="encode the text again"):
+        encoding.word_ids()
+    with pytest.raises(AttributeError, match="no 'labels'; it holds input_ids, attention_mask"):
+        _ = encoding.labels
+
+
+# Added tokens, files -------------------------------------------------------------------------------------------------
+
+
+def test_added_tokens_are_found_whole(tokenizer):
+    assert tokenizer.add_tokens(["naïve", "hello"]) == 1
+    index = len(VOCABULARY)
+    assert (len(tokenizer), tokenizer.vocab_size) == (index + 1, index)
+    assert tokenizer("a naïveb", add_special_tokens=False).input_ids == [*ids("a", "Ġ"), index, *ids("b")]
+    assert tokenizer.decode([index, *ids("Ġa")]) == "naïve a"
+    assert tokenizer.add_special_tokens({"mask_token": AddedToken("[M]", lstrip=True)}) == 1
+    assert (tokenizer.mask_token_id, tokenizer("a [M]").input_ids[2]) == (index + 1, index + 1)
+    assert tokenizer.decode([index, index + 1], skip_special_tokens=True) == "naïve"
+    with pytest.raises(ValueError, match="'masq' is no role"):
+        tokenizer.add_special_tokens({"masq": "[M]"})
+
+
+def test_a_saved_tokenizer_comes_back_as_it_was(tokenizer, tmp_path):
+    tokenizer.add_tokens("naïve")
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<a>"], "pad_token": "<p>"})
+    tokenizer.model_max_length, tokenizer.truncation_side, tokenizer.add_prefix_space = 77, "left", True
+    names = {
+        "vocab.json", "merges.txt", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",
+        "added_tokens.json",
+    }  # fmt: skip
+    assert {path.rsplit("/")[-1] for path in tokenizer.save_pretrained(tmp_path)} == names
+    text = "a naïve <a><p> hello <mask>\n日"
+    for left_out in ((), ("tokenizer.json",), ("vocab.json", "merges.txt", "special_tokens_map.json")):
+        for name in left_out:
+            (tmp_path / name).rename(tmp_path / f"{name}.away")
+        loaded = RobertaTokenizerFast.from_pretrained(tmp_path)
+        for name in left_out:
+            (tmp_path / f"{name}.away").rename(tmp_path / name)
+        assert loaded(text) == tokenizer(text)
+        assert (loaded.model_max_length, loaded.truncation_side, loaded.pad_token) == (77, "left", "<p>")
+        assert loaded.get_vocab() == tokenizer.get_vocab()
+        assert loaded.additional_special_tokens == ["<a>"]
+        assert loaded.added_tokens_decoder[MASK].lstrip
+
+
+def test_saving_again_gives_the_same_bytes(tokenizer, tmp_path):
+    tokenizer.save_pretrained(tmp_path / "one")
+    RobertaTokenizerFast.from_pretrained(tmp_path / "one").save_pretrained(tmp_path / "two")
+    for path in (tmp_path / "one").iterdir():
+        assert path.read_bytes() == (tmp_path / "two" / path.name).read_bytes(), path.name
+
+
+def test_the_library_itself_reads_the_saved_file(tokenizer, tmp_path):
+    tokenizer.save_pretrained(tmp_path)
+    whole = Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
+    assert whole.encode("hello <mask>", "b").ids == tokenizer("hello <mask>", "b").input_ids
+    saved = json.loads((tmp_path / "tokenizer.json").read_text(encoding="utf-8"))
+    parts = {
+        name: (saved[name] or {}).get("type") for name in ("normalizer", "pre_tokenizer", "post_processor", "decoder")
+    }
+    assert parts == {
+        "normalizer": None, "pre_tokenizer": "ByteLevel", "post_processor": "RobertaProcessing", "decoder": "ByteLevel",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("stated", "config", "limit"),
+    [
+        (None, {"max_position_embeddings": 514, "pad_token_id": 1}, 512),
+        (1e30, {"max_position_embeddings": 70}, 68),
+        (40, {"max_position_embeddings": 70}, 40),
+        (512, {"max_position_embeddings": 70, "pad_token_id": 3}, 66),
+        (33, None, 33),
+    ],
+)
+def test_the_limit_is_what_is_stated_and_what_the_positions_hold(tokenizer, tmp_path, stated, config, limit):
+    tokenizer.save_pretrained(tmp_path)
+    path = tmp_path / "tokenizer_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"model_max_length": stated}))
+    if config is not None:
+        (tmp_path / "config.json").write_text(json.dumps(config))
+    assert RobertaTokenizerFast.from_pretrained(tmp_path).model_max_length == limit
+    assert RobertaTokenizerFast.from_pretrained(tmp_path, model_max_length=5).model_max_length == 5
+
+
+def test_a_prefix_names_the_vocabulary_files(tokenizer, tmp_path):
+    paths = tokenizer.save_vocabulary(tmp_path, filename_prefix="xx")
+    assert paths == (str(tmp_path / "xx-vocab.json"), str(tmp_path / "xx-merges.txt"))
+    assert RobertaTokenizerFast(*paths)("hello").input_ids == tokenizer("hello").input_ids
+
+
+@pytest.mark.parametrize("twin", [copy.deepcopy, lambda tokenizer: pickle.loads(pickle.dumps(tokenizer))])
+def test_a_copy_encodes_alike_and_is_its_own(tokenizer, twin):
+    other = twin(tokenizer)
+    other.add_tokens("hell")
+    assert tokenizer("hello").input_ids == [CLS, *ids("hello"), SEP]
+    assert other("hello a").input_ids == [CLS, *ids("hell", "o", "Ġa"), SEP]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("vocab.json", '["a"]', "a JSON object was expected, not list"),
+        ("vocab.json", '{"a": 0, "b": 0}', "two tokens share one id"),
+        ("vocab.json", '{"a": -1}', "every id must be a whole number"),
+        ("vocab.json", '{"a": ', "not JSON"),
+        ("merges.txt", "#version: 0.2\nh e\nonly", "line 3 is 'only', expected two tokens"),
+        ("merges.txt", "q r\n", "the merges do not fit the vocabulary"),
+        ("merges.txt", b"\xff", "not UTF-8"),
+        ("tokenizer.json", "{}", "not a tokenizer"),
+    ],
+)
+def test_a_broken_file_is_refused_by_its_name(tokenizer, tmp_path, name, content, message):
+    tokenizer.save_pretrained(tmp_path)
+    if name != "tokenizer.json":
+        (tmp_path / "tokenizer.json").unlink()
+    (tmp_path / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(ValueError, match=message):
+        RobertaTokenizerFast.from_pretrained(tmp_path)
+
+
+def test_a_folder_without_a_tokenizer_is_refused(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"neither tokenizer.json nor vocab.json with merges.txt"):
+        RobertaTokenizerFast.from_pretrained(tmp_path)
+    with pytest.raises(ValueError, match="needs vocab_file and merges_file, or tokenizer_file"):
+        RobertaTokenizerFast(vocab_file=VOCABULARY)
