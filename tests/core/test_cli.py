@@ -1,0 +1,329 @@
+"""The command line: its exit statuses, its two outputs, and what it says to wrong input of every kind."""
+
+import json
+import subprocess
+import sys
+from importlib.metadata import EntryPoint
+
+import pytest
+
+import roberta_core
+from roberta_core import RobertaConfig, backend, checkpoints, cli
+from roberta_core.outputs import MaskedLMOutput
+from roberta_core.parameters import draw
+from roberta_core.tokenization import train_tokenizer
+
+TEXT = "the old man and the sea, the boy and the boat\n"
+SEED = 7
+
+
+class SmallBackend:
+    """A backend that scores a token by its id and its place, in NumPy; `shift` makes it disagree."""
+
+    version = "1.2"
+
+    def __init__(self, name: str, title: str, shift: float = 0.0):
+        self.name, self.title, self.shift = name, title, shift
+
+    def from_pretrained(self, architecture, source, **settings):
+        self.config = RobertaConfig.from_pretrained(source)
+        return self
+
+    def run(self, model, inputs, **options):
+        import numpy as np
+
+        ids = inputs["input_ids"]
+        logits = np.zeros((*ids.shape, self.config.vocab_size), np.float32)
+        logits[..., 100:103] = [3 + self.shift, 5 - self.shift, 4]
+        return MaskedLMOutput(logits=logits)
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory):
+    """A checkpoint of a small masked language model, with its tokenizer."""
+    folder = tmp_path_factory.mktemp("checkpoint")
+    corpus = folder / "corpus.txt"
+    corpus.write_text(TEXT * 20)
+    vocab_size = train_tokenizer([corpus], 290, folder)
+    config = RobertaConfig(
+        vocab_size=vocab_size, hidden_size=12, num_hidden_layers=2, num_attention_heads=3, intermediate_size=20,
+        max_position_embeddings=19, type_vocab_size=1, layer_norm_eps=1e-5, architectures=["RobertaForMaskedLM"],
+    )  # fmt: skip
+    checkpoints.save(folder, config, "ForMaskedLM", dict(draw(config, "ForMaskedLM", SEED)))
+    return folder
+
+
+@pytest.fixture
+def two_backends(monkeypatch):
+    """Two frameworks that need nothing installed."""
+    known = {"one": SmallBackend("one", "First"), "two": SmallBackend("two", "Second")}
+    monkeypatch.setattr(backend, "registered", lambda: known)
+    monkeypatch.setattr(backend, "available", lambda: tuple(known))
+    monkeypatch.setattr(backend, "load", known.__getitem__)
+    return known
+
+
+@pytest.fixture
+def run(capsys):
+    """Runs a command line; gives its exit status, stdout and stderr."""
+
+    def run(*arguments):
+        with pytest.raises(SystemExit) as ended:
+            cli.main([str(argument) for argument in arguments])
+        captured = capsys.readouterr()
+        return ended.value.code, captured.out, captured.err
+
+    return run
+
+
+def refused(result, status: int, *parts: str) -> None:
+    """The command ended with that status and one sentence on stderr that has these parts."""
+    code, out, err = result
+    assert code == status, err
+    assert out == ""
+    assert err.startswith("roberta: ")
+    assert err.count("\n") == 1
+    for part in parts:
+        assert part in err
+
+
+# The program ----------------------------------------------------------------------------------------------------------
+
+
+def test_the_help_names_every_command(run):
+    code, out, _ = run("--help")
+    assert code == 0
+    assert all(name in out for name in (*cli.COMMANDS, "parity"))
+
+
+def test_a_command_has_its_own_help(run):
+    code, out, _ = run("fill-mask", "--help")
+    assert code == 0
+    assert "--top-k" in out
+
+
+def test_no_command_shows_the_help_as_wrong_usage(run):
+    code, out, _ = run()
+    assert code == 2
+    assert "fill-mask" in out
+
+
+def test_the_version_is_the_project_s(run):
+    assert run("--version") == (0, f"triberta {roberta_core.__version__}\n", "")
+
+
+def test_the_help_loads_no_framework_and_no_numpy():
+    code = (
+        "import sys; from roberta_core.cli import main\ntry: main(['--help'])\nexcept SystemExit: print(*sys.modules)"
+    )
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert "roberta_core.cli.pretrain" in loaded
+    assert not {"torch", "tensorflow", "keras", "jax", "flax", "numpy"} & set(loaded)
+
+
+def test_the_installed_command_ends_with_the_status():
+    command = [sys.executable, "-c", "from roberta_core.cli import main; main()", "info", "nowhere"]
+    ended = subprocess.run(command, capture_output=True, text=True)
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parts"),
+    [
+        (["inof"], ["No such command 'inof'", "`roberta --help`"]),
+        (["--wrong"], ["No such option: --wrong"]),
+        (["info", "--wrong"], ["--wrong", "`roberta info --help`"]),
+        (["info", "one", "two"], ["two"]),
+        (["fill-mask"], ["TEXT"]),
+        (["fill-mask", "a<mask>", "--top-k", "many"], ["--top-k"]),
+        (["fill-mask", "a<mask>", "--top-k", "0"], ["--top-k"]),
+        (["fill-mask", "a<mask>", "--top-k", "1.5"], ["--top-k"]),
+        (["fill-mask", "a<mask>", "--model"], ["--model"]),
+        (["fill-mask", "a<mask>", "--framework", "mxnet"], ["no framework 'mxnet'"]),
+        (["fill-mask", "a<mask>", "--frameworks", "pt,mxnet,caffe"], ["no framework 'mxnet', 'caffe'"]),
+        (["fill-mask", "a<mask>", "--frameworks", ""], ["no framework ''"]),
+        (["fill-mask", "a<mask>", "--frameworks", "pt,pt"], ["twice"]),
+        (["fill-mask", "a<mask>", "--framework", "pt,tf"], ["--frameworks pt,tf"]),
+        (["fill-mask", "a<mask>", "--framework", "pt", "--frameworks", "tf"], ["not both"]),
+    ],
+)
+def test_wrong_usage_is_one_sentence_and_status_2(run, arguments, parts):
+    refused(run(*arguments), 2, *parts)
+
+
+def test_a_command_registered_by_another_package_is_found(run, monkeypatch):
+    def entry_points(group):
+        return [EntryPoint("more", "json:dumps", group), EntryPoint("gone", "nowhere_to_be_found:run", group)]
+
+    monkeypatch.setattr(cli, "entry_points", entry_points)
+    code, out, _ = run("--help")
+    assert code == 0
+    assert "more" in out
+    refused(run("gone"), 1, "gone cannot be loaded", "nowhere_to_be_found")
+
+
+def test_a_mistake_of_the_program_is_not_hidden(monkeypatch, run):
+    def broken(source):
+        raise KeyError(source)
+
+    monkeypatch.setattr("roberta_core.cli.info.examine", broken)
+    with pytest.raises(KeyError):
+        cli.main(["info"])
+
+
+# info -----------------------------------------------------------------------------------------------------------------
+
+
+def test_info_tells_class_sizes_and_tensors(run, checkpoint):
+    code, out, err = run("info", checkpoint)
+    assert (code, err) == (0, "")
+    for part in ("RobertaForMaskedLM", "safetensors", "float32", "12", "roberta.encoder.layer.*.intermediate.dense"):
+        assert part in out
+
+
+def test_info_as_json_has_every_tensor(run, checkpoint):
+    code, out, err = run("info", checkpoint, "--json")
+    facts = json.loads(out)
+    assert (code, err) == (0, "")
+    assert facts["class"] == "RobertaForMaskedLM"
+    assert facts["config"]["hidden_size"] == 12
+    assert facts["config"]["max_sequence_length"] == 17
+    assert facts["tensors"]["roberta.encoder.layer.1.intermediate.dense.weight"] == {
+        "dtype": "float32",
+        "shape": [20, 12],
+    }
+    assert facts["parameters"] * 4 == facts["bytes"]
+    assert facts["remarks"] == []
+
+
+@pytest.mark.parametrize("named", [None, ["BertForMadeUp"]])
+def test_info_finds_the_class_where_the_configuration_does_not_name_it(run, checkpoint, tmp_path, named):
+    config = json.loads((checkpoint / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps({**config, "architectures": named}))
+    (tmp_path / "model.safetensors").write_bytes((checkpoint / "model.safetensors").read_bytes())
+    assert json.loads(run("info", tmp_path, "--json")[1])["class"] == "RobertaForMaskedLM"
+
+
+def broken_checkpoints(checkpoint, folder):
+    """Folders that are no checkpoint, each with what is said of it."""
+    weights = (checkpoint / "model.safetensors").read_bytes()
+    config = (checkpoint / "config.json").read_text()
+    files = {
+        "empty": ({}, "config.json"),
+        "no weights": ({"config.json": config}, "no weights"),
+        "no configuration": ({"model.safetensors": weights}, "config.json"),
+        "configuration cut off": ({"config.json": config[:40], "model.safetensors": weights}, "config.json"),
+        "configuration of a list": ({"config.json": "[]", "model.safetensors": weights}, "config.json"),
+        "weights cut off": ({"config.json": config, "model.safetensors": weights[:900]}, "model.safetensors"),
+        "weights of nothing": ({"config.json": config, "model.safetensors": b""}, "model.safetensors"),
+        "another size": (
+            {"config.json": config.replace('"hidden_size": 12', '"hidden_size": 15'), "model.safetensors": weights},
+            "15",
+        ),
+        "heads that do not fit": (
+            {"config.json": config.replace('"num_attention_heads": 3', '"num_attention_heads": 5')},
+            "does not split into 5 heads",
+        ),
+    }
+    for name, (contents, part) in files.items():
+        (folder / name).mkdir()
+        for file, content in contents.items():
+            (folder / name / file).write_bytes(content if isinstance(content, bytes) else content.encode())
+        yield folder / name, part
+
+
+def test_info_refuses_what_is_no_checkpoint(run, checkpoint, tmp_path):
+    for folder, part in broken_checkpoints(checkpoint, tmp_path):
+        refused(run("info", folder), 1, part)
+
+
+@pytest.mark.parametrize("source", ["nowhere", "", "a/b/c", "x" * 5000, "nul\0byte", "../nowhere"])
+def test_info_refuses_what_is_not_there(run, source):
+    refused(run("info", source), 1)
+
+
+def test_info_refuses_a_file(run, checkpoint):
+    refused(run("info", checkpoint / "config.json"), 1, "is a file")
+
+
+# fill-mask ------------------------------------------------------------------------------------------------------------
+
+
+def test_frameworks_answer_side_by_side(run, checkpoint, two_backends):
+    code, out, err = run("fill-mask", "the old<mask> and", "--model", checkpoint, "--frameworks", "one,two")
+    assert (code, err) == (0, "")
+    assert "First 1.2" in out
+    assert "Second 1.2" in out
+    assert "The same tokens" in out
+
+
+def test_a_disagreement_is_said(run, checkpoint, two_backends):
+    two_backends["two"].shift = 2.0
+    out = run("fill-mask", "the old<mask> and", "--model", checkpoint, "--frameworks", "one,two")[1]
+    assert "do not agree" in out
+
+
+def test_json_has_every_mask_and_framework(run, checkpoint, two_backends):
+    texts = ("the old<mask> and<mask>", "<mask>")
+    code, out, err = run("fill-mask", *texts, "--model", checkpoint, "--frameworks", "two,one", "--top-k", 3, "--json")
+    assert (code, err) == (0, "")
+    data = json.loads(out)
+    assert list(data["frameworks"]) == ["two", "one"]
+    assert [len(text["masks"]) for text in data["texts"]] == [2, 1]
+    assert [text["text"] for text in data["texts"]] == list(texts)
+    best = data["texts"][0]["masks"][0]["candidates"]["one"]
+    assert [candidate["token_id"] for candidate in best] == [101, 102, 100]
+    assert best[0]["probability"] > best[1]["probability"] > 0
+
+
+def test_without_a_name_the_first_framework_answers(run, checkpoint, two_backends):
+    out = run("fill-mask", "a<mask>", "--model", checkpoint, "--json")[1]
+    assert list(json.loads(out)["frameworks"]) == ["one"]
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("no mask here", ["no <mask> in 'no mask here'"]),
+        ("", ["no <mask> in ''"]),
+        ("[MASK]", ["no <mask>"]),
+        ("the <mask>" + " old" * 30, ["tokens; the model takes 17"]),
+        ("x" * 500, ["..."]),
+    ],
+)
+def test_a_text_that_cannot_be_filled_is_refused(run, checkpoint, two_backends, text, parts):
+    refused(run("fill-mask", "a<mask>", text, "--model", checkpoint), 1, *parts)
+
+
+def test_more_tokens_than_the_vocabulary_has_are_refused(run, checkpoint, two_backends):
+    refused(run("fill-mask", "a<mask>", "--model", checkpoint, "--top-k", 9000), 1, "top_k is 9000")
+
+
+def test_no_framework_at_all_says_what_to_install(run, checkpoint, monkeypatch):
+    monkeypatch.setattr(backend, "available", lambda: ())
+    refused(run("fill-mask", "a<mask>", "--model", checkpoint), 1, "pip install 'triberta[pt]'")
+
+
+def test_a_framework_that_is_not_installed_says_what_to_install(run, checkpoint, monkeypatch):
+    backend.load.cache_clear()
+    monkeypatch.setattr(backend.importlib.util, "find_spec", lambda name: None)
+    refused(run("fill-mask", "a<mask>", "--model", checkpoint, "--framework", "flax"), 1, "'triberta[flax]'")
+
+
+def test_a_missing_model_is_refused_before_a_framework_is_loaded(run, two_backends):
+    refused(run("fill-mask", "a<mask>", "--model", "nowhere"), 1, "nowhere")
+    assert not hasattr(two_backends["one"], "config")
+
+
+def test_a_folder_without_a_tokenizer_is_refused(run, checkpoint, tmp_path, two_backends):
+    for file in ("config.json", "model.safetensors"):
+        (tmp_path / file).write_bytes((checkpoint / file).read_bytes())
+    refused(run("fill-mask", "a<mask>", "--model", tmp_path), 1, "vocab.json")
+
+
+@pytest.mark.parametrize("file", ["tokenizer.json", "vocab.json"])
+def test_a_broken_tokenizer_is_refused(run, checkpoint, tmp_path, two_backends, file):
+    (tmp_path / "config.json").write_bytes((checkpoint / "config.json").read_bytes())
+    (tmp_path / file).write_text('{"model": ')
+    refused(run("fill-mask", "a<mask>", "--model", tmp_path), 1)
