@@ -1,0 +1,102 @@
+"""`roberta pretrain`: train a RoBERTa from texts."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+
+def pretrain(
+    texts: Annotated[
+        list[str], typer.Option(help="Documents: a file, a glob, or @LIST with a name a line. Repeatable.")
+    ],
+    tokenizer: Annotated[Path, typer.Option(help="A folder with a tokenizer.json.")],
+    recipe: Annotated[str, typer.Option(help="A built-in recipe's name, or a TOML file.")],
+    output: Annotated[Path, typer.Option(help="Where checkpoints, the log and at last the model go.")],
+    held_out: Annotated[
+        list[str] | None, typer.Option(help="Documents to keep for evaluation, besides those that the recipe names.")
+    ] = None,
+    framework: Annotated[str, typer.Option(help="Who takes the steps.")] = "pt",
+    resume: Annotated[bool, typer.Option(help="Go on from the newest checkpoint in the output folder.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line instead of the display.")] = False,
+) -> None:
+    """Train a new RoBERTa on texts with masked-language modelling, as a recipe says.
+
+    A run that was stopped goes on with --resume, to the same bits as if it had not been. The trained model is at last
+    in OUTPUT/model.
+    """
+    from roberta_core import backend
+    from roberta_core.training import pretrain as training
+    from roberta_core.training.recipe import Recipe
+
+    plan = Recipe.load(recipe)
+    framework_backend = backend.load(framework)
+    vocabulary = training.Vocabulary.of(tokenizer)
+    train, kept = training.split(plan, texts, held_out or [])
+    _refuse_overwriting(output, resume)
+    with _Display(plan.optimizer.steps, as_json) as display:
+        run, model = training.prepare(
+            framework_backend, plan, vocabulary, train, kept, output, display.report, display.reading
+        )
+        if resume:
+            run.resume()
+        display.start(run.step, len(train), len(kept), len(run.data.tokens), len(run.data))
+        run.run()
+    config = plan.config(vocabulary.size)
+    training.export(output / "model", framework_backend, model, config, vocabulary, plan)
+    display.say({"done": run.step, "model": str(output / "model")}, f"The model is in {output / 'model'}")
+
+
+def _refuse_overwriting(output: Path, resume: bool) -> None:
+    from roberta_core.training.checkpoint import newest
+
+    if not resume and newest(output) is not None:
+        raise ValueError(f"{output} has a run already: go on with --resume, or give another --output")
+
+
+class _Display:
+    """What the terminal shows: a progress bar and a line for each evaluation; or JSON lines."""
+
+    def __init__(self, steps: int, as_json: bool):
+        self.as_json, self.steps = as_json, steps
+        self.console = Console(stderr=as_json)
+        self.bar = Progress(
+            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
+            TimeRemainingColumn(), console=self.console, disable=as_json,
+        )  # fmt: skip
+        self.task = self.bar.add_task("reading", total=None)
+
+    def __enter__(self) -> "_Display":
+        self.bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.bar.stop()
+
+    def reading(self, done: int, total: int) -> None:
+        self.bar.update(self.task, description="tokenising", completed=done >> 20, total=total >> 20)
+
+    def start(self, step: int, train: int, held_out: int, tokens: int, blocks: int) -> None:
+        line = {"documents": train, "held_out": held_out, "tokens": tokens, "blocks": blocks, "steps": self.steps}
+        self.say(line, f"{train} documents, {tokens:,} tokens, {blocks:,} blocks; {held_out} documents held out")
+        self.bar.reset(self.task, description="training", total=self.steps, completed=step)
+
+    def report(self, line: Mapping[str, Any]) -> None:
+        if self.as_json:
+            self.say(line, "")
+        elif "loss" in line:
+            speed = f"{line['tokens_per_second']:,} tokens/s"
+            self.bar.update(self.task, completed=line["step"], description=f"loss {line['loss']:.3f}  {speed}")
+        elif "held_out_loss" in line:
+            loss, accuracy = line["held_out_loss"], line["held_out_accuracy"]
+            self.say(line, f"step {line['step']}: held-out loss {loss:.3f}, masked accuracy {accuracy:.1%}")
+
+    def say(self, line: Mapping[str, Any], sentence: str) -> None:
+        if self.as_json:
+            print(json.dumps(line), flush=True)
+        elif sentence:
+            self.bar.console.print(sentence, highlight=False)

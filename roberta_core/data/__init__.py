@@ -1,0 +1,1 @@
+"""From documents to batches: reading and tokenising, packing into blocks, masking."""

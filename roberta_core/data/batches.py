@@ -1,0 +1,85 @@
+"""Batches for masked-language-model training, each a function of its number alone.
+
+Shapes: B batch, S sequence, K masked positions at most. Few shapes suit compilers: S is a multiple of 8, K is always
+the same, and unused places among the K have position 0 and label -100.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from roberta_core.data.masking import Masking
+from roberta_core.data.packing import assemble, order
+
+IGNORED = -100
+STEP = 8  # S is a multiple of this
+
+Batch = dict[str, np.ndarray]
+
+
+@dataclass
+class MaskedBlocks:
+    """The blocks of a corpus, shuffled and masked anew in each epoch.
+
+    `length` is the most that S can be; `first`, `last` and `pad` are the ids of `<s>`, `</s>` and `<pad>`.
+    """
+
+    tokens: np.ndarray
+    blocks: np.ndarray
+    masking: Masking
+    length: int
+    seed: int
+    first: int = 0
+    last: int = 2
+    pad: int = 1
+
+    def __post_init__(self) -> None:
+        if not len(self.blocks):
+            raise ValueError("the corpus fills no block")
+        self._order: tuple[int, int, np.ndarray] = (-1, 0, np.empty(0, np.int64))
+
+    def __len__(self) -> int:
+        return len(self.blocks)
+
+    def batch(self, number: int, size: int) -> Batch:
+        """Batch `number` of `size` sequences: they go on from batch to batch and from epoch to epoch."""
+        sequences = []
+        for place in range(number * size, (number + 1) * size):
+            epoch, rank = divmod(place, len(self))
+            sequences.append(self._masked(epoch, int(self._ordered(epoch, size)[rank])))
+        return self.collate(sequences)
+
+    def once(self, size: int, limit: int | None = None) -> Iterator[Batch]:
+        """Every block once in the order of the text, as masked in epoch 0; or only the first `limit` of them."""
+        count = len(self) if limit is None else min(limit, len(self))
+        for start in range(0, count, size):
+            yield self.collate([self._masked(0, index) for index in range(start, min(start + size, count))])
+
+    def collate(self, sequences: list[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> Batch:
+        """`input_ids` and `attention_mask` [B, S], `masked_positions` and `masked_labels` [B, K], all int64."""
+        size, most = len(sequences), self.masking.most(self.length)
+        lengths = np.array([len(ids) for ids, _, _ in sequences])
+        length = min(-(-int(lengths.max()) // STEP) * STEP, self.length)
+        input_ids = np.full((size, length), self.pad)
+        positions, labels = np.zeros((size, most), np.int64), np.full((size, most), IGNORED)
+        for row, (ids, masked, chosen) in enumerate(sequences):
+            input_ids[row, : len(ids)] = masked
+            positions[row, : len(chosen)] = chosen
+            labels[row, : len(chosen)] = ids[chosen]
+        return {
+            "input_ids": input_ids,
+            "attention_mask": (np.arange(length) < lengths[:, None]).astype(np.int64),
+            "masked_positions": positions,
+            "masked_labels": labels,
+        }
+
+    def _masked(self, epoch: int, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        ids = assemble(self.tokens, self.blocks[index], self.first, self.last)
+        return ids, *self.masking.apply(ids, self.seed, epoch, index)
+
+    def _ordered(self, epoch: int, size: int) -> np.ndarray:
+        if self._order[:2] != (epoch, size):
+            lengths = self.blocks[:, 1] - self.blocks[:, 0]
+            self._order = (epoch, size, order(lengths, self.seed, epoch, size))
+        return self._order[2]

@@ -1,0 +1,140 @@
+"""The training loop: which batch, which learning rate, when to log, evaluate and save. A framework does the steps."""
+
+import json
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from roberta_core.data.batches import Batch, MaskedBlocks
+from roberta_core.training import checkpoint
+from roberta_core.training.checkpoint import State, TrainingError
+from roberta_core.training.recipe import Recipe
+
+LOG = "log.jsonl"
+
+
+class Trainer(Protocol):
+    """A model with its optimiser. Scalars come out lazily: `float()` waits for them."""
+
+    def step(self, batch: Batch, learning_rate: float) -> Mapping[str, Any]:
+        """One step of the optimiser: the `loss` and `gradient_norm` before it."""
+        ...
+
+    def evaluate(self, batch: Batch) -> Mapping[str, Any]:
+        """Summed over the labels: `loss` and `correct`; and their `count`."""
+        ...
+
+    def state(self) -> State:
+        """All that the next steps depend on."""
+        ...
+
+    def load_state(self, state: State) -> None:
+        """Go on from there."""
+        ...
+
+
+Report = Callable[[Mapping[str, Any]], None]
+
+
+@dataclass
+class Pretraining:
+    """A run: a trainer, what it trains on, and the folder of its checkpoints and log.
+
+    `report` is called with each line of the log: {"step", "loss", "learning_rate", ...} after every `log_every` steps,
+    {"step", "held_out_loss", "held_out_accuracy"} after an evaluation, {"step", "checkpoint"} after a save.
+    """
+
+    trainer: Trainer
+    recipe: Recipe
+    config: Mapping[str, Any]
+    data: MaskedBlocks
+    folder: Path
+    held_out: MaskedBlocks | None = None
+    report: Report = lambda line: None
+    step: int = 0
+    pending: list[Mapping[str, Any]] = field(default_factory=list)  # steps since the last line of the log
+
+    def resume(self) -> bool:
+        """Go on from the newest whole checkpoint; whether there is one. `TrainingError` if its recipe is another."""
+        path = checkpoint.newest(self.folder)
+        if path is None:
+            return False
+        state, notes = checkpoint.load(path)
+        wanted = json.loads(json.dumps(self.recipe.to_dict()))
+        if notes["recipe"] != wanted:
+            differ = [name for name in wanted if notes["recipe"].get(name) != wanted[name]]
+            raise TrainingError(f"{path} was trained with another recipe (see its {', '.join(differ)})")
+        if notes["data"] != self._data():
+            raise TrainingError(f"{path} was trained on other texts: {notes['data']} then, {self._data()} now")
+        self.trainer.load_state(state)
+        self.step = state.steps
+        return True
+
+    def run(self) -> None:
+        """Train to the recipe's last step. `TrainingError` if the loss is no longer a number or a save fails."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        checkpoint.clean(self.folder)
+        optimizer, run = self.recipe.optimizer, self.recipe.run
+        schedule = optimizer.schedule()
+        started, tokens = time.perf_counter(), 0
+        while self.step < optimizer.steps:
+            batch = self.data.batch(self.step, optimizer.batch_size)
+            self.pending.append(self.trainer.step(batch, schedule(self.step)))
+            tokens += int(batch["attention_mask"].sum())
+            self.step += 1
+            if self._is_due(run.log_every):
+                line = self._averages()
+                speed = tokens / (time.perf_counter() - started)
+                self._log({**line, "learning_rate": schedule(self.step - 1), "tokens_per_second": round(speed)})
+            if self._is_due(run.evaluate_every) and self.held_out is not None:
+                self._log(self._evaluated(self.held_out))
+            if self._is_due(run.checkpoint_every):
+                self._averages()
+                self._save()
+            if self._is_due(run.log_every):
+                started, tokens = time.perf_counter(), 0
+
+    def _is_due(self, every: int) -> bool:
+        return self.step % every == 0 or self.step == self.recipe.optimizer.steps
+
+    def _averages(self) -> dict[str, Any]:
+        """The means over the pending steps, which are then done with; a loss that is no number ends the run."""
+        rows = [{name: float(value) for name, value in scalars.items()} for scalars in self.pending]
+        first = self.step - len(rows)
+        self.pending = []
+        for step, row in enumerate(rows, first + 1):
+            if not all(map(math.isfinite, row.values())):
+                raise TrainingError(
+                    f"step {step}: {', '.join(f'{name} {value}' for name, value in row.items())}; nothing was saved "
+                    "since. A lower peak_learning_rate or a clip_norm may help"
+                )
+        names = rows[0] if rows else ()
+        return {"step": self.step, **{name: float(np.mean([row[name] for row in rows])) for name in names}}
+
+    def _evaluated(self, data: MaskedBlocks) -> dict[str, Any]:
+        run = self.recipe.run
+        rows = [
+            self.trainer.evaluate(batch) for batch in data.once(self.recipe.optimizer.batch_size, run.evaluation_blocks)
+        ]
+        loss, correct, count = (sum(float(row[name]) for row in rows) for name in ("loss", "correct", "count"))
+        return {"step": self.step, "held_out_loss": loss / count, "held_out_accuracy": correct / count}
+
+    def _save(self) -> None:
+        samples = self.step * self.recipe.optimizer.batch_size
+        epoch, position = divmod(samples, len(self.data))
+        notes = {"epoch": epoch, "position": position, "data": self._data(), "recipe": self.recipe.to_dict()}
+        path = checkpoint.save(self.folder, self.trainer.state(), self.config, notes, self.recipe.run.kept_checkpoints)
+        self._log({"step": self.step, "checkpoint": path.name})
+
+    def _data(self) -> dict[str, int]:
+        return {"tokens": len(self.data.tokens), "blocks": len(self.data)}
+
+    def _log(self, line: Mapping[str, Any]) -> None:
+        with open(self.folder / LOG, "a", encoding="utf-8") as stream:
+            stream.write(json.dumps(line) + "\n")
+        self.report(line)

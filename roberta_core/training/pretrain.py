@@ -1,0 +1,125 @@
+"""A pretraining run from texts, a tokenizer and a recipe to a checkpoint: `roberta pretrain` without the terminal."""
+
+import json
+import shutil
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tokenizers import Tokenizer
+
+from roberta_core.config import RobertaConfig
+from roberta_core.data import corpus, texts
+from roberta_core.data.batches import MaskedBlocks
+from roberta_core.data.packing import pack
+from roberta_core.parameters import draw
+from roberta_core.training.loop import Pretraining, Report
+from roberta_core.training.recipe import Data, MaskingRates, Recipe
+
+TOKENIZER_FILES = (
+    "tokenizer.json", "vocab.json", "merges.txt", "tokenizer_config.json", "special_tokens_map.json"
+)  # fmt: skip
+EVALUATION_SEED = 0
+ARCHITECTURE = "ForMaskedLM"
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """A tokenizer's folder, its size and its special ids."""
+
+    folder: Path
+    size: int
+    first: int
+    pad: int
+    last: int
+    mask: int
+
+    @classmethod
+    def of(cls, folder: Path) -> "Vocabulary":
+        """The vocabulary of a folder; `ValueError` if it has no tokenizer with RoBERTa's special tokens."""
+        path = folder / corpus.TOKENIZER
+        if not path.is_file():
+            raise ValueError(f"{folder} has no {corpus.TOKENIZER}")
+        tokenizer = Tokenizer.from_file(str(path))
+        ids = {token: tokenizer.token_to_id(token) for token in ("<s>", "<pad>", "</s>", "<mask>")}
+        lacking = [token for token, number in ids.items() if number is None]
+        if lacking:
+            raise ValueError(f"the tokenizer in {folder} lacks {', '.join(lacking)}")
+        return cls(folder, tokenizer.get_vocab_size(), *ids.values())
+
+
+def split(recipe: Recipe, patterns: Iterable[str], held_out: Iterable[str] = ()) -> tuple[list[Path], list[Path]]:
+    """The documents to train on and those held out: named by the recipe, or found by the patterns `held_out`.
+
+    `ValueError` if nothing is left to train on, or the recipe holds out documents that are not there.
+    """
+    found, kept = texts.find(patterns), texts.find(held_out)
+    names = set(recipe.data.held_out)
+    lacking = sorted(names - {path.name for path in [*found, *kept]})
+    if lacking:
+        raise ValueError(f"the recipe holds out documents that are not among the texts: {', '.join(lacking)}")
+    aside = {path.resolve() for path in kept} | {path.resolve() for path in found if path.name in names}
+    train = [path for path in found if path.resolve() not in aside]
+    if not train:
+        raise ValueError("all documents are held out: nothing is left to train on")
+    return train, sorted(aside)
+
+
+def masked_blocks(
+    files: list[Path],
+    folder: Path,
+    vocabulary: Vocabulary,
+    data: Data,
+    rates: MaskingRates,
+    seed: int,
+    progress: Progress | None = None,
+) -> MaskedBlocks:
+    """Documents tokenised into `folder`, packed into blocks, to be masked."""
+    found = corpus.build(folder, files, vocabulary.folder, vocabulary.last, data.unwrap_lines, progress)
+    blocks = pack(found.tokens, found.sentences, data.sequence_length, vocabulary.last)
+    masking = rates.of(vocabulary.size, vocabulary.mask)
+    special = {"first": vocabulary.first, "last": vocabulary.last, "pad": vocabulary.pad}
+    return MaskedBlocks(found.tokens, blocks, masking, data.sequence_length, seed, **special)
+
+
+def prepare(
+    backend: Any,
+    recipe: Recipe,
+    vocabulary: Vocabulary,
+    train: list[Path],
+    held_out: list[Path],
+    output: Path,
+    report: Report,
+    progress: Progress | None = None,
+) -> tuple[Pretraining, Any]:
+    """The run, ready to go, and its model; the corpus is tokenised into `output/corpus`."""
+    config = recipe.config(vocabulary.size)
+    blocks = [
+        masked_blocks(files, output / "corpus" / name, vocabulary, recipe.data, recipe.masking, seed, progress)
+        if files
+        else None
+        for name, files, seed in (("train", train, recipe.run.seed), ("held-out", held_out, EVALUATION_SEED))
+    ]
+    if blocks[0] is None:
+        raise ValueError("no documents to train on")
+    model = backend.from_tensors(ARCHITECTURE, config, dict(draw(config, ARCHITECTURE, recipe.run.seed)))
+    run = Pretraining(
+        backend.trainer(model, recipe), recipe, config.to_diff_dict(), blocks[0], output, blocks[1], report
+    )
+    return run, model
+
+
+def export(
+    folder: Path, backend: Any, model: Any, config: RobertaConfig, vocabulary: Vocabulary, recipe: Recipe
+) -> None:
+    """Write the trained model as a checkpoint: config.json, model.safetensors, the tokenizer, and the recipe."""
+    from roberta_core import checkpoints
+
+    checkpoints.save(folder, config, ARCHITECTURE, backend.tensors(model))
+    for name in TOKENIZER_FILES:
+        if (vocabulary.folder / name).is_file():
+            shutil.copyfile(vocabulary.folder / name, folder / name)
+    (folder / "recipe.json").write_text(json.dumps(recipe.to_dict(), indent=1) + "\n", encoding="utf-8")
