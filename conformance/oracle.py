@@ -53,7 +53,7 @@ class Oracle:
 
     def __init__(self, config: RobertaConfig, architecture: str, tensors: Mapping[str, Any]):
         self.config, self.architecture, self.tensors = config, architecture, tensors
-        self.activation = ACTIVATIONS[config.hidden_act]
+        self.activation, self.head_activation = ACTIVATIONS[config.hidden_act], gelu  # the head's is always gelu
         self.stages: Stages = {}
 
     def run(self, labels: Any = None, start_positions: Any = None, end_positions: Any = None, **inputs: Any) -> Stages:
@@ -177,7 +177,7 @@ class Oracle:
 
     def lm_head(self, hidden: Array) -> Array:
         """[B, S, V], by the word embeddings again if they are tied (Press & Wolf 2017)."""
-        hidden = self.norm("lm_head.layer_norm", gelu(self.linear("lm_head.dense", hidden)))  # whatever hidden_act is
+        hidden = self.norm("lm_head.layer_norm", self.head_activation(self.linear("lm_head.dense", hidden)))
         tied = self.config.tie_word_embeddings
         decoder = self.tensor("embeddings.word_embeddings.weight" if tied else "lm_head.decoder.weight")
         return hidden @ decoder.T + self.tensor("lm_head.bias")
@@ -206,9 +206,13 @@ class Oracle:
 
     def norm(self, path: str, x: Array) -> Array:
         """LayerNorm (Ba et al. 2016) over the last axis."""
-        x = x - x.mean(axis=-1, keepdims=True)
-        x = x / np.sqrt(np.square(x).mean(axis=-1, keepdims=True) + self.config.layer_norm_eps)
+        centred = x - x.mean(axis=-1, keepdims=True)
+        x = centred / np.sqrt(self.variance(path, x) + self.config.layer_norm_eps)
         return x * self.tensor(f"{path}.weight") + self.tensor(f"{path}.bias")
+
+    def variance(self, path: str, x: Array) -> Array:
+        """Of the last axis: [..., 1]."""
+        return x.var(axis=-1, keepdims=True)
 
     def table(self, name: str, ids: Any) -> Array:
         """Rows of an embedding table: [..., D]."""
