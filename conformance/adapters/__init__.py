@@ -1,14 +1,16 @@
 """Adapters: how the suite builds, loads and runs one implementation.
 
-A new implementation is a file here with a class that has what `Adapter` lists, and a line in `PEERS`.
+A new implementation is a file here with a class that has what `Adapter` lists, and a line in `PLACES`.
 """
 
 import os
 from collections.abc import Mapping
+from importlib import import_module
 from typing import Any, Protocol
 
 import numpy as np
 
+from roberta_core import backend
 from roberta_core.config import RobertaConfig
 
 
@@ -34,6 +36,23 @@ class Adapter(Protocol):
     def run(self, model: Any, inputs: Mapping[str, np.ndarray], attentions: bool) -> dict[str, np.ndarray]:
         """The stages of a forward pass without dropout; without `attentions` by the path that users get."""
         ...
+
+
+# Where the adapters are that are not a backend's: loaded when they are asked for.
+PLACES = {"oracle": ("conformance.adapters.oracle", "Reference")}
+
+
+def find(name: str) -> Adapter:
+    """The adapter of that name; `KeyError` if there is none, `BackendError` if its framework is not installed."""
+    if name in PLACES:
+        module, attribute = PLACES[name]
+        return getattr(import_module(module), attribute)()
+    if name not in backend.registered():
+        known = ", ".join([*backend.registered(), *PLACES])
+        raise KeyError(f"there is no implementation {name!r}; known are {known}")
+    from conformance.adapters.framework import Framework
+
+    return Framework(name)
 
 
 def flatten(output: Mapping[str, Any]) -> dict[str, np.ndarray]:

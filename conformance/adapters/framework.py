@@ -33,4 +33,7 @@ class Framework:
 
     def run(self, model: Any, inputs: Mapping[str, np.ndarray], attentions: bool) -> dict[str, np.ndarray]:
         """The outputs as stages; asked for `attentions`, a framework may leave its fused kernel."""
-        return flatten(self.backend.run(model, inputs, output_hidden_states=True, output_attentions=attentions))
+        given: dict[str, Any] = dict(inputs)
+        if "past_key_values" in given:  # [L, 2 or 4, B, N, T, H] as the published tuples
+            given["past_key_values"] = tuple(tuple(layer) for layer in given["past_key_values"])
+        return flatten(self.backend.run(model, given, output_hidden_states=True, output_attentions=attentions))
