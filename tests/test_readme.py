@@ -1,0 +1,76 @@
+"""What README and the documentation say can be done is done here: examples run, commands, targets and links exist."""
+
+import re
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from roberta_core import cli
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = [*ROOT.glob("*.md"), *sorted((ROOT / "docs").rglob("*.md"))]
+FRAMEWORKS = {"roberta_pt": "torch", "roberta_tf": "tensorflow", "roberta_flax": "flax"}
+
+
+def name_of(page: Path) -> str:
+    return page.relative_to(ROOT).as_posix()
+
+
+def examples() -> list:
+    """Every python block, named by its page and number."""
+    return [
+        pytest.param(text, id=f"{name_of(page)}-{number}")
+        for page in PAGES
+        for number, text in enumerate(re.findall(r"^```python\n(.*?)^```", page.read_text(), re.S | re.M), 1)
+    ]
+
+
+def shell_lines(page: Path) -> list[str]:
+    """The lines of blocks without a language, and commands in running text."""
+    text = page.read_text()
+    blocks = re.findall(r"^```\n(.*?)^```", text, re.S | re.M)
+    return [line for block in blocks for line in block.splitlines()] + re.findall(r"`((?:roberta|make) [^`]*)`", text)
+
+
+@pytest.mark.parametrize("code", examples())
+def test_an_example_runs(code, tmp_path):
+    for package, framework in FRAMEWORKS.items():
+        if package in code and find_spec(framework) is None:
+            pytest.skip(f"{framework} is not installed")
+    ended = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_the_commands_and_their_options_exist(page):
+    for line in shell_lines(page):
+        for name, rest in re.findall(r"(?:^|\s)roberta ([a-z-]+)([^#|]*)", line):
+            assert name in cli.points(), line
+            known = {option for parameter in cli.build(name).params for option in parameter.opts} | {"--help"}
+            assert set(re.findall(r"--[a-z-]+", rest)) <= known, line
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_the_make_targets_exist(page):
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.M))
+    assert {name for line in shell_lines(page) for name in re.findall(r"^make ([a-z]+)", line)} <= targets
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_the_links_lead_somewhere(page):
+    links = re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text())
+    assert not [link for link in links if "://" not in link and not (page.parent / link).exists()]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_the_files_that_are_named_exist(page):
+    named = re.findall(r"`((?:roberta_\w+|conformance|tests|docs|\.github)/[\w/.-]+)`", page.read_text())
+    assert not [path for path in named if not (ROOT / path).exists()]
+
+
+def test_there_are_examples_for_every_framework():
+    codes = [parameter.values[0] for parameter in examples()]
+    assert all(any(package in code for code in codes) for package in FRAMEWORKS)
