@@ -2,6 +2,7 @@
 
 from roberta_core.tokenization.batch_encoding import BatchEncoding
 from roberta_core.tokenization.fast import RobertaTokenizerFast
+from roberta_core.tokenization.readable import RobertaTokenizer
 from roberta_core.tokenization.training import train_tokenizer
 
-__all__ = ["BatchEncoding", "RobertaTokenizerFast", "train_tokenizer"]
+__all__ = ["BatchEncoding", "RobertaTokenizer", "RobertaTokenizerFast", "train_tokenizer"]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import os
 from collections.abc import Iterable, Mapping
 
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors
 
-from roberta_core.tokenization.vocabulary import Merge
+from roberta_core.tokenization.vocabulary import FilePath, Merge
 
 
 def make_model(vocab: Mapping[str, int], merges: Iterable[Merge]) -> models.BPE:
@@ -45,3 +47,25 @@ def make_whole(
         sep, cls, trim_offsets=trim_offsets, add_prefix_space=add_prefix_space
     )
     return whole
+
+
+def read_whole(path: FilePath) -> tuple[models.BPE, dict[int, AddedToken]]:
+    """The model and the added tokens of a tokenizer.json. Raises ValueError if it is no byte-level BPE."""
+    path = os.fspath(path)
+    if not os.path.isfile(path):
+        raise FileNotFoundError(f"{path}: there is no such file")
+    try:
+        whole = Tokenizer.from_file(path)
+    except Exception as error:  # the library raises a bare Exception
+        raise ValueError(f"{path}: not a tokenizer ({error})") from None
+    parts = whole.model, whole.pre_tokenizer, whole.normalizer
+    if not isinstance(parts[0], models.BPE) or not isinstance(parts[1], pre_tokenizers.ByteLevel) or parts[2]:
+        found = " ".join(type(part).__name__ for part in parts if part is not None)
+        raise ValueError(f"{path}: not RoBERTa's byte-level BPE, but {found}")
+    return parts[0], whole.get_added_tokens_decoder()
+
+
+def contents(model: models.BPE) -> tuple[dict[str, int], list[Merge]]:
+    """The vocabulary (token -> id) and the merges of a model."""
+    found = json.loads(Tokenizer(model).to_str())["model"]
+    return found["vocab"], [(left, right) for left, right in found["merges"]]

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
+import numpy as np
 from tokenizers import AddedToken, Tokenizer, models
 
 from roberta_core.tokenization import files
@@ -15,8 +16,9 @@ from roberta_core.tokenization.batch_encoding import BatchEncoding, as_array, as
 from roberta_core.tokenization.byte_alphabet import BLANKS
 from roberta_core.tokenization.inputs import Samples, Text, read_samples
 from roberta_core.tokenization.options import SIDES, TENSORS, UNLIMITED, Options, choose, lengths
-from roberta_core.tokenization.padding import pad_batch
-from roberta_core.tokenization.rows import COLUMNS, Ends, Pieces, Row, Span, frame_size
+from roberta_core.tokenization.padding import pad_batch, pad_columns
+from roberta_core.tokenization.rows import COLUMNS, Ends, Pieces, Row, frame, frame_size
+from roberta_core.tokenization.spans import join_words, settle
 from roberta_core.tokenization.tokens import TokenTable
 from roberta_core.tokenization.truncation import cut
 from roberta_core.tokenization.vocabulary import Merge
@@ -56,6 +58,7 @@ class TokenizerBase(TokenTable):
         self.split_special_tokens = split_special_tokens
         self.name_or_path = name_or_path
         super().__init__(roles, additional, added)
+        self._unknown = self._id_of_unknown_bytes()
 
     # What a child supplies ------------------------------------------------------------------------------------------
 
@@ -175,6 +178,92 @@ class TokenizerBase(TokenTable):
         """The tokens of a text or a pair, as the vocabulary writes them; `options` as in a call."""
         return self.convert_ids_to_tokens(self(text, pair, add_special_tokens, **options)["input_ids"])
 
+    def encode_plus(self, text: Any, text_pair: Any = None, add_special_tokens: bool = True, **options: Any) -> Any:
+        """The same as a call, for one text or pair."""
+        return self(text, text_pair, add_special_tokens, **options)
+
+    def batch_encode_plus(self, batch_text_or_text_pairs: Any, add_special_tokens: bool = True, **options: Any) -> Any:
+        """The same as a call, for a list of texts or of pairs."""
+        return self(list(batch_text_or_text_pairs), None, add_special_tokens, **options)
+
+    def pad(
+        self,
+        encoded_inputs: Any,
+        padding: bool | str | None = True,
+        max_length: int | None = None,
+        pad_to_multiple_of: int | None = None,
+        padding_side: str | None = None,
+        return_attention_mask: bool | None = None,
+        return_tensors: str | None = None,
+        verbose: bool = True,
+    ) -> BatchEncoding:
+        """Fill encoded texts up to one length: a dictionary of columns (of one text or a batch), or a list of such.
+
+        Columns that are not a tokenizer's, such as labels, stay as they are. `verbose` has no effect.
+        """
+        mode, _, length, multiple = lengths(padding, False, max_length, pad_to_multiple_of, self.model_max_length)
+        side = choose("padding_side", padding_side or self.padding_side, SIDES)
+        masked = "attention_mask" in self.model_input_names if return_attention_mask is None else return_attention_mask
+        columns = pad_columns(encoded_inputs, self.pad_token_id, mode, length, multiple, side, masked=masked)
+        if return_tensors is None:
+            return BatchEncoding(columns)
+        kind = choose("return_tensors", return_tensors, TENSORS)
+        arrays = {name: as_array(name, values) if name in COLUMNS else values for name, values in columns.items()}
+        return BatchEncoding({name: as_tensor(np.asarray(values), kind) for name, values in arrays.items()})
+
+    # Special tokens around texts ------------------------------------------------------------------------------------
+
+    def build_inputs_with_special_tokens(
+        self, token_ids_0: Sequence[int], token_ids_1: Sequence[int] | None = None
+    ) -> list[int]:
+        """`<s> A </s>` or `<s> A </s></s> B </s>` from the ids of one or two texts."""
+        return frame(token_ids_0, token_ids_1, self.cls_token_id, self.sep_token_id)
+
+    def get_special_tokens_mask(
+        self,
+        token_ids_0: Sequence[int],
+        token_ids_1: Sequence[int] | None = None,
+        already_has_special_tokens: bool = False,
+    ) -> list[int]:
+        """1 for special tokens, else 0: for ids that `build_inputs_with_special_tokens` is to frame, or has framed.
+
+        Of ids that are framed already every special token counts, the mask and paddings too.
+        """
+        if not already_has_special_tokens:
+            return frame([0] * len(token_ids_0), None if token_ids_1 is None else [0] * len(token_ids_1), 1, 1)
+        if token_ids_1 is not None:
+            raise ValueError("ids that have their special tokens already are one sequence: leave token_ids_1 out")
+        special = set(self.all_special_ids)
+        return [int(index in special) for index in token_ids_0]
+
+    def create_token_type_ids_from_sequences(
+        self, token_ids_0: Sequence[int], token_ids_1: Sequence[int] | None = None
+    ) -> list[int]:
+        """Zeros, one for each token of the framed texts: RoBERTa knows one token type."""
+        return [0] * len(self.build_inputs_with_special_tokens(token_ids_0, token_ids_1))
+
+    def num_special_tokens_to_add(self, pair: bool = False) -> int:
+        """How many special tokens stand around one text, or around a pair."""
+        return frame_size(pair)
+
+    @property
+    def max_len_single_sentence(self) -> int:
+        """The longest text in tokens that the model takes, without its special tokens."""
+        return self.model_max_length - frame_size(False)
+
+    @property
+    def max_len_sentences_pair(self) -> int:
+        """The longest pair in tokens that the model takes, without its special tokens."""
+        return self.model_max_length - frame_size(True)
+
+    def __repr__(self) -> str:
+        return (
+            f"{type(self).__name__}(name_or_path={self.name_or_path!r}, vocab_size={self.vocab_size}, "
+            f"model_max_length={self.model_max_length}, special_tokens={self.special_tokens_map})"
+        )
+
+    # The way of a text ----------------------------------------------------------------------------------------------
+
     def _encode(self, samples: Samples, options: Options) -> BatchEncoding:
         ends = Ends(self.cls_token_id, self.sep_token_id, self.pad_token_id)
         rows = self._rows(samples, options, ends, traced=options.traced)
@@ -228,27 +317,6 @@ class TokenizerBase(TokenTable):
         if not traced:
             return found
         return [
-            Pieces(one.ids, self._settle(text, one, by), one.words)
+            settle(text, one, by, self.trim_offsets, self._added)
             for text, one, by in zip(prepared, found, moved, strict=True)
         ]
-
-    def _settle(self, text: str, pieces: Pieces, moved: int) -> list[Span]:
-        """Spans without the blanks around each token if `trim_offsets`, and without the blank put before the text."""
-        settled = []
-        for index, (start, stop) in zip(pieces.ids, pieces.spans or (), strict=True):
-            if self.trim_offsets:
-                part = text[start:stop]
-                blanks = BLANKS if index in self._added else " "
-                start = stop - len(part.lstrip(blanks))
-                stop = start + len(part.strip(blanks))
-            settled.append((max(start - moved, 0), max(stop - moved, 0)))
-        return settled
-
-
-def join_words(words: list[Pieces], *, traced: bool) -> Pieces:
-    """The words of one text as one: spans stay relative to their word, as published."""
-    ids = [index for word in words for index in word.ids]
-    if not traced:
-        return Pieces(ids)
-    spans = [span for word in words for span in word.spans or ()]
-    return Pieces(ids, spans, [number for number, word in enumerate(words) for _ in word.ids])

@@ -148,7 +148,7 @@ def as_array(name: str, column: list) -> np.ndarray:
     if not column:
         return np.zeros((0, 0), np.int64)
     array = np.array(column, dtype=np.int64)
-    return array.reshape(*array.shape[:2], 2) if name == "offset_mapping" else array
+    return array
 
 
 def as_tensor(array: np.ndarray, kind: str) -> Any:

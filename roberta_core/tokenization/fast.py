@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers
+from tokenizers import AddedToken, Tokenizer, models
 
-from roberta_core.tokenization.assembly import make_engine, make_model
+from roberta_core.tokenization.assembly import contents, make_engine, make_model, read_whole
 from roberta_core.tokenization.base import TokenizerBase
 from roberta_core.tokenization.inputs import check_unicode
 from roberta_core.tokenization.rows import Pieces
@@ -93,7 +92,7 @@ class RobertaTokenizerFast(TokenizerBase):
 
     def merges(self) -> list[Merge]:
         """The merges in order of rank."""
-        return [(left, right) for left, right in json.loads(self._bare.to_str())["model"]["merges"]]
+        return contents(self._model)[1]
 
     def _tokens_changed(self) -> None:
         self._engines.clear()
@@ -101,8 +100,9 @@ class RobertaTokenizerFast(TokenizerBase):
     def _engine(self, literal: bool) -> Tokenizer:
         """What splits texts: with all tokens, or with those alone that are not special."""
         if literal not in self._engines:
-            added = {index: token for index, token in self._added.items() if not (literal and token.special)}
-            self._engines[literal] = make_engine(self._model, added)
+            if self._unknown is not None:
+                self._model.unk_token = self._token_of(self._unknown)
+            self._engines[literal] = make_engine(self._model, self._sought(literal))
         return self._engines[literal]
 
     def _pieces(self, texts: list[str], *, traced: bool, literal: bool) -> list[Pieces]:
@@ -122,19 +122,3 @@ class RobertaTokenizerFast(TokenizerBase):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state, _engines={}, _bare=Tokenizer(state["_model"]))
-
-
-def read_whole(path: FilePath) -> tuple[models.BPE, dict[int, AddedToken]]:
-    """The model and the added tokens of a tokenizer.json. Raises ValueError if it is no byte-level BPE."""
-    path = os.fspath(path)
-    if not os.path.isfile(path):
-        raise FileNotFoundError(f"{path}: there is no such file")
-    try:
-        whole = Tokenizer.from_file(path)
-    except Exception as error:  # the library raises a bare Exception
-        raise ValueError(f"{path}: not a tokenizer ({error})") from None
-    parts = whole.model, whole.pre_tokenizer, whole.normalizer
-    if not isinstance(parts[0], models.BPE) or not isinstance(parts[1], pre_tokenizers.ByteLevel) or parts[2]:
-        found = " ".join(type(part).__name__ for part in parts if part is not None)
-        raise ValueError(f"{path}: not RoBERTa's byte-level BPE, but {found}")
-    return parts[0], whole.get_added_tokens_decoder()

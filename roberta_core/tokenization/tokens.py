@@ -8,7 +8,7 @@ from typing import Any, overload
 
 from tokenizers import AddedToken
 
-from roberta_core.tokenization.byte_alphabet import token_to_bytes
+from roberta_core.tokenization.byte_alphabet import BYTE_TO_CHARACTER, token_to_bytes
 from roberta_core.tokenization.special_tokens import ADDITIONAL, ROLES, as_added_token, same
 
 # What English sets without a blank before it, for clean_up_tokenization_spaces; as published, in this order.
@@ -241,6 +241,19 @@ class TokenTable:
     def _skipped(self) -> set[int]:
         """The ids that `skip_special_tokens` leaves out."""
         return {*self.all_special_ids, *(index for index, token in self._added.items() if token.special)}
+
+    def _sought(self, literal: bool) -> dict[int, AddedToken]:
+        """The added tokens that are looked for in a text: with `literal` those alone that are not special."""
+        return {index: token for index, token in self._added.items() if not (literal and token.special)}
+
+    def _id_of_unknown_bytes(self) -> int | None:
+        """The unknown token's id, for a vocabulary that does not have every byte; None for one that does."""
+        if all(self._vocab_id(character) is not None for character in BYTE_TO_CHARACTER.values()):
+            return None
+        index = self._vocab_id(self.unk_token)
+        if index is None:
+            raise ValueError(f"the vocabulary lacks some bytes, and {self.unk_token!r} that would stand for them")
+        return index
 
     # Text -----------------------------------------------------------------------------------------------------------
 

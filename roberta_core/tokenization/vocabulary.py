@@ -35,6 +35,14 @@ def read_merges(path: FilePath) -> list[Merge]:
     return merges
 
 
+def check_merges(vocab: Mapping[str, int], merges: Iterable[Merge]) -> None:
+    """ValueError unless both tokens of each merge and what they become are in the vocabulary."""
+    for left, right in merges:
+        for token in (left, right, left + right):
+            if token not in vocab:
+                raise ValueError(f"the merges do not fit the vocabulary: Token `{token}` out of vocabulary")
+
+
 def vocab_text(vocab: Mapping[str, int]) -> str:
     """Compact JSON in id order, as the published fast tokenizer writes it."""
     in_order = dict(sorted(vocab.items(), key=lambda entry: entry[1]))

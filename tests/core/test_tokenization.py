@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import AddedToken, Tokenizer
 
-from roberta_core.tokenization import RobertaTokenizerFast
+from roberta_core.tokenization import RobertaTokenizer, RobertaTokenizerFast
 from roberta_core.tokenization.byte_alphabet import BYTE_TO_CHARACTER
 
 LETTERS = "abcdefghij"
@@ -28,9 +28,17 @@ VOCABULARY = small_vocabulary()
 MASK = VOCABULARY["<mask>"]
 
 
+BOTH = (RobertaTokenizerFast, RobertaTokenizer)
+
+
+@pytest.fixture(params=BOTH, ids=["fast", "readable"])
+def kind(request):
+    return request.param
+
+
 @pytest.fixture
-def tokenizer() -> RobertaTokenizerFast:
-    return RobertaTokenizerFast(VOCABULARY, MERGES)
+def tokenizer(kind):
+    return kind(VOCABULARY, MERGES)
 
 
 def ids(*tokens: str) -> list[int]:
@@ -48,16 +56,24 @@ def published(shared):
 @pytest.fixture(scope="module")
 def forms(published, tmp_path_factory):
     """The published vocabulary from its two files, and from the one file made of them."""
-    two = RobertaTokenizerFast(published / "vocab.json", published / "merges.txt")
+    files = published / "vocab.json", published / "merges.txt"
     path = tmp_path_factory.mktemp("whole") / "tokenizer.json"
-    two.backend_tokenizer.save(str(path))
-    return {"two files": two, "one file": RobertaTokenizerFast(tokenizer_file=path)}
+    RobertaTokenizerFast(*files).backend_tokenizer.save(str(path))
+    return {
+        "fast, two files": RobertaTokenizerFast(*files),
+        "fast, one file": RobertaTokenizerFast(tokenizer_file=path),
+        "readable, two files": RobertaTokenizer(*files),
+        "readable, one file": RobertaTokenizer(tokenizer_file=path),
+    }
+
+
+FORMS = ["fast, two files", "fast, one file", "readable, two files", "readable, one file"]
 
 
 # The published vocabulary --------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("form", ["two files", "one file"])
+@pytest.mark.parametrize("form", FORMS)
 def test_the_published_texts_have_their_published_ids(forms, form, published):
     golden = json.loads((published / "golden_encodings.json").read_text(encoding="utf-8"))
     assert len(golden) == 28
@@ -65,15 +81,16 @@ def test_the_published_texts_have_their_published_ids(forms, form, published):
     assert wrong == {}
 
 
-@pytest.mark.parametrize("form", ["two files", "one file"])
+@pytest.mark.parametrize("form", FORMS)
 def test_the_published_pair_and_sizes(forms, form):
     tokenizer = forms[form]
     assert tokenizer("Hello world", "How are you?")["input_ids"] == [0, 31414, 232, 2, 2, 6179, 32, 47, 116, 2]
     assert (len(tokenizer), tokenizer.vocab_size, tokenizer.mask_token_id) == (50265, 50265, 50264)
 
 
-def test_the_published_offsets_around_blanks_and_the_mask(forms):
-    encoding = forms["two files"]("A,  <mask> naïve 🤗.", return_offsets_mapping=True)
+@pytest.mark.parametrize("form", FORMS)
+def test_the_published_offsets_around_blanks_and_the_mask(forms, form):
+    encoding = forms[form]("A,  <mask> naïve 🤗.", return_offsets_mapping=True)
     assert encoding.offset_mapping == [
         (0, 0), (0, 1), (1, 2), (4, 10), (11, 16), (17, 18), (17, 18), (17, 18), (18, 19), (0, 0),
     ]  # fmt: skip
@@ -156,15 +173,15 @@ def test_decoding_takes_lists_arrays_and_one_id(tokenizer):
 
 
 @pytest.mark.parametrize(("errors", "text"), [("replace", "\ufffda"), ("ignore", "a")])
-def test_bytes_that_are_no_text_decode_as_errors_says(errors, text):
-    tokenizer = RobertaTokenizerFast(VOCABULARY, MERGES, errors=errors)
+def test_bytes_that_are_no_text_decode_as_errors_says(kind, errors, text):
+    tokenizer = kind(VOCABULARY, MERGES, errors=errors)
     assert tokenizer.decode([VOCABULARY[BYTE_TO_CHARACTER[0xC3]], *ids("a")]) == text
 
 
 @settings(deadline=None, max_examples=200)
-@given(st.text(alphabet=st.characters(exclude_categories=["Cs"])))
-def test_decoding_gives_the_text_back(text):
-    tokenizer = RobertaTokenizerFast(VOCABULARY, MERGES)
+@given(st.text(alphabet=st.characters(exclude_categories=["Cs"])), st.sampled_from(BOTH))
+def test_decoding_gives_the_text_back(text, kind):
+    tokenizer = kind(VOCABULARY, MERGES)
     encoding = tokenizer(text, split_special_tokens=True)
     assert tokenizer.decode(encoding.input_ids[1:-1]) == text
 
@@ -175,9 +192,9 @@ TEXTS = st.lists(st.sampled_from([*"ab  \n\t\u2003\x1céя日🤗\u0301", "hello
 
 
 @settings(deadline=None, max_examples=200)
-@given(TEXTS, st.booleans(), st.booleans())
-def test_every_span_holds_the_text_of_its_token(text, trim, spaced):
-    tokenizer = RobertaTokenizerFast(VOCABULARY, MERGES, trim_offsets=trim, add_prefix_space=spaced)
+@given(TEXTS, st.booleans(), st.booleans(), st.sampled_from(BOTH))
+def test_every_span_holds_the_text_of_its_token(text, trim, spaced, kind):
+    tokenizer = kind(VOCABULARY, MERGES, trim_offsets=trim, add_prefix_space=spaced)
     encoding = tokenizer(text, return_offsets_mapping=True, add_special_tokens=False)
     assert tokenizer.decode(encoding.input_ids).strip() == text.strip() or "<mask>" in text
     for index, (start, stop) in zip(encoding.input_ids, encoding.offset_mapping, strict=True):
@@ -273,8 +290,8 @@ def test_windows_of_a_context_keep_their_question(tokenizer):
     assert rows.sequence_ids(1) == [None, 0, 0, None, None, 1, 1, None]
 
 
-def test_the_own_limit_holds_where_no_other_is_given():
-    tokenizer = RobertaTokenizerFast(VOCABULARY, MERGES, model_max_length=6)
+def test_the_own_limit_holds_where_no_other_is_given(kind):
+    tokenizer = kind(VOCABULARY, MERGES, model_max_length=6)
     assert len(tokenizer("abcdefgh", truncation=True).input_ids) == 6
     assert len(tokenizer("a", padding="max_length").input_ids) == 6
     assert len(tokenizer("abcdefgh").input_ids) == 10
@@ -318,11 +335,11 @@ def test_second_texts_must_be_as_many(tokenizer):
         tokenizer(["a", "b"], "c")
 
 
-def test_an_unknown_keyword_argument_is_refused(tokenizer):
+def test_an_unknown_keyword_argument_is_refused(kind, tokenizer):
     with pytest.raises(TypeError, match="max_len"):
         tokenizer("a", max_len=3)
     with pytest.raises(TypeError, match="add_bos"):
-        RobertaTokenizerFast(VOCABULARY, MERGES, add_bos=True)
+        kind(VOCABULARY, MERGES, add_bos=True)
 
 
 @pytest.mark.parametrize("pairs", [[("a", "b"), ("c", "d")], [["a", "b"], ["c", "d"]]])
@@ -395,7 +412,7 @@ def test_added_tokens_are_found_whole(tokenizer):
         tokenizer.add_special_tokens({"masq": "[M]"})
 
 
-def test_a_saved_tokenizer_comes_back_as_it_was(tokenizer, tmp_path):
+def test_a_saved_tokenizer_comes_back_as_it_was(kind, tokenizer, tmp_path):
     tokenizer.add_tokens("naïve")
     tokenizer.add_special_tokens({"additional_special_tokens": ["<a>"], "pad_token": "<p>"})
     tokenizer.model_max_length, tokenizer.truncation_side, tokenizer.add_prefix_space = 77, "left", True
@@ -408,7 +425,7 @@ def test_a_saved_tokenizer_comes_back_as_it_was(tokenizer, tmp_path):
     for left_out in ((), ("tokenizer.json",), ("vocab.json", "merges.txt", "special_tokens_map.json")):
         for name in left_out:
             (tmp_path / name).rename(tmp_path / f"{name}.away")
-        loaded = RobertaTokenizerFast.from_pretrained(tmp_path)
+        loaded = kind.from_pretrained(tmp_path)
         for name in left_out:
             (tmp_path / f"{name}.away").rename(tmp_path / name)
         assert loaded(text) == tokenizer(text)
@@ -418,9 +435,9 @@ def test_a_saved_tokenizer_comes_back_as_it_was(tokenizer, tmp_path):
         assert loaded.added_tokens_decoder[MASK].lstrip
 
 
-def test_saving_again_gives_the_same_bytes(tokenizer, tmp_path):
+def test_saving_again_gives_the_same_bytes(kind, tokenizer, tmp_path):
     tokenizer.save_pretrained(tmp_path / "one")
-    RobertaTokenizerFast.from_pretrained(tmp_path / "one").save_pretrained(tmp_path / "two")
+    kind.from_pretrained(tmp_path / "one").save_pretrained(tmp_path / "two")
     for path in (tmp_path / "one").iterdir():
         assert path.read_bytes() == (tmp_path / "two" / path.name).read_bytes(), path.name
 
@@ -448,20 +465,20 @@ def test_the_library_itself_reads_the_saved_file(tokenizer, tmp_path):
         (33, None, 33),
     ],
 )
-def test_the_limit_is_what_is_stated_and_what_the_positions_hold(tokenizer, tmp_path, stated, config, limit):
+def test_the_limit_is_what_is_stated_and_what_the_positions_hold(kind, tokenizer, tmp_path, stated, config, limit):
     tokenizer.save_pretrained(tmp_path)
     path = tmp_path / "tokenizer_config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"model_max_length": stated}))
     if config is not None:
         (tmp_path / "config.json").write_text(json.dumps(config))
-    assert RobertaTokenizerFast.from_pretrained(tmp_path).model_max_length == limit
-    assert RobertaTokenizerFast.from_pretrained(tmp_path, model_max_length=5).model_max_length == 5
+    assert kind.from_pretrained(tmp_path).model_max_length == limit
+    assert kind.from_pretrained(tmp_path, model_max_length=5).model_max_length == 5
 
 
-def test_a_prefix_names_the_vocabulary_files(tokenizer, tmp_path):
+def test_a_prefix_names_the_vocabulary_files(kind, tokenizer, tmp_path):
     paths = tokenizer.save_vocabulary(tmp_path, filename_prefix="xx")
     assert paths == (str(tmp_path / "xx-vocab.json"), str(tmp_path / "xx-merges.txt"))
-    assert RobertaTokenizerFast(*paths)("hello").input_ids == tokenizer("hello").input_ids
+    assert kind(*paths)("hello").input_ids == tokenizer("hello").input_ids
 
 
 @pytest.mark.parametrize("twin", [copy.deepcopy, lambda tokenizer: pickle.loads(pickle.dumps(tokenizer))])
@@ -485,17 +502,17 @@ def test_a_copy_encodes_alike_and_is_its_own(tokenizer, twin):
         ("tokenizer.json", "{}", "not a tokenizer"),
     ],
 )
-def test_a_broken_file_is_refused_by_its_name(tokenizer, tmp_path, name, content, message):
+def test_a_broken_file_is_refused_by_its_name(kind, tokenizer, tmp_path, name, content, message):
     tokenizer.save_pretrained(tmp_path)
     if name != "tokenizer.json":
         (tmp_path / "tokenizer.json").unlink()
     (tmp_path / name).write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(ValueError, match=message):
-        RobertaTokenizerFast.from_pretrained(tmp_path)
+        kind.from_pretrained(tmp_path)
 
 
-def test_a_folder_without_a_tokenizer_is_refused(tmp_path):
+def test_a_folder_without_a_tokenizer_is_refused(kind, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"neither tokenizer.json nor vocab.json with merges.txt"):
-        RobertaTokenizerFast.from_pretrained(tmp_path)
+        kind.from_pretrained(tmp_path)
     with pytest.raises(ValueError, match="needs vocab_file and merges_file, or tokenizer_file"):
-        RobertaTokenizerFast(vocab_file=VOCABULARY)
+        kind(vocab_file=VOCABULARY)

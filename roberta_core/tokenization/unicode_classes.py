@@ -1,0 +1,87 @@
+"""Which characters are letters, numbers, and parts of words to the `tokenizers` library.
+
+Python has tables of another version of Unicode, one that changes with Python; the readable tokenizer needs those of
+the library. They lie in unicode_classes.txt, written by `python -m roberta_core.tokenization.unicode_classes`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+
+from tokenizers import AddedToken, Regex, Tokenizer, models, pre_tokenizers
+
+FILE = Path(__file__).with_suffix(".txt")
+WIDTH = 100
+SURROGATES = range(0xD800, 0xE000)
+BATCH = 8192
+
+# name -> the class in the splitter's pattern
+CLASSES = {"letters": r"\p{L}", "numbers": r"\p{N}", "blanks": r"\s"}
+
+
+@cache
+def read() -> dict[str, str]:
+    """Name -> the characters of a class as ranges, ready to stand between the brackets of a regular expression."""
+    found = {}
+    for block in FILE.read_text(encoding="ascii").split("\n\n"):
+        name, *lines = block.strip().split("\n")
+        ends = [entry.split("-") for line in lines for entry in line.split()]
+        found[name] = "".join(f"\\U{int(pair[0], 16):08x}-\\U{int(pair[-1], 16):08x}" for pair in ends)
+    return found
+
+
+def every_character() -> list[str]:
+    """All that UTF-8 can hold."""
+    return [chr(code) for code in range(0x110000) if code not in SURROGATES]
+
+
+def class_members(pattern: str) -> set[str]:
+    """The characters that a class of the library's regular expressions holds."""
+    splitter = pre_tokenizers.Split(Regex(f"{pattern}+"), "removed")
+    members: set[str] = set()
+    everything = every_character()
+    for start in range(0, len(everything), BATCH):
+        characters = everything[start : start + BATCH]
+        others = "".join(piece for piece, _ in splitter.pre_tokenize_str("".join(characters)))
+        members |= {*characters} - {*others}
+    return members
+
+
+def word_members(characters: Iterable[str]) -> set[str]:
+    """Those characters beside which the library does not find a token that stands for single words."""
+    tokenizer = Tokenizer(models.BPE(vocab={}, merges=[]))
+    tokenizer.add_tokens([AddedToken("T", single_word=True)])
+    characters = list(characters)
+    encodings = tokenizer.encode_batch_fast([f"{character}T" for character in characters])
+    return {character for character, encoding in zip(characters, encodings, strict=True) if not encoding.ids}
+
+
+def text_of(classes: dict[str, set[str]]) -> str:
+    """The text of the file: for each class its name, then its ranges."""
+    blocks = []
+    for name, members in classes.items():
+        lines = [""]
+        for entry in ranges(members):
+            if len(lines[-1]) + len(entry) >= WIDTH:
+                lines.append("")
+            lines[-1] += f" {entry}" if lines[-1] else entry
+        blocks.append("\n".join([name, *lines]))
+    return "\n\n".join(blocks) + "\n"
+
+
+def ranges(characters: Iterable[str]) -> list[str]:
+    """Code points in hexadecimal, neighbours joined: `41-5A`."""
+    spans: list[list[int]] = []
+    for code in sorted(map(ord, characters)):
+        if spans and spans[-1][1] == code - 1:
+            spans[-1][1] = code
+        else:
+            spans.append([code, code])
+    return [f"{first:X}" if first == last else f"{first:X}-{last:X}" for first, last in spans]
+
+
+if __name__ == "__main__":
+    measured = {name: class_members(pattern) for name, pattern in CLASSES.items()}
+    FILE.write_text(text_of({**measured, "words": word_members(every_character())}), encoding="ascii")
