@@ -1,0 +1,242 @@
+"""RoBERTa's encoder in TensorFlow: the layers of Vaswani et al. (2017) as BERT has them, LayerNorm after each residual.
+
+Shapes: B batch, S sequence, T keys (S, plus cached ones), D hidden, F feed-forward, N heads, H head, V vocabulary.
+A mask is what is added to the scores [B, 1, S or 1, T]: 0 where a key is attended, the dtype's minimum where it is not.
+Keras has a meaning of its own for arguments called `mask`, so here they are `attention_mask` and `cross_mask`.
+"""
+
+import math
+
+import keras
+import tensorflow as tf
+from keras.layers import Dropout
+
+from roberta_core.config import RobertaConfig
+from roberta_tf.layers import Embedding, LayerNorm, Linear
+
+ACTIVATIONS = {
+    "gelu": tf.nn.gelu,
+    "gelu_new": lambda x: tf.nn.gelu(x, approximate=True),
+    "gelu_pytorch_tanh": lambda x: tf.nn.gelu(x, approximate=True),
+    "quick_gelu": lambda x: x * tf.sigmoid(1.702 * x),
+    "relu": tf.nn.relu,
+    "silu": tf.nn.silu,
+    "swish": tf.nn.silu,
+    "tanh": tf.tanh,
+}
+
+
+class Embeddings(keras.layers.Layer):
+    """The sum of word, token type and position embeddings, normalised: [B, S] ids to [B, S, D]."""
+
+    def __init__(self, config: RobertaConfig):
+        super().__init__()
+        hidden, pad = config.hidden_size, config.pad_token_id
+        self.padding_idx = pad
+        self.word_embeddings = Embedding(config.vocab_size, hidden, padding_idx=pad)
+        self.position_embeddings = Embedding(config.max_position_embeddings, hidden, padding_idx=pad)
+        self.token_type_embeddings = Embedding(config.type_vocab_size, hidden)
+        self.LayerNorm = LayerNorm(hidden, config.layer_norm_eps)
+        self.dropout = Dropout(config.hidden_dropout_prob)
+
+    def call(
+        self,
+        input_ids: tf.Tensor | None,
+        token_type_ids: tf.Tensor,
+        position_ids: tf.Tensor,
+        inputs_embeds: tf.Tensor | None,
+    ) -> tf.Tensor:
+        """The embeddings of ids, or of `inputs_embeds` [B, S, D] in the place of the word embeddings."""
+        words = self.word_embeddings(input_ids) if inputs_embeds is None else inputs_embeds
+        embedded = words + self.token_type_embeddings(token_type_ids) + self.position_embeddings(position_ids)
+        return self.dropout(self.LayerNorm(embedded))
+
+    def positions(self, input_ids: tf.Tensor, past: tf.Tensor | int = 0) -> tf.Tensor:
+        """The position of each token [B, S]: `past` real tokens went before; pads stay at the pad's own."""
+        real = tf.cast(tf.not_equal(input_ids, self.padding_idx), tf.int32)
+        return (tf.cumsum(real, axis=1) + past) * real + self.padding_idx  # fairseq counts from pad + 1
+
+
+class SelfAttention(keras.layers.Layer):
+    """Scaled dot-product attention over N heads; over `states` [B, T, D] of an encoder where they are given."""
+
+    def __init__(self, config: RobertaConfig, heads: int):
+        super().__init__()
+        self.heads, self.head_size = heads, config.head_size
+        self.query = Linear(config.hidden_size, heads * config.head_size)
+        self.key = Linear(config.hidden_size, heads * config.head_size)
+        self.value = Linear(config.hidden_size, heads * config.head_size)
+        self.dropout = Dropout(config.attention_probs_dropout_prob)
+
+    def call(
+        self,
+        hidden: tf.Tensor,
+        attention_mask: tf.Tensor | None,
+        head_mask: tf.Tensor | None = None,
+        states: tf.Tensor | None = None,
+        past: tuple[tf.Tensor, tf.Tensor] | None = None,
+    ) -> tuple[tf.Tensor, tf.Tensor, tuple[tf.Tensor, tf.Tensor]]:
+        """The context [B, S, D], the weights [B, N, S, T], and the keys and values [B, N, T, H]."""
+        query = self.split(self.query(hidden))
+        if past is not None and states is not None:
+            key, value = past  # an encoder's keys stay as they are
+        else:
+            source = hidden if states is None else states
+            key, value = self.split(self.key(source)), self.split(self.value(source))
+            if past is not None:
+                key, value = tf.concat([past[0], key], axis=2), tf.concat([past[1], value], axis=2)
+        context, weights = self.attend(query, key, value, attention_mask, head_mask)
+        return self.merge(context), weights, (key, value)
+
+    def attend(
+        self,
+        query: tf.Tensor,
+        key: tf.Tensor,
+        value: tf.Tensor,
+        attention_mask: tf.Tensor | None,
+        head_mask: tf.Tensor | None,
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """The weighted values [B, N, S, H] and the weights [B, N, S, T]."""
+        scores = tf.matmul(query, key, transpose_b=True) / math.sqrt(self.head_size)  # [B, N, S, T]
+        if attention_mask is not None:
+            scores = tf.where(tf.equal(attention_mask, 0), scores, attention_mask)
+        weights = self.dropout(tf.cast(tf.nn.softmax(raised(scores)), scores.dtype))
+        if head_mask is not None:
+            weights = weights * head_mask
+        return tf.matmul(weights, value), weights
+
+    def split(self, x: tf.Tensor) -> tf.Tensor:
+        """[B, S, D] to [B, N, S, H]."""
+        return tf.transpose(tf.reshape(x, (*keras.ops.shape(x)[:2], self.heads, self.head_size)), (0, 2, 1, 3))
+
+    def merge(self, x: tf.Tensor) -> tf.Tensor:
+        """[B, N, S, H] to [B, S, D]."""
+        x = tf.transpose(x, (0, 2, 1, 3))
+        return tf.reshape(x, (*keras.ops.shape(x)[:2], self.heads * self.head_size))
+
+
+class AddNorm(keras.layers.Layer):
+    """A linear layer, dropout, the residual, LayerNorm: what follows attention and what ends a layer."""
+
+    def __init__(self, config: RobertaConfig, size: int):
+        super().__init__()
+        self.dense = Linear(size, config.hidden_size)
+        self.LayerNorm = LayerNorm(config.hidden_size, config.layer_norm_eps)
+        self.dropout = Dropout(config.hidden_dropout_prob)
+
+    def call(self, x: tf.Tensor, residual: tf.Tensor) -> tf.Tensor:
+        """[B, S, size] and the residual [B, S, D] to [B, S, D]."""
+        return self.LayerNorm(self.dropout(self.dense(x)) + residual)
+
+
+class Attention(keras.layers.Layer):
+    """Attention with its output layer and residual."""
+
+    def __init__(self, config: RobertaConfig, heads: int):
+        super().__init__()
+        self.self = SelfAttention(config, heads)
+        self.output_ = AddNorm(config, heads * config.head_size)
+
+    def call(
+        self,
+        hidden: tf.Tensor,
+        attention_mask: tf.Tensor | None,
+        head_mask: tf.Tensor | None = None,
+        states: tf.Tensor | None = None,
+        past: tuple[tf.Tensor, tf.Tensor] | None = None,
+    ) -> tuple[tf.Tensor, tf.Tensor, tuple[tf.Tensor, tf.Tensor]]:
+        """As SelfAttention, the context having become the new hidden states [B, S, D]."""
+        context, weights, present = self.self(hidden, attention_mask, head_mask, states, past)
+        return self.output_(context, hidden), weights, present
+
+
+class Intermediate(keras.layers.Layer):
+    """The wide half of the feed-forward network: [B, S, D] to [B, S, F]."""
+
+    def __init__(self, config: RobertaConfig):
+        super().__init__()
+        self.dense = Linear(config.hidden_size, config.intermediate_size)
+        self.activation = ACTIVATIONS[config.hidden_act]
+
+    def call(self, hidden: tf.Tensor) -> tf.Tensor:
+        """[B, S, D] to [B, S, F]."""
+        return self.activation(self.dense(hidden))
+
+
+class Layer(keras.layers.Layer):
+    """One layer: attention, cross attention where the model has it, and the feed-forward network."""
+
+    def __init__(self, config: RobertaConfig, index: int):
+        super().__init__()
+        heads = config.num_attention_heads - len(config.pruned_heads.get(index, ()))
+        self.attention = Attention(config, heads)
+        if config.add_cross_attention:
+            self.crossattention = Attention(config, config.num_attention_heads)
+        self.intermediate = Intermediate(config)
+        self.output_ = AddNorm(config, config.intermediate_size)
+
+    def call(
+        self,
+        hidden: tf.Tensor,
+        attention_mask: tf.Tensor | None,
+        head_mask: tf.Tensor | None = None,
+        states: tf.Tensor | None = None,
+        cross_mask: tf.Tensor | None = None,
+        past: tuple[tf.Tensor, ...] | None = None,
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor | None, tuple[tf.Tensor, ...]]:
+        """The new hidden states [B, S, D], both weights, and what to cache: (key, value) of each attention."""
+        own, other = (None, None) if past is None else (past[:2], past[2:] or None)
+        hidden, weights, present = self.attention(hidden, attention_mask, head_mask, None, own)
+        cross_weights = None
+        if states is not None:
+            hidden, cross_weights, cross = self.crossattention(hidden, cross_mask, head_mask, states, other)
+            present = present + cross
+        return self.output_(self.intermediate(hidden), hidden), weights, cross_weights, present
+
+
+class Encoder(keras.layers.Layer):
+    """The stack of layers."""
+
+    def __init__(self, config: RobertaConfig):
+        super().__init__()
+        self.layer = [Layer(config, index) for index in range(config.num_hidden_layers)]
+
+    def call(
+        self,
+        hidden: tf.Tensor,
+        attention_mask: tf.Tensor | None,
+        head_mask: tf.Tensor | None = None,
+        states: tf.Tensor | None = None,
+        cross_mask: tf.Tensor | None = None,
+        past: tuple[tuple[tf.Tensor, ...], ...] | None = None,
+    ) -> tuple[tuple[tf.Tensor, ...], tuple, tuple, tuple]:
+        """Hidden states L+1 of [B, S, D], weights and cross weights L of [B, N, S, T], and L caches."""
+        hidden_states, attentions, cross_attentions, present = (hidden,), (), (), ()
+        for index, layer in enumerate(self.layer):
+            one_head_mask = None if head_mask is None else head_mask[index]
+            one_past = None if past is None else past[index]
+            hidden, weights, cross_weights, cache = layer(
+                hidden, attention_mask, one_head_mask, states, cross_mask, one_past
+            )
+            hidden_states += (hidden,)
+            attentions += (weights,)
+            cross_attentions += (cross_weights,)
+            present += (cache,)
+        return hidden_states, attentions, cross_attentions, present
+
+
+class Pooler(keras.layers.Layer):
+    """The first token through a linear layer and tanh: [B, S, D] to [B, D]."""
+
+    def __init__(self, config: RobertaConfig):
+        super().__init__()
+        self.dense = Linear(config.hidden_size, config.hidden_size)
+
+    def call(self, hidden: tf.Tensor) -> tf.Tensor:
+        """[B, S, D] to [B, D]."""
+        return tf.tanh(self.dense(hidden[:, 0]))
+
+
+def raised(x: tf.Tensor) -> tf.Tensor:
+    """At least float32: a sum of many small halves loses too much."""
+    return x if x.dtype == tf.float64 else tf.cast(x, tf.float32)

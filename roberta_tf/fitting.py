@@ -1,0 +1,69 @@
+"""`compile`, `fit`, `evaluate` and `predict` for models that know their own loss.
+
+A batch is (x, y), or a dict of inputs that holds its labels. Without a loss in `compile` the model's own is used.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from roberta_tf.calls import bound
+
+LABELS = ("labels", "start_positions", "end_positions")
+SCORES = ("logits", "start_logits", "end_logits")
+
+
+class FitModel(keras.Model):
+    """A Keras model whose outputs are named and may hold a loss."""
+
+    def train_step(self, data: Any) -> Any:
+        """One step of `fit`."""
+        return super().train_step(self.batch(data))
+
+    def test_step(self, data: Any) -> Any:
+        """One step of `evaluate`."""
+        return super().test_step(self.batch(data))
+
+    def predict_step(self, data: Any) -> Any:
+        """One step of `predict`, which has no use for labels."""
+        x, _, _ = self.batch(data)
+        return super().predict_step(({name: value for name, value in x.items() if name not in LABELS},))
+
+    def batch(self, data: Any) -> tuple[dict[str, Any], Any, Any]:
+        """Inputs by name, labels and sample weights; the labels are inputs too if the model computes its loss."""
+        x, y, weights = keras.utils.unpack_x_y_sample_weight(data)
+        x = bound(self.signature, (x,), {})
+        given = {name: x[name] for name in LABELS if name in x}
+        if y is None and given:
+            y = given["labels"] if list(given) == ["labels"] else given
+        if self.loss is None and y is not None:
+            return {**x, **(y if isinstance(y, Mapping) else {"labels": y})}, y, weights
+        return {name: value for name, value in x.items() if name not in LABELS}, y, weights
+
+    def compute_loss(
+        self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
+    ) -> Any:
+        """The compiled loss of the scores, or the model's own."""
+        if self.loss is not None:
+            return super().compute_loss(x, y, scores(y_pred, y), sample_weight, training)
+        if sample_weight is not None:
+            raise ValueError("the model's own loss takes no sample weights; give compile() a loss")
+        if y is None:
+            raise ValueError("there is no loss: give compile() one, or the model labels")
+        loss = y_pred["loss"] if isinstance(y_pred, Mapping) else y_pred[0]
+        return tf.add_n([tf.reduce_mean(loss), *(tf.cast(own, loss.dtype) for own in self.losses)])
+
+    def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+        """The compiled metrics of the scores."""
+        return super().compute_metrics(x, y, scores(y_pred, y), sample_weight)
+
+
+def scores(y_pred: Any, y: Any) -> Any:
+    """What losses and metrics compare with the labels: the logits, or a dict of outputs where the labels are one."""
+    if not isinstance(y_pred, Mapping):
+        return y_pred
+    if isinstance(y, Mapping):
+        return {name: y_pred[name] for name in y if name in y_pred} or {n: y_pred[n] for n in SCORES if n in y_pred}
+    return next((y_pred[name] for name in SCORES if name in y_pred), y_pred)

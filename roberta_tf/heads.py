@@ -1,0 +1,53 @@
+"""The heads of RoBERTa in TensorFlow that are more than one linear layer.
+
+Shapes: B batch, S sequence, D hidden, V vocabulary, K labels.
+"""
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+from keras.layers import Dropout
+
+from roberta_core.config import RobertaConfig
+from roberta_tf.layers import Embedding, LayerNorm, Linear
+
+
+class LMHead(keras.layers.Layer):
+    """A linear layer, GELU, LayerNorm, and a score for each word of the vocabulary: [B, S, D] to [B, S, V]."""
+
+    def __init__(self, config: RobertaConfig):
+        super().__init__()
+        self.dense = Linear(config.hidden_size, config.hidden_size)
+        self.layer_norm = LayerNorm(config.hidden_size, config.layer_norm_eps)
+        self.vocab_size, self.bias_initializer = config.vocab_size, "zeros"
+        # A tied head scores with the words' table, which Keras keeps turned the other way than a kernel.
+        self.decoder = None
+        if not config.tie_word_embeddings:
+            self.decoder = Linear(config.hidden_size, config.vocab_size, use_bias=False)
+
+    def build(self, input_shape: Any = None) -> None:
+        """Make the bias, which is the head's own whether or not the decoder is tied."""
+        self.bias = self.add_weight(shape=(self.vocab_size,), initializer=self.bias_initializer, name="bias")
+
+    def call(self, hidden: tf.Tensor, words: Embedding) -> tf.Tensor:
+        """[B, S, D] to [B, S, V], by the table of `words` where the head is tied to it."""
+        hidden = self.layer_norm(tf.nn.gelu(self.dense(hidden)))  # gelu, whatever hidden_act is
+        scores = words.attend(hidden) if self.decoder is None else self.decoder(hidden)
+        return scores + tf.cast(self.bias, scores.dtype)
+
+
+class ClassificationHead(keras.layers.Layer):
+    """The first token through dropout, a linear layer, tanh, dropout and a linear layer: [B, S, D] to [B, K]."""
+
+    def __init__(self, config: RobertaConfig):
+        super().__init__()
+        rate = config.hidden_dropout_prob if config.classifier_dropout is None else config.classifier_dropout
+        self.dense = Linear(config.hidden_size, config.hidden_size)
+        self.dropout = Dropout(rate)
+        self.out_proj = Linear(config.hidden_size, config.num_labels)
+
+    def call(self, hidden: tf.Tensor) -> tf.Tensor:
+        """[B, S, D] to [B, K]."""
+        first = self.dropout(hidden[:, 0])
+        return self.out_proj(self.dropout(tf.tanh(self.dense(first))))

@@ -1,0 +1,81 @@
+"""The losses of RoBERTa's heads in TensorFlow; docs/numerics.md defines them for the three frameworks.
+
+Shapes: B batch, S sequence, V vocabulary, K labels, C choices.
+With reduction "mean" a loss is a scalar, 0 where every label is ignored; with "none" it is one number for each label.
+Logits below float32 are raised to it first.
+"""
+
+import tensorflow as tf
+
+from roberta_core.checks import check_labels
+from roberta_tf.weights import readable
+
+IGNORED = -100
+
+
+def token_loss(
+    logits: tf.Tensor, labels: tf.Tensor, reduction: str = "mean", count: tf.Tensor | int | None = None
+) -> tf.Tensor:
+    """Cross entropy of logits [..., K] and labels [...], -100 ignored; `count` replaces the number of kept labels."""
+    check_labels("labels", readable(labels), logits.shape[-1])
+    kept = tf.not_equal(labels, IGNORED)
+    classes = tf.where(kept, tf.cast(labels, tf.int32), 0)
+    losses = tf.nn.sparse_softmax_cross_entropy_with_logits(classes, _raised(logits))
+    return _reduced(tf.where(kept, losses, 0), kept, reduction, count)
+
+
+def causal_loss(
+    logits: tf.Tensor, labels: tf.Tensor, reduction: str = "mean", count: tf.Tensor | int | None = None
+) -> tf.Tensor:
+    """Cross entropy of each position's logits [B, S, V] and the label [B, S] that comes after it."""
+    return token_loss(logits[:, :-1], labels[:, 1:], reduction, count)
+
+
+def sequence_loss(logits: tf.Tensor, labels: tf.Tensor, problem_type: str | None, reduction: str = "mean") -> tf.Tensor:
+    """The loss of logits [B, K] by problem type.
+
+    Without one it is regression where K is 1, else one class where labels are whole numbers [B], else many labels.
+    """
+    problem_type = problem_type or problem(labels, logits.shape[1])
+    if problem_type == "single_label_classification":
+        return token_loss(logits, tf.reshape(labels, [-1]), reduction)
+    logits = _raised(logits)
+    targets = tf.reshape(tf.cast(labels, logits.dtype), tf.shape(logits))
+    pointwise = _squared_error if problem_type == "regression" else tf.nn.sigmoid_cross_entropy_with_logits
+    losses = tf.reduce_mean(pointwise(targets, logits), axis=1)  # [B]
+    return _reduced(losses, tf.ones_like(losses), reduction)
+
+
+def problem(labels: tf.Tensor, classes: int) -> str:
+    """The problem type that labels [B] or [B, K] show."""
+    if classes == 1:
+        return "regression"
+    single = labels.shape.rank == 1 and not labels.dtype.is_floating
+    return "single_label_classification" if single else "multi_label_classification"
+
+
+def span_loss(
+    start_logits: tf.Tensor, end_logits: tf.Tensor, starts: tf.Tensor, ends: tf.Tensor, reduction: str = "mean"
+) -> tf.Tensor:
+    """The mean of both cross entropies of logits [B, S] and positions [B]; a position outside [0, S) is ignored."""
+    losses = []
+    for logits, positions in ((start_logits, starts), (end_logits, ends)):
+        positions = tf.reshape(tf.cast(positions, tf.int32), [-1])
+        inside = (positions >= 0) & (positions < tf.shape(logits)[1])
+        losses.append(token_loss(logits, tf.where(inside, positions, IGNORED), reduction))
+    return (losses[0] + losses[1]) / 2
+
+
+def _squared_error(targets: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+    return tf.math.squared_difference(logits, targets)
+
+
+def _raised(logits: tf.Tensor) -> tf.Tensor:
+    return logits if logits.dtype == tf.float64 else tf.cast(logits, tf.float32)
+
+
+def _reduced(losses: tf.Tensor, kept: tf.Tensor, reduction: str, count: tf.Tensor | int | None = None) -> tf.Tensor:
+    if reduction == "none":
+        return losses
+    kept = tf.maximum(tf.reduce_sum(tf.cast(kept, losses.dtype)), 1) if count is None else tf.cast(count, losses.dtype)
+    return tf.reduce_sum(losses) / kept

@@ -1,0 +1,36 @@
+"""Masks as the encoder takes them, in TensorFlow: what is added to the scores.
+
+Shapes: B batch, S sequence, T keys (S, plus cached ones), D hidden, N heads, L layers.
+"""
+
+import tensorflow as tf
+
+from roberta_core.config import RobertaConfig
+
+
+def additive(mask: tf.Tensor, embedded: tf.Tensor) -> tf.Tensor:
+    """[B, T], [B, S, T] or [B, 1, S, T] of what to attend, as [B, 1, S or 1, T]: 0, or the minimum where it is 0."""
+    if mask.shape.rank < 4:
+        mask = mask[:, None, None, :] if mask.shape.rank == 2 else mask[:, None]
+    return tf.where(tf.equal(mask, 0), embedded.dtype.min, tf.zeros((), embedded.dtype))
+
+
+def combined(
+    config: RobertaConfig, mask: tf.Tensor | None, embedded: tf.Tensor, past_length: tf.Tensor | int
+) -> tf.Tensor | None:
+    """The caller's mask, and for a decoder the causal one, as [B, 1, S or 1, T]; None where all is attended."""
+    if not config.is_decoder:
+        return None if mask is None else additive(mask, embedded)
+    length = tf.shape(embedded)[1]
+    causal = tf.range(past_length + length) <= tf.range(length)[:, None] + past_length  # [S, T]
+    if mask is None:
+        return additive(tf.cast(causal, tf.int32)[None], embedded)
+    return tf.where(causal, additive(mask, embedded), embedded.dtype.min)
+
+
+def head_masks(config: RobertaConfig, head_mask: tf.Tensor | None, embedded: tf.Tensor) -> tf.Tensor | None:
+    """[N] or [L, N] as [L, 1, N, 1, 1]."""
+    if head_mask is None:
+        return None
+    shape = (config.num_hidden_layers, config.num_attention_heads)
+    return tf.broadcast_to(tf.cast(head_mask, embedded.dtype), shape)[:, None, :, None, None]

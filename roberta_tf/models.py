@@ -1,0 +1,463 @@
+"""The seven RoBERTa classes in TensorFlow. Signatures and outputs are the published ones (transformers 4.57.6).
+
+Shapes: B batch, S sequence, T keys (S, plus cached ones), D hidden, N heads, H head, V vocabulary, K labels, C choices.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+import tensorflow as tf
+from keras.layers import Dropout
+
+from roberta_core.checks import check_choices, check_inputs
+from roberta_core.config import RobertaConfig
+from roberta_core.outputs import (
+    BaseModelOutputWithPoolingAndCrossAttentions,
+    CausalLMOutputWithCrossAttentions,
+    MaskedLMOutput,
+    MultipleChoiceModelOutput,
+    QuestionAnsweringModelOutput,
+    SequenceClassifierOutput,
+    TokenClassifierOutput,
+)
+from roberta_tf.calls import kept
+from roberta_tf.encoder import Embeddings, Encoder, Pooler
+from roberta_tf.heads import ClassificationHead, LMHead
+from roberta_tf.layers import Linear
+from roberta_tf.losses import causal_loss, problem, sequence_loss, span_loss, token_loss
+from roberta_tf.masks import additive, combined, head_masks
+from roberta_tf.pretrained import TFRobertaPreTrainedModel
+from roberta_tf.weights import readable
+
+Cache = tuple[tuple[tf.Tensor, ...], ...]
+CHOICES = ("input_ids", "attention_mask", "token_type_ids", "position_ids", "inputs_embeds")  # [B, C, ...]
+
+
+class TFRobertaModel(TFRobertaPreTrainedModel):
+    """The encoder and its pooler; a decoder if `config.is_decoder`, with cross attention if `add_cross_attention`."""
+
+    architecture = "Model"
+
+    def __init__(self, config: RobertaConfig, add_pooling_layer: bool = True, **settings: Any):
+        super().__init__(config, **settings)
+        with self.building():
+            self.embeddings = Embeddings(config)
+            self.encoder = Encoder(config)
+            self.pooler = Pooler(config) if add_pooling_layer else None
+        self.initialise()
+
+    @kept
+    def call(
+        self,
+        input_ids: tf.Tensor | None = None,  # [B, S]
+        attention_mask: tf.Tensor | None = None,  # [B, T], [B, S, T] or [B, 1, S, T]
+        token_type_ids: tf.Tensor | None = None,  # [B, S]
+        position_ids: tf.Tensor | None = None,  # [B, S]
+        head_mask: tf.Tensor | None = None,  # [N] or [L, N]
+        inputs_embeds: tf.Tensor | None = None,  # [B, S, D]
+        encoder_hidden_states: tf.Tensor | None = None,  # [B, T, D]
+        encoder_attention_mask: tf.Tensor | None = None,  # [B, T]
+        past_key_values: Cache | None = None,  # L of (key, value), or with the cross pair, each [B, N, T, H]
+        use_cache: bool | None = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+        training: bool | None = False,
+    ) -> Any:
+        """Hidden states of ids or embeddings: last_hidden_state [B, S, D], pooler_output [B, D].
+
+        `ValueError` for ids, lengths and shapes that the model cannot take.
+        """
+        output_attentions = self.wants("output_attentions", output_attentions)
+        past = past_key_values or None
+        past_length = keras.ops.shape(past[0][0])[2] if past else 0
+        inputs = {
+            "input_ids": input_ids,
+            "inputs_embeds": inputs_embeds,
+            "attention_mask": attention_mask,
+            "token_type_ids": token_type_ids,
+            "position_ids": position_ids,
+            "head_mask": head_mask,
+            "encoder_hidden_states": encoder_hidden_states,
+        }
+        known_length = past_length if isinstance(past_length, int) else math.nan  # what is not known fits
+        check_inputs(self.config, {name: readable(value) for name, value in inputs.items()}, known_length)
+        given = input_ids if inputs_embeds is None else inputs_embeds[:, :, 0]
+        if token_type_ids is None:
+            token_type_ids = tf.zeros_like(given, tf.int32)
+        if position_ids is None:
+            position_ids = self.positions(input_ids, given, attention_mask, past_length)
+        embedded = self.embeddings(input_ids, token_type_ids, position_ids, inputs_embeds)
+        states_mask = None
+        if encoder_hidden_states is not None and encoder_attention_mask is not None:
+            states_mask = additive(encoder_attention_mask, embedded)
+        hidden_states, attentions, cross_attentions, present = self.encoder(
+            embedded,
+            combined(self.config, attention_mask, embedded, past_length),
+            head_masks(self.config, head_mask, embedded),
+            encoder_hidden_states,
+            states_mask,
+            past,
+        )
+        return self.packed(
+            BaseModelOutputWithPoolingAndCrossAttentions,
+            return_dict,
+            last_hidden_state=hidden_states[-1],
+            pooler_output=None if self.pooler is None else self.pooler(hidden_states[-1]),
+            hidden_states=hidden_states if self.wants("output_hidden_states", output_hidden_states) else None,
+            past_key_values=present if self.caches(use_cache) else None,
+            attentions=attentions if output_attentions else None,
+            cross_attentions=cross_attentions if output_attentions and encoder_hidden_states is not None else None,
+        )
+
+    def positions(
+        self,
+        input_ids: tf.Tensor | None,
+        given: tf.Tensor,
+        attention_mask: tf.Tensor | None,
+        past_length: tf.Tensor | int,
+    ) -> tf.Tensor:
+        """Positions [B, S] that go on after the cached tokens; embeddings hide their pads, so they count through."""
+        past = past_length
+        if attention_mask is not None and attention_mask.shape.rank == 2:
+            seen = tf.not_equal(attention_mask[:, :past_length], 0)  # pads of the past do not count
+            past = tf.reduce_sum(tf.cast(seen, tf.int32), axis=1, keepdims=True)
+        if input_ids is not None:
+            return self.embeddings.positions(input_ids, past)
+        steps = tf.broadcast_to(tf.range(1, tf.shape(given)[1] + 1), tf.shape(given))
+        return steps + past + self.config.pad_token_id
+
+    def caches(self, use_cache: bool | None) -> bool:
+        """Whether to return the keys and values: a decoder does, unless told otherwise."""
+        return self.config.is_decoder and (self.config.use_cache if use_cache is None else use_cache)
+
+
+class TFRobertaForCausalLM(TFRobertaPreTrainedModel):
+    """RoBERTa with the language-model head, each token predicting the next; wants `config.is_decoder`."""
+
+    architecture = "ForCausalLM"
+
+    def __init__(self, config: RobertaConfig, **settings: Any):
+        super().__init__(config, **settings)
+        with self.building():
+            self.roberta = self.body(TFRobertaModel)
+            self.lm_head = LMHead(config)
+        self.initialise()
+
+    def classes(self, inputs: Mapping[str, Any]) -> int:
+        """The words of the vocabulary."""
+        return self.config.vocab_size
+
+    @kept
+    def call(
+        self,
+        input_ids: tf.Tensor | None = None,
+        attention_mask: tf.Tensor | None = None,
+        token_type_ids: tf.Tensor | None = None,
+        position_ids: tf.Tensor | None = None,
+        head_mask: tf.Tensor | None = None,
+        inputs_embeds: tf.Tensor | None = None,
+        encoder_hidden_states: tf.Tensor | None = None,
+        encoder_attention_mask: tf.Tensor | None = None,
+        past_key_values: Cache | None = None,
+        use_cache: bool | None = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+        labels: tf.Tensor | None = None,  # [B, S]
+        training: bool | None = False,
+    ) -> Any:
+        """Logits [B, S, V] of the next tokens; with labels the loss of each position and the label after it."""
+        body = self.roberta(
+            input_ids,
+            attention_mask,
+            token_type_ids,
+            position_ids,
+            head_mask,
+            inputs_embeds,
+            encoder_hidden_states,
+            encoder_attention_mask,
+            past_key_values,
+            use_cache if labels is None else False,
+            output_attentions,
+            output_hidden_states,
+            return_dict=True,
+            training=training,
+        )
+        logits = self.lm_head(body.last_hidden_state, words=self.get_input_embeddings())
+        loss = None if labels is None else causal_loss(logits, labels, self.loss_reduction)
+        return self.packed(CausalLMOutputWithCrossAttentions, return_dict, body, loss=loss, logits=logits)
+
+
+class TFRobertaForMaskedLM(TFRobertaPreTrainedModel):
+    """RoBERTa with the language-model head: what stands behind each `<mask>`."""
+
+    architecture = "ForMaskedLM"
+
+    def __init__(self, config: RobertaConfig, **settings: Any):
+        super().__init__(config, **settings)
+        with self.building():
+            self.roberta = self.body(TFRobertaModel)
+            self.lm_head = LMHead(config)
+        self.initialise()
+
+    def classes(self, inputs: Mapping[str, Any]) -> int:
+        """The words of the vocabulary."""
+        return self.config.vocab_size
+
+    @kept
+    def call(
+        self,
+        input_ids: tf.Tensor | None = None,
+        attention_mask: tf.Tensor | None = None,
+        token_type_ids: tf.Tensor | None = None,
+        position_ids: tf.Tensor | None = None,
+        head_mask: tf.Tensor | None = None,
+        inputs_embeds: tf.Tensor | None = None,
+        encoder_hidden_states: tf.Tensor | None = None,
+        encoder_attention_mask: tf.Tensor | None = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+        labels: tf.Tensor | None = None,  # [B, S], -100 where nothing is to be predicted
+        training: bool | None = False,
+    ) -> Any:
+        """Logits [B, S, V]; with labels the loss over those that are not -100."""
+        body = self.roberta(
+            input_ids,
+            attention_mask,
+            token_type_ids,
+            position_ids,
+            head_mask,
+            inputs_embeds,
+            encoder_hidden_states,
+            encoder_attention_mask,
+            output_attentions=output_attentions,
+            output_hidden_states=output_hidden_states,
+            return_dict=True,
+            training=training,
+        )
+        logits = self.lm_head(body.last_hidden_state, words=self.get_input_embeddings())
+        loss = None if labels is None else token_loss(logits, labels, self.loss_reduction)
+        return self.packed(MaskedLMOutput, return_dict, body, loss=loss, logits=logits)
+
+
+class TFRobertaForSequenceClassification(TFRobertaPreTrainedModel):
+    """RoBERTa with a head over the first token (`<s>`), for classes, many labels or regression."""
+
+    architecture = "ForSequenceClassification"
+
+    def __init__(self, config: RobertaConfig, **settings: Any):
+        super().__init__(config, **settings)
+        with self.building():
+            self.roberta = self.body(TFRobertaModel)
+            self.classifier = ClassificationHead(config)
+        self.initialise()
+
+    def classes(self, inputs: Mapping[str, Any]) -> int | None:
+        """The labels of a sequence, where one of them is to be chosen."""
+        if "labels" not in inputs:
+            return None
+        problem_type = self.config.problem_type or problem(inputs["labels"], self.config.num_labels)
+        return self.config.num_labels if problem_type == "single_label_classification" else None
+
+    @kept
+    def call(
+        self,
+        input_ids: tf.Tensor | None = None,
+        attention_mask: tf.Tensor | None = None,
+        token_type_ids: tf.Tensor | None = None,
+        position_ids: tf.Tensor | None = None,
+        head_mask: tf.Tensor | None = None,
+        inputs_embeds: tf.Tensor | None = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+        labels: tf.Tensor | None = None,  # [B] classes, [B, K] labels, [B] or [B, K] numbers
+        training: bool | None = False,
+    ) -> Any:
+        """Logits [B, K]; with labels the loss of `config.problem_type`, or of the type that the labels show."""
+        body = self.roberta(
+            input_ids,
+            attention_mask,
+            token_type_ids,
+            position_ids,
+            head_mask,
+            inputs_embeds,
+            output_attentions=output_attentions,
+            output_hidden_states=output_hidden_states,
+            return_dict=True,
+            training=training,
+        )
+        logits = self.classifier(body.last_hidden_state)
+        problem_type = self.config.problem_type
+        loss = None if labels is None else sequence_loss(logits, labels, problem_type, self.loss_reduction)
+        return self.packed(SequenceClassifierOutput, return_dict, body, loss=loss, logits=logits)
+
+
+class TFRobertaForMultipleChoice(TFRobertaPreTrainedModel):
+    """RoBERTa with one score for each of C choices, from the pooled first token."""
+
+    architecture = "ForMultipleChoice"
+
+    def __init__(self, config: RobertaConfig, **settings: Any):
+        super().__init__(config, **settings)
+        with self.building():
+            self.roberta = self.body(TFRobertaModel, add_pooling_layer=True)
+            self.dropout = Dropout(config.hidden_dropout_prob)
+            self.classifier = Linear(config.hidden_size, 1)
+        self.initialise()
+
+    def rows(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        """Each choice as a row of its own."""
+        chosen = {name: inputs[name] for name in CHOICES if name in inputs}
+        for name, value in chosen.items():
+            check_choices(name, value.shape)
+        return {**inputs, **{name: flat(value) for name, value in chosen.items()}}
+
+    def classes(self, inputs: Mapping[str, Any]) -> int:
+        """The choices."""
+        return inputs["input_ids" if "input_ids" in inputs else "inputs_embeds"].shape[1]
+
+    @kept
+    def call(
+        self,
+        input_ids: tf.Tensor | None = None,  # [B, C, S], as the other inputs
+        token_type_ids: tf.Tensor | None = None,
+        attention_mask: tf.Tensor | None = None,
+        position_ids: tf.Tensor | None = None,
+        head_mask: tf.Tensor | None = None,
+        inputs_embeds: tf.Tensor | None = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+        labels: tf.Tensor | None = None,  # [B], the right choice
+        training: bool | None = False,
+    ) -> Any:
+        """Logits [B, C]; hidden states and attentions have B*C rows."""
+        for name, value in (("input_ids", input_ids), ("inputs_embeds", inputs_embeds)):
+            if value is not None:
+                check_choices(name, value.shape)
+        given = input_ids if input_ids is not None else inputs_embeds
+        rows = [input_ids, attention_mask, token_type_ids, position_ids]
+        body = self.roberta(
+            *(None if row is None else flat(row) for row in rows),
+            head_mask,
+            None if inputs_embeds is None else flat(inputs_embeds),
+            output_attentions=output_attentions,
+            output_hidden_states=output_hidden_states,
+            return_dict=True,
+            training=training,
+        )
+        scores = self.classifier(self.dropout(body.pooler_output))
+        logits = tf.reshape(scores, keras.ops.shape(given)[:2])
+        loss = None if labels is None else token_loss(logits, tf.reshape(labels, [-1]), self.loss_reduction)
+        return self.packed(MultipleChoiceModelOutput, return_dict, body, loss=loss, logits=logits)
+
+
+class TFRobertaForTokenClassification(TFRobertaPreTrainedModel):
+    """RoBERTa with K scores for each token."""
+
+    architecture = "ForTokenClassification"
+
+    def __init__(self, config: RobertaConfig, **settings: Any):
+        super().__init__(config, **settings)
+        rate = config.hidden_dropout_prob if config.classifier_dropout is None else config.classifier_dropout
+        with self.building():
+            self.roberta = self.body(TFRobertaModel)
+            self.dropout = Dropout(rate)
+            self.classifier = Linear(config.hidden_size, config.num_labels)
+        self.initialise()
+
+    def classes(self, inputs: Mapping[str, Any]) -> int:
+        """The labels of a token."""
+        return self.config.num_labels
+
+    @kept
+    def call(
+        self,
+        input_ids: tf.Tensor | None = None,
+        attention_mask: tf.Tensor | None = None,
+        token_type_ids: tf.Tensor | None = None,
+        position_ids: tf.Tensor | None = None,
+        head_mask: tf.Tensor | None = None,
+        inputs_embeds: tf.Tensor | None = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+        labels: tf.Tensor | None = None,  # [B, S], -100 where a token has none
+        training: bool | None = False,
+    ) -> Any:
+        """Logits [B, S, K]; with labels the loss over those that are not -100."""
+        body = self.roberta(
+            input_ids,
+            attention_mask,
+            token_type_ids,
+            position_ids,
+            head_mask,
+            inputs_embeds,
+            output_attentions=output_attentions,
+            output_hidden_states=output_hidden_states,
+            return_dict=True,
+            training=training,
+        )
+        logits = self.classifier(self.dropout(body.last_hidden_state))
+        loss = None if labels is None else token_loss(logits, labels, self.loss_reduction)
+        return self.packed(TokenClassifierOutput, return_dict, body, loss=loss, logits=logits)
+
+
+class TFRobertaForQuestionAnswering(TFRobertaPreTrainedModel):
+    """RoBERTa with a start and an end score for each token: extractive question answering."""
+
+    architecture = "ForQuestionAnswering"
+
+    def __init__(self, config: RobertaConfig, **settings: Any):
+        super().__init__(config, **settings)
+        with self.building():
+            self.roberta = self.body(TFRobertaModel)
+            self.qa_outputs = Linear(config.hidden_size, config.num_labels)
+        self.initialise()
+
+    @kept
+    def call(
+        self,
+        input_ids: tf.Tensor | None = None,
+        attention_mask: tf.Tensor | None = None,
+        token_type_ids: tf.Tensor | None = None,
+        position_ids: tf.Tensor | None = None,
+        head_mask: tf.Tensor | None = None,
+        inputs_embeds: tf.Tensor | None = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+        start_positions: tf.Tensor | None = None,  # [B], outside [0, S) where there is no answer
+        end_positions: tf.Tensor | None = None,  # [B]
+        training: bool | None = False,
+    ) -> Any:
+        """Start and end logits [B, S]; with both positions the loss over those inside the sequence."""
+        body = self.roberta(
+            input_ids,
+            attention_mask,
+            token_type_ids,
+            position_ids,
+            head_mask,
+            inputs_embeds,
+            output_attentions=output_attentions,
+            output_hidden_states=output_hidden_states,
+            return_dict=True,
+            training=training,
+        )
+        start, end = tf.unstack(self.qa_outputs(body.last_hidden_state), axis=2)
+        loss = None
+        if start_positions is not None and end_positions is not None:
+            loss = span_loss(start, end, start_positions, end_positions, self.loss_reduction)
+        return self.packed(
+            QuestionAnsweringModelOutput, return_dict, body, loss=loss, start_logits=start, end_logits=end
+        )
+
+
+def flat(x: tf.Tensor) -> tf.Tensor:
+    """[B, C, ...] to [B*C, ...]."""
+    return tf.reshape(x, (-1, *keras.ops.shape(x)[2:]))

@@ -1,0 +1,221 @@
+"""What the TensorFlow classes have in common: being built, loaded, saved and asked about."""
+
+import inspect
+import logging
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import cached_property
+from typing import Any, ClassVar, Self
+
+import keras
+import tensorflow as tf
+
+from roberta_core import checkpoints
+from roberta_core.checkpoints.source import resolve
+from roberta_core.checks import check_inputs, check_labels
+from roberta_core.config import RobertaConfig
+from roberta_core.outputs import ModelOutput
+from roberta_core.parameters import draw
+from roberta_tf.calls import bound, converted
+from roberta_tf.fitting import FitModel
+from roberta_tf.weights import assign, build, readable, tensors
+
+logger = logging.getLogger(__name__)
+
+ATTENTIONS = ("sdpa", "eager")
+REDUCTIONS = ("mean", "none")
+
+
+class TFRobertaPreTrainedModel(FitModel):
+    """The base of the seven classes. Each names its `architecture`, the class name without its prefix.
+
+    `attn_implementation` is "sdpa" or "eager", which are one in TensorFlow; `loss_reduction` "mean" or "none" (one loss
+    a label). A new model is drawn from `seed`, the same in every framework; seed None leaves it without variables.
+    `name`, `dtype` (a policy such as "mixed_float16") and `trainable` are Keras's own.
+    """
+
+    config_class = RobertaConfig
+    base_model_prefix = "roberta"
+    architecture: ClassVar[str]
+
+    def __init__(
+        self,
+        config: RobertaConfig,
+        *,
+        seed: int | None = 0,
+        attn_implementation: str = "sdpa",
+        loss_reduction: str = "mean",
+        name: str | None = None,
+        dtype: Any = None,
+        trainable: bool = True,
+    ):
+        super().__init__(name=name, dtype=dtype, trainable=trainable, autocast=False)
+        config.validate()
+        for setting, value, known in (
+            ("attn_implementation", attn_implementation, ATTENTIONS),
+            ("loss_reduction", loss_reduction, REDUCTIONS),
+        ):
+            if value not in known:
+                raise ValueError(f"{setting} is {value!r}; known are {', '.join(known)}")
+        self.config = config
+        self.seed = seed
+        self.attn_implementation, self.loss_reduction = attn_implementation, loss_reduction
+        vars(self)["graphs"] = {}  # not by setattr, which would have Keras and SavedModel track it
+
+    @contextmanager
+    def building(self) -> Iterator[None]:
+        """Layers are made with the model's dtype policy; their variables come once, from a seed or a checkpoint."""
+        policy = keras.config.dtype_policy()
+        keras.config.set_dtype_policy(self.dtype_policy)
+        try:
+            yield
+        finally:
+            keras.config.set_dtype_policy(policy)
+
+    def body(self, model: type["TFRobertaPreTrainedModel"], add_pooling_layer: bool = False) -> Any:
+        """The Model inside a class with a head, without values of its own."""
+        settings = {"attn_implementation": self.attn_implementation, "loss_reduction": self.loss_reduction}
+        return model(self.config, add_pooling_layer=add_pooling_layer, seed=None, **settings)
+
+    def initialise(self) -> None:
+        """Give every variable its first value, drawn from the seed."""
+        if self.seed is not None:
+            assign(self, draw(self.config, self.architecture, self.seed, self.has_pooler))
+
+    def build(self, input_shape: Any = None) -> None:
+        """Make the variables that are not there yet; their shapes follow from the configuration."""
+        build(self)
+
+    @property
+    def has_pooler(self) -> bool:
+        """Whether the body has a pooler."""
+        return self.base_model.pooler is not None
+
+    @property
+    def base_model(self) -> Any:
+        """The Model inside, or itself."""
+        return getattr(self, self.base_model_prefix, self)
+
+    @cached_property
+    def signature(self) -> inspect.Signature:
+        """The arguments of a call."""
+        return inspect.signature(self.call)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """A call as `call` describes it; the first argument may also be a dict or a list of the inputs."""
+        return super().__call__(**converted(bound(self.signature, args, kwargs), self.variable_dtype))
+
+    def check(self, inputs: Mapping[str, Any]) -> None:
+        """Raise `ValueError` for inputs that cannot be, as far as their values can be read: a graph sees none."""
+        values = {name: readable(value) for name, value in self.rows(inputs).items()}
+        past = inputs.get("past_key_values")
+        check_inputs(self.config, values, past[0][0].shape[2] if past else 0)
+        classes = self.classes(inputs)
+        if "labels" in inputs and classes is not None:
+            check_labels("labels", readable(inputs["labels"]), classes)
+
+    def rows(self, inputs: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The inputs as the body gets them."""
+        return inputs
+
+    def classes(self, inputs: Mapping[str, Any]) -> int | None:
+        """How many classes the labels choose from; None where they do not."""
+        return None
+
+    @classmethod
+    def from_config(cls, config: RobertaConfig | dict[str, Any], **settings: Any) -> Self:
+        """A new model of a configuration; `settings` are those of the constructor. Also of what `get_config` gave."""
+        if isinstance(config, RobertaConfig):
+            return cls(config, **settings)
+        return cls(**{**config, "config": RobertaConfig.from_dict(config["config"]), **settings})
+
+    def get_config(self) -> dict[str, Any]:
+        """What Keras stores to build the model again: the arguments of the constructor."""
+        settings = {name: getattr(self, name) for name in ("seed", "attn_implementation", "loss_reduction")}
+        kept = {name: value for name, value in super().get_config().items() if name in ("name", "dtype", "trainable")}
+        return {"config": self.config.to_dict(), **settings, **kept}
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        source: str | os.PathLike[str],
+        *,
+        config: RobertaConfig | None = None,
+        dtype: Any = None,
+        seed: int = 0,
+        ignore_mismatched_sizes: bool = False,
+        output_loading_info: bool = False,
+        add_pooling_layer: bool | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        """The model of a checkpoint: a folder or the name of an embedded model.
+
+        Variables are copied once from the mapped file; `dtype` is a Keras policy, such as "mixed_bfloat16".
+        What the checkpoint lacks, such as a new head, is drawn from `seed` and named in the log. Other keyword
+        arguments are the constructor's settings or override fields of the configuration. `OSError` if there is no such
+        checkpoint, `CheckpointError` if it does not fit.
+        """
+        folder = resolve(source)
+        known = ("attn_implementation", "loss_reduction", "name", "trainable")
+        settings = {name: kwargs.pop(name) for name in known if name in kwargs}
+        if add_pooling_layer is not None:
+            settings["add_pooling_layer"] = add_pooling_layer
+        config = RobertaConfig.from_pretrained(source, **kwargs) if config is None else config
+        model = cls(config, seed=None, dtype=dtype, **settings)
+        found, report = checkpoints.load(
+            folder,
+            config,
+            cls.architecture,
+            pooler=model.has_pooler,
+            ignore_mismatched_sizes=ignore_mismatched_sizes,
+        )
+        found |= draw(config, cls.architecture, seed, model.has_pooler, only=report.new)
+        assign(model, found.items())
+        for sentence in report.sentences():
+            logger.warning("%s", sentence)
+        return (model, report.as_dict()) if output_loading_info else model
+
+    def save_pretrained(self, folder: str | os.PathLike[str], *, max_shard_size: int | str = "5GB") -> None:
+        """Write config.json and model.safetensors, which transformers and the other two frameworks read."""
+        checkpoints.save(folder, self.config, self.architecture, dict(tensors(self)), max_shard_size=max_shard_size)
+
+    def wants(self, name: str, value: bool | None) -> bool:
+        """Whether a call asks for an output: by its argument, else by the configuration."""
+        return bool(getattr(self.config, name) if value is None else value)
+
+    def packed(
+        self, kind: type[ModelOutput], return_dict: bool | None, body: Mapping[str, Any] | None = None, **fields: Any
+    ) -> Any:
+        """A class's output, with the body's further fields; as a tuple if `return_dict` or the configuration say so.
+
+        Keras has an `output` of its own, so the name is another one here.
+        """
+        inherited = {name: value for name, value in (body or {}).items() if name in kind.fields}
+        made = kind({**inherited, **fields})
+        return made if self.wants("return_dict", return_dict) else made.to_tuple()
+
+    def get_input_embeddings(self) -> keras.layers.Embedding:
+        """The word embeddings."""
+        return self.base_model.embeddings.word_embeddings
+
+    def get_output_embeddings(self) -> keras.layers.Layer | None:
+        """The layer that scores the vocabulary, in the classes that have one: where it is tied, the word embeddings."""
+        if not hasattr(self, "lm_head"):
+            return None
+        return self.get_input_embeddings() if self.lm_head.decoder is None else self.lm_head.decoder
+
+    def num_parameters(self, only_trainable: bool = False, exclude_embeddings: bool = False) -> int:
+        """How many numbers the parameters hold, a tied one counted once."""
+        layers = self._flatten_layers()
+        tables = {id(layer.embeddings) for layer in layers if isinstance(layer, keras.layers.Embedding)}
+        return sum(
+            value.shape.num_elements()
+            for value in (self.trainable_weights if only_trainable else self.weights)
+            if not (exclude_embeddings and id(value) in tables)
+        )
+
+    @property
+    def dummy_inputs(self) -> dict[str, tf.Tensor]:
+        """A small batch that any of the classes takes."""
+        return {"input_ids": tf.constant([[0, 3, 2]])}

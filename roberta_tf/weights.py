@@ -1,0 +1,94 @@
+"""Tensors in and out of a TensorFlow model by their published names."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack
+from itertools import groupby
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from roberta_core.parameters import SPELLING, Parameter, is_turned, parameters
+
+SPELLED = {"output": "output_"}  # Keras refuses an attribute of that name
+
+
+def assign(model: Any, tensors: Iterable[tuple[str, np.ndarray]]) -> None:
+    """Give the variables of a model values from NumPy arrays; a model without variables gets them, all at once.
+
+    `ValueError` if such a model would keep a variable without a value.
+    """
+    table = _table(model)
+    given = set()
+    for path, group in groupby(tensors, key=lambda pair: pair[0].rpartition(".")[0]):
+        layer = _layer(model, path)
+        values = {}
+        for name, array in group:
+            given.add(name)
+            value = tf.convert_to_tensor(array)
+            values[_leaf(table[name])] = tf.transpose(value) if is_turned(table[name], "tf") else value
+        if layer.built:
+            for leaf, value in values.items():
+                getattr(layer, leaf).assign(value)
+        else:
+            _make(layer, path, values)
+    if not model.built:
+        missing = sorted(table.keys() - given)
+        if missing:
+            raise ValueError(f"{type(model).__name__} gets no value for {', '.join(missing)}")
+        model.build()
+
+
+def tensors(model: Any) -> Iterator[tuple[str, np.ndarray]]:
+    """The parameters of a model as NumPy arrays in the published shapes."""
+    for name, parameter in _table(model).items():
+        value = getattr(_layer(model, name.rpartition(".")[0]), _leaf(parameter)).numpy()
+        yield name, value.T if is_turned(parameter, "tf") else value
+
+
+def build(model: Any) -> None:
+    """Make the variables that a model lacks, with Keras's own first values, and give each layer its published name."""
+    table = _table(model)
+    parts = [name.split(".")[:-1] for name in table]
+    paths = {".".join(path[:length]) for path in parts for length in range(1, len(path) + 1)}
+    for path in sorted(paths, key=lambda path: (-path.count("."), path)):  # a layer after those inside it
+        layer = _layer(model, path)
+        if isinstance(layer, keras.Layer) and not layer.built:
+            _make(layer, path, {})
+
+
+def _make(layer: Any, path: str, values: Mapping[str, tf.Tensor]) -> None:
+    """Build one layer under its published path, some of its variables from values."""
+    *scopes, layer.name = path.split(".")
+    for leaf, value in values.items():
+        setattr(layer, f"{leaf}_initializer", _given(value))
+    with ExitStack() as stack:
+        for number, scope in enumerate(scopes):
+            stack.enter_context(keras.name_scope(scope, override_parent=None if number else ""))
+        layer.build(None)
+
+
+def _given(value: tf.Tensor) -> Any:
+    return lambda shape, dtype=None: tf.cast(value, dtype)
+
+
+def _table(model: Any) -> dict[str, Parameter]:
+    return parameters(model.config, model.architecture, model.has_pooler)
+
+
+def _layer(model: Any, path: str) -> Any:
+    for part in path.split("."):
+        model = model[int(part)] if part.isdigit() else getattr(model, SPELLED.get(part, part))
+    return model
+
+
+def _leaf(parameter: Parameter) -> str:
+    return SPELLING["tf"].get((parameter.kind, parameter.leaf), parameter.leaf)
+
+
+def readable(tensor: Any) -> Any:
+    """An array to check values in, where reading them costs nothing: eager, on the CPU; else the tensor itself."""
+    if isinstance(tensor, tf.Tensor) and hasattr(tensor, "numpy") and "CPU" in tensor.device:
+        return tensor.numpy()
+    return tensor
