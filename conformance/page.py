@@ -10,22 +10,22 @@ from conformance.report import cell, row_names, sentences
 from conformance.suite import Fill, Judged, Report
 from roberta_core import __version__
 
-LOWEST = 1e-8  # the left end of the scale: below float32's own step, all are alike
+LOWEST = 1e-7  # the left end of the scale: about float32's own step, below which errors are alike
 BEYOND = 2  # decades of the scale over the tolerance
 MASK = "<mask>"
 
 
 def to_html(report: Report) -> str:
     """The page."""
-    name = "the suite's cases" if report.checkpoint is None else report.checkpoint
+    name = "on the suite's cases" if report.checkpoint is None else f"of {report.checkpoint}"
     rows = "case" if report.checkpoint is None else "stage"
     return "\n".join(
         [
             '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">',
             '<meta name="viewport" content="width=device-width, initial-scale=1">',
-            f"<title>Parity of {escape(name)}</title>",
+            f"<title>Parity {escape(name)}</title>",
             f"<style>\n{files('conformance').joinpath('page.css').read_text(encoding='utf-8')}</style>\n</head>\n<body>",
-            f"<h1>Parity of {escape(name)}</h1>",
+            f"<h1>Parity {escape(name)}</h1>",
             f"<p>{_verdict(report)}</p>",
             '<p class="soft">Each framework, in float32, against a float64 model in NumPy. The error of a stage is its '
             f"largest difference over its largest value. triberta {escape(__version__)}.</p>",
@@ -48,14 +48,18 @@ def heat(error: float, tolerance: float) -> float:
     return 100 * min(math.log(error / LOWEST) / math.log(tolerance / LOWEST), 1.0)
 
 
+def short(error: float, digits: int = 1) -> str:
+    """An error as people read it: 4.0e-7."""
+    return f"{error:.{digits}e}".replace("e-0", "e-").replace("e+00", "") if math.isfinite(error) else "failed"
+
+
 def _verdict(report: Report) -> str:
     if report.ok:
-        return f'<span class="verdict">Every stage is within {report.tolerance:.0e}.</span>'
+        return f'<span class="verdict">Every stage is within {short(report.tolerance, 0)}.</span>'
     bad = sum(not verdict.ok for judged in report.frameworks for verdict in judged.verdicts)
     stages = "1 stage is" if bad == 1 else f"{bad} stages are"
-    return (
-        f'<span class="verdict bad">{stages} over the tolerance of {report.tolerance:.0e}, or cannot be judged.</span>'
-    )
+    tolerance = short(report.tolerance, 0)
+    return f'<span class="verdict bad">{stages} over the tolerance of {tolerance}, or cannot be judged.</span>'
 
 
 def _complaints(report: Report) -> str:
@@ -72,9 +76,8 @@ def _card(report: Report, judged: Judged) -> str:
     place = f"{where}, {worst.stage}" if report.checkpoint is None else worst.stage
     verdict = '<span class="verdict">within</span>' if judged.ok else '<span class="verdict bad">over</span>'
     return (
-        f'<div class="card"><b>{escape(judged.title)}</b><span class="soft">{escape(judged.version)}</span>'
-        f'<span class="number">{_number(worst.max_rel)}</span>{verdict} '
-        f'<span class="soft">worst: {escape(place)}</span></div>'
+        f'<div class="card">{verdict}<b>{escape(judged.title)}</b><span class="soft">{escape(judged.version)}</span>'
+        f'<span class="number">{short(worst.max_rel)}</span><span class="soft">worst, at {escape(place)}</span></div>'
     )
 
 
@@ -82,12 +85,13 @@ def _scale(tolerance: float) -> str:
     """The legend: the ramp in decades, with the tolerance marked."""
     decades = math.log10(tolerance / LOWEST)
     width = decades + BEYOND
-    first, last = math.ceil(math.log10(LOWEST)), math.floor(math.log10(tolerance) + BEYOND)
+    first, last = math.ceil(math.log10(LOWEST)), math.floor(math.log10(tolerance * 10**BEYOND) + 1e-9)
+    places = {power: 100 * (power - math.log10(LOWEST)) / width for power in range(first, last + 1)}
     ticks = "".join(
-        f'<span style="--at:{100 * (power - math.log10(LOWEST)) / width:.1f}%">1e{power}</span>'
-        for power in range(first, last + 1)
+        f'<span{" class=last" if place > 95 else ""} style="--at:{place:.1f}%">{short(10.0**power, 0)}</span>'
+        for power, place in places.items()
     )
-    mark = f'<span class="tolerance" style="--at:{100 * decades / width:.1f}%">tolerance {tolerance:.0e}</span>'
+    mark = f'<span class="tolerance" style="--at:{100 * decades / width:.1f}%">tolerance {short(tolerance, 0)}</span>'
     return (
         f'<div class="scale" aria-hidden="true"><div class="ramp"><div class="within" style="--within:{decades:.2f}">'
         f'</div><div class="beyond" style="--beyond:{BEYOND}"></div></div><div class="ticks">{ticks}{mark}</div></div>'
@@ -134,13 +138,9 @@ def _cell(verdict: Verdict | None) -> str:
         return '<td class="none">&ndash;</td>'
     hint = escape(verdict.complaint or f"{verdict.stage}: largest difference {verdict.max_abs:.2e}", quote=True)
     if not verdict.ok:
-        return f'<td class="over" title="{hint}">{_number(verdict.max_rel)}</td>'
+        return f'<td class="over" title="{hint}">{short(verdict.max_rel)}</td>'
     degree = heat(verdict.max_rel, verdict.rtol)
-    return f'<td class="heat" style="--heat:{degree:.0f}" title="{hint}">{_number(verdict.max_rel)}</td>'
-
-
-def _number(error: float) -> str:
-    return f"{error:.1e}" if math.isfinite(error) else "failed"
+    return f'<td class="heat" style="--heat:{degree:.0f}" title="{hint}">{short(verdict.max_rel)}</td>'
 
 
 def _fills(report: Report) -> str:
@@ -154,7 +154,7 @@ def _fill(fill: Fill, titles: dict[str, str]) -> str:
     text = escape(fill.text).replace(escape(MASK), f"<mark>{escape(MASK)}</mark>")
     heads = "".join(f'<th scope="col">{escape(titles[name])}</th>' for name in fill.probabilities)
     rows = "".join(
-        f'<tr><th scope="row">{escape(token)}</th>'
+        f'<tr><th scope="row">{_visible(token)}</th>'
         + "".join(
             f'<td style="--p:{100 * values[number]:.1f}">{values[number]:.5%}</td>'
             for values in fill.probabilities.values()
@@ -166,3 +166,8 @@ def _fill(fill: Fill, titles: dict[str, str]) -> str:
         f'<figure><blockquote>{text}</blockquote><div class="scroll"><table class="fills"><thead><tr>'
         f'<th scope="col">token</th>{heads}</tr></thead>\n<tbody>\n{rows}</tbody></table></div></figure>'
     )
+
+
+def _visible(token: str) -> str:
+    """A token with its leading blank shown, which is part of it."""
+    return f'<span class="soft">\N{OPEN BOX}</span>{escape(token[1:])}' if token.startswith(" ") else escape(token)
