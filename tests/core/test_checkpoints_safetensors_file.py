@@ -172,7 +172,8 @@ def anonymous():
     return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("RssAnon"))
 if sys.argv[2] == "read":
     start = anonymous()
-    total = sum(float(array.sum()) for array in safetensors_file.read(sys.argv[1]).values())
+    tensors = safetensors_file.read(sys.argv[1])
+    total = sum(float(array.sum()) for array in tensors.values())
 else:
     tensors = safetensors_file.read(sys.argv[1])
     start = anonymous()
@@ -228,6 +229,18 @@ def test_a_broken_file_is_refused_in_one_sentence(tmp_path, case):
     assert len(str(caught.value)) < 300 + len(str(tmp_path))
 
 
+def test_a_header_that_no_model_needs_is_refused_before_it_is_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(safetensors_file, "LARGEST_HEADER", 200)
+    for padding, fits in ((0, True), (200, False)):
+        text = json.dumps({"x": X}).encode() + b" " * padding
+        (tmp_path / "model.safetensors").write_bytes(file_of(text, b"\0" * 8))
+        if fits:
+            assert len(safetensors_file.read(tmp_path)) == 1
+            continue
+        with pytest.raises(CheckpointError, match="its header would have"):
+            safetensors_file.read(tmp_path)
+
+
 def test_every_truncation_is_refused(tmp_path):
     safetensors_file.write(tmp_path, some_tensors(), {"format": "pt"})
     whole = (tmp_path / "model.safetensors").read_bytes()
@@ -239,8 +252,13 @@ def test_every_truncation_is_refused(tmp_path):
 
 def test_what_is_no_regular_file_is_refused_and_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "model.safetensors")
-    with pytest.raises(CheckpointError, match="is not a file"):
-        safetensors_file.read(tmp_path)
+    command = [
+        sys.executable,
+        "-c",
+        "import sys; from roberta_core.checkpoints.safetensors_file import read; read(sys.argv[1])",
+    ]
+    done = subprocess.run([*command, str(tmp_path)], capture_output=True, text=True, timeout=20)
+    assert "is not a file" in done.stderr
 
 
 def test_a_file_that_cannot_be_read_is_refused(tmp_path):
