@@ -53,6 +53,10 @@ class Backend(Protocol):
         """A forward pass without dropout or gradients; `options` such as `output_hidden_states=True`."""
         ...
 
+    def trainer(self, model: Any, recipe: Any) -> Any:
+        """The training steps of a model as a recipe says (`roberta_core.training`)."""
+        ...
+
 
 @cache
 def registered() -> dict[str, EntryPoint]:

@@ -18,18 +18,21 @@ TABLES = {"input_ids": "vocab_size", "token_type_ids": "type_vocab_size", "posit
 AXES = {"input_ids": ("batch", "sequence"), "inputs_embeds": ("batch", "sequence", "hidden")}
 
 
-def check_inputs(config: RobertaConfig, inputs: Mapping[str, Any], past_length: int = 0) -> None:
+def check_inputs(
+    config: RobertaConfig, inputs: Mapping[str, Any], past_length: Any = 0, key_length: int | None = None
+) -> None:
     """Raise `ValueError` for inputs that a model cannot take, naming the value, the limit and the argument.
 
     `inputs` are the arguments of Model by name: input_ids, token_type_ids, position_ids [B, S], inputs_embeds
     [B, S, D], attention_mask [B, T], [B, S, T] or [B, 1, S, T], head_mask [N] or [L, N], encoder_hidden_states,
-    encoder_attention_mask; None counts as absent.
+    encoder_attention_mask; None counts as absent. `past_length` tokens are cached; `key_length` is the length T of a
+    cache that does not grow.
     """
     given = {name: value for name, value in inputs.items() if value is not None}
     if ("input_ids" in given) == ("inputs_embeds" in given):
         both = "both" if "input_ids" in given else "neither"
         raise ValueError(f"give either input_ids or inputs_embeds: {both} of them came")
-    _check_shapes(config, given, past_length)
+    _check_shapes(config, given, past_length, key_length)
     for name in TABLES:
         if isinstance(given.get(name), np.ndarray):
             check_ids(config, name, given[name])
@@ -57,13 +60,15 @@ def check_choices(name: str, shape: tuple[int, ...]) -> None:
         raise ValueError(f"{name} has the shape {list(shape)}; multiple choice takes [batch, choices, sequence]")
 
 
-def _check_shapes(config: RobertaConfig, given: Mapping[str, Any], past_length: int) -> None:
+def _check_shapes(config: RobertaConfig, given: Mapping[str, Any], past_length: Any, key_length: int | None) -> None:
     name = "input_ids" if "input_ids" in given else "inputs_embeds"
     shape, axes = tuple(given[name].shape), AXES[name]
     if len(shape) != len(axes):
         raise ValueError(f"{name} has the shape {list(shape)}; it must be [{', '.join(axes)}]")
     batch, length = shape[:2]
-    keys = None if length is None else length + past_length
+    keys = key_length
+    if keys is None and isinstance(length, int):
+        keys = length + past_length
     if name == "inputs_embeds":
         _expect(name, shape, ((batch, length, config.hidden_size),))
     for name in ("token_type_ids", "position_ids"):
@@ -93,7 +98,7 @@ def _fits(size: Any, wanted: Any) -> bool:
     return not (isinstance(size, int) and isinstance(wanted, int)) or size == wanted
 
 
-def _check_length(config: RobertaConfig, given: Mapping[str, Any], past_length: int) -> None:
+def _check_length(config: RobertaConfig, given: Mapping[str, Any], past_length: Any) -> None:
     """Raise `ValueError` if the positions run out: real tokens count, those of the cache too, pads do not."""
     ids = given.get("input_ids")
     if isinstance(ids, np.ndarray):
@@ -102,7 +107,7 @@ def _check_length(config: RobertaConfig, given: Mapping[str, Any], past_length: 
         length = given["inputs_embeds"].shape[1]
     else:
         return
-    if isinstance(length, int) and length + past_length > config.max_sequence_length:
+    if isinstance(length, int) and isinstance(past_length, int) and length + past_length > config.max_sequence_length:
         raise ValueError(
             f"a sequence has {length + past_length} tokens, but this model takes at most {config.max_sequence_length}: "
             f"max_position_embeddings {config.max_position_embeddings} less pad_token_id {config.pad_token_id} less 1"

@@ -5,7 +5,7 @@ The fields and their order are those of the published PyTorch classes, the same 
 call does not produce is absent, so `output.to_tuple()` is what `return_dict=False` returns.
 """
 
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 
 class ModelOutput(dict):
@@ -101,6 +101,23 @@ class QuestionAnsweringModelOutput(ModelOutput):
     fields = ("loss", "start_logits", "end_logits", "hidden_states", "attentions")
 
 
+class GenerateOutput(ModelOutput):
+    """Of generate: sequences [R, T], prompt and new tokens; scores of each step [R, V]; of beams their own [R]."""
+
+    fields = ("sequences", "sequences_scores", "scores")
+
+
+class FixedCache(NamedTuple):
+    """Keys and values in arrays of a fixed length, so that each step of decoding has the same shapes.
+
+    `layers` holds (key, value) of each layer, or with the cross pair, each [B, N, T, H]; the first `filled` of the T
+    slots are in use. `model.init_cache(batch, length)` makes one; calls return it with their tokens added.
+    """
+
+    layers: tuple[tuple[Any, ...], ...]
+    filled: Any
+
+
 OUTPUTS: tuple[type[ModelOutput], ...] = (
     BaseModelOutputWithPoolingAndCrossAttentions,
     CausalLMOutputWithCrossAttentions,
@@ -109,4 +126,5 @@ OUTPUTS: tuple[type[ModelOutput], ...] = (
     MultipleChoiceModelOutput,
     TokenClassifierOutput,
     QuestionAnsweringModelOutput,
+    GenerateOutput,
 )

@@ -10,6 +10,7 @@ import torch
 import roberta_pt
 from roberta_core.config import RobertaConfig
 from roberta_core.outputs import ModelOutput
+from roberta_core.training.recipe import Recipe
 from roberta_pt.weights import assign, from_numpy, tensors, to_numpy
 
 
@@ -46,6 +47,12 @@ class PyTorchBackend:
         with torch.no_grad():
             output = model.eval()(**{name: from_numpy(np.asarray(value)) for name, value in inputs.items()}, **options)
         return torch.utils._pytree.tree_map(to_numpy, output)
+
+    def trainer(self, model: Any, recipe: Recipe) -> Any:
+        """The training steps of a model; the module is loaded when it is asked for."""
+        from roberta_pt.training import Trainer
+
+        return Trainer(model, recipe)
 
     def _class(self, architecture: str) -> Any:
         return getattr(roberta_pt, f"Roberta{architecture}")

@@ -5,6 +5,7 @@ A mask is what is added to the scores [B, 1, S or 1, T]: 0 where a key is attend
 """
 
 import math
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -71,18 +72,18 @@ class SelfAttention(nn.Module):
         mask: Tensor | None,
         head_mask: Tensor | None = None,
         states: Tensor | None = None,
-        past: tuple[Tensor, Tensor] | None = None,
+        past: tuple[Any, ...] | None = None,
         need_weights: bool = False,
     ) -> tuple[Tensor, Tensor | None, tuple[Tensor, Tensor]]:
         """The context [B, S, D], the weights [B, N, S, T] if they are needed, and the keys and values [B, N, T, H]."""
         query = self.split(self.query(hidden))
         if past is not None and states is not None:
-            key, value = past  # an encoder's keys stay as they are
+            key, value = past[:2]  # an encoder's keys stay as they are
         else:
             source = hidden if states is None else states
             key, value = self.split(self.key(source)), self.split(self.value(source))
             if past is not None:
-                key, value = torch.cat([past[0], key], dim=2), torch.cat([past[1], value], dim=2)
+                key, value = extended(past, key, value)
         context, weights = self.attend(query, key, value, mask, head_mask, need_weights)
         return context.transpose(1, 2).flatten(2), weights, (key, value)
 
@@ -113,6 +114,15 @@ class SelfAttention(nn.Module):
         return x.unflatten(2, (self.heads, self.head_size)).transpose(1, 2)
 
 
+def extended(past: tuple[Any, ...], key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+    """The cached keys and values and the new ones [B, N, T, H]; in place where the cache is of fixed length."""
+    old_key, old_value, filled = past
+    if filled is None:
+        return torch.cat([old_key, key], dim=2), torch.cat([old_value, value], dim=2)
+    slots = filled + torch.arange(key.shape[2], device=key.device)
+    return old_key.index_copy_(2, slots, key), old_value.index_copy_(2, slots, value)
+
+
 class AddNorm(nn.Module):
     """A linear layer, dropout, the residual, LayerNorm: what follows attention and what ends a layer."""
 
@@ -141,7 +151,7 @@ class Attention(nn.Module):
         mask: Tensor | None,
         head_mask: Tensor | None = None,
         states: Tensor | None = None,
-        past: tuple[Tensor, Tensor] | None = None,
+        past: tuple[Any, ...] | None = None,
         need_weights: bool = False,
     ) -> tuple[Tensor, Tensor | None, tuple[Tensor, Tensor]]:
         """As SelfAttention, the context having become the new hidden states [B, S, D]."""
@@ -182,10 +192,11 @@ class Layer(nn.Module):
         states: Tensor | None = None,
         states_mask: Tensor | None = None,
         past: tuple[Tensor, ...] | None = None,
+        filled: Any = None,
         need_weights: bool = False,
     ) -> tuple[Tensor, Tensor | None, Tensor | None, tuple[Tensor, ...]]:
         """The new hidden states [B, S, D], both weights, and what to cache: (key, value) of each attention."""
-        own, other = (None, None) if past is None else (past[:2], past[2:] or None)
+        own, other = (None, None) if past is None else ((*past[:2], filled), past[2:] or None)
         hidden, weights, present = self.attention(hidden, mask, head_mask, None, own, need_weights)
         cross_weights = None
         if states is not None:
@@ -214,6 +225,7 @@ class Encoder(nn.Module):
         states: Tensor | None = None,
         states_mask: Tensor | None = None,
         past: tuple[tuple[Tensor, ...], ...] | None = None,
+        filled: Any = None,
         need_weights: bool = False,
     ) -> tuple[tuple[Tensor, ...], tuple, tuple, tuple]:
         """Hidden states L+1 of [B, S, D], weights and cross weights L of [B, N, S, T], and L caches."""
@@ -221,7 +233,7 @@ class Encoder(nn.Module):
         for index, layer in enumerate(self.layer):
             one_head_mask = None if head_mask is None else head_mask[index]
             one_past = None if past is None else past[index]
-            arguments = (hidden, mask, one_head_mask, states, states_mask, one_past, need_weights)
+            arguments = (hidden, mask, one_head_mask, states, states_mask, one_past, filled, need_weights)
             if self.gradient_checkpointing and self.training:
                 hidden, weights, cross_weights, cache = checkpoint(layer, *arguments, use_reentrant=False)
             else:

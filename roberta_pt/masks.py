@@ -17,12 +17,14 @@ def additive(mask: Tensor, embedded: Tensor) -> Tensor:
     return torch.zeros(mask.shape, dtype=embedded.dtype, device=embedded.device).masked_fill(mask == 0, minimum)
 
 
-def combined(config: RobertaConfig, mask: Tensor | None, embedded: Tensor, past_length: int) -> Tensor | None:
+def combined(
+    config: RobertaConfig, mask: Tensor | None, embedded: Tensor, past_length: Tensor | int, key_length: int
+) -> Tensor | None:
     """The caller's mask, and for a decoder the causal one, as [B, 1, S or 1, T]; None where all is attended."""
     if not config.is_decoder:
         return None if mask is None else additive(mask, embedded)
-    length = embedded.shape[1]
-    causal = torch.ones(length, past_length + length, dtype=torch.bool, device=embedded.device).tril(past_length)
+    queries, keys = (torch.arange(size, device=embedded.device) for size in (embedded.shape[1], key_length))
+    causal = keys <= queries[:, None] + past_length  # [S, T]
     if mask is None:
         return additive(causal[None], embedded)
     return additive(mask, embedded).masked_fill(~causal, torch.finfo(embedded.dtype).min)

@@ -13,6 +13,7 @@ from roberta_core.config import RobertaConfig
 from roberta_core.outputs import (
     BaseModelOutputWithPoolingAndCrossAttentions,
     CausalLMOutputWithCrossAttentions,
+    FixedCache,
     MaskedLMOutput,
     MultipleChoiceModelOutput,
     QuestionAnsweringModelOutput,
@@ -20,6 +21,7 @@ from roberta_core.outputs import (
     TokenClassifierOutput,
 )
 from roberta_pt.encoder import Embeddings, Encoder, Pooler
+from roberta_pt.generation import generated
 from roberta_pt.heads import ClassificationHead, LMHead
 from roberta_pt.layers import Linear
 from roberta_pt.losses import causal_loss, sequence_loss, span_loss, token_loss
@@ -67,8 +69,8 @@ class RobertaModel(RobertaPreTrainedModel):
         if cache_position is not None:
             raise ValueError("cache_position follows from past_key_values; leave it out")
         output_attentions = self.wants("output_attentions", output_attentions)
-        past = self.cached(past_key_values)
-        past_length = past[0][0].shape[2] if past else 0
+        past, filled = self.cached(past_key_values)
+        past_length = filled if filled is not None else past[0][0].shape[2] if past else 0
         inputs = {
             "input_ids": input_ids,
             "inputs_embeds": inputs_embeds,
@@ -78,7 +80,8 @@ class RobertaModel(RobertaPreTrainedModel):
             "head_mask": head_mask,
             "encoder_hidden_states": encoder_hidden_states,
         }
-        check_inputs(self.config, {name: readable(value) for name, value in inputs.items()}, past_length)
+        key_length = None if filled is None else past[0][0].shape[2]
+        check_inputs(self.config, {name: readable(value) for name, value in inputs.items()}, past_length, key_length)
         given = input_ids if inputs_embeds is None else inputs_embeds[:, :, 0]
         if token_type_ids is None:
             token_type_ids = torch.zeros_like(given, dtype=torch.long)
@@ -90,13 +93,15 @@ class RobertaModel(RobertaPreTrainedModel):
             states_mask = additive(encoder_attention_mask, embedded)
         hidden_states, attentions, cross_attentions, present = self.encoder(
             embedded,
-            combined(self.config, attention_mask, embedded, past_length),
+            combined(self.config, attention_mask, embedded, past_length, key_length or given.shape[1] + past_length),
             head_masks(self.config, head_mask, embedded),
             encoder_hidden_states,
             states_mask,
             past,
-            need_weights=output_attentions,
+            filled,
+            output_attentions,
         )
+        present = present if filled is None else FixedCache(present, filled + given.shape[1])
         return self.output(
             BaseModelOutputWithPoolingAndCrossAttentions,
             return_dict,
@@ -112,21 +117,34 @@ class RobertaModel(RobertaPreTrainedModel):
         self, input_ids: Tensor | None, given: Tensor, attention_mask: Tensor | None, past_length: int
     ) -> Tensor:
         """Positions [B, S] that go on after the cached tokens; embeddings hide their pads, so they count through."""
-        past: Tensor | int = past_length
+        past = past_length
         if past_length and attention_mask is not None and attention_mask.ndim == 2:
-            past = (attention_mask[:, :past_length] != 0).sum(dim=1, keepdim=True)  # pads of the past do not count
+            before = torch.arange(attention_mask.shape[1], device=given.device) < past_length
+            past = ((attention_mask != 0) & before).sum(dim=1, keepdim=True)  # pads of the past do not count
         if input_ids is not None:
             return self.embeddings.positions(input_ids, past)
         steps = torch.arange(1, given.shape[1] + 1, device=given.device).expand(given.shape)
         return steps + past + self.config.pad_token_id
 
-    def cached(self, past_key_values: Any) -> Cache | None:
-        """The cache as a tuple a layer; also from the reference's cache objects, an absent cross pair being None."""
+    def cached(self, past_key_values: Any) -> tuple[Cache | None, Any]:
+        """The cache as a tuple a layer, and how much of it is filled if its length is fixed.
+
+        Also from the reference's cache objects; an absent cross pair may be None.
+        """
+        if isinstance(past_key_values, FixedCache):
+            return past_key_values
         if hasattr(past_key_values, "to_legacy_cache"):
             past_key_values = past_key_values.to_legacy_cache()
         if not past_key_values:
-            return None
-        return tuple(tuple(part for part in layer if part is not None) for layer in past_key_values)
+            return None, None
+        return tuple(tuple(part for part in layer if part is not None) for layer in past_key_values), None
+
+    def init_cache(self, batch: int, length: int) -> FixedCache:
+        """An empty cache with room for `length` tokens: L of (key, value), each [B, N, T, H]."""
+        heads = [layer.attention.self.heads for layer in self.encoder.layer]
+        shapes = [(batch, count, length, self.config.head_size) for count in heads]
+        empty = {"dtype": self.dtype, "device": self.device}
+        return FixedCache(tuple((torch.zeros(shape, **empty), torch.zeros(shape, **empty)) for shape in shapes), 0)
 
     def caches(self, use_cache: bool | None) -> bool:
         """Whether to return the keys and values: a decoder does, unless told otherwise."""
@@ -182,6 +200,27 @@ class RobertaForCausalLM(RobertaPreTrainedModel):
         logits = self.lm_head(body.last_hidden_state)
         loss = None if labels is None else causal_loss(logits, labels, self.loss_reduction, num_items_in_batch)
         return self.output(CausalLMOutputWithCrossAttentions, return_dict, body, loss=loss, logits=logits)
+
+    def init_cache(self, batch: int, length: int) -> FixedCache:
+        """An empty cache with room for `length` tokens, for calls that all have the same shapes."""
+        return self.roberta.init_cache(batch, length)
+
+    def generate(
+        self,
+        inputs: Tensor | None = None,  # [B, S] ids; the beginning-of-sequence token if there are none
+        *,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,  # [B, S]; pads are left out if it is not given
+        encoder_hidden_states: Tensor | None = None,
+        encoder_attention_mask: Tensor | None = None,
+        **arguments: Any,
+    ) -> Any:
+        """Text [R, T] that goes on from the prompts: `roberta_core.generation.Settings` has the arguments.
+
+        A `GenerateOutput` if `return_dict_in_generate`. `ValueError` for prompts padded on the right or too long.
+        """
+        prompt = input_ids if inputs is None else inputs
+        return generated(self, prompt, attention_mask, encoder_hidden_states, encoder_attention_mask, arguments)
 
 
 class RobertaForMaskedLM(RobertaPreTrainedModel):

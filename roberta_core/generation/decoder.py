@@ -1,0 +1,108 @@
+"""A `Decoder` over a framework's forward pass: prompts, masks and positions kept in NumPy.
+
+Shapes: R rows, S tokens at a time, T room for all tokens, V vocabulary.
+"""
+
+from typing import Any, Protocol
+
+import numpy as np
+
+from roberta_core.config import RobertaConfig
+from roberta_core.generation.search import generate
+from roberta_core.generation.settings import Settings
+from roberta_core.outputs import GenerateOutput
+
+
+class Forward(Protocol):
+    """What a framework gives: a forward pass that can go on from a cache of fixed length."""
+
+    def init_cache(self, rows: int, length: int) -> Any:
+        """An empty cache with room for `length` tokens."""
+        ...
+
+    def __call__(self, input_ids: np.ndarray, attention_mask: np.ndarray, position_ids: np.ndarray, cache: Any) -> Any:
+        """The last token's logits [R, V] and the cache that has the new tokens too; without a cache, None."""
+        ...
+
+    def reorder(self, cache: Any, rows: np.ndarray) -> Any:
+        """The rows [R] of a cache."""
+        ...
+
+
+class CachedDecoder:
+    """Reads each token once."""
+
+    def __init__(self, forward: Forward, pad_token_id: int):
+        self.forward, self.pad = forward, pad_token_id
+
+    def start(self, input_ids: np.ndarray, attention_mask: np.ndarray, new_tokens: int) -> np.ndarray:
+        """Read the prompts."""
+        rows, length = input_ids.shape
+        self.mask = np.ones((rows, length + new_tokens), attention_mask.dtype)
+        self.mask[:, :length] = attention_mask
+        positions = _positions(attention_mask, self.pad)
+        self.next = positions[:, -1:] + 1
+        return self._read(input_ids, positions, self.forward.init_cache(rows, length + new_tokens))
+
+    def step(self, tokens: np.ndarray) -> np.ndarray:
+        """Read one token more."""
+        self.next, positions = self.next + 1, self.next
+        return self._read(tokens[:, None], positions, self.cache)
+
+    def reorder(self, rows: np.ndarray) -> None:
+        """Go on with these rows; masks and positions are those of their prompt, which all its rows share."""
+        self.cache = self.forward.reorder(self.cache, rows)
+
+    def _read(self, input_ids: np.ndarray, positions: np.ndarray, cache: Any) -> np.ndarray:
+        logits, self.cache = self.forward(input_ids, self.mask, positions, cache)
+        return logits
+
+
+class PlainDecoder:
+    """Reads everything anew each time: slow, and the proof of the other."""
+
+    def __init__(self, forward: Forward, pad_token_id: int):
+        self.forward, self.pad = forward, pad_token_id
+
+    def start(self, input_ids: np.ndarray, attention_mask: np.ndarray, new_tokens: int) -> np.ndarray:
+        """Read the prompts."""
+        self.ids, self.mask = input_ids, attention_mask
+        return self.forward(self.ids, self.mask, _positions(self.mask, self.pad), None)[0]
+
+    def step(self, tokens: np.ndarray) -> np.ndarray:
+        """Read all tokens and one more."""
+        self.ids = np.concatenate([self.ids, tokens[:, None].astype(self.ids.dtype)], axis=1)
+        self.mask = np.pad(self.mask, ((0, 0), (0, 1)), constant_values=1)
+        return self.forward(self.ids, self.mask, _positions(self.mask, self.pad), None)[0]
+
+    def reorder(self, rows: np.ndarray) -> None:
+        """Go on with these rows."""
+        self.ids = self.ids[rows]
+
+
+def _positions(mask: np.ndarray, pad: int) -> np.ndarray:
+    """Tokens that are attended count from pad + 1; the others have the pad's own position."""
+    real = (mask != 0).astype(np.int64)
+    return np.cumsum(real, axis=1) * real + pad
+
+
+def run(
+    config: RobertaConfig,
+    forward: Forward,
+    input_ids: np.ndarray | None,
+    attention_mask: np.ndarray | None,
+    arguments: dict[str, Any],
+) -> GenerateOutput:
+    """What `generate` of every framework does: prompts [B, S] and its arguments to sequences.
+
+    Without prompts the beginning-of-sequence token is one; without a mask pads are left out.
+    """
+    if not config.is_decoder:
+        raise ValueError("generate needs a decoder: is_decoder=True in the configuration")
+    settings = Settings.of(config, arguments)
+    if input_ids is None:
+        input_ids = np.array([[config.bos_token_id]])
+    if attention_mask is None:
+        attention_mask = (input_ids != config.pad_token_id).astype(np.int64)
+    decoder = (CachedDecoder if settings.use_cache else PlainDecoder)(forward, config.pad_token_id)
+    return generate(decoder, input_ids, attention_mask, settings, config.max_sequence_length)

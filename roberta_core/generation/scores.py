@@ -1,0 +1,67 @@
+"""From a model's logits to the scores that the next token is chosen by.
+
+Shapes: R rows, T tokens so far, V vocabulary. All in float64, so that the last bits of a framework's arithmetic do not
+choose the text.
+"""
+
+from collections import defaultdict
+
+import numpy as np
+
+from roberta_core.generation.settings import Settings
+
+NEVER = -np.inf
+
+
+def log_softmax(scores: np.ndarray) -> np.ndarray:
+    """The logarithms of the probabilities [R, V]."""
+    scores = scores - scores.max(axis=-1, keepdims=True)
+    return scores - np.log(np.exp(scores).sum(axis=-1, keepdims=True))
+
+
+def constrained(scores: np.ndarray, sequences: np.ndarray, made: int, settings: Settings) -> np.ndarray:
+    """Scores [R, V] after what the sequences [R, T] so far forbid or make dearer; `made` tokens of them are new."""
+    scores = np.array(scores, np.float64)
+    if settings.repetition_penalty != 1:
+        rows = np.arange(len(scores))[:, None]
+        seen = scores[rows, sequences]
+        penalty = settings.repetition_penalty
+        scores[rows, sequences] = np.where(seen < 0, seen * penalty, seen / penalty)  # Keskar et al. 2019
+    if settings.no_repeat_ngram_size:
+        for row, sequence in enumerate(sequences.tolist()):
+            scores[row, _completions(sequence, settings.no_repeat_ngram_size)] = NEVER
+    if made < settings.min_new_tokens and settings.eos_token_id is not None:
+        scores[:, settings.eos_token_id] = NEVER
+    return scores
+
+
+def warped(scores: np.ndarray, settings: Settings) -> np.ndarray:
+    """Scores [R, V] for sampling: by temperature, the `top_k` best, the nucleus of `top_p` (Holtzman et al. 2020)."""
+    scores = scores / settings.temperature
+    if 0 < settings.top_k < scores.shape[1]:
+        least = np.partition(scores, -settings.top_k, axis=1)[:, -settings.top_k, None]
+        scores = np.where(scores < least, NEVER, scores)
+    if settings.top_p < 1:
+        order = np.argsort(-scores, axis=1, kind="stable")
+        chances = np.exp(log_softmax(np.take_along_axis(scores, order, 1)))
+        before = np.cumsum(chances, axis=1) - chances  # the best token always stays
+        dropped = np.zeros(scores.shape, bool)
+        np.put_along_axis(dropped, order, before >= settings.top_p, 1)
+        scores = np.where(dropped, NEVER, scores)
+    return scores
+
+
+def drawn(scores: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """One token [R] for each row, by its probability: the first whose cumulated chance exceeds a uniform number."""
+    chances = np.cumsum(np.exp(log_softmax(scores)), axis=1)
+    threshold = generator.random(len(scores))[:, None] * chances[:, -1:]
+    return (chances <= threshold).sum(axis=1)
+
+
+def _completions(sequence: list[int], size: int) -> list[int]:
+    """The tokens that would repeat an n-gram of the sequence."""
+    after = defaultdict(list)
+    for start in range(len(sequence) - size + 1):
+        *first, last = sequence[start : start + size]
+        after[tuple(first)].append(last)
+    return after[tuple(sequence[len(sequence) - size + 1 :])]
