@@ -8,7 +8,7 @@ DEMO_TEXT ?= The old man looked at the sea and said<mask> to the boy.
 
 demo: .venv/demo.made
 	$(BIN)/roberta fill-mask "$(DEMO_TEXT)" --frameworks pt,tf,flax
-	$(BIN)/roberta parity --frameworks pt,tf,flax
+	$(BIN)/roberta parity roberta-tiny --frameworks pt,tf,flax
 
 test: .venv/test.made
 	$(BIN)/tox run
