@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from roberta_core.config import RobertaConfig as RobertaConfig
+    from roberta_core.tokenization import RobertaTokenizer as RobertaTokenizer
     from roberta_core.tokenization import RobertaTokenizerFast as RobertaTokenizerFast
 
 __version__ = "0.1.0"
@@ -12,10 +13,11 @@ __version__ = "0.1.0"
 # Public names and their homes, imported on first use: a bare `import roberta_core` costs next to nothing.
 HOMES = {
     "RobertaConfig": "roberta_core.config",
+    "RobertaTokenizer": "roberta_core.tokenization",
     "RobertaTokenizerFast": "roberta_core.tokenization",
 }
 
-__all__ = ["RobertaConfig", "RobertaTokenizerFast", "__version__"]
+__all__ = ["RobertaConfig", "RobertaTokenizer", "RobertaTokenizerFast", "__version__"]
 
 
 def __getattr__(name: str) -> Any:
