@@ -20,6 +20,7 @@ TOKENIZER = "tokenizer.json"
 ARRAYS = ("tokens", "sentences", "documents")
 NOTE = "corpus.json"
 BATCH = 20_000  # sentences encoded at a time
+PAGE = 32  # sentences
 
 Progress = Callable[[int, int], None]
 
@@ -39,18 +40,21 @@ def build(
     tokenizer: Path,
     separator: int,
     unwrap: bool = True,
+    spaced_every: int = 0,
     progress: Progress | None = None,
 ) -> Corpus:
     """The corpus of these files, tokenised into `folder`, or taken from there if it is of the same files.
 
     `tokenizer` is a folder with a tokenizer.json; `separator` the id that ends a document; `unwrap` joins wrapped
-    lines. `progress` is told the characters done and their total. `ValueError` for files that hold no text.
+    lines; of every `spaced_every` pages (0: none) one gets its punctuation set apart. `progress` is told the bytes
+    done and their total. `ValueError` for files that hold no text.
     """
-    note = {"fingerprint": _fingerprint(files, tokenizer, separator, unwrap), "files": len(files)}
+    note = {"fingerprint": _fingerprint(files, tokenizer, (separator, unwrap, spaced_every)), "files": len(files)}
     if not _is_there(folder, note):
         folder.mkdir(parents=True, exist_ok=True)
         (folder / NOTE).unlink(missing_ok=True)
-        arrays = _tokenised(files, Tokenizer.from_file(str(tokenizer / TOKENIZER)), separator, unwrap, progress)
+        reader = Tokenizer.from_file(str(tokenizer / TOKENIZER))
+        arrays = _tokenised(files, reader, separator, unwrap, spaced_every, progress)
         for name, array in zip(ARRAYS, arrays, strict=True):
             np.save(folder / f"{name}.npy", array)
         (folder / NOTE).write_text(json.dumps(note))  # last: without it the arrays are made anew
@@ -64,9 +68,9 @@ def _is_there(folder: Path, note: dict[str, object]) -> bool:
         return False
 
 
-def _fingerprint(files: Sequence[Path], tokenizer: Path, separator: int, unwrap: bool) -> str:
+def _fingerprint(files: Sequence[Path], tokenizer: Path, settings: tuple[int, ...]) -> str:
     """What the corpus depends on, as a hash: every byte of the texts and the tokenizer, and the settings."""
-    digest = hashlib.sha256(repr((separator, unwrap)).encode())
+    digest = hashlib.sha256(repr(settings).encode())
     for path in [tokenizer / TOKENIZER, *files]:
         with open(path, "rb") as stream:
             digest.update(hashlib.file_digest(stream, "sha256").digest())
@@ -74,14 +78,22 @@ def _fingerprint(files: Sequence[Path], tokenizer: Path, separator: int, unwrap:
 
 
 def _tokenised(
-    files: Sequence[Path], tokenizer: Tokenizer, separator: int, unwrap: bool, progress: Progress | None
+    files: Sequence[Path],
+    tokenizer: Tokenizer,
+    separator: int,
+    unwrap: bool,
+    spaced_every: int,
+    progress: Progress | None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     dtype = np.uint16 if tokenizer.get_vocab_size() <= 1 << 16 else np.uint32
     pieces, lengths, documents = [], [], []
     sizes = [os.path.getsize(path) for path in files]
     for count, path in enumerate(files):
         text = texts.read(path)
-        for ids in encode(tokenizer, texts.sentences(texts.unwrap(text) if unwrap else text)):
+        sentences = texts.sentences(texts.unwrap(text) if unwrap else text)
+        if spaced_every:
+            sentences = list(_spaced(sentences, spaced_every, count))
+        for ids in encode(tokenizer, sentences):
             pieces.append(np.asarray(ids, dtype))
             lengths.append(len(ids))
         if len(lengths) == (documents[-1][1] if documents else 0):
@@ -95,6 +107,13 @@ def _tokenised(
         raise ValueError(f"{len(files)} files hold no text")
     starts = np.concatenate([[0], np.cumsum(lengths)])
     return np.concatenate(pieces), starts, np.array([0, *(end for _, end in documents)])
+
+
+def _spaced(sentences: Sequence[str], every: int, first: int) -> Iterator[str]:
+    """The sentences, one page of `every` with its punctuation set apart; `first` says which pages these are."""
+    for number, sentence in enumerate(sentences):
+        chosen = (number // PAGE + first) % every == 0
+        yield texts.set_apart(sentence) if chosen else sentence
 
 
 def encode(tokenizer: Tokenizer, sentences: Iterable[str]) -> Iterator[list[int]]:

@@ -19,6 +19,17 @@ TITLE = re.compile(
     rf"(?:^|\s|{OPENING})(?:Mrs?|Messrs|Dr|St|Mme?|Mlle|Capt|Col|Gen|Rev|Hon|Prof|No|vs|e\.g|i\.e|[A-Z])\.$"
 )  # what ends with a full stop within a sentence
 
+# Text as tokenisers of the statistical age wrote it, and wikitext is: `word , word @-@ word " quoted " .`
+SPACED = (
+    (re.compile(r"(?<=\d)([,.])(?=\d)"), r" @\1@ "),
+    (re.compile(r"(?<=\w)-(?=\w)"), " @-@ "),
+    (re.compile(r"(?<=\w)(['’])(?=\w)"), r" \1"),  # noqa: RUF001
+    (re.compile(r"(?<!@)([,;:!?]+)(?=\W|$)"), r" \1 "),
+    (re.compile(rf"(\.+)(?={CLOSING}*$)"), r" \1 "),
+    (re.compile(r"([\"“”()\[\]])"), r" \1 "),
+    (re.compile(r" {2,}"), " "),
+)
+
 
 def find(patterns: Iterable[str]) -> list[Path]:
     """The files that patterns name, sorted, each once.
@@ -72,3 +83,14 @@ def sentences(text: str) -> list[str]:
             cuts.append(cut)
     cuts.append(len(text))
     return [text[start:end] for start, end in itertools.pairwise(cuts) if text[start:end].strip()]
+
+
+def set_apart(sentence: str) -> str:
+    """The sentence with punctuation set apart by spaces, as in wikitext; left alone if it is code or has markup."""
+    body = sentence.strip()
+    if "\n" in body or "`" in body:
+        return sentence
+    leading = sentence[: len(sentence) - len(sentence.lstrip())]
+    for pattern, spaced in SPACED:
+        body = pattern.sub(spaced, body)
+    return leading + body.strip()

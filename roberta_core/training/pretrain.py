@@ -1,5 +1,6 @@
 """A pretraining run from texts, a tokenizer and a recipe to a checkpoint: `roberta pretrain` without the terminal."""
 
+import dataclasses
 import json
 import shutil
 from collections.abc import Callable, Iterable
@@ -36,6 +37,11 @@ class Vocabulary:
     pad: int
     last: int
     mask: int
+
+    @property
+    def special(self) -> tuple[int, ...]:
+        """The ids that are no text."""
+        return self.first, self.pad, self.last, self.mask
 
     @classmethod
     def of(cls, folder: Path) -> "Vocabulary":
@@ -78,7 +84,9 @@ def masked_blocks(
     progress: Progress | None = None,
 ) -> MaskedBlocks:
     """Documents tokenised into `folder`, packed into blocks, to be masked."""
-    found = corpus.build(folder, files, vocabulary.folder, vocabulary.last, data.unwrap_lines, progress)
+    found = corpus.build(
+        folder, files, vocabulary.folder, vocabulary.last, data.unwrap_lines, data.spaced_every, progress
+    )
     blocks = pack(found.tokens, found.sentences, data.sequence_length, vocabulary.last)
     masking = rates.of(vocabulary.size, vocabulary.mask)
     special = {"first": vocabulary.first, "last": vocabulary.last, "pad": vocabulary.pad}
@@ -97,11 +105,15 @@ def prepare(
 ) -> tuple[Pretraining, Any]:
     """The run, ready to go, and its model; the corpus is tokenised into `output/corpus`."""
     config = recipe.config(vocabulary.size)
+    as_is = dataclasses.replace(recipe.data, spaced_every=0)
     blocks = [
-        masked_blocks(files, output / "corpus" / name, vocabulary, recipe.data, recipe.masking, seed, progress)
+        masked_blocks(files, output / "corpus" / name, vocabulary, data, recipe.masking, seed, progress)
         if files
         else None
-        for name, files, seed in (("train", train, recipe.run.seed), ("held-out", held_out, EVALUATION_SEED))
+        for name, files, data, seed in (
+            ("train", train, recipe.data, recipe.run.seed),
+            ("held-out", held_out, as_is, EVALUATION_SEED),
+        )
     ]
     if blocks[0] is None:
         raise ValueError("no documents to train on")

@@ -24,14 +24,20 @@ class RecipeError(ValueError):
 
 @dataclass(frozen=True)
 class Data:
-    """What is trained on: `held_out` names the documents (by file name) that are kept for evaluation."""
+    """What is trained on: `held_out` names the documents (by file name) that are kept for evaluation.
+
+    `unwrap_lines` joins lines that were wrapped; of every `spaced_every` pages of 32 sentences (0: none) one is trained
+    on with its punctuation set apart by spaces.
+    """
 
     sequence_length: int = 512
     unwrap_lines: bool = True
+    spaced_every: int = 0
     held_out: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         _at_least("sequence_length", self.sequence_length, 3)
+        _at_least("spaced_every", self.spaced_every, 0)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,92 @@
+"""Evaluating a checkpoint on texts, in any framework, beside the baselines.
+
+Shapes: B batch, S sequence, M masked positions that are scored, V vocabulary.
+"""
+
+import dataclasses
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from roberta_core.backend import Backend
+from roberta_core.checkpoints.source import resolve
+from roberta_core.config import RobertaConfig
+from roberta_core.data.batches import Batch, MaskedBlocks
+from roberta_core.data.texts import find
+from roberta_core.training.baselines import count
+from roberta_core.training.pretrain import Vocabulary, masked_blocks
+from roberta_core.training.recipe import Data, MaskingRates, Recipe
+from roberta_core.training.scores import Predictor, Score, score
+
+BATCH = 32  # sequences
+
+
+def model_predictor(backend: Backend, model: Any) -> Predictor:
+    """What a masked language model says, run by its framework; the softmax is taken in float64 here."""
+
+    def predict(batch: Batch, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+        inputs = {name: batch[name] for name in ("input_ids", "attention_mask")}
+        logits = np.asarray(backend.run(model, inputs).logits)[rows, columns].astype(np.float64)
+        logits -= logits.max(axis=1, keepdims=True)
+        return logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+
+    return predict
+
+
+class Evaluation:
+    """Texts masked once, for every predictor the same.
+
+    `model` is a checkpoint whose tokenizer cuts the texts; `recipe` says how they are cut and masked (without one as
+    long as the model can take, and at the published rates) and, with `only_held_out`, which of them are scored.
+    `blocks` bounds how many blocks are. `ValueError` if that leaves nothing.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        texts: Iterable[str],
+        recipe: str | None = None,
+        only_held_out: bool = False,
+        seed: int = 0,
+        blocks: int | None = None,
+    ):
+        self.model = model
+        folder = resolve(model)
+        self.vocabulary = Vocabulary.of(folder)
+        longest = RobertaConfig.from_pretrained(folder).max_sequence_length
+        plan = Recipe.load(recipe) if recipe else None
+        data = plan.data if plan else Data(sequence_length=min(longest, 512))
+        self.data = dataclasses.replace(data, sequence_length=min(data.sequence_length, longest), spaced_every=0)
+        self.rates, self.seed = plan.masking if plan else MaskingRates(), seed
+        found = find(texts)
+        self.files = [path for path in found if path.name in data.held_out] if only_held_out else found
+        if not self.files:
+            raise ValueError("none of the texts is held out by the recipe")
+        masked = self._masked(self.files, seed)
+        self.count = min(len(masked), blocks or len(masked))
+        self.batches = list(masked.once(BATCH, blocks))
+
+    def of_model(self, backend: Backend) -> Score:
+        """The model's score when this framework runs it."""
+        model = backend.from_pretrained("ForMaskedLM", self.model)
+        return self._score(model_predictor(backend, model))
+
+    def of_baselines(self, patterns: Iterable[str]) -> dict[str, Score]:
+        """The scores of what counts on the documents of these patterns, less those that are evaluated or held out."""
+        aside = {path.resolve() for path in self.files}
+        files = [path for path in find(patterns) if path.resolve() not in aside and path.name not in self.data.held_out]
+        if not files:
+            raise ValueError("all documents for the baselines are evaluated or held out: there is nothing to count")
+        masked = self._masked(files, self.seed)
+        commonest, neighbours = count(masked, self.vocabulary.special)
+        return {"commonest token": self._score(commonest), "neighbour counts": self._score(neighbours)}
+
+    def _masked(self, files: list[Path], seed: int) -> MaskedBlocks:
+        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+            return masked_blocks(files, Path(folder), self.vocabulary, self.data, self.rates, seed)
+
+    def _score(self, predict: Predictor) -> Score:
+        return score(predict, self.batches, self.vocabulary.special)

@@ -1,0 +1,68 @@
+"""Batches of masked blocks."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from roberta_core.data.batches import IGNORED, MaskedBlocks
+from roberta_core.data.masking import Masking
+
+LENGTH = 19
+BLOCKS = np.array([[0, 5], [5, 22], [22, 30], [30, 41], [41, 44], [44, 60], [60, 71]])
+TOKENS = np.arange(4, 75).astype(np.uint16)
+DATA = MaskedBlocks(TOKENS, BLOCKS, Masking(101, 100), LENGTH, seed=3)
+
+
+def restored(batch):
+    """The ids before masking."""
+    ids = batch["input_ids"].copy()
+    rows, places = np.nonzero(batch["masked_labels"] != IGNORED)
+    ids[rows, batch["masked_positions"][rows, places]] = batch["masked_labels"][rows, places]
+    return ids
+
+
+def test_labels_are_the_tokens_that_stood_at_the_masked_positions():
+    batch = next(DATA.once(7))
+    ids = restored(batch)
+    for row, (start, stop) in enumerate(BLOCKS):
+        real = ids[row][batch["attention_mask"][row] == 1]
+        assert real.tolist() == [0, *TOKENS[start:stop], 2]
+        assert (ids[row][batch["attention_mask"][row] == 0] == 1).all()
+
+
+def test_the_length_is_a_multiple_of_eight_or_the_longest():
+    assert next(DATA.once(1))["input_ids"].shape == (1, 8)
+    assert next(DATA.once(7))["input_ids"].shape == (7, LENGTH)
+
+
+def test_unused_places_are_ignored():
+    batch = next(DATA.once(7))
+    assert batch["masked_labels"].shape == (7, DATA.masking.most(LENGTH))
+    assert (batch["masked_positions"][batch["masked_labels"] == IGNORED] == 0).all()
+
+
+def test_a_batch_depends_on_its_number_alone():
+    in_order = [DATA.batch(number, 2) for number in range(6)]
+    again = dataclasses.replace(DATA).batch(4, 2)
+    assert all((again[name] == in_order[4][name]).all() for name in again)
+
+
+def test_batches_go_on_from_epoch_to_epoch_with_each_block_once_in_each():
+    firsts = [tuple(row[1:3]) for number in range(7) for row in restored(DATA.batch(number, 2))]
+    assert sorted(firsts[:7]) == sorted(firsts[7:]) == sorted((TOKENS[a], TOKENS[a + 1]) for a, _ in BLOCKS)
+    assert firsts[:7] != firsts[7:]
+
+
+def test_a_block_is_masked_anew_in_each_epoch():
+    chosen = [DATA._masked(epoch, 1)[2].tolist() for epoch in range(4)]
+    assert len({tuple(positions) for positions in chosen}) > 1
+
+
+def test_once_can_stop_early():
+    assert [len(batch["input_ids"]) for batch in DATA.once(2, limit=5)] == [2, 2, 1]
+
+
+def test_a_corpus_without_a_block_is_refused():
+    with pytest.raises(ValueError, match="fills no block"):
+        dataclasses.replace(DATA, blocks=BLOCKS[:0])

@@ -1,0 +1,84 @@
+"""FULL-SENTENCES packing."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from roberta_core.data.packing import STRETCH, assemble, order, pack
+
+SEPARATOR = 2
+
+
+def corpus(*documents):
+    """Tokens and sentence starts of documents given as sentence lengths; each ends with the separator."""
+    tokens, starts = [], [0]
+    for lengths in documents:
+        for length in lengths:
+            tokens += range(10 + len(tokens), 10 + len(tokens) + length)
+            starts.append(len(tokens))
+        tokens.append(SEPARATOR)
+        starts[-1] += 1
+    return np.array(tokens), np.array(starts)
+
+
+def test_a_block_holds_as_many_whole_sentences_as_fit():
+    tokens, starts = corpus([3, 4, 5, 2])
+    assert pack(tokens, starts, 10, SEPARATOR).tolist() == [[0, 7], [7, 14]]
+
+
+def test_a_block_runs_over_the_end_of_a_document_with_the_separator_between():
+    tokens, starts = corpus([3], [4])
+    assert pack(tokens, starts, 10, SEPARATOR).tolist() == [[0, 8]]
+    assert tokens[3] == SEPARATOR
+
+
+def test_a_separator_does_not_end_a_block_nor_need_room_there():
+    tokens, starts = corpus([8], [5])
+    assert pack(tokens, starts, 10, SEPARATOR).tolist() == [[0, 8], [9, 14]]
+
+
+def test_a_sentence_longer_than_a_block_is_cut():
+    tokens, starts = corpus([2, 19, 3])
+    assert pack(tokens, starts, 10, SEPARATOR).tolist() == [[0, 2], [2, 10], [10, 18], [18, 24]]
+
+
+@given(st.lists(st.lists(st.integers(1, 30), min_size=1, max_size=9), min_size=1, max_size=9), st.integers(3, 20))
+def test_every_token_is_in_one_block_and_no_block_is_too_long(documents, length):
+    tokens, starts = corpus(*documents)
+    blocks = pack(tokens, starts, length, SEPARATOR)
+    covered = np.zeros(len(tokens), int)
+    for start, stop in blocks:
+        assert 0 < stop - start <= length - 2
+        assert tokens[start] != SEPARATOR
+        assert tokens[stop - 1] != SEPARATOR
+        covered[start:stop] += 1
+    assert (covered[tokens != SEPARATOR] == 1).all()
+    assert (covered <= 1).all()
+
+
+def test_blocks_without_room_are_refused():
+    with pytest.raises(ValueError, match="blocks of 2 tokens"):
+        pack(*corpus([3]), 2, SEPARATOR)
+
+
+def test_a_block_stands_between_its_special_tokens():
+    ids = assemble(np.array([7, 8, 9], np.uint16), np.array([1, 3]), first=0, last=2)
+    assert ids.tolist() == [0, 8, 9, 2]
+    assert ids.dtype == np.int64
+
+
+def test_an_epoch_has_every_block_once_in_an_order_of_its_own():
+    lengths = np.arange(1000) % 37
+    first, again, second = (order(lengths, 5, epoch, 8) for epoch in (0, 0, 1))
+    assert sorted(first) == list(range(1000))
+    assert (first == again).all()
+    assert (first != second).mean() > 0.9
+    assert (first != order(lengths, 6, 0, 8)).mean() > 0.9
+
+
+def test_a_batch_has_blocks_of_like_length_and_batches_come_shuffled():
+    lengths = np.random.default_rng(0).integers(1, 100, 8 * STRETCH * 2)
+    batches = lengths[order(lengths, 0, 0, 8)].reshape(-1, 8)
+    assert np.ptp(batches, axis=1).mean() < 4
+    assert np.abs(np.diff(batches.mean(axis=1))).mean() > 20
