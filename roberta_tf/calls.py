@@ -1,24 +1,25 @@
 """A call of a Keras model: its inputs in any of the published forms, and an ordinary one through a kept graph.
 
-A graph serves every batch size and length, and is traced once for each set of arguments and options.
+A graph serves every batch size and length. It is traced once for each set of arguments and options.
 """
 
 from collections.abc import Callable, Mapping
-from functools import wraps
+from functools import cached_property
 from inspect import Signature
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
-from keras.src.backend import in_stateless_scope  # the one thing that Keras knows and does not publish
+from keras.src.backend import in_stateless_scope  # these two Keras knows and does not publish
+from keras.src.backend.common.global_state import get_global_attribute
 
 from roberta_core.checks import TABLES
 
 OPTIONS = ("use_cache", "output_attentions", "output_hidden_states", "return_dict", "training")
 # What a trace takes from the configuration, which may be changed between two calls.
 SETTINGS = ("use_cache", "output_attentions", "output_hidden_states", "return_dict", "problem_type")
-# The sizes that a graph knows of inputs whose last axis is not a length; the other axes are free.
+# Inputs whose last axis is no length: a graph knows its size.
 LAST_AXIS = ("inputs_embeds", "encoder_hidden_states", "past_key_values")
 
 
@@ -33,20 +34,64 @@ def bound(signature: Signature, args: tuple[Any, ...], kwargs: Mapping[str, Any]
         if twice:
             raise TypeError(f"{', '.join(twice)} came in the dict and as an argument")
         args, kwargs = args[1:], {**first, **kwargs}
-    elif isinstance(first, tuple | list) and all(part is None or is_tensor(part) for part in first):
+    elif isinstance(first, tuple | list) and all(part is None or _is_tensor(part) for part in first):
         args = (*first, *args[1:])
     arguments = signature.bind(*args, **kwargs).arguments
     return {name: value for name, value in arguments.items() if value is not None}
 
 
-def is_tensor(value: Any) -> bool:
-    """Whether a value is an array or tensor of any kind, rather than numbers in a list."""
-    return isinstance(value, np.ndarray | np.generic | tf.Tensor | tf.Variable | keras.KerasTensor)
-
-
 def converted(arguments: Mapping[str, Any], dtype: str) -> dict[str, Any]:
-    """The inputs as tensors, bools as int32 and real numbers as `dtype`; options stay as they are."""
+    """Inputs as tensors, bools as int32 and real numbers as `dtype`; options stay as they are."""
     return {name: value if name in OPTIONS else _tensors(name, value, dtype) for name, value in arguments.items()}
+
+
+def ordinary(model: Any, arguments: Mapping[str, Any]) -> bool:
+    """Whether nothing else records what the model does: it has its variables, and the inputs their values."""
+    return (
+        model.built
+        and tf.executing_eagerly()
+        and not in_stateless_scope()
+        and not any(isinstance(value, keras.KerasTensor) for value in arguments.values())
+    )
+
+
+class Graphs:
+    """The graphs of a model's calls. Of no type that Keras keeps an eye on, or they would be saved with the model."""
+
+    def __init__(self, model: Any):
+        self.model = model
+        self.traced: dict[tuple[Any, ...], Any] = {}
+
+    def run(self, call: Callable[..., Any], arguments: dict[str, Any]) -> Any:
+        """`call(**arguments)`; `ValueError` for values that the model cannot take."""
+        options = {name: arguments[name] for name in OPTIONS if name in arguments}
+        options["training"] = bool(options.get("training", _training_around()))
+        inputs = {name: value for name, value in arguments.items() if name not in OPTIONS}
+        self.model.check(inputs)
+        inputs = tf.nest.map_structure(_narrow, inputs)
+        key = self.key(inputs, options)
+        if key not in self.traced:
+            self.traced[key] = _traced(call, inputs, options)
+        return self.traced[key](inputs)
+
+    def key(self, inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Any, ...]:
+        """All that a trace depends on: kinds of inputs, options, settings, and how each layer computes."""
+        kinds = tuple((name, *map(_kind, tf.nest.flatten(value))) for name, value in inputs.items())
+        settings = tuple(getattr(self.model.config, name) for name in SETTINGS)
+        states = [
+            (getattr(layer, "rate", 0), getattr(layer, "lora_enabled", 0), id(layer.dtype_policy))
+            for layer in self.layers
+        ]
+        return kinds, tuple(sorted(options.items())), settings, tuple(states)
+
+    @cached_property
+    def layers(self) -> list[keras.Layer]:
+        """The model's layers that compute: dropout, tables and matrices."""
+        return [layer for layer in self.model._flatten_layers() if not layer._layers]
+
+
+def _is_tensor(value: Any) -> bool:
+    return isinstance(value, np.ndarray | np.generic | tf.Tensor | tf.Variable | keras.KerasTensor)
 
 
 def _tensors(name: str, value: Any, dtype: str) -> Any:
@@ -65,45 +110,28 @@ def _tensor(value: Any, dtype: str) -> Any:
     tensor = tf.convert_to_tensor(value)
     if tensor.dtype.is_floating:
         return tf.cast(tensor, dtype)
-    return tf.cast(tensor, tf.int32) if tensor.dtype not in (tf.int32, tf.int64) else tensor
-
-
-def kept(call: Callable[..., Any]) -> Callable[..., Any]:
-    """A model's `call` that checks the values it can read and runs through a kept graph, where nothing else traces."""
-
-    @wraps(call)
-    def compiled(self: Any, *args: Any, **kwargs: Any) -> Any:
-        if not self.built or not tf.executing_eagerly() or in_stateless_scope():
-            return call(self, *args, **kwargs)
-        arguments = converted(bound(self.signature, args, kwargs), self.variable_dtype)
-        options = {name: arguments.pop(name) for name in OPTIONS if name in arguments}
-        self.check(arguments)
-        inputs = {name: tf.nest.map_structure(_narrow, value) for name, value in arguments.items()}
-        key = _key(self, inputs, options)
-        if key not in self.graphs:
-            self.graphs[key] = _graph(call, self, inputs, options)
-        return self.graphs[key](inputs)
-
-    return compiled
+    return tensor if tensor.dtype in (tf.int32, tf.int64) else tf.cast(tensor, tf.int32)
 
 
 def _narrow(tensor: tf.Tensor) -> tf.Tensor:
     return tf.cast(tensor, tf.int32) if tensor.dtype == tf.int64 else tensor
 
 
-def _key(model: Any, inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Any, ...]:
-    """All that a trace depends on: kinds of inputs, options, settings, and which variables there are."""
-    kinds = tuple((name, *((part.dtype, part.shape.rank) for part in tf.nest.flatten(inputs[name]))) for name in inputs)
-    settings = tuple(getattr(model.config, name) for name in SETTINGS)
-    return kinds, tuple(options.items()), settings, tuple(map(id, model.weights))
+def _training_around() -> bool | None:
+    """What a layer around the model says, as Keras hands it down: the call may be inside another layer's."""
+    return getattr(get_global_attribute("current_call_ctx"), "training", None)
 
 
-def _graph(call: Callable[..., Any], model: Any, inputs: dict[str, Any], options: dict[str, Any]) -> Any:
+def _kind(tensor: tf.Tensor) -> tuple[Any, int]:
+    return tensor.dtype, tensor.shape.rank
+
+
+def _traced(call: Callable[..., Any], inputs: dict[str, Any], options: dict[str, Any]) -> Any:
     def run(inputs: dict[str, Any]) -> Any:
-        return call(model, **inputs, **options)
+        return call(**inputs, **options)
 
     specs = {
-        name: tf.nest.map_structure(lambda tensor: tf.TensorSpec(_free(name, tensor), tensor.dtype), value)  # noqa: B023
+        name: tf.nest.map_structure(lambda tensor, name=name: tf.TensorSpec(_free(name, tensor), tensor.dtype), value)
         for name, value in inputs.items()
     }
     return tf.function(run, autograph=False).get_concrete_function(specs)

@@ -22,7 +22,6 @@ from roberta_core.outputs import (
     SequenceClassifierOutput,
     TokenClassifierOutput,
 )
-from roberta_tf.calls import kept
 from roberta_tf.encoder import Embeddings, Encoder, Pooler
 from roberta_tf.heads import ClassificationHead, LMHead
 from roberta_tf.layers import Linear
@@ -48,7 +47,6 @@ class TFRobertaModel(TFRobertaPreTrainedModel):
             self.pooler = Pooler(config) if add_pooling_layer else None
         self.initialise()
 
-    @kept
     def call(
         self,
         input_ids: tf.Tensor | None = None,  # [B, S]
@@ -150,7 +148,6 @@ class TFRobertaForCausalLM(TFRobertaPreTrainedModel):
         """The words of the vocabulary."""
         return self.config.vocab_size
 
-    @kept
     def call(
         self,
         input_ids: tf.Tensor | None = None,
@@ -207,7 +204,6 @@ class TFRobertaForMaskedLM(TFRobertaPreTrainedModel):
         """The words of the vocabulary."""
         return self.config.vocab_size
 
-    @kept
     def call(
         self,
         input_ids: tf.Tensor | None = None,
@@ -263,7 +259,6 @@ class TFRobertaForSequenceClassification(TFRobertaPreTrainedModel):
         problem_type = self.config.problem_type or problem(inputs["labels"], self.config.num_labels)
         return self.config.num_labels if problem_type == "single_label_classification" else None
 
-    @kept
     def call(
         self,
         input_ids: tf.Tensor | None = None,
@@ -321,7 +316,6 @@ class TFRobertaForMultipleChoice(TFRobertaPreTrainedModel):
         """The choices."""
         return inputs["input_ids" if "input_ids" in inputs else "inputs_embeds"].shape[1]
 
-    @kept
     def call(
         self,
         input_ids: tf.Tensor | None = None,  # [B, C, S], as the other inputs
@@ -375,7 +369,6 @@ class TFRobertaForTokenClassification(TFRobertaPreTrainedModel):
         """The labels of a token."""
         return self.config.num_labels
 
-    @kept
     def call(
         self,
         input_ids: tf.Tensor | None = None,
@@ -420,7 +413,6 @@ class TFRobertaForQuestionAnswering(TFRobertaPreTrainedModel):
             self.qa_outputs = Linear(config.hidden_size, config.num_labels)
         self.initialise()
 
-    @kept
     def call(
         self,
         input_ids: tf.Tensor | None = None,

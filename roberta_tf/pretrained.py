@@ -17,7 +17,7 @@ from roberta_core.checks import check_inputs, check_labels
 from roberta_core.config import RobertaConfig
 from roberta_core.outputs import ModelOutput
 from roberta_core.parameters import draw
-from roberta_tf.calls import bound, converted
+from roberta_tf.calls import Graphs, bound, converted, ordinary
 from roberta_tf.fitting import FitModel
 from roberta_tf.weights import assign, build, readable, tensors
 
@@ -61,7 +61,7 @@ class TFRobertaPreTrainedModel(FitModel):
         self.config = config
         self.seed = seed
         self.attn_implementation, self.loss_reduction = attn_implementation, loss_reduction
-        vars(self)["graphs"] = {}  # not by setattr, which would have Keras and SavedModel track it
+        self.graphs = Graphs(self)
 
     @contextmanager
     def building(self) -> Iterator[None]:
@@ -104,7 +104,9 @@ class TFRobertaPreTrainedModel(FitModel):
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """A call as `call` describes it; the first argument may also be a dict or a list of the inputs."""
-        return super().__call__(**converted(bound(self.signature, args, kwargs), self.variable_dtype))
+        arguments = converted(bound(self.signature, args, kwargs), self.variable_dtype)
+        call = super().__call__
+        return self.graphs.run(call, arguments) if ordinary(self, arguments) else call(**arguments)
 
     def check(self, inputs: Mapping[str, Any]) -> None:
         """Raise `ValueError` for inputs that cannot be, as far as their values can be read: a graph sees none."""
