@@ -60,7 +60,21 @@ class RobertaConfig:
     kept and written back.
     """
 
-    model_type = "roberta"
+    model_type: str = "roberta"
+    id2label: dict[int, str]
+    label2id: dict[str, int]
+    # The inherited fields that the models read; INHERITED has them all.
+    is_decoder: bool
+    add_cross_attention: bool
+    tie_word_embeddings: bool
+    return_dict: bool
+    output_attentions: bool
+    output_hidden_states: bool
+    pruned_heads: dict[int, list[int]]
+    problem_type: str | None
+    architectures: list[str] | None
+    dtype: str | None
+    _name_or_path: str
 
     def __init__(
         self,

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.utils._pytree import tree_map
 
 import roberta_pt
 from roberta_core.config import RobertaConfig
@@ -46,7 +47,7 @@ class PyTorchBackend:
         """A forward pass without dropout or gradients."""
         with torch.no_grad():
             output = model.eval()(**{name: from_numpy(np.asarray(value)) for name, value in inputs.items()}, **options)
-        return torch.utils._pytree.tree_map(to_numpy, output)
+        return tree_map(to_numpy, output)
 
     def trainer(self, model: Any, recipe: Recipe) -> Any:
         """The training steps of a model; the module is loaded when it is asked for."""

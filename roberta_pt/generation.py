@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_map
 
 from roberta_core.generation import run
 from roberta_core.outputs import FixedCache
@@ -62,7 +63,7 @@ def generated(
     was_training = model.training
     output = run(model.eval().config, ModelForward(model, states, states_mask), ids, mask, arguments)
     model.train(was_training)
-    output = torch.utils._pytree.tree_map(lambda array: torch.from_numpy(array).to(model.device), output)
+    output = tree_map(lambda array: torch.from_numpy(array).to(model.device), output)
     return output if arguments.get("return_dict_in_generate") else output.sequences
 
 

@@ -70,7 +70,8 @@ class RobertaModel(RobertaPreTrainedModel):
             raise ValueError("cache_position follows from past_key_values; leave it out")
         output_attentions = self.wants("output_attentions", output_attentions)
         past, filled = self.cached(past_key_values)
-        past_length = filled if filled is not None else past[0][0].shape[2] if past else 0
+        cached_length = past[0][0].shape[2] if past else 0
+        past_length = cached_length if filled is None else filled
         inputs = {
             "input_ids": input_ids,
             "inputs_embeds": inputs_embeds,
@@ -80,9 +81,9 @@ class RobertaModel(RobertaPreTrainedModel):
             "head_mask": head_mask,
             "encoder_hidden_states": encoder_hidden_states,
         }
-        key_length = None if filled is None else past[0][0].shape[2]
+        key_length = None if filled is None else cached_length
         check_inputs(self.config, {name: readable(value) for name, value in inputs.items()}, past_length, key_length)
-        given = input_ids if inputs_embeds is None else inputs_embeds[:, :, 0]
+        given: Any = input_ids if inputs_embeds is None else inputs_embeds[:, :, 0]
         if token_type_ids is None:
             token_type_ids = torch.zeros_like(given, dtype=torch.long)
         if position_ids is None:
@@ -141,7 +142,8 @@ class RobertaModel(RobertaPreTrainedModel):
 
     def init_cache(self, batch: int, length: int) -> FixedCache:
         """An empty cache with room for `length` tokens: L of (key, value), each [B, N, T, H]."""
-        heads = [layer.attention.self.heads for layer in self.encoder.layer]
+        layers: Any = self.encoder.layer
+        heads = [layer.attention.self.heads for layer in layers]
         shapes = [(batch, count, length, self.config.head_size) for count in heads]
         empty = {"dtype": self.dtype, "device": self.device}
         return FixedCache(tuple((torch.zeros(shape, **empty), torch.zeros(shape, **empty)) for shape in shapes), 0)
@@ -342,7 +344,7 @@ class RobertaForMultipleChoice(RobertaPreTrainedModel):
         for name, value in (("input_ids", input_ids), ("inputs_embeds", inputs_embeds)):
             if value is not None:
                 check_choices(name, value.shape)
-        given = input_ids if input_ids is not None else inputs_embeds
+        given: Any = input_ids if input_ids is not None else inputs_embeds
         rows = [input_ids, attention_mask, token_type_ids, position_ids]
         body = self.roberta(
             *(None if row is None else row.flatten(0, 1) for row in rows),

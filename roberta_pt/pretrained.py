@@ -61,7 +61,7 @@ class RobertaPreTrainedModel(nn.Module):
         with torch.device("meta"):
             yield
 
-    def body(self, model: type["RobertaPreTrainedModel"], add_pooling_layer: bool = False) -> Any:
+    def body(self, model: Any, add_pooling_layer: bool = False) -> Any:
         """The Model inside a class with a head, without values of its own."""
         settings = {"attn_implementation": self.attn_implementation, "loss_reduction": self.loss_reduction}
         return model(self.config, add_pooling_layer=add_pooling_layer, seed=None, **settings)
@@ -84,7 +84,7 @@ class RobertaPreTrainedModel(nn.Module):
 
     def tie_weights(self) -> None:
         """Let the language-model head score with the word embeddings, unless the configuration unties them."""
-        head = getattr(self, "lm_head", None)
+        head: Any = getattr(self, "lm_head", None)
         if head is None:
             return
         head.decoder.bias = head.bias
@@ -121,17 +121,16 @@ class RobertaPreTrainedModel(nn.Module):
         settings = {name: kwargs.pop(name) for name in ("attn_implementation", "loss_reduction") if name in kwargs}
         if add_pooling_layer is not None:
             settings["add_pooling_layer"] = add_pooling_layer
-        config = RobertaConfig.from_pretrained(source, **kwargs) if config is None else config
-        model = cls(config, seed=None, **settings)
+        model = cls(config or RobertaConfig.from_pretrained(source, **kwargs), seed=None, **settings)
         found, report = checkpoints.load(
             folder,
-            config,
+            model.config,
             cls.architecture,
             pooler=model.has_pooler,
             ignore_mismatched_sizes=ignore_mismatched_sizes,
         )
         assign(model, found.items(), dtype=_dtype(dtype or torch_dtype or "float32"))
-        assign(model, draw(config, cls.architecture, seed, model.has_pooler, only=report.new))
+        assign(model, draw(model.config, cls.architecture, seed, model.has_pooler, only=report.new))
         model.tie_weights()
         for sentence in report.sentences():
             logger.warning("%s", sentence)
@@ -159,7 +158,8 @@ class RobertaPreTrainedModel(nn.Module):
 
     def get_output_embeddings(self) -> nn.Linear | None:
         """The layer that scores the vocabulary, in the classes that have one."""
-        return self.lm_head.decoder if hasattr(self, "lm_head") else None
+        head: Any = getattr(self, "lm_head", None)
+        return None if head is None else head.decoder
 
     def num_parameters(self, only_trainable: bool = False, exclude_embeddings: bool = False) -> int:
         """How many numbers the parameters hold, a tied one counted once."""

@@ -1,11 +1,13 @@
 """Tensors in and out of a PyTorch model by their published names, which are its own."""
 
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import ml_dtypes
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch._C._functorch import is_functorch_wrapped_tensor
 
 # Second names of a tied model's tensors: left out of a state dict on save, filled in on load.
 TIED = {
@@ -49,9 +51,7 @@ def readable(tensor: Tensor | None) -> Tensor | np.ndarray | None:
     """An array to check values in, where reading them costs nothing: eager, on the CPU; else the tensor itself."""
     if type(tensor) is not Tensor or tensor.device.type != "cpu":
         return tensor
-    if torch.compiler.is_compiling() or torch.jit.is_tracing():
-        return tensor
-    if torch._C._functorch.is_functorch_wrapped_tensor(tensor):
+    if torch.compiler.is_compiling() or torch._C._get_tracing_state() or is_functorch_wrapped_tensor(tensor):
         return tensor
     return to_numpy(tensor)
 
@@ -65,7 +65,7 @@ def drop_aliases(module: nn.Module, state: dict, prefix: str, _: dict) -> None:
                 del state[prefix + alias]
 
 
-def fill_aliases(module: nn.Module, state: dict, prefix: str, *_: object) -> None:
+def fill_aliases(module: Any, state: dict, prefix: str, *_: object) -> None:
     """A hook before loading: a tied tensor may come under either name or both; old position buffers are dropped."""
     own = set(dict(module.named_parameters(remove_duplicate=False)))
     for alias, name in TIED.items():

@@ -102,7 +102,6 @@ def run(
     settings = Settings.of(config, arguments)
     if input_ids is None:
         input_ids = np.array([[config.bos_token_id]])
-    if attention_mask is None:
-        attention_mask = (input_ids != config.pad_token_id).astype(np.int64)
+    mask = (input_ids != config.pad_token_id).astype(np.int64) if attention_mask is None else attention_mask
     decoder = (CachedDecoder if settings.use_cache else PlainDecoder)(forward, config.pad_token_id)
-    return generate(decoder, input_ids, attention_mask, settings, config.max_sequence_length)
+    return generate(decoder, input_ids, mask, settings, config.max_sequence_length)

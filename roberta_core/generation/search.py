@@ -78,48 +78,65 @@ class Finished(NamedTuple):
     tokens: np.ndarray
 
 
+class Beams(NamedTuple):
+    """The running sequences of one prompt: the row that each goes on from, its new token, its log-probability."""
+
+    rows: np.ndarray
+    tokens: np.ndarray
+    totals: np.ndarray
+
+
 def _beams(
     decoder: Decoder, ids: np.ndarray, logits: np.ndarray, new_tokens: int, settings: Settings
 ) -> GenerateOutput:
     """The `num_beams` best sequences of each prompt, kept side by side; the best that ended win."""
     width = settings.num_beams
-    prompts, vocabulary = len(ids) // width, logits.shape[1]
-    sequences, kept = ids, []
+    prompts = len(ids) // width
+    sequences, rows, kept, made = ids, np.arange(len(ids)), [], 0
     totals = np.full((prompts, width), -np.inf)
     totals[:, 0] = 0  # all beams are alike at first: only one of them counts
     finished: list[list[Finished]] = [[] for _ in range(prompts)]
     done = np.zeros(prompts, bool)
-    for made in range(1, new_tokens + 1):
-        scores = constrained(log_softmax(np.asarray(logits, np.float64)), sequences, made - 1, settings)
+    while not done.all() and made < new_tokens:
+        if made:
+            decoder.reorder(rows)
+            logits = decoder.step(sequences[:, -1])
+        scores = constrained(log_softmax(np.asarray(logits, np.float64)), sequences, made, settings)
         kept.append(scores.astype(np.float32))
-        candidates = (scores.reshape(prompts, width, vocabulary) + totals[:, :, None]).reshape(prompts, -1)
-        best = np.argsort(-candidates, axis=1, kind="stable")[:, : 2 * width]
-        rows, tokens = np.empty((2, prompts, width), int)
+        made += 1
+        chosen = []
         for prompt in range(prompts):
-            going = []
-            for rank, candidate in enumerate(best[prompt]):
-                row, token = prompt * width + candidate // vocabulary, candidate % vocabulary
-                if token == settings.eos_token_id:
-                    if rank < width and not done[prompt]:
-                        score = candidates[prompt, candidate] / made**settings.length_penalty
-                        finished[prompt].append(Finished(score, np.append(sequences[row], token)))
-                else:
-                    going.append((row, token, candidates[prompt, candidate]))
-            chosen = going[:width]
-            rows[prompt], tokens[prompt] = [row for row, _, _ in chosen], [token for _, token, _ in chosen]
-            totals[prompt] = [total for _, _, total in chosen]
-            finished[prompt] = sorted(finished[prompt], key=lambda one: -one.score)[:width]
-            done[prompt] |= _is_done(finished[prompt], totals[prompt].max(), made, settings)
-        sequences = np.concatenate([sequences[rows.ravel()], tokens.reshape(-1, 1).astype(ids.dtype)], axis=1)
-        if done.all() or made == new_tokens:
-            break
-        decoder.reorder(rows.ravel())
-        logits = decoder.step(tokens.ravel())
+            first = prompt * width
+            own = slice(first, first + width)
+            beams, ended = _advanced(scores[own] + totals[prompt, :, None], sequences[own], made, settings)
+            if not done[prompt]:
+                finished[prompt] = sorted(finished[prompt] + ended, key=lambda one: -one.score)[:width]
+                done[prompt] = _is_done(finished[prompt], beams.totals.max(), made, settings)
+            totals[prompt] = beams.totals
+            chosen.append((beams.rows + first, beams.tokens))
+        rows, tokens = (np.concatenate(parts) for parts in zip(*chosen, strict=True))
+        sequences = np.concatenate([sequences[rows], tokens[:, None].astype(ids.dtype)], axis=1)
     for prompt in np.flatnonzero(~done):
         for beam in range(width):
             score = totals[prompt, beam] / made**settings.length_penalty
             finished[prompt].append(Finished(score, sequences[prompt * width + beam]))
     return _winners(finished, settings, tuple(kept), ids.dtype)
+
+
+def _advanced(
+    candidates: np.ndarray, sequences: np.ndarray, made: int, settings: Settings
+) -> tuple[Beams, list[Finished]]:
+    """From the scores [K, V] of one prompt's candidates: the K best that go on, and those of the K best that end."""
+    width, vocabulary = candidates.shape
+    best = np.argsort(-candidates, axis=None, kind="stable")[: 2 * width]
+    rows, tokens = np.divmod(best, vocabulary)
+    totals, ends = candidates[rows, tokens], tokens == settings.eos_token_id
+    ended = [
+        Finished(totals[rank] / made**settings.length_penalty, np.append(sequences[rows[rank]], tokens[rank]))
+        for rank in np.flatnonzero(ends[:width])
+    ]
+    going = np.flatnonzero(~ends)[:width]
+    return Beams(rows[going], tokens[going], totals[going]), ended
 
 
 def _is_done(finished: list[Finished], best: float, made: int, settings: Settings) -> bool:
