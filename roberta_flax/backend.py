@@ -1,0 +1,52 @@
+"""Flax as the core sees it."""
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import flax
+import jax
+import numpy as np
+
+import roberta_flax
+from roberta_core.config import RobertaConfig
+from roberta_core.outputs import ModelOutput
+from roberta_flax.weights import assign, tensors
+
+
+class FlaxBackend:
+    """Models of `roberta_flax`, from NumPy to NumPy."""
+
+    name = "flax"
+    title = "Flax"
+
+    @property
+    def version(self) -> str:
+        """Flax's version."""
+        return flax.__version__
+
+    def from_pretrained(self, architecture: str, source: str | os.PathLike[str], **settings: Any) -> Any:
+        """The model of a checkpoint."""
+        return self._class(architecture).from_pretrained(source, **settings)
+
+    def from_tensors(
+        self, architecture: str, config: RobertaConfig, tensors: Mapping[str, np.ndarray], **settings: Any
+    ) -> Any:
+        """A model with the tensors given by their published names."""
+        model = self._class(architecture)(config, _do_init=False, **settings)
+        assign(model, tensors.items())
+        return model
+
+    def tensors(self, model: Any) -> dict[str, np.ndarray]:
+        """The parameters by their published names."""
+        return dict(tensors(model))
+
+    def run(self, model: Any, inputs: Mapping[str, np.ndarray], **options: Any) -> ModelOutput:
+        """A forward pass without dropout or gradients."""
+        return jax.tree.map(np.asarray, model(**inputs, **options))
+
+    def _class(self, architecture: str) -> Any:
+        return getattr(roberta_flax, f"FlaxRoberta{architecture}")
+
+
+BACKEND = FlaxBackend()

@@ -1,0 +1,108 @@
+"""A call of a Flax model: its arguments made arrays and checked, then run by a pure function that is compiled and kept.
+
+JAX keeps one compiled `run` for each shape, set of options and structure of a model. The structure is the model's tree
+without its values, so copies of a model share it, and a module or setting that was changed is seen.
+"""
+
+from collections.abc import Mapping
+from functools import lru_cache, partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from roberta_core.checks import TABLES
+from roberta_core.outputs import ModelOutput
+from roberta_flax.buckets import cut, padded, sizes_of
+from roberta_flax.weights import matched, readable
+
+Options = tuple[tuple[str, Any], ...]
+
+MASKS = ("attention_mask", "encoder_attention_mask")
+
+
+def call(
+    model: Any,
+    inputs: Mapping[str, Any],
+    options: Mapping[str, Any],
+    params: Mapping[str, Any] | None,
+    train: bool,
+    key: Any,
+) -> ModelOutput:
+    """The output of a model for arrays by name, with its own parameters or `params`; `key` is for dropout.
+
+    Sizes are rounded up and the output is cut back, unless somebody traces or there is more than one device.
+    """
+    leaves, structure = jax.tree.flatten(model)
+    leaves = _given(structure, leaves, params)
+    inputs = {name: converted(name, value) for name, value in inputs.items()}
+    model.check(inputs)
+    fixed = (structure, repr(vars(model.config)), tuple(options.items()), train)
+    key = key if train else None
+    spans = "start_positions" in inputs  # the scores of a span are compared along the whole length
+    if spans or not all(map(_alone, jax.tree.leaves((leaves, inputs, key)))):
+        return run(*fixed, leaves, _narrow(inputs), key)
+    sizes, rounded = sizes_of(model, inputs)
+    output = run(*fixed, leaves, _narrow(padded(model, inputs, sizes, rounded)), key)
+    return cut(model, output, sizes, rounded)
+
+
+@partial(jax.jit, static_argnums=(0, 1, 2, 3))
+def run(structure: Any, settings: str, options: Options, train: bool, leaves: list[Any], inputs: dict, key: Any) -> Any:
+    """The forward pass of a model taken apart, as a pure function; `settings` only tell configurations apart."""
+    model = jax.tree.unflatten(structure, leaves)
+    if train:
+        drops = [module for _, module in nnx.iter_modules(model) if isinstance(module, nnx.Dropout) and module.rate > 0]
+        if drops and key is None:
+            raise ValueError("train=True needs dropout_rng, such as jax.random.key(0): this model has dropout")
+        stream = None if key is None else nnx.Rngs(dropout=key).dropout
+        for module in drops:
+            module.deterministic, module.rngs = False, stream
+    return model.forward(**inputs, **dict(options))
+
+
+def converted(name: str, value: Any) -> Any:
+    """An argument as an array, or a cache as tuples of arrays; a mask as int8, 1 where it is not 0."""
+    if name == "past_key_values":
+        return jax.tree.map(lambda part: converted("part", part), value)
+    value = readable(value if hasattr(value, "dtype") else np.asarray(value))
+    if name in TABLES and not jnp.issubdtype(value.dtype, jnp.integer):
+        raise ValueError(f"{name} holds {value.dtype}; ids are whole numbers")
+    return (value != 0).astype(np.int8) if name in MASKS else value
+
+
+def _given(structure: Any, leaves: list[Any], params: Mapping[str, Any] | None) -> list[Any]:
+    """The parameters in the order of the model's tree: those of `params` if given, else its own."""
+    if params is not None:
+        leaves, places = list(leaves), _places(structure)
+        for name, value in matched(places, params).items():
+            leaves[places[name]] = value
+    elif any(isinstance(leaf, jax.ShapeDtypeStruct) for leaf in leaves):
+        raise ValueError("this model was made without values (_do_init=False); call it with params=")
+    return leaves
+
+
+@lru_cache(maxsize=64)
+def _places(structure: Any) -> dict[str, int]:
+    """Where the parameters of a model are among the leaves of its tree, by their names in params."""
+    numbered = jax.tree.unflatten(structure, range(structure.num_leaves))
+    found = jax.tree_util.tree_flatten_with_path(numbered)[0]
+    return {jax.tree_util.keystr(path[:-1], simple=True, separator="."): place for path, place in found}
+
+
+def _alone(leaf: Any) -> bool:
+    """Whether an array has its values, on the host or on one device."""
+    if isinstance(leaf, jax.core.Tracer):
+        return False
+    return not isinstance(leaf, jax.Array) or len(leaf.sharding.device_set) == 1
+
+
+def _narrow(inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """Whole numbers as int32, whatever came: one compiled function serves them all."""
+
+    def narrowed(value: Any) -> Any:
+        return value.astype(np.int32) if jnp.issubdtype(value.dtype, jnp.integer) and value.dtype != np.int8 else value
+
+    return jax.tree.map(narrowed, dict(inputs))

@@ -1,0 +1,80 @@
+"""The losses of RoBERTa's heads in Flax; docs/numerics.md defines them for the three frameworks.
+
+Shapes: B batch, S sequence, V vocabulary, K labels, C choices.
+With reduction "mean" a loss is a scalar, 0 where every label is ignored; with "none" it is one number for each label.
+Logits below float32 are raised to it first.
+"""
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from roberta_core.checks import check_labels
+from roberta_flax.layers import raised
+from roberta_flax.weights import readable
+
+IGNORED = -100
+
+
+def token_loss(logits: Array, labels: Array, reduction: str = "mean", count: Array | int | None = None) -> Array:
+    """Cross entropy of logits [..., K] and labels [...], -100 ignored; `count` replaces the number of kept labels."""
+    check_labels("labels", readable(labels), logits.shape[-1])
+    labels = jnp.reshape(labels, logits.shape[:-1])
+    inside = (labels >= 0) & (labels < logits.shape[-1])
+    scores = jax.nn.log_softmax(raised(logits), axis=-1)
+    losses = -jnp.take_along_axis(scores, jnp.where(inside, labels, 0)[..., None], axis=-1)[..., 0]
+    losses = jnp.where(inside, losses, jnp.where(labels == IGNORED, 0, jnp.nan).astype(losses.dtype))
+    return _reduced(losses, labels != IGNORED, reduction, count)
+
+
+def causal_loss(logits: Array, labels: Array, reduction: str = "mean", count: Array | int | None = None) -> Array:
+    """Cross entropy of each position's logits [B, S, V] and the label [B, S] that comes after it."""
+    return token_loss(logits[:, :-1], labels[:, 1:], reduction, count)
+
+
+def sequence_loss(logits: Array, labels: Array, problem_type: str | None, reduction: str = "mean") -> Array:
+    """The loss of logits [B, K] by problem type.
+
+    Without one it is regression where K is 1, else one class where labels are whole numbers [B], else many labels.
+    """
+    problem_type = problem_type or problem(labels, logits.shape[1])
+    if problem_type == "single_label_classification":
+        return token_loss(logits, labels.flatten(), reduction)
+    logits = raised(logits)
+    targets = jnp.reshape(labels.astype(logits.dtype), logits.shape)
+    pointwise = _squared if problem_type == "regression" else _binary_entropy
+    losses = pointwise(logits, targets).mean(axis=1)  # [B]
+    return _reduced(losses, jnp.ones_like(losses), reduction)
+
+
+def problem(labels: Array, classes: int) -> str:
+    """The problem type that labels [B] or [B, K] show."""
+    if classes == 1:
+        return "regression"
+    single = labels.ndim == 1 and not jnp.issubdtype(labels.dtype, jnp.floating)
+    return "single_label_classification" if single else "multi_label_classification"
+
+
+def span_loss(start_logits: Array, end_logits: Array, starts: Array, ends: Array, reduction: str = "mean") -> Array:
+    """The mean of both cross entropies of logits [B, S] and positions [B]; a position outside [0, S) is ignored."""
+    losses = []
+    for logits, positions in ((start_logits, starts), (end_logits, ends)):
+        positions = positions.flatten()
+        inside = (positions >= 0) & (positions < logits.shape[1])
+        losses.append(token_loss(logits, jnp.where(inside, positions, IGNORED), reduction))
+    return (losses[0] + losses[1]) / 2
+
+
+def _squared(logits: Array, targets: Array) -> Array:
+    return jnp.square(logits - targets)
+
+
+def _binary_entropy(logits: Array, targets: Array) -> Array:
+    return jnp.maximum(logits, 0) - logits * targets + jnp.log1p(jnp.exp(-jnp.abs(logits)))
+
+
+def _reduced(losses: Array, kept: Array, reduction: str, count: Array | int | None = None) -> Array:
+    if reduction == "none":
+        return losses
+    count = jnp.maximum(kept.sum(), 1) if count is None else jnp.asarray(count)
+    return losses.sum() / count.astype(losses.dtype)

@@ -1,0 +1,39 @@
+"""Masks as the encoder takes them, in Flax: what is added to the scores.
+
+Shapes: B batch, S sequence, T keys (S, plus cached ones), D hidden, N heads, L layers.
+"""
+
+import jax.numpy as jnp
+from jax import Array
+
+from roberta_core.config import RobertaConfig
+
+NEVER = -1  # in a mask: a key that is not the caller's, from rounding sizes up (`compiled`); even a masked row skips it
+
+
+def additive(mask: Array, embedded: Array) -> Array:
+    """[B, T], [B, S, T] or [B, 1, S, T] of what to attend, as [B, 1, S or 1, T]: 0, or the minimum where it is 0."""
+    if mask.ndim < 4:
+        mask = mask[:, None, None, :] if mask.ndim == 2 else mask[:, None]
+    minimum = jnp.finfo(embedded.dtype).min
+    return jnp.where(mask == NEVER, -jnp.inf, jnp.where(mask == 0, minimum, 0)).astype(embedded.dtype)
+
+
+def combined(config: RobertaConfig, mask: Array | None, embedded: Array, past_length: int) -> Array | None:
+    """The caller's mask, and for a decoder the causal one, as [B, 1, S or 1, T]; None where all is attended."""
+    if not config.is_decoder:
+        return None if mask is None else additive(mask, embedded)
+    length = embedded.shape[1]
+    causal = jnp.tril(jnp.ones((length, past_length + length), jnp.int8), past_length)
+    if mask is None:
+        return additive(causal[None], embedded)
+    return jnp.minimum(additive(mask, embedded), additive(causal[None], embedded))
+
+
+def head_masks(config: RobertaConfig, head_mask: Array | None, embedded: Array) -> Array | None:
+    """[N] or [L, N] as [L, 1, N, 1, 1]."""
+    if head_mask is None:
+        return None
+    shape = (config.num_hidden_layers, config.num_attention_heads)
+    head_mask = head_mask if head_mask.ndim == 2 else head_mask[None]
+    return jnp.broadcast_to(head_mask.astype(embedded.dtype), shape)[:, None, :, None, None]

@@ -1,0 +1,413 @@
+"""The seven RoBERTa classes in Flax (NNX). Signatures and outputs are the published ones (transformers 4.57.6).
+
+Shapes: B batch, S sequence, T keys (S, plus cached ones), D hidden, N heads, H head, V vocabulary, K labels, C choices.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax.numpy as jnp
+from flax import nnx
+from jax import Array
+
+from roberta_core.checks import check_choices
+from roberta_core.config import RobertaConfig
+from roberta_core.outputs import (
+    BaseModelOutputWithPoolingAndCrossAttentions,
+    CausalLMOutputWithCrossAttentions,
+    MaskedLMOutput,
+    MultipleChoiceModelOutput,
+    QuestionAnsweringModelOutput,
+    SequenceClassifierOutput,
+    TokenClassifierOutput,
+)
+from roberta_flax.encoder import Embeddings, Encoder, Pooler
+from roberta_flax.heads import ClassificationHead, LMHead
+from roberta_flax.layers import Linear
+from roberta_flax.losses import causal_loss, problem, sequence_loss, span_loss, token_loss
+from roberta_flax.masks import additive, combined, head_masks
+from roberta_flax.pretrained import FlaxRobertaPreTrainedModel
+
+Cache = tuple[tuple[Array, ...], ...]
+
+
+class FlaxRobertaModel(FlaxRobertaPreTrainedModel):
+    """The encoder and its pooler; a decoder if `config.is_decoder`, with cross attention if `add_cross_attention`."""
+
+    architecture = "Model"
+
+    def __init__(self, config: RobertaConfig, *args: Any, add_pooling_layer: bool = True, **settings: Any):
+        super().__init__(config, *args, **settings)
+        self.embeddings = Embeddings(config, self.dtype)
+        self.encoder = Encoder(config, self.dtype)
+        self.pooler = Pooler(config, self.dtype) if add_pooling_layer else None
+        self.initialise()
+
+    def forward(
+        self,
+        input_ids: Array | None = None,  # [B, S]
+        attention_mask: Array | None = None,  # [B, T], [B, S, T] or [B, 1, S, T]
+        token_type_ids: Array | None = None,  # [B, S]
+        position_ids: Array | None = None,  # [B, S]
+        head_mask: Array | None = None,  # [N] or [L, N]
+        inputs_embeds: Array | None = None,  # [B, S, D]
+        encoder_hidden_states: Array | None = None,  # [B, T, D]
+        encoder_attention_mask: Array | None = None,  # [B, T]
+        past_key_values: Cache | None = None,  # L of (key, value), or with the cross pair, each [B, N, T, H]
+        use_cache: bool | None = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+    ) -> Any:
+        """Hidden states of ids or embeddings: last_hidden_state [B, S, D], pooler_output [B, D].
+
+        A mask holds 1 and 0, and -1 where rounding added a key. Values were checked before: here they are traced.
+        """
+        output_attentions = self.wants("output_attentions", output_attentions)
+        past = past_key_values
+        past_length = past[0][0].shape[2] if past else 0
+        given = input_ids if inputs_embeds is None else inputs_embeds[:, :, 0]
+        if token_type_ids is None:
+            token_type_ids = jnp.zeros(given.shape, jnp.int32)
+        if position_ids is None:
+            position_ids = self.positions(input_ids, given, attention_mask, past_length)
+        embedded = self.embeddings(input_ids, token_type_ids, position_ids, inputs_embeds)
+        states_mask = None
+        if encoder_hidden_states is not None and encoder_attention_mask is not None:
+            states_mask = additive(encoder_attention_mask, embedded)
+        hidden_states, attentions, cross_attentions, present = self.encoder(
+            embedded,
+            combined(self.config, attention_mask, embedded, past_length),
+            head_masks(self.config, head_mask, embedded),
+            encoder_hidden_states,
+            states_mask,
+            past,
+        )
+        return self.output(
+            BaseModelOutputWithPoolingAndCrossAttentions,
+            return_dict,
+            last_hidden_state=hidden_states[-1],
+            pooler_output=None if self.pooler is None else self.pooler(hidden_states[-1]),
+            hidden_states=hidden_states if self.wants("output_hidden_states", output_hidden_states) else None,
+            past_key_values=present if self.caches(use_cache) else None,
+            attentions=attentions if output_attentions else None,
+            cross_attentions=cross_attentions if output_attentions and encoder_hidden_states is not None else None,
+        )
+
+    def positions(self, input_ids: Array | None, given: Array, attention_mask: Array | None, past_length: int) -> Array:
+        """Positions [B, S] that go on after the cached tokens; embeddings hide their pads, so they count through."""
+        past: Array | int = past_length
+        if past_length and attention_mask is not None and attention_mask.ndim == 2:
+            past = jnp.sum(
+                attention_mask[:, :past_length] > 0, axis=1, keepdims=True, dtype=jnp.int32
+            )  # pads do not count
+        if input_ids is not None:
+            return self.embeddings.positions(input_ids, past)
+        steps = jnp.broadcast_to(jnp.arange(1, given.shape[1] + 1)[None], given.shape)
+        return steps + past + self.config.pad_token_id
+
+    def caches(self, use_cache: bool | None) -> bool:
+        """Whether to return the keys and values: a decoder does, unless told otherwise."""
+        return self.config.is_decoder and (self.config.use_cache if use_cache is None else use_cache)
+
+
+class FlaxRobertaForCausalLM(FlaxRobertaPreTrainedModel):
+    """RoBERTa with the language-model head, each token predicting the next; wants `config.is_decoder`."""
+
+    architecture = "ForCausalLM"
+
+    def __init__(self, config: RobertaConfig, *args: Any, **settings: Any):
+        super().__init__(config, *args, **settings)
+        self.roberta = self.body(FlaxRobertaModel)
+        self.lm_head = LMHead(config, self.dtype)
+        self.initialise()
+
+    def forward(
+        self,
+        input_ids: Array | None = None,
+        attention_mask: Array | None = None,
+        token_type_ids: Array | None = None,
+        position_ids: Array | None = None,
+        head_mask: Array | None = None,
+        inputs_embeds: Array | None = None,
+        encoder_hidden_states: Array | None = None,
+        encoder_attention_mask: Array | None = None,
+        labels: Array | None = None,  # [B, S]
+        past_key_values: Cache | None = None,
+        use_cache: bool | None = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+        num_items_in_batch: Array | int | None = None,
+    ) -> Any:
+        """Logits [B, S, V] of the next tokens; with labels the loss, divided by `num_items_in_batch` if given."""
+        body = self.roberta.forward(
+            input_ids,
+            attention_mask,
+            token_type_ids,
+            position_ids,
+            head_mask,
+            inputs_embeds,
+            encoder_hidden_states,
+            encoder_attention_mask,
+            past_key_values,
+            use_cache if labels is None else False,
+            output_attentions,
+            output_hidden_states,
+            return_dict=True,
+        )
+        logits = self.lm_head(body.last_hidden_state, self.get_input_embeddings())
+        loss = None if labels is None else causal_loss(logits, labels, self.loss_reduction, num_items_in_batch)
+        return self.output(CausalLMOutputWithCrossAttentions, return_dict, body, loss=loss, logits=logits)
+
+    def classes(self, inputs: Mapping[str, Any]) -> int | None:
+        """As many as there are words."""
+        return self.config.vocab_size
+
+
+class FlaxRobertaForMaskedLM(FlaxRobertaPreTrainedModel):
+    """RoBERTa with the language-model head: what stands behind each `<mask>`."""
+
+    architecture = "ForMaskedLM"
+
+    def __init__(self, config: RobertaConfig, *args: Any, **settings: Any):
+        super().__init__(config, *args, **settings)
+        self.roberta = self.body(FlaxRobertaModel)
+        self.lm_head = LMHead(config, self.dtype)
+        self.initialise()
+
+    def forward(
+        self,
+        input_ids: Array | None = None,
+        attention_mask: Array | None = None,
+        token_type_ids: Array | None = None,
+        position_ids: Array | None = None,
+        head_mask: Array | None = None,
+        inputs_embeds: Array | None = None,
+        encoder_hidden_states: Array | None = None,
+        encoder_attention_mask: Array | None = None,
+        labels: Array | None = None,  # [B, S], -100 where nothing is to be predicted
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+    ) -> Any:
+        """Logits [B, S, V]; with labels the loss over those that are not -100."""
+        body = self.roberta.forward(
+            input_ids,
+            attention_mask,
+            token_type_ids,
+            position_ids,
+            head_mask,
+            inputs_embeds,
+            encoder_hidden_states,
+            encoder_attention_mask,
+            output_attentions=output_attentions,
+            output_hidden_states=output_hidden_states,
+            return_dict=True,
+        )
+        logits = self.lm_head(body.last_hidden_state, self.get_input_embeddings())
+        loss = None if labels is None else token_loss(logits, labels, self.loss_reduction)
+        return self.output(MaskedLMOutput, return_dict, body, loss=loss, logits=logits)
+
+    def classes(self, inputs: Mapping[str, Any]) -> int | None:
+        """As many as there are words."""
+        return self.config.vocab_size
+
+
+class FlaxRobertaForSequenceClassification(FlaxRobertaPreTrainedModel):
+    """RoBERTa with a head over the first token (`<s>`), for classes, many labels or regression."""
+
+    architecture = "ForSequenceClassification"
+
+    def __init__(self, config: RobertaConfig, *args: Any, **settings: Any):
+        super().__init__(config, *args, **settings)
+        self.roberta = self.body(FlaxRobertaModel)
+        self.classifier = ClassificationHead(config, self.dtype)
+        self.initialise()
+
+    def forward(
+        self,
+        input_ids: Array | None = None,
+        attention_mask: Array | None = None,
+        token_type_ids: Array | None = None,
+        position_ids: Array | None = None,
+        head_mask: Array | None = None,
+        inputs_embeds: Array | None = None,
+        labels: Array | None = None,  # [B] classes, [B, K] labels, [B] or [B, K] numbers
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+    ) -> Any:
+        """Logits [B, K]; with labels the loss of `config.problem_type`, or of the type that the labels show."""
+        body = self.roberta.forward(
+            input_ids,
+            attention_mask,
+            token_type_ids,
+            position_ids,
+            head_mask,
+            inputs_embeds,
+            output_attentions=output_attentions,
+            output_hidden_states=output_hidden_states,
+            return_dict=True,
+        )
+        logits = self.classifier(body.last_hidden_state)
+        problem_type = self.config.problem_type
+        loss = None if labels is None else sequence_loss(logits, labels, problem_type, self.loss_reduction)
+        return self.output(SequenceClassifierOutput, return_dict, body, loss=loss, logits=logits)
+
+    def classes(self, inputs: Mapping[str, Any]) -> int | None:
+        """As many as there are logits, if the labels are classes."""
+        labels, count = inputs.get("labels"), self.config.num_labels
+        kind = self.config.problem_type or (None if labels is None else problem(labels, count))
+        return count if kind == "single_label_classification" else None
+
+
+class FlaxRobertaForMultipleChoice(FlaxRobertaPreTrainedModel):
+    """RoBERTa with one score for each of C choices, from the pooled first token."""
+
+    architecture = "ForMultipleChoice"
+
+    def __init__(self, config: RobertaConfig, *args: Any, **settings: Any):
+        super().__init__(config, *args, **settings)
+        self.roberta = self.body(FlaxRobertaModel, add_pooling_layer=True)
+        self.dropout = nnx.Dropout(config.hidden_dropout_prob, deterministic=True)
+        self.classifier = Linear(config.hidden_size, 1, self.dtype)
+        self.initialise()
+
+    def forward(
+        self,
+        input_ids: Array | None = None,  # [B, C, S], as the other inputs
+        token_type_ids: Array | None = None,
+        attention_mask: Array | None = None,
+        labels: Array | None = None,  # [B], the right choice
+        position_ids: Array | None = None,
+        head_mask: Array | None = None,
+        inputs_embeds: Array | None = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+    ) -> Any:
+        """Logits [B, C]; hidden states and attentions have B*C rows."""
+        given = input_ids if input_ids is not None else inputs_embeds
+        rows = [input_ids, attention_mask, token_type_ids, position_ids]
+        body = self.roberta.forward(
+            *(None if row is None else merged(row) for row in rows),
+            head_mask,
+            None if inputs_embeds is None else merged(inputs_embeds),
+            output_attentions=output_attentions,
+            output_hidden_states=output_hidden_states,
+            return_dict=True,
+        )
+        scores = self.classifier(self.dropout(body.pooler_output))
+        logits = scores.reshape(given.shape[:2])
+        loss = None if labels is None else token_loss(logits, labels.flatten(), self.loss_reduction)
+        return self.output(MultipleChoiceModelOutput, return_dict, body, loss=loss, logits=logits)
+
+    def rows(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        """The inputs with one row for each choice."""
+        for name in ("input_ids", "inputs_embeds"):
+            if name in inputs:
+                check_choices(name, inputs[name].shape)
+        return {name: value if name == "head_mask" else merged(value) for name, value in inputs.items()}
+
+    def classes(self, inputs: Mapping[str, Any]) -> int | None:
+        """As many as there are choices."""
+        return inputs["input_ids" if "input_ids" in inputs else "inputs_embeds"].shape[1]
+
+
+class FlaxRobertaForTokenClassification(FlaxRobertaPreTrainedModel):
+    """RoBERTa with K scores for each token."""
+
+    architecture = "ForTokenClassification"
+
+    def __init__(self, config: RobertaConfig, *args: Any, **settings: Any):
+        super().__init__(config, *args, **settings)
+        rate = config.hidden_dropout_prob if config.classifier_dropout is None else config.classifier_dropout
+        self.roberta = self.body(FlaxRobertaModel)
+        self.dropout = nnx.Dropout(rate, deterministic=True)
+        self.classifier = Linear(config.hidden_size, config.num_labels, self.dtype)
+        self.initialise()
+
+    def forward(
+        self,
+        input_ids: Array | None = None,
+        attention_mask: Array | None = None,
+        token_type_ids: Array | None = None,
+        position_ids: Array | None = None,
+        head_mask: Array | None = None,
+        inputs_embeds: Array | None = None,
+        labels: Array | None = None,  # [B, S], -100 where a token has none
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+    ) -> Any:
+        """Logits [B, S, K]; with labels the loss over those that are not -100."""
+        body = self.roberta.forward(
+            input_ids,
+            attention_mask,
+            token_type_ids,
+            position_ids,
+            head_mask,
+            inputs_embeds,
+            output_attentions=output_attentions,
+            output_hidden_states=output_hidden_states,
+            return_dict=True,
+        )
+        logits = self.classifier(self.dropout(body.last_hidden_state))
+        loss = None if labels is None else token_loss(logits, labels, self.loss_reduction)
+        return self.output(TokenClassifierOutput, return_dict, body, loss=loss, logits=logits)
+
+    def classes(self, inputs: Mapping[str, Any]) -> int | None:
+        """As many as there are logits."""
+        return self.config.num_labels
+
+
+class FlaxRobertaForQuestionAnswering(FlaxRobertaPreTrainedModel):
+    """RoBERTa with a start and an end score for each token: extractive question answering."""
+
+    architecture = "ForQuestionAnswering"
+
+    def __init__(self, config: RobertaConfig, *args: Any, **settings: Any):
+        super().__init__(config, *args, **settings)
+        self.roberta = self.body(FlaxRobertaModel)
+        self.qa_outputs = Linear(config.hidden_size, config.num_labels, self.dtype)
+        self.initialise()
+
+    def forward(
+        self,
+        input_ids: Array | None = None,
+        attention_mask: Array | None = None,
+        token_type_ids: Array | None = None,
+        position_ids: Array | None = None,
+        head_mask: Array | None = None,
+        inputs_embeds: Array | None = None,
+        start_positions: Array | None = None,  # [B], outside [0, S) where there is no answer
+        end_positions: Array | None = None,  # [B]
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+    ) -> Any:
+        """Start and end logits [B, S]; with both positions the loss over those inside the sequence."""
+        body = self.roberta.forward(
+            input_ids,
+            attention_mask,
+            token_type_ids,
+            position_ids,
+            head_mask,
+            inputs_embeds,
+            output_attentions=output_attentions,
+            output_hidden_states=output_hidden_states,
+            return_dict=True,
+        )
+        start, end = jnp.unstack(self.qa_outputs(body.last_hidden_state), axis=2)
+        loss = None
+        if start_positions is not None and end_positions is not None:
+            loss = span_loss(start, end, start_positions, end_positions, self.loss_reduction)
+        return self.output(
+            QuestionAnsweringModelOutput, return_dict, body, loss=loss, start_logits=start, end_logits=end
+        )
+
+
+def merged(rows: Array) -> Array:
+    """[B, C, ...] to [B * C, ...]."""
+    return rows.reshape(-1, *rows.shape[2:])

@@ -1,0 +1,344 @@
+"""What the Flax classes have in common: being built, called, loaded, saved and asked about."""
+
+import inspect
+import logging
+import os
+from collections.abc import Mapping
+from functools import cache
+from typing import Any, ClassVar, Self
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jax import Array
+from jax.typing import ArrayLike, DTypeLike
+
+from roberta_core import checkpoints
+from roberta_core.checkpoints.source import resolve
+from roberta_core.checks import check_inputs, check_labels
+from roberta_core.config import RobertaConfig
+from roberta_core.outputs import ModelOutput
+from roberta_core.parameters import Kind, draw, parameters
+from roberta_flax.calls import call
+from roberta_flax.layers import Embedding, Linear
+from roberta_flax.weights import assign, flat, loaded, nested, params_of, set_params, tensors
+
+logger = logging.getLogger(__name__)
+
+ATTENTIONS = ("sdpa", "eager")
+REDUCTIONS = ("mean", "none")
+
+
+class Held:
+    """A configuration in a model's structure, whose parts nnx compares and hashes: here by what they hold."""
+
+    def __init__(self, config: RobertaConfig):
+        self.config = config
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Held) and self.config == other.config
+
+    def __hash__(self) -> int:
+        return hash(self.config.vocab_size)
+
+
+class FlaxRobertaPreTrainedModel(nnx.Module):
+    """The base of the seven classes. Each names its `architecture`, the class name without its prefix.
+
+    `attn_implementation` is "sdpa" or "eager", which are one in Flax; `loss_reduction` "mean" or "none" (one loss a
+    label). A new model is drawn from `seed`, the same in every framework; `_do_init=False` leaves it without values, to
+    be called with `params`. `dtype` is the type that it computes in; its parameters stay float32. `input_shape` belongs
+    to the published signature, and nothing depends on it.
+    """
+
+    config_class = RobertaConfig
+    base_model_prefix = "roberta"
+    architecture: ClassVar[str]
+
+    def __init__(
+        self,
+        config: RobertaConfig,
+        input_shape: tuple[int, ...] = (1, 1),
+        seed: int = 0,
+        dtype: DTypeLike = jnp.float32,
+        _do_init: bool = True,
+        gradient_checkpointing: bool = False,
+        *,
+        attn_implementation: str = "sdpa",
+        loss_reduction: str = "mean",
+    ):
+        config.validate()
+        for name, value, known in (
+            ("attn_implementation", attn_implementation, ATTENTIONS),
+            ("loss_reduction", loss_reduction, REDUCTIONS),
+        ):
+            if value not in known:
+                raise ValueError(f"{name} is {value!r}; known are {', '.join(known)}")
+        self.config = config
+        self.seed = seed if _do_init else None
+        self.dtype = jnp.dtype(dtype)
+        self.gradient_checkpointing = gradient_checkpointing
+        self.attn_implementation, self.loss_reduction = attn_implementation, loss_reduction
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        # nnx.Module keeps every attribute itself: a property of the class is not asked.
+        if name == "params":
+            set_params(self, value)
+        elif name == "config":
+            super().__setattr__("_config", Held(value))
+        else:
+            super().__setattr__(name, value)
+
+    @property
+    def config(self) -> RobertaConfig:
+        """The configuration."""
+        return self._config.config
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """The parameters as the published nested dict, which can be set too; layers have their number as a string."""
+        return params_of(self)
+
+    def body(self, model: type["FlaxRobertaPreTrainedModel"], add_pooling_layer: bool = False) -> Any:
+        """The Model inside a class with a head, without values of its own."""
+        settings = {"attn_implementation": self.attn_implementation, "loss_reduction": self.loss_reduction}
+        settings |= {"dtype": self.dtype, "gradient_checkpointing": self.gradient_checkpointing}
+        return model(self.config, add_pooling_layer=add_pooling_layer, _do_init=False, **settings)
+
+    def initialise(self) -> None:
+        """Give every parameter its first value, drawn from the seed."""
+        if self.seed is not None:
+            assign(self, draw(self.config, self.architecture, self.seed, self.has_pooler))
+
+    def init_weights(
+        self, rng: Array, input_shape: tuple[int, ...] = (1, 1), params: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """New parameters drawn from a key, as a nested dict; those in `params` stay."""
+        fresh = loaded(self, draw(self.config, self.architecture, _seed(rng), self.has_pooler))
+        return nested({**dict(fresh), **dict(flat(params or {}))}.items())
+
+    @property
+    def has_pooler(self) -> bool:
+        """Whether the body has a pooler."""
+        return self.base_model.pooler is not None
+
+    @property
+    def base_model(self) -> Any:
+        """The Model inside, or itself."""
+        return getattr(self, self.base_model_prefix, self)
+
+    def __call__(
+        self,
+        input_ids: ArrayLike | None = None,
+        attention_mask: ArrayLike | None = None,
+        token_type_ids: ArrayLike | None = None,
+        position_ids: ArrayLike | None = None,
+        head_mask: ArrayLike | None = None,
+        encoder_hidden_states: ArrayLike | None = None,
+        encoder_attention_mask: ArrayLike | None = None,
+        params: Mapping[str, Any] | None = None,
+        dropout_rng: Array | None = None,
+        train: bool = False,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+        past_key_values: Any = None,
+        inputs_embeds: ArrayLike | None = None,
+        use_cache: bool | None = None,
+        labels: ArrayLike | None = None,
+        start_positions: ArrayLike | None = None,
+        end_positions: ArrayLike | None = None,
+        num_items_in_batch: ArrayLike | None = None,
+    ) -> Any:
+        """The output that `forward` describes, for arrays of the shapes that it gives; compiled, and pure.
+
+        `params` is a nested dict as in `model.params`, to be used instead of the model's own: a call may be jitted,
+        differentiated and mapped. `train` applies dropout, drawn from the key `dropout_rng`.
+        `ValueError` for ids, lengths and shapes that the model cannot take; `TypeError` for an argument that it lacks.
+        """
+        inputs = {
+            "input_ids": input_ids,
+            "attention_mask": attention_mask,
+            "token_type_ids": token_type_ids,
+            "position_ids": position_ids,
+            "head_mask": head_mask,
+            "inputs_embeds": inputs_embeds,
+            "encoder_hidden_states": encoder_hidden_states,
+            "encoder_attention_mask": encoder_attention_mask,
+            "past_key_values": cached(past_key_values),
+            "labels": labels,
+            "start_positions": start_positions,
+            "end_positions": end_positions,
+            "num_items_in_batch": num_items_in_batch,
+        }
+        options = {
+            "use_cache": use_cache,
+            "output_attentions": self.wants("output_attentions", output_attentions),
+            "output_hidden_states": self.wants("output_hidden_states", output_hidden_states),
+            "return_dict": True,
+        }
+        inputs, options = _accepted(type(self), inputs), _accepted(type(self), options)
+        output = call(self, inputs, options, params, bool(train), dropout_rng)
+        return output if self.wants("return_dict", return_dict) else output.to_tuple()
+
+    def check(self, inputs: Mapping[str, Any]) -> None:
+        """Raise `ValueError` for inputs that the model cannot take, as far as they can be read."""
+        past = inputs.get("past_key_values")
+        check_inputs(self.config, self.rows(inputs), past[0][0].shape[2] if past else 0)
+        classes = self.classes(inputs)
+        if "labels" in inputs and classes is not None:
+            check_labels("labels", inputs["labels"], classes)
+
+    def rows(self, inputs: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The inputs as Model takes them."""
+        return inputs
+
+    def classes(self, inputs: Mapping[str, Any]) -> int | None:
+        """How many classes the labels choose from; None where they do not."""
+        return None
+
+    @classmethod
+    def from_config(cls, config: RobertaConfig, **settings: Any) -> Self:
+        """A new model of a configuration; `settings` are those of the constructor."""
+        return cls(config, **settings)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        source: str | os.PathLike[str],
+        dtype: DTypeLike = jnp.float32,
+        *,
+        config: RobertaConfig | None = None,
+        seed: int = 0,
+        _do_init: bool = True,
+        ignore_mismatched_sizes: bool = False,
+        output_loading_info: bool = False,
+        from_pt: bool = False,
+        **kwargs: Any,
+    ) -> Any:
+        """The model of a checkpoint: a folder or the name of an embedded model.
+
+        Parameters are copied once from the mapped file, as float32; `dtype` is the type that the model computes in.
+        With `_do_init=False` they are returned beside a model without values: (model, params). What the checkpoint
+        lacks, such as a new head, is drawn from `seed` and named in the log. Other keyword arguments are the
+        constructor's settings or override fields of the configuration. Every framework's files are read, so `from_pt`
+        says nothing. `OSError` if there is no such checkpoint, `CheckpointError` if it does not fit.
+        """
+        folder = resolve(source)
+        known = ("attn_implementation", "loss_reduction", "gradient_checkpointing", "input_shape", "add_pooling_layer")
+        settings = {name: kwargs.pop(name) for name in known if name in kwargs}
+        config = RobertaConfig.from_pretrained(source, **kwargs) if config is None else config
+        model = cls(config, dtype=dtype, _do_init=False, **settings)
+        found, report = checkpoints.load(
+            folder,
+            config,
+            cls.architecture,
+            pooler=model.has_pooler,
+            ignore_mismatched_sizes=ignore_mismatched_sizes,
+        )
+        found |= draw(config, cls.architecture, seed, model.has_pooler, only=report.new)
+        for sentence in report.sentences():
+            logger.warning("%s", sentence)
+        result: Any = model
+        if _do_init:
+            assign(model, found.items(), dtype=np.float32)
+        else:
+            result = model, nested(loaded(model, found.items(), dtype=np.float32))
+        return (result, report.as_dict()) if output_loading_info else result
+
+    def save_pretrained(
+        self,
+        folder: str | os.PathLike[str],
+        params: Mapping[str, Any] | None = None,
+        *,
+        max_shard_size: int | str = "5GB",
+    ) -> None:
+        """Write config.json and model.safetensors, which transformers and the other two frameworks read."""
+        stored = dict(tensors(self, params))
+        checkpoints.save(folder, self.config, self.architecture, stored, max_shard_size=max_shard_size)
+
+    def wants(self, name: str, value: bool | None) -> bool:
+        """Whether a call asks for an output: by its argument, else by the configuration."""
+        return bool(getattr(self.config, name) if value is None else value)
+
+    def output(
+        self, kind: type[ModelOutput], return_dict: bool | None, body: Mapping[str, Any] | None = None, **fields: Any
+    ) -> Any:
+        """A class's output, with the body's further fields; as a tuple if `return_dict` or the configuration say so."""
+        inherited = {name: value for name, value in (body or {}).items() if name in kind.fields}
+        made = kind({**inherited, **fields})
+        return made if self.wants("return_dict", return_dict) else made.to_tuple()
+
+    def get_input_embeddings(self) -> Embedding:
+        """The word embeddings."""
+        return self.base_model.embeddings.word_embeddings
+
+    def get_output_embeddings(self) -> Linear | Embedding | None:
+        """The layer that scores the vocabulary, in the classes that have one: where it is tied, the word embeddings."""
+        if not hasattr(self, "lm_head"):
+            return None
+        return self.get_input_embeddings() if self.lm_head.decoder is None else self.lm_head.decoder
+
+    def num_parameters(self, only_trainable: bool = False, exclude_embeddings: bool = False) -> int:
+        """How many numbers the parameters hold, a tied one counted once; all of them can be trained."""
+        table = parameters(self.config, self.architecture, self.has_pooler).values()
+        return sum(value.size for value in table if not (exclude_embeddings and value.kind is Kind.EMBEDDING))
+
+    def enable_gradient_checkpointing(self) -> None:
+        """Keep less for the backward pass and compute it again."""
+        self.base_model.encoder.gradient_checkpointing = True
+
+    def to_fp32(self, params: Mapping[str, Any], mask: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """The parameters as float32; where `mask` has False, as they are."""
+        return _cast(params, jnp.float32, mask)
+
+    def to_fp16(self, params: Mapping[str, Any], mask: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """The parameters as float16; where `mask` has False, as they are."""
+        return _cast(params, jnp.float16, mask)
+
+    def to_bf16(self, params: Mapping[str, Any], mask: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """The parameters as bfloat16; where `mask` has False, as they are."""
+        return _cast(params, jnp.bfloat16, mask)
+
+    @property
+    def dummy_inputs(self) -> dict[str, Array]:
+        """A small batch that any of the classes takes."""
+        return {"input_ids": jnp.array([[0, 3, 2]])}
+
+
+def cached(past_key_values: Any) -> tuple[tuple[Any, ...], ...] | None:
+    """The cache as a tuple a layer; also from the reference's cache objects, an absent cross pair being None."""
+    if hasattr(past_key_values, "to_legacy_cache"):
+        past_key_values = past_key_values.to_legacy_cache()
+    if not past_key_values:
+        return None
+    return tuple(tuple(part for part in layer if part is not None) for layer in past_key_values)
+
+
+@cache
+def _arguments(model: type) -> frozenset[str]:
+    """What the forward pass of a class takes."""
+    return frozenset(inspect.signature(model.forward).parameters)
+
+
+def _accepted(model: type, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments that are there. `TypeError` for one that asks a class for something that it does not have."""
+    given = {name: value for name, value in arguments.items() if value is not None}
+    lacking = [name for name in given if name not in _arguments(model) and given[name] is not False]
+    if lacking:
+        raise TypeError(f"{model.__name__} takes no {' and no '.join(lacking)}")
+    return {name: value for name, value in given.items() if name in _arguments(model)}
+
+
+def _seed(rng: Array) -> int:
+    """A seed from a key: that of `jax.random.key(seed)` is `seed` again."""
+    words = jax.random.key_data(rng) if jax.dtypes.issubdtype(rng.dtype, jax.dtypes.prng_key) else rng
+    return sum(int(word) << 32 * place for place, word in enumerate(reversed(np.asarray(words).flatten().tolist())))
+
+
+def _cast(params: Mapping[str, Any], dtype: DTypeLike, mask: Mapping[str, Any] | None) -> Any:
+    def cast(value: Array, wanted: bool = True) -> Array:
+        return value.astype(dtype) if wanted and jnp.issubdtype(value.dtype, jnp.floating) else value
+
+    return jax.tree.map(cast, params) if mask is None else jax.tree.map(cast, params, mask)
