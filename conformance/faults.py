@@ -33,6 +33,9 @@ from roberta_core.parameters import ARCHITECTURES, BASE_PREFIX, Kind, parameters
 
 MARGIN = 10  # times the tolerance, from where on a fault is caught
 
+# Dropping these moves nothing but the cache, which holds the keys themselves: the softmax cancels them.
+NULL_DIRECTIONS = ("encoder.layer.*.attention.self.key.bias", "encoder.layer.*.crossattention.self.key.bias")
+
 
 @dataclass(frozen=True)
 class Catch:

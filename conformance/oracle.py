@@ -149,7 +149,7 @@ class Oracle:
         weights = self.weights(query, key, mask) * (1 if scale is None else scale)
         index, kind = path.split(".")[2], "attentions" if states is None else "cross_attentions"
         self.stages[f"{kind}.{index}"] = weights
-        if self.config.is_decoder:
+        if self.config.is_decoder and self.config.use_cache:
             first = 0 if states is None else 2
             self.stages |= {f"past_key_values.{index}.{first}": key, f"past_key_values.{index}.{first + 1}": value}
         return self.add_norm(f"{path}.output", self.join(weights @ value), hidden)

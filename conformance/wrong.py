@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from conformance.functions import Array, cross_entropy, gelu_tanh, softmax
+from conformance.functions import IGNORED, Array, cross_entropy, gelu_tanh, softmax
 from conformance.oracle import Oracle
 
 EPS_OF_BERT = 1e-12
@@ -190,7 +190,7 @@ class IgnoredLabelsCounted(Oracle):
     """Labels of -100 taken for the class 0."""
 
     def loss(self, logits: Array, labels: Any) -> Array:
-        return super().loss(logits, np.maximum(labels, 0))
+        return super().loss(logits, np.where(labels == IGNORED, 0, labels))
 
 
 class LabelsNotShifted(Oracle):
@@ -204,7 +204,7 @@ class LossOverAllLabels(Oracle):
     """The sum of the losses divided by the number of all labels, ignored ones too."""
 
     def loss(self, logits: Array, labels: Any) -> Array:
-        return super().loss(logits, labels) * (labels >= 0).mean()
+        return super().loss(logits, labels) * (labels != IGNORED).mean()
 
 
 class NegativePositionsAreTheFirst(Oracle):
