@@ -39,9 +39,10 @@ def load(
         ignore_mismatched_sizes: report tensors of another shape as new, instead of refusing them.
 
     Returns:
-        The tensors that the file gives, in the model's order and with the file's dtype, mapped from the file: writing
-        to one changes memory only. `LoadReport.new` names those that it does not give, all of them outside the encoder
-        unless sizes are ignored: draw them with `parameters.draw(..., only=report.new)`.
+        The tensors that the file gives, in the model's order and with the file's dtype, mapped from the file (those
+        of before 2023 that a file does not align are copied): writing to one changes memory only. `LoadReport.new`
+        names those that it does not give, all of them outside the encoder unless sizes are ignored: draw them with
+        `parameters.draw(..., only=report.new)`.
 
     Raises:
         CheckpointError: the files are broken, or the encoder does not load; all reasons in one sentence.
@@ -66,7 +67,7 @@ def load(
         problems.append(f"shapes differ{pruned}: {listed(texts)}")
     if problems:
         raise CheckpointError(f"{folder} does not load as Roberta{architecture}: {'; '.join(problems)}")
-    return found, report
+    return {name: array if array.flags.aligned else array.copy() for name, array in found.items()}, report
 
 
 def save(

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from roberta_core.checkpoints import safetensors_file
+from roberta_core.checkpoints import bin_file, safetensors_file
 from roberta_core.checkpoints.errors import CheckpointError, listed
 from roberta_core.checkpoints.shards import index_name
 
@@ -20,10 +20,13 @@ class Format(NamedTuple):
     metadata: Callable[[Path], Mapping[str, str]]
 
 
-FORMATS = (Format("safetensors", safetensors_file.FILE, safetensors_file.read, safetensors_file.metadata),)
+FORMATS = (
+    Format("safetensors", safetensors_file.FILE, safetensors_file.read, safetensors_file.metadata),
+    Format("bin", bin_file.FILE, bin_file.read, bin_file.metadata),
+)
 
 # Published formats that this version recognises and does not read.
-FOREIGN = ("pytorch_model.bin", "tf_model.h5", "flax_model.msgpack", "model.pt")
+FOREIGN = ("tf_model.h5", "flax_model.msgpack", "model.pt")
 
 
 def find(folder: Path) -> Format:

@@ -60,9 +60,7 @@ class MappedTensors(Mapping[str, np.ndarray]):
 
     def __getitem__(self, name: str) -> np.ndarray:
         entry = self._entries[name]
-        array = entry.file[entry.begin : entry.end].view(entry.dtype).reshape(entry.shape)
-        # Writers before 2023 did not align the data; then that one tensor has to be copied.
-        return array if array.flags.aligned else array.copy()
+        return entry.file[entry.begin : entry.end].view(entry.dtype).reshape(entry.shape)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._entries)
@@ -74,19 +72,10 @@ class MappedTensors(Mapping[str, np.ndarray]):
 def read(folder: str | os.PathLike[str]) -> MappedTensors:
     """The tensors of a folder's `model.safetensors`, or of the shards that its index names.
 
+    The arrays of files that were written before 2023 may not be aligned (`array.flags.aligned`).
     `CheckpointError` if a file is broken or an index does not fit its shards.
     """
-    folder = Path(folder)
-    if (folder / FILE).exists():
-        return MappedTensors(_map(folder / FILE)[0])
-    path = folder / shards.index_name(FILE)
-    weight_map = shards.read_index(path)
-    entries: dict[str, Entry] = {}
-    for file in sorted(set(weight_map.values())):
-        found, _ = _map(folder / file)
-        shards.compare(path, file, [name for name, where in weight_map.items() if where == file], found)
-        entries.update(found)
-    return MappedTensors(entries)
+    return MappedTensors(shards.gathered(Path(folder), FILE, lambda path: _map(path)[0]))
 
 
 def metadata(folder: str | os.PathLike[str]) -> dict[str, str]:
@@ -117,19 +106,11 @@ def write(
 def stage(save: Transaction, tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str], limit: int) -> None:
     """Put the files of `tensors` into a save that is going on."""
     entries = {name: _described(name, tensors[name]) for name in sorted(tensors)}
-    groups = shards.divide({name: size for name, (_, _, size) in entries.items()}, limit)
-    files = [FILE] if len(groups) == 1 else shards.shard_names(FILE, len(groups))
-    for file, names in zip(files, groups, strict=True):
-        with save.open(file) as stream:
-            _write_file(stream, tensors, {name: entries[name] for name in names}, metadata)
-    index = shards.index_name(FILE)
-    if len(groups) > 1:
-        total = sum(size for _, _, size in entries.values())
-        save.write(index, shards.index_text(dict(zip(files, groups, strict=True)), total).encode())
-    kept = {*files, index} if len(groups) > 1 else set(files)
-    for name in sorted(os.listdir(save.folder)):
-        if name not in kept and (name in (FILE, index) or shards.is_shard(name, FILE)):
-            save.remove(name)
+
+    def write_one(stream: BinaryIO, names: list[str]) -> None:
+        _write_file(stream, tensors, {name: entries[name] for name in names}, metadata)
+
+    shards.stage(save, FILE, {name: size for name, (_, _, size) in entries.items()}, limit, write_one)
 
 
 def _map(path: Path) -> tuple[dict[str, Entry], dict[str, str]]:

@@ -1,13 +1,16 @@
 """Checkpoints cut into several files: their names, and the index that says which tensor is where."""
 
 import json
+import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, TypeVar
 
-from roberta_core.checkpoints.atomic import plain
+from roberta_core.checkpoints.atomic import Transaction, plain
 from roberta_core.checkpoints.errors import CheckpointError, clipped, listed
+
+T = TypeVar("T")
 
 LARGEST_INDEX = 16 << 20  # bytes; roberta-large's takes 40,000
 UNITS = {"KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40}
@@ -53,6 +56,32 @@ def divide(sizes: Mapping[str, int], limit: int) -> list[list[str]]:
     return groups or [[]]
 
 
+def stage(
+    save: Transaction,
+    file: str,
+    sizes: Mapping[str, int],
+    limit: int,
+    write_one: Callable[[BinaryIO, list[str]], None],
+) -> None:
+    """Put tensors into a save as `file`, or as shards with an index; files of the old checkpoint go with it.
+
+    `sizes` are in bytes; `write_one` writes the named tensors into one file.
+    """
+    groups = divide(sizes, limit)
+    files = [file] if len(groups) == 1 else shard_names(file, len(groups))
+    for name, group in zip(files, groups, strict=True):
+        with save.open(name) as stream:
+            write_one(stream, group)
+    kept = set(files)
+    if len(groups) > 1:
+        text = index_text(dict(zip(files, groups, strict=True)), sum(sizes.values()))
+        save.write(index_name(file), text.encode())
+        kept.add(index_name(file))
+    for name in sorted(os.listdir(save.folder)):
+        if name not in kept and (name in (file, index_name(file)) or is_shard(name, file)):
+            save.remove(name)
+
+
 def index_text(groups: Mapping[str, Iterable[str]], total_size: int) -> str:
     """The text of an index file, from file name -> tensor names, and the bytes of all tensors."""
     weight_map = {name: file for file, names in groups.items() for name in names}
@@ -84,6 +113,20 @@ def read_index(path: Path) -> dict[str, str]:
     if absent:
         raise CheckpointError(f"{path} names files that are not there: {listed(absent)}")
     return weight_map
+
+
+def gathered(folder: Path, file: str, read_one: Callable[[Path], Mapping[str, T]]) -> dict[str, T]:
+    """The tensors of `file` in a folder, or else of the shards that its index names, read by `read_one`."""
+    if (folder / file).exists():
+        return dict(read_one(folder / file))
+    path = folder / index_name(file)
+    weight_map = read_index(path)
+    tensors: dict[str, T] = {}
+    for shard in sorted(set(weight_map.values())):
+        found = read_one(folder / shard)
+        compare(path, shard, [name for name, where in weight_map.items() if where == shard], found)
+        tensors.update(found)
+    return tensors
 
 
 def compare(path: Path, file: str, listed_here: Iterable[str], found: Iterable[str]) -> None:

@@ -102,6 +102,19 @@ def test_a_turned_matrix_is_a_view_of_the_file(tmp_path):
     assert not found[name].flags.owndata
 
 
+def test_a_file_that_does_not_align_its_tensors_gives_aligned_ones(tmp_path):
+    config = make()
+    tensors = weights(config, "Model")
+    checkpoints.save(tmp_path, config, "Model", tensors)
+    content = (tmp_path / "model.safetensors").read_bytes()
+    length = int.from_bytes(content[:8], "little")
+    moved = (length + 1).to_bytes(8, "little") + content[8 : 8 + length] + b" " + content[8 + length :]
+    (tmp_path / "model.safetensors").write_bytes(moved)
+    found, _ = checkpoints.load(tmp_path, config, "Model")
+    assert_same(found, tensors)
+    assert all(array.flags.aligned for array in found.values())
+
+
 @pytest.mark.parametrize("dtype", [np.float16, ml_dtypes.bfloat16, np.float64])
 def test_the_dtype_is_kept_and_written_into_the_configuration(tmp_path, dtype):
     config = make()
@@ -336,9 +349,7 @@ def test_a_class_that_does_not_exist_is_a_value_error(tmp_path):
         checkpoints.load(tmp_path, make(), "ForNothing")
 
 
-@pytest.mark.parametrize(
-    "file", ["pytorch_model.bin", "tf_model.h5", "flax_model.msgpack", "model.pt", "tf_model.h5.index.json"]
-)
+@pytest.mark.parametrize("file", ["tf_model.h5", "flax_model.msgpack", "model.pt", "tf_model.h5.index.json"])
 def test_weights_in_a_format_of_another_day_are_named(tmp_path, file):
     (tmp_path / file).touch()
     with pytest.raises(CheckpointError, match=rf"{file.removesuffix('.index.json')}, which this version does not read"):

@@ -71,7 +71,7 @@ HOSTILE = {
     "deep": "[" * 100_000,
     "long number": "1" * 100_000,
     "long name": '{"weight_map": {"a": "%s"}}' % ("/x" * 50_000),
-    "huge": " " * (shards.LARGEST_INDEX + 1),
+    "huge": '{"weight_map": {"a": "one"}}' + " " * shards.LARGEST_INDEX,
 }
 
 
