@@ -9,7 +9,7 @@ import pytest
 import roberta_core
 
 FRAMEWORKS = ("torch", "tensorflow", "keras", "jax", "jaxlib", "flax", "optax")
-SECONDS = 0.2  # of `import roberta_core`
+SECONDS = 0.2  # of `import roberta_core`, of processor time: others may be using the machine
 RUNS = 5
 
 EVERYTHING = """
@@ -41,7 +41,7 @@ def test_a_framework_that_is_loaded_is_seen():
 
 
 def test_importing_the_core_is_quick():
-    timed = "import time; start = time.perf_counter(); import roberta_core; print(time.perf_counter() - start)"
+    timed = "import time; start = time.process_time(); import roberta_core; print(time.process_time() - start)"
     assert min(float(in_a_new_process(timed)) for _ in range(RUNS)) < SECONDS
 
 
