@@ -71,11 +71,10 @@ class Trainer:
 
     def state(self) -> State:
         """Copies of the parameters and moments by their published names, and the generator's state."""
-        moments = {name: self.optimizer.state[parameter] for name, parameter in self.parameters.items()}
         return State(
             tensors={name: _copied(parameter) for name, parameter in self.parameters.items()},
-            first_moments={name: _copied(moment["exp_avg"]) for name, moment in moments.items()},
-            second_moments={name: _copied(moment["exp_avg_sq"]) for name, moment in moments.items()},
+            first_moments=self._moments("exp_avg"),
+            second_moments=self._moments("exp_avg_sq"),
             steps=self.steps,
             random={"pt": torch.get_rng_state().numpy()},
         )
@@ -97,13 +96,21 @@ class Trainer:
         if "pt" in state.random:
             torch.set_rng_state(torch.tensor(state.random["pt"]))
 
+    def _moments(self, which: str) -> dict[str, np.ndarray]:
+        """Copies of the optimiser's moments; before the first step they are 0."""
+        moments = {name: self.optimizer.state[parameter].get(which) for name, parameter in self.parameters.items()}
+        return {
+            name: np.zeros(self.parameters[name].shape, np.float32) if moment is None else _copied(moment)
+            for name, moment in moments.items()
+        }
+
     def _predictions(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """The logits [M, V] of the masked positions alone, and their labels [M]."""
         labels, positions = batch["masked_labels"], batch["masked_positions"]  # [B, K]
         kept = labels != IGNORED
         rows = np.arange(len(labels))[:, None] * batch["input_ids"].shape[1]
         ids, given = torch.from_numpy(batch["input_ids"]), batch["attention_mask"]
-        mask = None if given.all() else torch.from_numpy(given)  # packed blocks have no padding
+        mask = None if given.all() else torch.from_numpy(given)  # the quicker way
         with torch.autocast("cpu", torch.bfloat16, enabled=self.half):
             hidden = self.model.roberta(ids, mask).last_hidden_state.flatten(0, 1)  # [B * S, D]
             logits = self.model.lm_head(hidden[torch.from_numpy((rows + positions)[kept])])

@@ -94,7 +94,7 @@ class Pretraining:
             if self._is_due(run.evaluate_every) and self.held_out is not None:
                 self._log(self._evaluated(self.held_out))
             if self._is_due(run.checkpoint_every):
-                self._averages()
+                self._settled()
                 self._save()
             if self._is_due(run.log_every):
                 started, tokens = time.perf_counter(), 0
@@ -102,19 +102,22 @@ class Pretraining:
     def _is_due(self, every: int) -> bool:
         return self.step % every == 0 or self.step == self.recipe.optimizer.steps
 
-    def _averages(self) -> dict[str, Any]:
-        """The means over the pending steps, which are then done with; a loss that is no number ends the run."""
-        rows = [{name: float(value) for name, value in scalars.items()} for scalars in self.pending]
-        first = self.step - len(rows)
-        self.pending = []
-        for step, row in enumerate(rows, first + 1):
+    def _settled(self) -> list[Mapping[str, float]]:
+        """The scalars of the pending steps, waited for; one that is no number ends the run."""
+        first = self.step - len(self.pending)
+        self.pending = [{name: float(value) for name, value in scalars.items()} for scalars in self.pending]
+        for step, row in enumerate(self.pending, first + 1):
             if not all(map(math.isfinite, row.values())):
                 raise TrainingError(
-                    f"step {step}: {', '.join(f'{name} {value}' for name, value in row.items())}; nothing was saved "
-                    "since. A lower peak_learning_rate or a clip_norm may help"
+                    f"step {step}: {', '.join(f'{name} {value}' for name, value in row.items())}; the last checkpoint "
+                    "is from before. A lower peak_learning_rate or a clip_norm may help"
                 )
-        names = rows[0] if rows else ()
-        return {"step": self.step, **{name: float(np.mean([row[name] for row in rows])) for name in names}}
+        return self.pending
+
+    def _averages(self) -> dict[str, Any]:
+        """The means over the pending steps, which are then done with."""
+        rows, self.pending = self._settled(), []
+        return {"step": self.step, **{name: float(np.mean([row[name] for row in rows])) for name in rows[0]}}
 
     def _evaluated(self, data: MaskedBlocks) -> dict[str, Any]:
         run = self.recipe.run

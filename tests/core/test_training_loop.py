@@ -1,0 +1,126 @@
+"""The training loop, with a trainer that only counts."""
+
+import dataclasses
+import json
+import math
+
+import numpy as np
+import pytest
+
+from roberta_core.data.batches import MaskedBlocks
+from roberta_core.data.masking import Masking
+from roberta_core.training.checkpoint import State, TrainingError
+from roberta_core.training.loop import LOG, Pretraining
+from roberta_core.training.recipe import Recipe
+
+RECIPE = Recipe.from_dict(
+    {
+        "data": {"sequence_length": 17},
+        "optimizer": {"batch_size": 3, "steps": 10, "warmup_steps": 2, "peak_learning_rate": 0.5},
+        "run": {"log_every": 4, "evaluate_every": 5, "checkpoint_every": 3},
+    }
+)
+
+
+class Counter:
+    """Its one tensor is a digest of the batches and learning rates so far; the loss is what `losses` says."""
+
+    def __init__(self, losses=None):
+        self.value, self.steps, self.losses = np.zeros(1), 0, losses or {}
+
+    def step(self, batch, learning_rate):
+        self.value = self.value * 0.9 + learning_rate * batch["input_ids"].sum() + batch["masked_positions"].sum()
+        self.steps += 1
+        return {"loss": self.losses.get(self.steps, float(self.steps)), "gradient_norm": 1.0}
+
+    def evaluate(self, batch):
+        return {"loss": 6.0, "correct": 1, "count": 3}
+
+    def state(self):
+        return State({"value": self.value}, {"value": self.value}, {"value": self.value}, self.steps)
+
+    def load_state(self, state):
+        self.value, self.steps = state.tensors["value"], state.steps
+
+
+def run(folder, trainer=None, recipe=RECIPE, blocks=20, **fields):
+    starts = np.arange(blocks) * 9
+    data = MaskedBlocks(
+        np.arange(4, 4 + blocks * 9) % 90 + 4, np.stack([starts, starts + 9], axis=1), Masking(101, 100), 17, seed=1
+    )
+    return Pretraining(trainer or Counter(), recipe, {}, data, folder, **fields)
+
+
+def log(folder):
+    return [json.loads(line) for line in (folder / LOG).read_text().splitlines()]
+
+
+def test_the_log_has_the_means_since_the_last_line(tmp_path):
+    run(tmp_path).run()
+    lines = [line for line in log(tmp_path) if "loss" in line]
+    assert [(line["step"], line["loss"]) for line in lines] == [(4, 2.5), (8, 6.5), (10, 9.5)]
+    assert [line["learning_rate"] for line in lines] == [0.4375, 0.1875, 0.0625]
+    assert all(line["tokens_per_second"] > 0 for line in lines)
+
+
+def test_checkpoints_and_evaluations_come_when_the_recipe_says(tmp_path):
+    pretraining = run(tmp_path)
+    pretraining.held_out = pretraining.data
+    pretraining.run()
+    assert [line["step"] for line in log(tmp_path) if "checkpoint" in line] == [3, 6, 9, 10]
+    evaluated = [line for line in log(tmp_path) if "held_out_loss" in line]
+    assert [line["step"] for line in evaluated] == [5, 10]
+    assert evaluated[0]["held_out_loss"] == 2.0
+    assert evaluated[0]["held_out_accuracy"] == pytest.approx(1 / 3)
+
+
+def test_every_line_of_the_log_is_reported(tmp_path):
+    lines = []
+    run(tmp_path, report=lines.append).run()
+    assert lines == log(tmp_path)
+
+
+class Killed(BaseException):
+    pass
+
+
+@pytest.mark.parametrize("killed_at", range(1, 11))
+def test_a_run_that_was_stopped_goes_on_to_the_same_end(tmp_path, killed_at):
+    whole, stopped, resumed = Counter(), Counter(), Counter()
+    run(tmp_path / "whole", whole).run()
+
+    def stop(batch, learning_rate, step=stopped.step):
+        if stopped.steps + 1 == killed_at:
+            raise Killed
+        return step(batch, learning_rate)
+
+    stopped.step = stop
+    with pytest.raises(Killed):
+        run(tmp_path / "stopped", stopped).run()
+    pretraining = run(tmp_path / "stopped", resumed)
+    assert pretraining.resume() == (killed_at > 3)
+    assert pretraining.step == (killed_at - 1) // 3 * 3
+    pretraining.run()
+    assert resumed.value == whole.value
+
+
+def test_the_checkpoint_notes_where_the_data_stood(tmp_path):
+    run(tmp_path).run()
+    notes = json.loads((tmp_path / "step-0000010" / "trainer.json").read_text())
+    assert (notes["step"], notes["epoch"], notes["position"]) == (10, 1, 10)  # 30 samples of 20 blocks
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_loss_that_is_no_number_ends_the_run_before_it_is_saved(tmp_path, value):
+    with pytest.raises(TrainingError, match=f"step 5: loss {value}"):
+        run(tmp_path, Counter({5: value})).run()
+    assert sorted(path.name for path in tmp_path.glob("step-*")) == ["step-0000003"]
+
+
+def test_another_recipe_or_other_texts_are_not_resumed(tmp_path):
+    run(tmp_path).run()
+    optimizer = dataclasses.replace(RECIPE.optimizer, peak_learning_rate=0.25)
+    with pytest.raises(TrainingError, match=r"another recipe \(see its optimizer\)"):
+        run(tmp_path, recipe=dataclasses.replace(RECIPE, optimizer=optimizer)).resume()
+    with pytest.raises(TrainingError, match="other texts"):
+        run(tmp_path, blocks=21).resume()
