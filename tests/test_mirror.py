@@ -19,11 +19,24 @@ TITLES = {"roberta_pt": "PyTorch", "roberta_tf": "TensorFlow", "roberta_flax": "
 CLASSES = ("Roberta", "Backend")  # names that the prefix stands before; layers have none
 
 # Files that one package has for its own library, and why: (package, file).
-OWN_FILES: dict[tuple[str, str], str] = {}
+OWN_FILES = {
+    ("roberta_pt", "generation.py"): "so far only PyTorch generates",
+    ("roberta_pt", "training.py"): "so far only PyTorch trains",
+    ("roberta_tf", "calls.py"): "an ordinary call goes to a kept tf.function",
+    ("roberta_tf", "fitting.py"): "Keras's compile and fit",
+    ("roberta_flax", "calls.py"): "an ordinary call goes to a kept jitted function, a published one to a pure function",
+    ("roberta_flax", "buckets.py"): "XLA compiles each shape anew",
+}
 # Public classes that one package has for its own library, and why: (package, file, class without prefix).
-OWN_CLASSES: dict[tuple[str, str, str], str] = {}
+OWN_CLASSES = {
+    ("roberta_flax", "layers.py", "NoKeys"): "Flax's constructors ask for random keys",
+    ("roberta_flax", "pretrained.py", "Held"): "nnx compares and hashes what a module holds",
+}
 # Public classes whose docstrings may differ, and why: (file, class without prefix).
-OWN_WORDS: dict[tuple[str, str], str] = {}
+OWN_WORDS = {
+    ("layers.py", "LayerNorm"): "Flax's has a fast variance to be turned off",
+    ("pretrained.py", "RobertaPreTrainedModel"): "each library has settings of its own",
+}
 
 
 @dataclass(frozen=True)

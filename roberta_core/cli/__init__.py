@@ -18,6 +18,7 @@ GROUP = "roberta.commands"  # entry points of commands that live above the core
 COMMANDS = {
     "info": "roberta_core.cli.info:info",
     "fill-mask": "roberta_core.cli.fill_mask:fill_mask",
+    "evaluate": "roberta_core.cli.evaluate:evaluate",
     "pretrain": "roberta_core.cli.pretrain:pretrain",
 }
 REFUSED, USAGE, INTERRUPTED = 1, 2, 130
