@@ -59,7 +59,7 @@ class SelfAttention(nn.Module):
 
     def __init__(self, config: RobertaConfig, heads: int, attn_implementation: str = "sdpa"):
         super().__init__()
-        self.heads, self.head_size = heads, config.head_size
+        self.head_size = config.head_size
         self.attn_implementation = attn_implementation
         self.query = Linear(config.hidden_size, heads * config.head_size)
         self.key = Linear(config.hidden_size, heads * config.head_size)
@@ -108,6 +108,11 @@ class SelfAttention(nn.Module):
         if head_mask is not None:
             weights = weights * head_mask
         return weights @ value, weights
+
+    @property
+    def heads(self) -> int:
+        """How many heads there are, pruned ones not counted."""
+        return self.query.out_features // self.head_size
 
     def split(self, x: Tensor) -> Tensor:
         """[B, S, D] to [B, N, S, H]."""

@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, ClassVar, Self
 
@@ -14,6 +14,7 @@ from roberta_core.checkpoints.source import resolve
 from roberta_core.config import RobertaConfig
 from roberta_core.outputs import ModelOutput
 from roberta_core.parameters import draw
+from roberta_core.surgery import Surgery, prune_heads, resize_token_types, resize_vocabulary
 from roberta_pt.weights import assign, drop_aliases, fill_aliases, tensors
 
 logger = logging.getLogger(__name__)
@@ -90,6 +91,7 @@ class RobertaPreTrainedModel(nn.Module):
         head.decoder.bias = head.bias
         if self.config.tie_word_embeddings:
             head.decoder.weight = self.get_input_embeddings().weight
+        head.decoder.out_features = len(head.bias)
 
     @classmethod
     def from_config(cls, config: RobertaConfig, **settings: Any) -> Self:
@@ -160,6 +162,42 @@ class RobertaPreTrainedModel(nn.Module):
         """The layer that scores the vocabulary, in the classes that have one."""
         head: Any = getattr(self, "lm_head", None)
         return None if head is None else head.decoder
+
+    def set_input_embeddings(self, embeddings: nn.Embedding) -> None:
+        """Replace the word embeddings, those of the language-model head too if they are tied."""
+        self.base_model.embeddings.word_embeddings = embeddings
+        self.tie_weights()
+
+    def resize_token_embeddings(self, size: int | None = None, pad_to_multiple_of: int | None = None) -> nn.Embedding:
+        """Give the vocabulary another size: first words stay, new ones are drawn, new biases are 0."""
+        if size is not None or pad_to_multiple_of is not None:
+            size = self.config.vocab_size if size is None else size
+            self._become(resize_vocabulary, size, pad_to_multiple_of, self.seed or 0)
+        return self.get_input_embeddings()
+
+    def resize_token_type_embeddings(self, size: int) -> nn.Embedding:
+        """Give the token types another number: new ones begin as copies of the first."""
+        self._become(resize_token_types, size)
+        return self.base_model.embeddings.token_type_embeddings
+
+    def prune_heads(self, heads_to_prune: Mapping[int, Iterable[int]]) -> None:
+        """Take self-attention heads out, {layer: [head, ...]}, counted as in the whole model."""
+        self._become(prune_heads, heads_to_prune)
+
+    def _become(self, operation: Callable[..., Surgery], *arguments: Any) -> None:
+        """Take over the configuration and the tensors that an operation of the core changes."""
+        surgery = operation(self.config, self.architecture, dict(tensors(self)), *arguments)
+        vars(self.config).update(vars(surgery.config))
+        assign(self, surgery.tensors.items(), dtype=self.dtype)
+        self.tie_weights()
+
+    def gradient_checkpointing_enable(self) -> None:
+        """Keep only each layer's input for the backward pass, and compute the rest again."""
+        self.base_model.encoder.gradient_checkpointing = True
+
+    def gradient_checkpointing_disable(self) -> None:
+        """Keep all that the backward pass needs."""
+        self.base_model.encoder.gradient_checkpointing = False
 
     def num_parameters(self, only_trainable: bool = False, exclude_embeddings: bool = False) -> int:
         """How many numbers the parameters hold, a tied one counted once."""

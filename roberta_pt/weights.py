@@ -9,10 +9,16 @@ import torch
 from torch import Tensor, nn
 from torch._C._functorch import is_functorch_wrapped_tensor
 
+from roberta_pt.layers import Embedding, Linear
+
 # Second names of a tied model's tensors: left out of a state dict on save, filled in on load.
 TIED = {
     "lm_head.decoder.weight": "roberta.embeddings.word_embeddings.weight",
     "lm_head.decoder.bias": "lm_head.bias",
+}
+SIZES: dict[type, tuple[str, str]] = {
+    Linear: ("out_features", "in_features"),
+    Embedding: ("num_embeddings", "embedding_dim"),
 }
 OLD_BUFFERS = ("embeddings.position_ids", "embeddings.token_type_ids")  # in the state dicts of 3.1 to 4.30
 
@@ -22,8 +28,12 @@ def assign(model: nn.Module, tensors: Iterable[tuple[str, np.ndarray]], dtype: t
     for name, array in tensors:
         path, _, leaf = name.rpartition(".")
         value = from_numpy(array)
-        value = value if dtype is None else value.to(dtype)
-        model.get_submodule(path).register_parameter(leaf, nn.Parameter(value))
+        module: Any = model.get_submodule(path)
+        old = getattr(module, leaf)
+        device = None if old.device.type == "meta" else old.device
+        module.register_parameter(leaf, nn.Parameter(value.to(device, dtype), requires_grad=old.requires_grad))
+        for size, number in zip(SIZES.get(type(module), ()), value.shape, strict=False):
+            setattr(module, size, number)  # what the layer says of itself, after its size has changed
 
 
 def tensors(model: nn.Module) -> Iterator[tuple[str, np.ndarray]]:
