@@ -97,11 +97,21 @@ class TFRobertaPreTrainedModel(FitModel):
         """The Model inside, or itself."""
         return getattr(self, self.base_model_prefix, self)
 
+    def __dir__(self) -> list[str]:
+        """Keras saves the layers that `dir` names, and by this second name it would find the body inside itself."""
+        return [name for name in super().__dir__() if name != "base_model"]
+
+    def __init_subclass__(cls, **kwargs: Any):
+        """Let Keras find the class again when it loads a model."""
+        super().__init_subclass__(**kwargs)
+        keras.saving.register_keras_serializable("roberta_tf")(cls)
+
     @cached_property
     def signature(self) -> inspect.Signature:
         """The arguments of a call."""
         return inspect.signature(self.call)
 
+    @tf.autograph.experimental.do_not_convert
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """A call as `call` describes it; the first argument may also be a dict or a list of the inputs."""
         arguments = converted(bound(self.signature, args, kwargs), self.variable_dtype)
@@ -137,6 +147,10 @@ class TFRobertaPreTrainedModel(FitModel):
         settings = {name: getattr(self, name) for name in ("seed", "attn_implementation", "loss_reduction")}
         kept = {name: value for name, value in super().get_config().items() if name in ("name", "dtype", "trainable")}
         return {"config": self.config.to_dict(), **settings, **kept}
+
+    @property
+    def _default_save_signature(self) -> None:
+        """None: a model takes more than Keras would guess from one shape."""
 
     @classmethod
     def from_pretrained(
