@@ -516,3 +516,68 @@ def test_a_folder_without_a_tokenizer_is_refused(kind, tmp_path):
         kind.from_pretrained(tmp_path)
     with pytest.raises(ValueError, match="needs vocab_file and merges_file, or tokenizer_file"):
         kind(vocab_file=VOCABULARY)
+
+
+# The documented methods ----------------------------------------------------------------------------------------------
+
+
+def test_ids_are_framed_as_a_call_frames_them(tokenizer):
+    assert tokenizer.build_inputs_with_special_tokens([7, 8]) == [CLS, 7, 8, SEP]
+    assert tokenizer.build_inputs_with_special_tokens([7], [8, 9]) == [CLS, 7, SEP, SEP, 8, 9, SEP]
+    assert tokenizer.build_inputs_with_special_tokens([], []) == [CLS, SEP, SEP, SEP]
+    assert tokenizer.create_token_type_ids_from_sequences([7, 8]) == [0] * 4
+    assert tokenizer.create_token_type_ids_from_sequences([7], [8, 9]) == [0] * 7
+    assert (tokenizer.num_special_tokens_to_add(), tokenizer.num_special_tokens_to_add(pair=True)) == (2, 4)
+    tokenizer.model_max_length = 30
+    assert (tokenizer.max_len_single_sentence, tokenizer.max_len_sentences_pair) == (28, 26)
+
+
+def test_the_special_tokens_mask_has_both_forms(tokenizer):
+    assert tokenizer.get_special_tokens_mask([7, 8]) == [1, 0, 0, 1]
+    assert tokenizer.get_special_tokens_mask([7], []) == [1, 0, 1, 1, 1]
+    framed = [CLS, 7, MASK, SEP, PAD]
+    assert tokenizer.get_special_tokens_mask(framed, already_has_special_tokens=True) == [1, 0, 1, 1, 1]
+    with pytest.raises(ValueError, match="leave token_ids_1 out"):
+        tokenizer.get_special_tokens_mask([7], [8], already_has_special_tokens=True)
+
+
+def test_the_older_calls_are_calls(tokenizer):
+    options = {"return_special_tokens_mask": True, "max_length": 4}
+    assert tokenizer.encode_plus("abc", "d", **options) == tokenizer("abc", "d", **options)
+    assert tokenizer.batch_encode_plus(["abc", "d"], **options) == tokenizer(["abc", "d"], **options)
+    assert tokenizer.batch_encode_plus([("a", "b")], False).input_ids == [ids("a", "b")]
+    assert tokenizer.encode("abc", add_special_tokens=False, return_tensors="np").tolist() == [ids("a", "b", "c")]
+
+
+def test_encoded_texts_are_padded_afterwards(tokenizer):
+    rows = [tokenizer("abc", return_offsets_mapping=True), tokenizer("a", return_offsets_mapping=True)]
+    whole = tokenizer(["abc", "a"], padding=True, return_offsets_mapping=True)
+    assert tokenizer.pad(rows) == whole
+    assert tokenizer.pad(tokenizer(["abc", "a"], return_offsets_mapping=True)) == whole
+    assert tokenizer.pad({"input_ids": [7, 8]}, padding="max_length", max_length=3, padding_side="left") == {
+        "input_ids": [PAD, 7, 8],
+        "attention_mask": [0, 1, 1],
+    }
+    batch = tokenizer.pad(
+        [{"input_ids": np.array([7, 8]), "labels": 0.5}, {"input_ids": [7], "labels": 1.5}],
+        pad_to_multiple_of=3,
+        return_attention_mask=False,
+        return_tensors="np",
+    )
+    assert batch.input_ids.tolist() == [[7, 8, PAD], [7, PAD, PAD]]
+    assert batch.labels.tolist() == [0.5, 1.5]
+    assert list(batch) == ["input_ids", "labels"]
+
+
+@pytest.mark.parametrize(
+    ("encoded", "message"),
+    [
+        ([], "pad.. needs encoded texts"),
+        ({"labels": [1]}, "pad.. needs encoded texts"),
+        ([{"input_ids": [7]}, {"input_ids": [7], "labels": 1}], "the same columns"),
+        ({"input_ids": [[7, 8]], "attention_mask": [[1]]}, r"attention_mask does not have the lengths of input_ids"),
+    ],
+)
+def test_what_cannot_be_padded_is_refused(tokenizer, encoded, message):
+    with pytest.raises(ValueError, match=message):
+        tokenizer.pad(encoded)

@@ -1,0 +1,102 @@
+"""The parts of the readable tokenizer, and the tables it shares with the library."""
+
+import random
+
+import pytest
+from tokenizers import AddedToken
+
+from roberta_core.tokenization import unicode_classes
+from roberta_core.tokenization.byte_alphabet import BLANKS, BYTE_TO_CHARACTER, CHARACTER_TO_BYTE, token_to_bytes
+from roberta_core.tokenization.merging import letters, merge
+from roberta_core.tokenization.splitting import Finder, all_words, words_of
+
+
+def members(name: str) -> set[str]:
+    """The characters of a class as the table has them."""
+    found = set()
+    for block in unicode_classes.FILE.read_text(encoding="ascii").split("\n\n"):
+        head, *lines = block.strip().split("\n")
+        if head == name:
+            for entry in " ".join(lines).split():
+                first, *last = entry.split("-")
+                found |= {chr(code) for code in range(int(first, 16), int((last or [first])[0], 16) + 1)}
+    return found
+
+
+@pytest.mark.parametrize("name", ["letters", "numbers", "blanks"])
+def test_the_table_is_the_library_s(name):
+    assert unicode_classes.class_members(unicode_classes.CLASSES[name]) == members(name)
+
+
+def test_the_table_of_words_is_the_library_s():
+    words = members("words")
+    edges = {chr(code + by) for code in map(ord, words) for by in (-1, 1)} - words
+    sample = [*random.Random(3).sample(sorted(words), 4000), *edges]
+    sample = [character for character in sample if ord(character) not in unicode_classes.SURROGATES]
+    assert unicode_classes.word_members(sample) == words & {*sample}
+
+
+def test_the_blanks_are_those_of_the_table():
+    assert {*BLANKS} == members("blanks")
+    assert len(BLANKS) == 25
+
+
+def test_every_byte_has_one_printable_character():
+    assert sorted(CHARACTER_TO_BYTE.values()) == list(range(256))
+    assert (BYTE_TO_CHARACTER[0x20], BYTE_TO_CHARACTER[0x0A], BYTE_TO_CHARACTER[0x41]) == ("Ġ", "Ċ", "A")
+    assert all(character.isprintable() and character not in BLANKS for character in CHARACTER_TO_BYTE)
+    assert token_to_bytes(letters("é 日\n")) == "é 日\n".encode()
+    assert token_to_bytes("日") == "日".encode()
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("It's they'll I'M", ["It", "'s", " they", "'ll", " I", "'", "M"]),
+        ("a1b  22\n\n c", ["a", "1", "b", " ", " 22", "\n\n", " c"]),
+        ("x \t", ["x", " \t"]),
+        ("x \ty", ["x", " ", "\t", "y"]),
+        ("¿qué? 3²½ ٣", ["¿", "qué", "?", " 3²½", " ٣"]),
+        ("e\u0301\u2003日本", ["e", "\u0301", "\u2003", "日本"]),
+        ("a\x1cb", ["a", "\x1c", "b"]),
+    ],
+)
+def test_texts_are_split_into_words_as_published(text, words):
+    assert words_of(text).findall(text) == words
+
+
+def test_the_short_pattern_finds_what_the_whole_one_finds():
+    generator = random.Random(5)
+    for _ in range(300):
+        text = "".join(chr(generator.choice([*range(128), 32, 32, 32, 39])) for _ in range(40))
+        assert words_of(text).findall(text) == all_words().findall(text)
+
+
+def test_pairs_are_joined_by_rank_and_then_from_the_left():
+    ranks = {pair: rank for rank, pair in enumerate([("b", "c"), ("a", "b"), ("a", "a"), ("aa", "a"), ("aa", "aa")])}
+    assert merge("abc", ranks) == ["a", "bc"]
+    assert merge("abab", ranks) == ["ab", "ab"]
+    assert merge("aaaaa", ranks) == ["aaaa", "a"] or merge("aaaaa", ranks) == ["aa", "aaa"]
+    assert merge("aaa", ranks) == ["aaa"]
+    assert merge("", ranks) == []
+
+
+@pytest.mark.parametrize(
+    ("token", "text", "parts"),
+    [
+        ({}, "a[T]b", ["a", "*[T]", "b"]),
+        ({"lstrip": True}, "a \n\x1c \u2003[T] b", ["a \n\x1c", "* \u2003[T]", " b"]),
+        ({"rstrip": True}, "a [T] \n b", ["a ", "*[T] \n ", "b"]),
+        ({"single_word": True}, "[T]a a[T] é[T] [T] _[T] -[T]", ["[T]a a[T] é[T] ", "*[T]", " _[T] -", "*[T]"]),
+        ({"lstrip": True, "rstrip": True}, "[T] [T]", ["*[T] ", "*[T]"]),
+    ],
+)
+def test_added_tokens_are_found_with_their_blanks(token, text, parts):
+    found = Finder({9: AddedToken("[T]", **token)}).parts(text)
+    assert [("*" if index else "") + text[start:stop] for start, stop, index in found] == parts
+
+
+def test_the_longest_added_token_wins_and_the_unnormalised_come_first():
+    added = {1: AddedToken("ab"), 2: AddedToken("abc"), 3: AddedToken("cd", normalized=False)}
+    found = Finder(added).parts("abcdabc")
+    assert found == [(0, 2, 1), (2, 4, 3), (4, 7, 2)]
