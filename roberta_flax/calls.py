@@ -12,9 +12,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from jax.core import Tracer
 
 from roberta_core.checks import TABLES
-from roberta_core.outputs import ModelOutput
+from roberta_core.outputs import FixedCache, ModelOutput
 from roberta_flax.buckets import cut, padded, sizes_of
 from roberta_flax.weights import matched, readable
 
@@ -33,7 +34,8 @@ def call(
 ) -> ModelOutput:
     """The output of a model for arrays by name, with its own parameters or `params`; `key` is for dropout.
 
-    Sizes are rounded up and the output is cut back, unless somebody traces or there is more than one device.
+    Sizes are rounded up and the output is cut back, unless somebody traces, there is more than one device, the cache
+    has a fixed length, or scores are to be compared along the whole sequence.
     """
     leaves, structure = jax.tree.flatten(model)
     leaves = _given(structure, leaves, params)
@@ -41,8 +43,8 @@ def call(
     model.check(inputs)
     fixed = (structure, repr(vars(model.config)), tuple(options.items()), train)
     key = key if train else None
-    spans = "start_positions" in inputs  # the scores of a span are compared along the whole length
-    if spans or not all(map(_alone, jax.tree.leaves((leaves, inputs, key)))):
+    exact = "start_positions" in inputs or isinstance(inputs.get("past_key_values"), FixedCache)
+    if exact or not all(map(_alone, jax.tree.leaves((leaves, inputs, key)))):
         return run(*fixed, leaves, _narrow(inputs), key)
     sizes, rounded = sizes_of(model, inputs)
     output = run(*fixed, leaves, _narrow(padded(model, inputs, sizes, rounded)), key)
@@ -66,11 +68,15 @@ def run(structure: Any, settings: str, options: Options, train: bool, leaves: li
 def converted(name: str, value: Any) -> Any:
     """An argument as an array, or a cache as tuples of arrays; a mask as int8, 1 where it is not 0."""
     if name == "past_key_values":
-        return jax.tree.map(lambda part: converted("part", part), value)
-    value = readable(value if hasattr(value, "dtype") else np.asarray(value))
+        return jax.tree.map(_array, value)
+    value = _array(value)
     if name in TABLES and not jnp.issubdtype(value.dtype, jnp.integer):
         raise ValueError(f"{name} holds {value.dtype}; ids are whole numbers")
     return (value != 0).astype(np.int8) if name in MASKS else value
+
+
+def _array(value: Any) -> Any:
+    return readable(value if hasattr(value, "dtype") else np.asarray(value))
 
 
 def _given(structure: Any, leaves: list[Any], params: Mapping[str, Any] | None) -> list[Any]:
@@ -94,7 +100,7 @@ def _places(structure: Any) -> dict[str, int]:
 
 def _alone(leaf: Any) -> bool:
     """Whether an array has its values, on the host or on one device."""
-    if isinstance(leaf, jax.core.Tracer):
+    if isinstance(leaf, Tracer):
         return False
     return not isinstance(leaf, jax.Array) or len(leaf.sharding.device_set) == 1
 

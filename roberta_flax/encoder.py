@@ -5,6 +5,8 @@ A mask is what is added to the scores [B, 1, S or 1, T]: 0 where a key is attend
 """
 
 import math
+from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -40,10 +42,10 @@ class Embeddings(nnx.Module):
         self.dropout = nnx.Dropout(config.hidden_dropout_prob, deterministic=True)
 
     def __call__(
-        self, input_ids: Array | None, token_type_ids: Array, position_ids: Array, inputs_embeds: Array | None
+        self, input_ids: Any, token_type_ids: Array, position_ids: Array, inputs_embeds: Array | None
     ) -> Array:
         """The embeddings of ids, or of `inputs_embeds` [B, S, D] in the place of the word embeddings."""
-        words = self.word_embeddings(input_ids) if inputs_embeds is None else inputs_embeds
+        words = self.word_embeddings(input_ids) if inputs_embeds is None else inputs_embeds.astype(self.LayerNorm.dtype)
         embedded = words + self.token_type_embeddings(token_type_ids) + self.position_embeddings(position_ids)
         return self.dropout(self.LayerNorm(embedded))
 
@@ -57,7 +59,7 @@ class SelfAttention(nnx.Module):
     """Scaled dot-product attention over N heads; over `states` [B, T, D] of an encoder where they are given."""
 
     def __init__(self, config: RobertaConfig, heads: int, dtype: DTypeLike):
-        self.heads, self.head_size = heads, config.head_size
+        self.head_size = config.head_size
         self.query = Linear(config.hidden_size, heads * config.head_size, dtype)
         self.key = Linear(config.hidden_size, heads * config.head_size, dtype)
         self.value = Linear(config.hidden_size, heads * config.head_size, dtype)
@@ -69,19 +71,19 @@ class SelfAttention(nnx.Module):
         mask: Array | None,
         head_mask: Array | None = None,
         states: Array | None = None,
-        past: tuple[Array, Array] | None = None,
+        past: tuple[Any, ...] | None = None,
     ) -> tuple[Array, Array, tuple[Array, Array]]:
         """The context [B, S, D], the weights [B, N, S, T], and the keys and values [B, N, T, H]."""
         query = self.split(self.query(hidden))
         if past is not None and states is not None:
-            key, value = past  # an encoder's keys stay as they are
+            key, value = past[:2]  # an encoder's keys stay as they are
         else:
             source = hidden if states is None else states
             key, value = self.split(self.key(source)), self.split(self.value(source))
             if past is not None:
-                key, value = jnp.concatenate([past[0], key], axis=2), jnp.concatenate([past[1], value], axis=2)
+                key, value = extended(past, key, value)
         context, weights = self.attend(query, key, value, mask, head_mask)
-        return context.swapaxes(1, 2).reshape(*hidden.shape[:2], self.heads * self.head_size), weights, (key, value)
+        return context.swapaxes(1, 2).reshape(*hidden.shape[:2], self.query.out_features), weights, (key, value)
 
     def attend(
         self,
@@ -101,9 +103,25 @@ class SelfAttention(nnx.Module):
             weights = weights * head_mask
         return weights @ value, weights
 
+    @property
+    def heads(self) -> int:
+        """How many heads there are, pruned ones not counted."""
+        return self.query.out_features // self.head_size
+
     def split(self, x: Array) -> Array:
         """[B, S, D] to [B, N, S, H]."""
         return x.reshape(*x.shape[:2], self.heads, self.head_size).swapaxes(1, 2)
+
+
+def extended(past: tuple[Any, ...], key: Array, value: Array) -> tuple[Array, Array]:
+    """The cached keys and values and the new ones [B, N, T, H]; in their slots where the cache is of fixed length."""
+    old_key, old_value, filled = past
+    if filled is None:
+        return jnp.concatenate([old_key, key], axis=2), jnp.concatenate([old_value, value], axis=2)
+    room = filled + key.shape[2] <= old_key.shape[2]  # without it JAX would move the slots: NaN says so
+    key, value = (jnp.where(room, part, jnp.nan).astype(old_key.dtype) for part in (key, value))
+    put = partial(jax.lax.dynamic_update_slice_in_dim, start_index=filled, axis=2)
+    return put(old_key, key), put(old_value, value)
 
 
 class AddNorm(nnx.Module):
@@ -132,7 +150,7 @@ class Attention(nnx.Module):
         mask: Array | None,
         head_mask: Array | None = None,
         states: Array | None = None,
-        past: tuple[Array, Array] | None = None,
+        past: tuple[Any, ...] | None = None,
     ) -> tuple[Array, Array, tuple[Array, Array]]:
         """As SelfAttention, the context having become the new hidden states [B, S, D]."""
         context, weights, present = self.self(hidden, mask, head_mask, states, past)
@@ -170,9 +188,10 @@ class Layer(nnx.Module):
         states: Array | None = None,
         states_mask: Array | None = None,
         past: tuple[Array, ...] | None = None,
+        filled: Any = None,
     ) -> tuple[Array, Array, Array | None, tuple[Array, ...]]:
         """The new hidden states [B, S, D], both weights, and what to cache: (key, value) of each attention."""
-        own, other = (None, None) if past is None else (past[:2], past[2:] or None)
+        own, other = (None, None) if past is None else ((*past[:2], filled), past[2:] or None)
         hidden, weights, present = self.attention(hidden, mask, head_mask, None, own)
         cross_weights = None
         if states is not None:
@@ -196,13 +215,14 @@ class Encoder(nnx.Module):
         states: Array | None = None,
         states_mask: Array | None = None,
         past: tuple[tuple[Array, ...], ...] | None = None,
+        filled: Any = None,
     ) -> tuple[tuple[Array, ...], tuple, tuple, tuple]:
         """Hidden states L+1 of [B, S, D], weights and cross weights L of [B, N, S, T], and L caches."""
         hidden_states, attentions, cross_attentions, present = (hidden,), (), (), ()
         for index, layer in enumerate(self.layer):
             one_head_mask = None if head_mask is None else head_mask[index]
             one_past = None if past is None else past[index]
-            arguments = (hidden, mask, one_head_mask, states, states_mask, one_past)
+            arguments = (hidden, mask, one_head_mask, states, states_mask, one_past, filled)
             if self.gradient_checkpointing:
                 hidden, weights, cross_weights, cache = nnx.remat(Layer.__call__)(layer, *arguments)
             else:

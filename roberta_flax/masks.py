@@ -16,15 +16,18 @@ def additive(mask: Array, embedded: Array) -> Array:
     if mask.ndim < 4:
         mask = mask[:, None, None, :] if mask.ndim == 2 else mask[:, None]
     minimum = jnp.finfo(embedded.dtype).min
+    mask = mask.astype(jnp.int8)
     return jnp.where(mask == NEVER, -jnp.inf, jnp.where(mask == 0, minimum, 0)).astype(embedded.dtype)
 
 
-def combined(config: RobertaConfig, mask: Array | None, embedded: Array, past_length: int) -> Array | None:
+def combined(
+    config: RobertaConfig, mask: Array | None, embedded: Array, past_length: Array | int, key_length: int
+) -> Array | None:
     """The caller's mask, and for a decoder the causal one, as [B, 1, S or 1, T]; None where all is attended."""
     if not config.is_decoder:
         return None if mask is None else additive(mask, embedded)
-    length = embedded.shape[1]
-    causal = jnp.tril(jnp.ones((length, past_length + length), jnp.int8), past_length)
+    queries, keys = jnp.arange(embedded.shape[1]), jnp.arange(key_length)
+    causal = keys[None] <= queries[:, None] + past_length  # [S, T]
     if mask is None:
         return additive(causal[None], embedded)
     return jnp.minimum(additive(mask, embedded), additive(causal[None], embedded))

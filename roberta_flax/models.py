@@ -15,6 +15,7 @@ from roberta_core.config import RobertaConfig
 from roberta_core.outputs import (
     BaseModelOutputWithPoolingAndCrossAttentions,
     CausalLMOutputWithCrossAttentions,
+    FixedCache,
     MaskedLMOutput,
     MultipleChoiceModelOutput,
     QuestionAnsweringModelOutput,
@@ -64,9 +65,11 @@ class FlaxRobertaModel(FlaxRobertaPreTrainedModel):
         A mask holds 1 and 0, and -1 where rounding added a key. Values were checked before: here they are traced.
         """
         output_attentions = self.wants("output_attentions", output_attentions)
-        past = past_key_values
-        past_length = past[0][0].shape[2] if past else 0
-        given = input_ids if inputs_embeds is None else inputs_embeds[:, :, 0]
+        past, filled = self.cached(past_key_values)
+        cached_length = past[0][0].shape[2] if past else 0
+        past_length = cached_length if filled is None else filled
+        key_length = None if filled is None else cached_length
+        given: Any = input_ids if inputs_embeds is None else inputs_embeds[:, :, 0]
         if token_type_ids is None:
             token_type_ids = jnp.zeros(given.shape, jnp.int32)
         if position_ids is None:
@@ -77,12 +80,14 @@ class FlaxRobertaModel(FlaxRobertaPreTrainedModel):
             states_mask = additive(encoder_attention_mask, embedded)
         hidden_states, attentions, cross_attentions, present = self.encoder(
             embedded,
-            combined(self.config, attention_mask, embedded, past_length),
+            combined(self.config, attention_mask, embedded, past_length, key_length or given.shape[1] + past_length),
             head_masks(self.config, head_mask, embedded),
             encoder_hidden_states,
             states_mask,
             past,
+            filled,
         )
+        present = present if filled is None else FixedCache(present, filled + given.shape[1])
         return self.output(
             BaseModelOutputWithPoolingAndCrossAttentions,
             return_dict,
@@ -96,15 +101,34 @@ class FlaxRobertaModel(FlaxRobertaPreTrainedModel):
 
     def positions(self, input_ids: Array | None, given: Array, attention_mask: Array | None, past_length: int) -> Array:
         """Positions [B, S] that go on after the cached tokens; embeddings hide their pads, so they count through."""
-        past: Array | int = past_length
-        if past_length and attention_mask is not None and attention_mask.ndim == 2:
-            past = jnp.sum(
-                attention_mask[:, :past_length] > 0, axis=1, keepdims=True, dtype=jnp.int32
-            )  # pads do not count
+        past = past_length
+        goes_on = not isinstance(past_length, int) or past_length > 0
+        if goes_on and attention_mask is not None and attention_mask.ndim == 2:
+            before = (jnp.arange(attention_mask.shape[1]) < past_length)[None]
+            past = jnp.sum((attention_mask > 0) & before, axis=1, keepdims=True, dtype=jnp.int32)  # pads do not count
         if input_ids is not None:
             return self.embeddings.positions(input_ids, past)
         steps = jnp.broadcast_to(jnp.arange(1, given.shape[1] + 1)[None], given.shape)
         return steps + past + self.config.pad_token_id
+
+    def cached(self, past_key_values: Any) -> tuple[Cache | None, Any]:
+        """The cache as a tuple a layer, and how much of it is filled if its length is fixed.
+
+        Also from the reference's cache objects; an absent cross pair may be None.
+        """
+        if isinstance(past_key_values, FixedCache):
+            return past_key_values
+        if hasattr(past_key_values, "to_legacy_cache"):
+            past_key_values = past_key_values.to_legacy_cache()
+        if not past_key_values:
+            return None, None
+        return tuple(tuple(part for part in layer if part is not None) for layer in past_key_values), None
+
+    def init_cache(self, batch: int, length: int) -> FixedCache:
+        """An empty cache with room for `length` tokens: L of (key, value), each [B, N, T, H]."""
+        heads = [layer.attention.self.heads for layer in self.encoder.layer]
+        shapes = [(batch, count, length, self.config.head_size) for count in heads]
+        return FixedCache(tuple((jnp.zeros(shape, self.dtype), jnp.zeros(shape, self.dtype)) for shape in shapes), 0)
 
     def caches(self, use_cache: bool | None) -> bool:
         """Whether to return the keys and values: a decoder does, unless told otherwise."""
@@ -288,7 +312,7 @@ class FlaxRobertaForMultipleChoice(FlaxRobertaPreTrainedModel):
         return_dict: bool | None = None,
     ) -> Any:
         """Logits [B, C]; hidden states and attentions have B*C rows."""
-        given = input_ids if input_ids is not None else inputs_embeds
+        given: Any = input_ids if input_ids is not None else inputs_embeds
         rows = [input_ids, attention_mask, token_type_ids, position_ids]
         body = self.roberta.forward(
             *(None if row is None else merged(row) for row in rows),

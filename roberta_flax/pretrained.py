@@ -18,7 +18,7 @@ from roberta_core import checkpoints
 from roberta_core.checkpoints.source import resolve
 from roberta_core.checks import check_inputs, check_labels
 from roberta_core.config import RobertaConfig
-from roberta_core.outputs import ModelOutput
+from roberta_core.outputs import FixedCache, ModelOutput
 from roberta_core.parameters import Kind, draw, parameters
 from roberta_flax.calls import call
 from roberta_flax.layers import Embedding, Linear
@@ -75,7 +75,7 @@ class FlaxRobertaPreTrainedModel(nnx.Module):
         ):
             if value not in known:
                 raise ValueError(f"{name} is {value!r}; known are {', '.join(known)}")
-        self.config = config
+        self._config = Held(config)
         self.seed = seed if _do_init else None
         self.dtype = jnp.dtype(dtype)
         self.gradient_checkpointing = gradient_checkpointing
@@ -86,7 +86,7 @@ class FlaxRobertaPreTrainedModel(nnx.Module):
         if name == "params":
             set_params(self, value)
         elif name == "config":
-            super().__setattr__("_config", Held(value))
+            self._config = Held(value)
         else:
             super().__setattr__(name, value)
 
@@ -100,7 +100,7 @@ class FlaxRobertaPreTrainedModel(nnx.Module):
         """The parameters as the published nested dict, which can be set too; layers have their number as a string."""
         return params_of(self)
 
-    def body(self, model: type["FlaxRobertaPreTrainedModel"], add_pooling_layer: bool = False) -> Any:
+    def body(self, model: Any, add_pooling_layer: bool = False) -> Any:
         """The Model inside a class with a head, without values of its own."""
         settings = {"attn_implementation": self.attn_implementation, "loss_reduction": self.loss_reduction}
         settings |= {"dtype": self.dtype, "gradient_checkpointing": self.gradient_checkpointing}
@@ -157,6 +157,7 @@ class FlaxRobertaPreTrainedModel(nnx.Module):
         differentiated and mapped. `train` applies dropout, drawn from the key `dropout_rng`.
         `ValueError` for ids, lengths and shapes that the model cannot take; `TypeError` for an argument that it lacks.
         """
+        past, filled = self.base_model.cached(past_key_values)
         inputs = {
             "input_ids": input_ids,
             "attention_mask": attention_mask,
@@ -166,7 +167,7 @@ class FlaxRobertaPreTrainedModel(nnx.Module):
             "inputs_embeds": inputs_embeds,
             "encoder_hidden_states": encoder_hidden_states,
             "encoder_attention_mask": encoder_attention_mask,
-            "past_key_values": cached(past_key_values),
+            "past_key_values": past if filled is None else FixedCache(past, filled),
             "labels": labels,
             "start_positions": start_positions,
             "end_positions": end_positions,
@@ -184,8 +185,14 @@ class FlaxRobertaPreTrainedModel(nnx.Module):
 
     def check(self, inputs: Mapping[str, Any]) -> None:
         """Raise `ValueError` for inputs that the model cannot take, as far as they can be read."""
-        past = inputs.get("past_key_values")
-        check_inputs(self.config, self.rows(inputs), past[0][0].shape[2] if past else 0)
+        past, filled = self.base_model.cached(inputs.get("past_key_values"))
+        length = past[0][0].shape[2] if past else 0
+        if filled is None:
+            check_inputs(self.config, self.rows(inputs), length)
+        else:
+            check_inputs(
+                self.config, self.rows(inputs), int(filled) if isinstance(filled, np.ndarray) else filled, length
+            )
         classes = self.classes(inputs)
         if "labels" in inputs and classes is not None:
             check_labels("labels", inputs["labels"], classes)
@@ -228,16 +235,15 @@ class FlaxRobertaPreTrainedModel(nnx.Module):
         folder = resolve(source)
         known = ("attn_implementation", "loss_reduction", "gradient_checkpointing", "input_shape", "add_pooling_layer")
         settings = {name: kwargs.pop(name) for name in known if name in kwargs}
-        config = RobertaConfig.from_pretrained(source, **kwargs) if config is None else config
-        model = cls(config, dtype=dtype, _do_init=False, **settings)
+        model = cls(config or RobertaConfig.from_pretrained(source, **kwargs), dtype=dtype, _do_init=False, **settings)
         found, report = checkpoints.load(
             folder,
-            config,
+            model.config,
             cls.architecture,
             pooler=model.has_pooler,
             ignore_mismatched_sizes=ignore_mismatched_sizes,
         )
-        found |= draw(config, cls.architecture, seed, model.has_pooler, only=report.new)
+        found |= draw(model.config, cls.architecture, seed, model.has_pooler, only=report.new)
         for sentence in report.sentences():
             logger.warning("%s", sentence)
         result: Any = model
@@ -276,9 +282,8 @@ class FlaxRobertaPreTrainedModel(nnx.Module):
 
     def get_output_embeddings(self) -> Linear | Embedding | None:
         """The layer that scores the vocabulary, in the classes that have one: where it is tied, the word embeddings."""
-        if not hasattr(self, "lm_head"):
-            return None
-        return self.get_input_embeddings() if self.lm_head.decoder is None else self.lm_head.decoder
+        head: Any = getattr(self, "lm_head", None)
+        return None if head is None else head.decoder or self.get_input_embeddings()
 
     def num_parameters(self, only_trainable: bool = False, exclude_embeddings: bool = False) -> int:
         """How many numbers the parameters hold, a tied one counted once; all of them can be trained."""
@@ -307,15 +312,6 @@ class FlaxRobertaPreTrainedModel(nnx.Module):
         return {"input_ids": jnp.array([[0, 3, 2]])}
 
 
-def cached(past_key_values: Any) -> tuple[tuple[Any, ...], ...] | None:
-    """The cache as a tuple a layer; also from the reference's cache objects, an absent cross pair being None."""
-    if hasattr(past_key_values, "to_legacy_cache"):
-        past_key_values = past_key_values.to_legacy_cache()
-    if not past_key_values:
-        return None
-    return tuple(tuple(part for part in layer if part is not None) for layer in past_key_values)
-
-
 @cache
 def _arguments(model: type) -> frozenset[str]:
     """What the forward pass of a class takes."""
@@ -333,7 +329,7 @@ def _accepted(model: type, arguments: Mapping[str, Any]) -> dict[str, Any]:
 
 def _seed(rng: Array) -> int:
     """A seed from a key: that of `jax.random.key(seed)` is `seed` again."""
-    words = jax.random.key_data(rng) if jax.dtypes.issubdtype(rng.dtype, jax.dtypes.prng_key) else rng
+    words = jax.random.key_data(rng) if jnp.issubdtype(rng.dtype, jax.dtypes.prng_key) else rng
     return sum(int(word) << 32 * place for place, word in enumerate(reversed(np.asarray(words).flatten().tolist())))
 
 

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jax import Array
+from jax.core import Tracer
 from jax.typing import DTypeLike
 
 from roberta_core.parameters import Parameter, is_turned, parameters, spell
@@ -90,7 +91,7 @@ def matched(names: Iterable[str], params: Mapping[str, Any]) -> dict[str, Any]:
 
 def readable(value: Any) -> Any:
     """An array to check values in, where reading them costs nothing: on the CPU, not traced; else as it is."""
-    if not isinstance(value, jax.Array) or isinstance(value, jax.core.Tracer):
+    if not isinstance(value, jax.Array) or isinstance(value, Tracer):
         return value
     devices = value.sharding.device_set
     return np.asarray(value) if len(devices) == 1 and next(iter(devices)).platform == "cpu" else value
