@@ -181,11 +181,13 @@ def fill(
     tokenizer: Any, texts: Sequence[str], input_ids: np.ndarray, logits: Mapping[str, np.ndarray | None]
 ) -> list[Fill]:
     """What every implementation puts in the place of each mask: the likeliest tokens of any, by the first's order."""
-    fills = []
+    fills, known = [], len(tokenizer)  # a model may have rows to spare
     for row, position in np.argwhere(input_ids == tokenizer.mask_token_id):
         scores = {name: value[row, position] for name, value in logits.items() if value is not None}
         found = {name: softmax(values) for name, values in scores.items()}
-        chosen = {int(token) for values in found.values() for token in np.argsort(-values, kind="stable")[:TOP_K]}
+        chosen = {
+            int(token) for values in found.values() for token in np.argsort(-values[:known], kind="stable")[:TOP_K]
+        }
         first = next(iter(found.values()))
         tokens = sorted(chosen, key=lambda token: (-first[token], token))
         shown = {name: [float(values[token]) for token in tokens] for name, values in found.items()}

@@ -1,9 +1,14 @@
+import shutil
 from functools import cache
 
 import pytest
 
-from conformance.case import Case, load_cases
+from conformance.case import Case, draw_weight, load_cases
 from conformance.faults import FAULTS, Catch, stage_errors
+from roberta_core.checkpoints import save
+from roberta_core.config import RobertaConfig
+from roberta_core.parameters import parameters
+from roberta_core.tokenization import train_tokenizer
 
 CASES = load_cases()
 
@@ -40,3 +45,42 @@ def fixture_moved():
 def fixture_best_catch():
     """`best_catch(fault)`: how the case that takes a fault best takes it."""
     return best_catch
+
+
+@pytest.fixture(scope="session")
+def tokenizer_files(tmp_path_factory):
+    """A folder with a small vocabulary."""
+    folder = tmp_path_factory.mktemp("tokenizer")
+    (folder / "text.txt").write_text(
+        "a text and one more text, in a longer text than the other\n" * 9, encoding="utf-8"
+    )
+    train_tokenizer([folder / "text.txt"], vocab_size=300, folder=folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tokenizer_files, tmp_path_factory):
+    """`checkpoint(architecture)`: the folder of a small model with large weights and a tokenizer."""
+
+    @cache
+    def made(architecture: str) -> str:
+        folder = tmp_path_factory.mktemp(architecture)
+        shutil.copytree(tokenizer_files, folder, dirs_exist_ok=True)
+        config = RobertaConfig(
+            vocab_size=300,
+            hidden_size=12,
+            num_hidden_layers=1,
+            num_attention_heads=3,
+            intermediate_size=20,
+            max_position_embeddings=62,
+            is_decoder=architecture == "ForCausalLM",
+            architectures=[f"Roberta{architecture}"],
+        )
+        weights = {"seed": 1, "spread": 0.5}
+        table = parameters(config, architecture)
+        tensors = {name: draw_weight(weights, name, row.kind, row.shape) for name, row in table.items()}
+        config.save_pretrained(folder)
+        save(folder, config, architecture, tensors)
+        return str(folder)
+
+    return made

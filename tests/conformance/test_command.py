@@ -1,0 +1,132 @@
+import json
+
+import pytest
+
+from conformance.compare import Verdict
+from conformance.suite import Judged, Report
+from roberta_core.backend import BackendError
+from roberta_core.cli import main
+
+
+@pytest.fixture
+def parity(capsys):
+    """`parity(*arguments)`: the exit status, what was printed and what was said on stderr."""
+
+    def run(*arguments):
+        with pytest.raises(SystemExit) as ended:
+            main(["parity", *map(str, arguments)])
+        printed = capsys.readouterr()
+        return ended.value.code, printed.out, printed.err
+
+    return run
+
+
+@pytest.fixture
+def failing(monkeypatch):
+    """A run in which a framework fails."""
+    bad = Verdict("logits", 1.0, 0.5, 1e-5, "logits: error 5.00e-01 is over 1e-05")
+    report = Report("x", 1e-5, [Judged("pt", "PyTorch", "2", {"text": [bad]})])
+    monkeypatch.setattr("conformance.command.measure", lambda *arguments: report)
+
+
+def test_a_checkpoint_that_passes_ends_with_status_0(parity, checkpoint):
+    status, out, _ = parity(checkpoint("ForMaskedLM"), "--frameworks", "oracle")
+    assert status == 0
+    assert "hidden_states.0" in out
+
+
+def test_a_failed_check_ends_with_status_1_and_names_the_stage(parity, failing):
+    status, out, _ = parity("x")
+    assert status == 1
+    assert "logits: error 5.00e-01 is over 1e-05" in out
+
+
+def test_the_three_files_are_written(parity, checkpoint, tmp_path):
+    files = [tmp_path / f"report.{kind}" for kind in ("json", "xml", "html")]
+    source = checkpoint("ForMaskedLM")
+    status, _, _ = parity(source, "--frameworks", "oracle", "--json", files[0], "--junit", files[1], "--html", files[2])
+    assert status == 0
+    assert json.loads(files[0].read_text(encoding="utf-8"))["checkpoint"] == source
+    assert files[1].read_text(encoding="utf-8").startswith("<?xml")
+    assert files[2].read_text(encoding="utf-8").startswith("<!doctype html>")
+
+
+def test_json_to_the_screen_is_alone_there(parity, checkpoint):
+    status, out, _ = parity(checkpoint("ForMaskedLM"), "--frameworks", "oracle", "--json", "-")
+    assert status == 0
+    assert json.loads(out)["ok"] is True
+
+
+def test_without_a_checkpoint_the_suite_runs(parity):
+    status, out, _ = parity("--frameworks", "oracle", "--json", "-")
+    assert status == 0
+    assert "masked_row/attentions.0" in json.loads(out)["frameworks"]["oracle"]["stages"]
+
+
+def test_texts_come_from_a_file(parity, checkpoint, tmp_path):
+    page = tmp_path / "page.html"
+    (tmp_path / "texts.txt").write_text("Mine is a <mask>.\n\nAnd yours?\n", encoding="utf-8")
+    options = ("--frameworks", "oracle", "--texts", tmp_path / "texts.txt", "--html", page)
+    status, _, _ = parity(checkpoint("ForMaskedLM"), *options)
+    assert status == 0
+    assert "Mine is a <mark>" in page.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "said"),
+    [
+        (("--frameworks", "torch"), 2, "there is no implementation 'torch'; known are"),
+        (("--frameworks", "oracle,oracle"), 2, "names a framework twice"),
+        (("--texts", "{texts}"), 2, "--texts needs a checkpoint"),
+        (("{checkpoint}", "--frameworks", "oracle", "--texts", "{empty}"), 1, "has no text in it"),
+        (("{checkpoint}", "--frameworks", "oracle", "--texts", "{bytes}"), 1, "is not UTF-8"),
+        (("{checkpoint}", "--texts", "nowhere.txt"), 2, "nowhere.txt"),
+        (("nowhere", "--frameworks", "oracle"), 1, "'nowhere' is neither a folder nor"),
+    ],
+)
+def test_what_cannot_be_done_ends_in_one_sentence(parity, checkpoint, tmp_path, arguments, status, said):
+    places = {name: tmp_path / name for name in ("texts", "empty", "bytes")}
+    places["texts"].write_text("A text.", encoding="utf-8")
+    places["empty"].write_text("\n \n", encoding="utf-8")
+    places["bytes"].write_bytes(b"\xff\xfe")
+    given = [str(one).format(checkpoint=checkpoint("ForMaskedLM"), **places) for one in arguments]
+    got, out, err = parity(*given)
+    assert got == status
+    assert said in err
+    assert len(err.strip().splitlines()) == 1
+    assert not out
+
+
+def test_no_framework_at_all_is_refused(parity, monkeypatch):
+    monkeypatch.setattr("roberta_core.backend.available", lambda: ())
+    status, _, err = parity()
+    assert status == 1
+    assert "no framework is installed" in err
+
+
+def test_a_framework_that_is_not_installed_is_refused(parity, monkeypatch):
+    def missing(name):
+        raise BackendError("pt needs torch: pip install 'triberta[pt]'")
+
+    monkeypatch.setattr("conformance.adapters.framework.load", missing)
+    status, _, err = parity("--frameworks", "pt")
+    assert status == 1
+    assert err.strip() == "roberta: pt needs torch: pip install 'triberta[pt]'"
+
+
+def test_the_table_of_faults_ends_with_status_0_if_all_are_caught(parity, monkeypatch):
+    from conformance import faults
+
+    few = {name: faults.FAULTS[name] for name in ("the mask ignored", "positions from 0")}
+    monkeypatch.setattr(faults, "FAULTS", few)
+    status, out, _ = parity("--faults")
+    assert status == 0
+    assert "the mask ignored" in out
+
+
+def test_a_fault_that_nothing_catches_ends_with_status_1(parity, monkeypatch):
+    from conformance import faults
+
+    monkeypatch.setattr(faults, "FAULTS", {"nothing at all": lambda subject: subject})
+    status, _, _ = parity("--faults")
+    assert status == 1
