@@ -7,10 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from roberta_core.checkpoints import safetensors_file
+from roberta_core.checkpoints import formats, names
 from roberta_core.checkpoints.atomic import finish, refuse_unfinished, transaction
 from roberta_core.checkpoints.errors import CheckpointError, listed
-from roberta_core.checkpoints.formats import find
 from roberta_core.checkpoints.matching import match
 from roberta_core.checkpoints.report import LoadReport
 from roberta_core.checkpoints.shards import bytes_of
@@ -56,8 +55,8 @@ def load(
         )
     expected = parameters(config, architecture, pooler)
     refuse_unfinished(folder)
-    format = find(folder)
-    tensors, metadata = format.read(folder), format.metadata(folder)
+    kind = formats.find(folder)
+    tensors, metadata = kind.read(folder), kind.metadata(folder)
     refuse_unfinished(folder)  # a save may have begun while the files were opened
     found, report = match(tensors, metadata, config, expected, LoadReport(str(folder), architecture))
     problems = list(report.problems)
@@ -78,22 +77,35 @@ def save(
     *,
     max_shard_size: int | str = "5GB",
     metadata: Mapping[str, str] | None = None,
+    format: str = "safetensors",
 ) -> None:
-    """Write `model.safetensors` (or shards) and config.json as transformers does, all or nothing.
+    """Write the weights (in one file, or in shards with an index) and config.json as transformers does, all or nothing.
 
     `tensors` are those of the class under their published names; the pooler and the second names of tied tensors may
-    be there or not. The second names are not written, except the decoder's bias where the head is untied: there the
-    5.x releases of transformers use that one, the 4.x releases the other. What the folder held stays valid until the
-    new files are whole (see `atomic`). `CheckpointError` if a tensor is missing, unknown or of the wrong shape, or if
-    the disk refuses.
+    be there or not. The second names are not written, except the decoder's bias where the head is untied (there the
+    5.x releases of transformers use that one, the 4.x releases the other) and in PyTorch's own format, which stores
+    them once. What the folder held stays valid until the new files are whole (see `atomic`).
+
+    Raises:
+        CheckpointError: a tensor is missing, unknown or of the wrong shape, the folder has another weights file that
+            would be read instead, or the disk refuses.
+        ValueError: the format or the size is none.
     """
-    limit = bytes_of(max_shard_size)
+    limit, kind = bytes_of(max_shard_size), formats.named(format)
     stored = _stored(config, architecture, tensors)
+    before = [other for other in formats.FORMATS[: formats.FORMATS.index(kind)] if other.file != kind.file]
+    hidden = sorted({other.file for other in before if formats.has(Path(folder), other)})
+    if hidden:
+        raise CheckpointError(f"{folder} has {listed(hidden)}, read in place of {kind.file}; remove or replace that")
+    second = aliases(config, architecture) if kind.dialect == "pt" else {}
+    spelled = names.spelled(config, architecture, kind.dialect, stored)
+    if kind.name == "safetensors" and not config.tie_word_embeddings:
+        spelled.update({alias: stored[name] for alias, name in second.items()})
     settings = copy.copy(config)
     settings.architectures = [f"Roberta{architecture}"]
     settings.dtype = next(iter(stored.values())).dtype.name
     with transaction(folder) as files:
-        safetensors_file.stage(files, stored, metadata or {"format": "pt"}, limit)
+        kind.stage(files, spelled, limit, metadata or {"format": kind.dialect}, second)
         files.write(CONFIG_NAME, settings.to_json_string().encode())
 
 
@@ -113,7 +125,4 @@ def _stored(config: RobertaConfig, architecture: str, tensors: Mapping[str, np.n
     if any(wrong.values()):
         text = "; ".join(f"{what}: {listed(names)}" for what, names in wrong.items() if names)
         raise CheckpointError(f"these are not the tensors of Roberta{architecture}: {text}")
-    stored = {name: tensors[name] for name in expected}
-    if not config.tie_word_embeddings:
-        stored.update({alias: stored[name] for alias, name in second.items()})
-    return stored
+    return {name: tensors[name] for name in expected}

@@ -7,22 +7,34 @@ from typing import NamedTuple
 import numpy as np
 
 from roberta_core.checkpoints import bin_file, safetensors_file
+from roberta_core.checkpoints.atomic import Transaction
 from roberta_core.checkpoints.errors import CheckpointError, listed
 from roberta_core.checkpoints.shards import index_name
 
+Stage = Callable[[Transaction, Mapping[str, np.ndarray], int, Mapping[str, str], Mapping[str, str]], None]
+
 
 class Format(NamedTuple):
-    """A kind of weights file: what it is called, alone or by its index, and how it is read."""
+    """A kind of weights file: its name, its dialect, the file it is in (alone or by its index), and its functions."""
 
     name: str
+    dialect: str
     file: str
     read: Callable[[Path], Mapping[str, np.ndarray]]
     metadata: Callable[[Path], Mapping[str, str]]
+    stage: Stage  # (save, tensors, bytes in a file, metadata, second name -> name); where it is not kept, it is ignored
+
+
+def _safetensors(name: str, dialect: str) -> Format:
+    file = safetensors_file
+    return Format(name, dialect, file.FILE, file.read, file.metadata, file.stage)
 
 
 FORMATS = (
-    Format("safetensors", safetensors_file.FILE, safetensors_file.read, safetensors_file.metadata),
-    Format("bin", bin_file.FILE, bin_file.read, bin_file.metadata),
+    _safetensors("safetensors", "pt"),
+    _safetensors("tf-safetensors", "tf"),
+    _safetensors("flax-safetensors", "flax"),
+    Format("bin", "pt", bin_file.FILE, bin_file.read, lambda _: {"format": "pt"}, bin_file.stage),
 )
 
 # Published formats that this version recognises and does not read.
@@ -30,20 +42,36 @@ FOREIGN = ("tf_model.h5", "flax_model.msgpack", "model.pt")
 
 
 def find(folder: Path) -> Format:
-    """The format of a folder's weights; `CheckpointError` if it has none that can be read."""
+    """The format of a folder's weights; `CheckpointError` if it has none that can be read.
+
+    The three dialects of safetensors share a file: which one it is, the keys say.
+    """
     if not folder.is_dir():
         raise CheckpointError(f"{folder} is not a folder")
     for format in FORMATS:
-        if _has(folder, format.file):
+        if has(folder, format):
             return format
-    readable = listed(format.file for format in FORMATS)
-    foreign = [file for file in FOREIGN if _has(folder, file)]
+    readable = listed(dict.fromkeys(format.file for format in FORMATS))
+    foreign = [file for file in FOREIGN if _exists(folder, file)]
     if foreign:
         raise CheckpointError(
-            f"{folder} has its weights in {listed(foreign)}, which this version does not read: {readable} only"
+            f"{folder} has its weights in {listed(foreign)}, which this version does not read: only {readable}"
         )
     raise CheckpointError(f"{folder} has no weights; looked for {readable}, alone or with an index")
 
 
-def _has(folder: Path, file: str) -> bool:
+def named(name: str) -> Format:
+    """A format by its name; `ValueError` if there is none."""
+    for format in FORMATS:
+        if format.name == name:
+            return format
+    raise ValueError(f"{name!r} is no format; there are {', '.join(format.name for format in FORMATS)}")
+
+
+def has(folder: Path, format: Format) -> bool:
+    """Whether a folder has the file of a format, or its index."""
+    return _exists(folder, format.file)
+
+
+def _exists(folder: Path, file: str) -> bool:
     return any((folder / name).exists() for name in (file, index_name(file)))

@@ -4,6 +4,9 @@ import copy
 from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
+import numpy as np
+
+from roberta_core.checkpoints.errors import CheckpointError
 from roberta_core.config import RobertaConfig
 from roberta_core.parameters import (
     ARCHITECTURES,
@@ -82,6 +85,26 @@ def sources(config: RobertaConfig, name: str) -> tuple[str, ...]:
     if alias is None:
         return (bare(name),)
     return (alias, bare(name)) if ALIAS_COUNTS[alias] else (bare(name), alias)
+
+
+def spelled(
+    config: RobertaConfig, architecture: str, dialect: str, tensors: Mapping[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+    """Tensors under published names as a dialect's files have them: its names, and its matrices turned (as views).
+
+    Second names that `tensors` has, such as the decoder's bias, keep theirs. `CheckpointError` for an untied head in
+    TensorFlow's dialect, for the published classes that read it always tie.
+    """
+    if dialect == "tf" and not config.tie_word_embeddings and aliases(config, architecture):
+        raise CheckpointError("TensorFlow's published classes cannot read an untied head; take another format")
+    base = "roberta/" if dialect == "tf" and architecture == "Model" else ""
+    table = parameters(config, architecture, any(name.endswith("pooler.dense.weight") for name in tensors))
+    found = {}
+    for name, array in tensors.items():
+        row = table.get(name)
+        key = name if row is None else base + spell(row, dialect)
+        found[key] = array.T if row is not None and is_turned(row, dialect) else array
+    return found
 
 
 def _all_parameters(config: RobertaConfig) -> list[Parameter]:

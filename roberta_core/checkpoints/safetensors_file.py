@@ -8,9 +8,9 @@ written to, and never changes the file.
 import json
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO
 
 import ml_dtypes
 import numpy as np
@@ -19,6 +19,7 @@ from safetensors import SafetensorError, safe_open
 from roberta_core.checkpoints import shards
 from roberta_core.checkpoints.atomic import Transaction, transaction
 from roberta_core.checkpoints.errors import CheckpointError, clipped, listed
+from roberta_core.checkpoints.mapped import Span, Tensors
 
 FILE = "model.safetensors"
 LARGEST_HEADER = 16 << 20  # bytes; roberta-large's takes 45,000
@@ -42,40 +43,13 @@ DTYPES: dict[str, np.dtype[Any]] = {
 CODES = {dtype: code for code, dtype in DTYPES.items()}
 
 
-class Entry(NamedTuple):
-    """Where a tensor is: the mapped file's bytes, its dtype and shape, and its bytes [begin, end) in the file."""
-
-    file: np.ndarray
-    dtype: np.dtype[Any]
-    shape: tuple[int, ...]
-    begin: int
-    end: int
-
-
-class MappedTensors(Mapping[str, np.ndarray]):
-    """The tensors of mapped files by name, each made a view when it is asked for."""
-
-    def __init__(self, entries: dict[str, Entry]):
-        self._entries = entries
-
-    def __getitem__(self, name: str) -> np.ndarray:
-        entry = self._entries[name]
-        return entry.file[entry.begin : entry.end].view(entry.dtype).reshape(entry.shape)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._entries)
-
-    def __len__(self) -> int:
-        return len(self._entries)
-
-
-def read(folder: str | os.PathLike[str]) -> MappedTensors:
+def read(folder: str | os.PathLike[str]) -> Tensors:
     """The tensors of a folder's `model.safetensors`, or of the shards that its index names.
 
     The arrays of files that were written before 2023 may not be aligned (`array.flags.aligned`).
     `CheckpointError` if a file is broken or an index does not fit its shards.
     """
-    return MappedTensors(shards.gathered(Path(folder), FILE, lambda path: _map(path)[0]))
+    return Tensors(shards.gathered(Path(folder), FILE, lambda path: _map(path)[0]))
 
 
 def metadata(folder: str | os.PathLike[str]) -> dict[str, str]:
@@ -100,11 +74,20 @@ def write(
     """
     limit = shards.bytes_of(max_shard_size)
     with transaction(folder) as save:
-        stage(save, tensors, metadata or {}, limit)
+        stage(save, tensors, limit, metadata or {}, {})
 
 
-def stage(save: Transaction, tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str], limit: int) -> None:
-    """Put the files of `tensors` into a save that is going on."""
+def stage(
+    save: Transaction,
+    tensors: Mapping[str, np.ndarray],
+    limit: int,
+    metadata: Mapping[str, str],
+    same: Mapping[str, str],
+) -> None:
+    """Put the files of `tensors` into a save that is going on.
+
+    Second names (`same`) are left out: the format would store their tensors twice, and readers know them.
+    """
     entries = {name: _described(name, tensors[name]) for name in sorted(tensors)}
 
     def write_one(stream: BinaryIO, names: list[str]) -> None:
@@ -113,7 +96,7 @@ def stage(save: Transaction, tensors: Mapping[str, np.ndarray], metadata: Mappin
     shards.stage(save, FILE, {name: size for name, (_, _, size) in entries.items()}, limit, write_one)
 
 
-def _map(path: Path) -> tuple[dict[str, Entry], dict[str, str]]:
+def _map(path: Path) -> tuple[dict[str, Span], dict[str, str]]:
     """The entries and the metadata of one file, judged by the library first, then read by us."""
     if not path.is_file():
         raise CheckpointError(f"{path} is not a file")
@@ -130,14 +113,14 @@ def _map(path: Path) -> tuple[dict[str, Entry], dict[str, str]]:
             header = json.loads(stream.read(length), object_pairs_hook=shards.without_repeats)
             texts = header.pop("__metadata__", None) or {}
             file = np.asarray(np.memmap(stream, np.uint8, "c"))
-            return {name: _entry(file, 8 + length, entry) for name, entry in header.items()}, texts
+            return {name: _span(file, 8 + length, entry) for name, entry in header.items()}, texts
     except CheckpointError:
         raise
     except (OSError, SafetensorError, ValueError, TypeError, KeyError, RecursionError) as error:
         raise CheckpointError(f"{path} is not a readable safetensors file: {clipped(str(error))}") from None
 
 
-def _entry(file: np.ndarray, base: int, described: dict[str, Any]) -> Entry:
+def _span(file: np.ndarray, base: int, described: dict[str, Any]) -> Span:
     """Where a tensor of the header is. `ValueError` unless it lies inside the file.
 
     The library checked that too; once more, for the file that it saw may have been replaced since.
@@ -149,7 +132,7 @@ def _entry(file: np.ndarray, base: int, described: dict[str, Any]) -> Entry:
     shape = tuple(described["shape"])
     if not base <= begin <= end <= len(file) or end - begin != math.prod(shape) * dtype.itemsize:
         raise ValueError("a tensor does not lie inside it")
-    return Entry(file, dtype, shape, begin, end)
+    return Span(file, dtype, shape, begin, end)
 
 
 def _described(name: str, array: np.ndarray) -> tuple[str, tuple[int, ...], int]:

@@ -62,10 +62,12 @@ def stage(
     sizes: Mapping[str, int],
     limit: int,
     write_one: Callable[[BinaryIO, list[str]], None],
+    seconds: Mapping[str, list[str]] | None = None,
 ) -> None:
     """Put tensors into a save as `file`, or as shards with an index; files of the old checkpoint go with it.
 
-    `sizes` are in bytes; `write_one` writes the named tensors into one file.
+    `sizes` are in bytes; `write_one` writes the named tensors into one file; `seconds` are further names under which
+    a tensor's file holds it.
     """
     groups = divide(sizes, limit)
     files = [file] if len(groups) == 1 else shard_names(file, len(groups))
@@ -74,7 +76,8 @@ def stage(
             write_one(stream, group)
     kept = set(files)
     if len(groups) > 1:
-        text = index_text(dict(zip(files, groups, strict=True)), sum(sizes.values()))
+        held = [[*group, *(second for name in group for second in (seconds or {}).get(name, []))] for group in groups]
+        text = index_text(dict(zip(files, held, strict=True)), sum(sizes.values()))
         save.write(index_name(file), text.encode())
         kept.add(index_name(file))
     for name in sorted(os.listdir(save.folder)):

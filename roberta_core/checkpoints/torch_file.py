@@ -6,7 +6,7 @@ another after the pickles of the stream. The pickle is read as plain data (see `
 
 import math
 import struct
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ import numpy as np
 
 from roberta_core.checkpoints import plain_pickle
 from roberta_core.checkpoints.errors import CheckpointError, clipped
+from roberta_core.checkpoints.mapped import bytes_of
 from roberta_core.checkpoints.plain_pickle import Global, PickleError, ordered
 from roberta_core.checkpoints.zip_file import LOCAL, records
 
@@ -63,22 +64,6 @@ class Tensor:
         return np.lib.stride_tricks.as_strided(row[self.offset :], self.shape, strides)
 
 
-class Tensors(Mapping[str, np.ndarray]):
-    """Tensors by name, each mapped when it is asked for."""
-
-    def __init__(self, tensors: dict[str, Tensor]):
-        self._tensors = tensors
-
-    def __getitem__(self, name: str) -> np.ndarray:
-        return self._tensors[name].array()
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._tensors)
-
-    def __len__(self) -> int:
-        return len(self._tensors)
-
-
 def read(path: Path, more: Mapping[str, Callable[..., Any] | None] | None = None) -> Any:
     """What was saved, as dicts, lists, tuples, texts, numbers and `Tensor`s.
 
@@ -88,7 +73,7 @@ def read(path: Path, more: Mapping[str, Callable[..., Any] | None] | None = None
     if not path.is_file():
         raise CheckpointError(f"{path} is not a file")
     try:
-        file = np.asarray(np.memmap(path, np.uint8, "c"))
+        file = bytes_of(path)
         names = {**NAMES, **(more or {})}
         return _zipped(file, names) if bytes(file[:4]) == LOCAL else _legacy(file, names)
     except (OSError, ValueError, struct.error) as error:

@@ -10,7 +10,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from roberta_core import checkpoints
-from roberta_core.checkpoints import CheckpointError
+from roberta_core.checkpoints import CheckpointError, safetensors_file
 from roberta_core.config import RobertaConfig
 from roberta_core.parameters import ARCHITECTURES, Kind, draw, parameters, spell
 
@@ -174,7 +174,7 @@ def test_a_wrong_shard_size_is_refused_before_anything_is_written(tmp_path):
 
 def test_metadata_are_written(tmp_path):
     checkpoints.save(tmp_path, make(), "Model", weights(make(), "Model"), metadata={"format": "pt", "step": "7"})
-    assert checkpoints.safetensors_file.metadata(tmp_path) == {"format": "pt", "step": "7"}
+    assert safetensors_file.metadata(tmp_path) == {"format": "pt", "step": "7"}
 
 
 def test_missing_tensors_of_a_head_can_be_drawn(tmp_path):

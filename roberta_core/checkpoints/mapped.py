@@ -1,0 +1,50 @@
+"""Tensors that lie in mapped files and are made when they are asked for."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+
+class Lazy(Protocol):
+    """Something that can become an array."""
+
+    def array(self) -> np.ndarray:
+        """The values; not aligned where the file does not align them."""
+        ...
+
+
+class Span(NamedTuple):
+    """A tensor whose values lie in a row: the mapped bytes of the file, dtype, shape, and its bytes [begin, end)."""
+
+    file: np.ndarray
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    begin: int
+    end: int
+
+    def array(self) -> np.ndarray:
+        """A view of the file."""
+        return self.file[self.begin : self.end].view(self.dtype).reshape(self.shape)
+
+
+class Tensors(Mapping[str, np.ndarray]):
+    """Tensors by name, each made when it is asked for."""
+
+    def __init__(self, tensors: Mapping[str, Lazy]):
+        self._tensors = tensors
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        return self._tensors[name].array()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._tensors)
+
+    def __len__(self) -> int:
+        return len(self._tensors)
+
+
+def bytes_of(path: Path) -> np.ndarray:
+    """A file's bytes, mapped: loaded where they are touched; writing to them changes memory only."""
+    return np.asarray(np.memmap(path, np.uint8, "c"))

@@ -1,0 +1,100 @@
+"""Writing a state dict as torch.save does: a zip file with a pickle and one record a storage, streamed."""
+
+import struct
+import zipfile
+from collections.abc import Iterable, Mapping
+from typing import Any, BinaryIO, NamedTuple
+
+import numpy as np
+
+from roberta_core.checkpoints.errors import CheckpointError
+from roberta_core.checkpoints.torch_file import STORAGES
+
+ALIGNMENT = 64  # torch aligns records so; then they can be mapped
+LARGE = 1 << 31  # bytes from which a record gets 64-bit sizes
+CHUNK = 16 << 20  # bytes written at a time
+STEM = "pytorch_model"  # the folder inside the zip file
+NAMES = {dtype: name for name, dtype in STORAGES.items()}
+
+
+class Entry(NamedTuple):
+    """A tensor to write: the kind of its numbers, its shape, and the number of its storage."""
+
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    storage: int
+
+    @property
+    def length(self) -> int:
+        """How many numbers it holds."""
+        return int(np.prod(self.shape, dtype=np.int64))
+
+
+def described(tensors: Mapping[str, np.ndarray], names: Iterable[str]) -> dict[str, Entry]:
+    """What to write for each name. `CheckpointError` for numbers that torch does not have."""
+    entries = {}
+    for name in names:
+        array = tensors[name]
+        dtypes = [dtype for dtype in (array.dtype, array.dtype.newbyteorder("<")) if dtype in NAMES]
+        if not dtypes:
+            raise CheckpointError(f"{name} is of type {array.dtype}, which a PyTorch file cannot hold")
+        entries[name] = Entry(dtypes[0], array.shape, len(entries))
+    return entries
+
+
+def write(
+    stream: BinaryIO, tensors: Mapping[str, np.ndarray], first: Mapping[str, Entry], same: Mapping[str, str]
+) -> None:
+    """Write the tensors described in `first`, and under the names in `same` those that they map to, stored once."""
+    entries = {**first, **{second: first[name] for second, name in same.items()}}
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:
+        _record(archive, stream, "data.pkl", [_pickle(entries)])
+        _record(archive, stream, "byteorder", [b"little"])
+        for name, entry in first.items():
+            values = np.ascontiguousarray(tensors[name], entry.dtype).reshape(-1).view(np.uint8)
+            chunks = (values[start : start + CHUNK].data for start in range(0, len(values), CHUNK))
+            _record(archive, stream, f"data/{entry.storage}", chunks, len(values))
+        _record(archive, stream, "version", [b"3\n"])
+
+
+def _record(archive: zipfile.ZipFile, stream: BinaryIO, name: str, chunks: Iterable[Any], size: int = 0) -> None:
+    """One record, with its bytes aligned by padding in the header."""
+    info = zipfile.ZipInfo(f"{STEM}/{name}")
+    large = size >= LARGE
+    begin = stream.tell() + 30 + len(info.filename) + 20 * large + 4
+    padding = -begin % ALIGNMENT
+    info.extra = struct.pack("<2H", 0x4246, padding) + b"Z" * padding
+    with archive.open(info, "w", force_zip64=large) as record:
+        for chunk in chunks:
+            record.write(chunk)
+
+
+def _pickle(entries: Mapping[str, Entry]) -> bytes:
+    """The pickle of a dict of tensors: protocol 2, names written out each time."""
+    items = b"".join(_text(name) + _tensor(entry) for name, entry in entries.items())
+    return b"\x80\x02}(" + items + b"u."
+
+
+def _tensor(entry: Entry) -> bytes:
+    """A call of torch's `_rebuild_tensor_v2` with storage, offset, shape, strides, no gradient and no hooks."""
+    strides = [1]
+    for size in entry.shape[:0:-1]:
+        strides.append(strides[-1] * max(size, 1))
+    storage = b"(" + _text("storage") + f"ctorch\n{NAMES[entry.dtype]}\n".encode() + _text(str(entry.storage))
+    storage += _text("cpu") + _number(entry.length) + b"tQ"
+    shapes = _numbers(entry.shape) + _numbers(strides[::-1] if entry.shape else [])
+    hooks = b"ccollections\nOrderedDict\n)R"
+    return b"ctorch._utils\n_rebuild_tensor_v2\n(" + storage + b"K\0" + shapes + b"\x89" + hooks + b"tR"
+
+
+def _text(text: str) -> bytes:
+    raw = text.encode()
+    return b"X" + struct.pack("<I", len(raw)) + raw
+
+
+def _number(number: int) -> bytes:
+    return b"\x8a\x08" + struct.pack("<q", number) if number >= 1 << 31 else b"J" + struct.pack("<i", number)
+
+
+def _numbers(numbers: Iterable[int]) -> bytes:
+    return b"(" + b"".join(_number(number) for number in numbers) + b"t"
