@@ -1,0 +1,67 @@
+"""The frameworks themselves: on every case, and with every planted fault that can be given to them.
+
+ROBERTA_TEST_FRAMEWORKS lists the modules that an environment must have; without it a framework that is not installed is
+skipped, with it that is a failure.
+"""
+
+import os
+from functools import cache
+
+import numpy as np
+import pytest
+
+from conformance.adapters.framework import Framework
+from conformance.case import load_cases
+from conformance.changes import Subject
+from conformance.compare import compare_all, judge
+from conformance.faults import FAULTS, MARGIN
+from conformance.suite import both_paths
+from roberta_core import backend
+
+MODULES = {"pt": "torch", "tf": "tensorflow", "flax": "jax"}
+CASES = load_cases()
+EVERY_FRAMEWORK = pytest.mark.parametrize("name", MODULES)
+
+
+def portable(fault: str) -> dict[str, Subject]:
+    """The subjects that a fault makes of the cases, if any implementation can be given it."""
+    made = {name: FAULTS[fault](Subject.of(case)) for name, case in CASES.items()}
+    return {name: subject for name, subject in made.items() if subject is not None and subject.portable}
+
+
+PORTABLE = [fault for fault in FAULTS if portable(fault)]
+
+
+@cache
+def adapter(name: str) -> Framework:
+    """The adapter of a framework, made once."""
+    if name not in backend.available() and MODULES[name] not in os.environ.get("ROBERTA_TEST_FRAMEWORKS", "").split():
+        pytest.skip(f"{MODULES[name]} is not installed")
+    return Framework(name)
+
+
+@EVERY_FRAMEWORK
+@pytest.mark.parametrize("case", CASES)
+def test_every_stage_is_within_the_tolerance(name, case):
+    one = CASES[case]
+    model = adapter(name).build(one.architecture, one.configuration, one.tensors)
+    verdicts = both_paths(adapter(name), model, one.arrays, one.expected, one.rtol, one.stages)
+    assert not [verdict.complaint for verdict in verdicts if not verdict.ok]
+
+
+@EVERY_FRAMEWORK
+def test_a_model_gives_back_the_tensors_that_it_was_given(name):
+    case = CASES["masked_lm_untied"]
+    model = adapter(name).build(case.architecture, case.configuration, case.tensors)
+    judge(adapter(name).backend.tensors(model), case.tensors, 0.0)
+
+
+@EVERY_FRAMEWORK
+@pytest.mark.parametrize("fault", PORTABLE)
+def test_a_planted_fault_is_noticed(name, fault, best_catch):
+    case = CASES[best_catch(fault).case]
+    subject = portable(fault)[case.name]
+    model = adapter(name).build(subject.architecture, subject.config, subject.tensors)
+    got = adapter(name).run(model, subject.inputs, attentions=True)
+    verdicts = compare_all(got, case.expected, MARGIN * case.rtol, case.stages)
+    assert any(verdict.rtol < verdict.max_rel < np.inf for verdict in verdicts)  # not merely of another shape
