@@ -3,6 +3,7 @@
 Exit status: 0 done, 1 refused or a failed check, 2 wrong usage. Errors are one sentence on stderr.
 """
 
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -21,6 +22,7 @@ COMMANDS = {
     "evaluate": "roberta_core.cli.evaluate:evaluate",
     "pretrain": "roberta_core.cli.pretrain:pretrain",
 }
+QUIET = {"TF_CPP_MIN_LOG_LEVEL": "2"}  # else a framework's greetings stand among the errors
 REFUSED, USAGE, INTERRUPTED = 1, 2, 130
 
 # typer keeps its own copy of click, whose base of all usage errors it does not name.
@@ -93,6 +95,8 @@ def roberta(
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and end the process with its status; this is the one place where errors are told."""
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
     command = typer.main.get_command(app)
     try:
         status = command.main(arguments and list(arguments), prog_name="roberta", standalone_mode=False)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from roberta_core.cli.frameworks import FRAMEWORK, FRAMEWORKS, chosen
+from roberta_core.cli.frameworks import FRAMEWORK, FRAMEWORKS, chosen, load
 
 if TYPE_CHECKING:
     from roberta_core.tasks.fill_mask import Filled
@@ -24,7 +24,7 @@ def fill_mask(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Fill the masks of texts, with probabilities; several frameworks answer side by side."""
-    from roberta_core import RobertaConfig, RobertaTokenizerFast, backend
+    from roberta_core import RobertaConfig, RobertaTokenizerFast
     from roberta_core.tasks import fill_mask as task
 
     names = chosen(frameworks, framework)
@@ -33,7 +33,7 @@ def fill_mask(
     backends = {}
     answers: Answers = {}
     for name in names:
-        backends[name] = backend.load(name)
+        backends[name] = load(name)
         network = backends[name].from_pretrained(task.ARCHITECTURE, model)
         answers[name] = task.fill_mask(backends[name], network, tokenizer, texts, top_k)
     if as_json:
@@ -65,9 +65,8 @@ def show(texts: list[str], answers: Answers, titles: dict[str, str]) -> None:
         table = Table(title=Text(texts[same[0].text]), caption=agreement(list(same)), title_justify="left")
         for title in titles.values():
             table.add_column(Text(title))
-            table.add_column(Text("probability"), justify="right")
         for row in zip(*(one.candidates for one in same), strict=True):
-            table.add_row(*(cell for one in row for cell in (Text(quoted(one.token)), f"{one.probability:.2%}")))
+            table.add_row(*(Text(f"{one.probability:7.2%}  {quoted(one.token)}") for one in row))
         console.print(table)
 
 

@@ -1,8 +1,16 @@
-"""The options that name frameworks, the same in every command."""
+"""The frameworks of a command: the options that name them, and loading one without its greetings."""
 
-from typing import Annotated
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from roberta_core.backend import Backend
 
 PREFERRED = ("pt", "tf", "flax")  # which one answers where none is named
 
@@ -44,3 +52,31 @@ def default() -> list[str]:
         extras = " or ".join(f"'triberta[{name}]'" for name in PREFERRED)
         raise backend.BackendError(f"no framework is installed: pip install {extras}")
     return [installed[0]]
+
+
+def load(name: str) -> "Backend":
+    """A framework's backend, loaded without what its library says on stderr meanwhile."""
+    from roberta_core import backend
+
+    with quiet():
+        return backend.load(name)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep back what anyone, C++ too, writes to stderr; tell it all if it ends in an error."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as file:
+        os.dup2(file.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            sys.stderr.flush()
+            file.seek(0)
+            os.write(kept, file.read())
+            raise
+        finally:
+            sys.stderr.flush()
+            os.dup2(kept, 2)
+            os.close(kept)

@@ -172,6 +172,24 @@ def test_a_mistake_of_the_program_is_not_hidden(monkeypatch, run):
         cli.main(["info"])
 
 
+def said(code: str) -> tuple[int, str]:
+    program = f"import os, sys\nfrom roberta_core.cli.frameworks import quiet\n{code}"
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    return ended.returncode, ended.stderr
+
+
+def test_a_framework_s_greetings_are_kept_back():
+    greet = "with quiet(): os.write(2, b'greeting'); print('another', file=sys.stderr)\nprint('after', file=sys.stderr)"
+    assert said(greet) == (0, "after\n")
+
+
+def test_what_a_framework_says_before_it_fails_is_told():
+    status, told = said("with quiet(): os.write(2, b'a reason'); raise OSError")
+    assert status == 1
+    assert told.startswith("a reason")
+    assert "OSError" in told
+
+
 # info -----------------------------------------------------------------------------------------------------------------
 
 
