@@ -12,7 +12,7 @@ from typing import Any
 from roberta_core.checkpoints.errors import clipped
 
 MOST_STEPS = 1_000_000  # instructions; roberta-large's training checkpoint takes 60,000
-MOST_NUMBERED = 20_000  # keys that are no text: their hashes can be chosen to collide, those of texts cannot
+MOST_NUMBERED = 5_000  # keys that are no text: their hashes can be chosen to collide, those of texts cannot
 LARGEST = 64 << 20  # bytes of one pickle
 
 
@@ -164,7 +164,10 @@ class _Machine:
 
 def ordered(*arguments: Any) -> dict[Any, Any]:
     """For `collections.OrderedDict`: a dict; the old form brings its items along."""
-    return dict(arguments[0]) if arguments and all(type(item[0]) is str for item in arguments[0]) else {}
+    items = arguments[0] if arguments else []
+    if not all(type(key) is str for key, _ in items):
+        raise PickleError("it has an OrderedDict whose keys are no text")
+    return dict(items)
 
 
 def _pair(machine: _Machine) -> list[Any]:

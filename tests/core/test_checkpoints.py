@@ -11,6 +11,7 @@ from safetensors.numpy import load_file, save_file
 
 from roberta_core import checkpoints
 from roberta_core.checkpoints import CheckpointError, safetensors_file
+from roberta_core.checkpoints.formats import FORMATS
 from roberta_core.config import RobertaConfig
 from roberta_core.parameters import ARCHITECTURES, Kind, draw, parameters, spell
 
@@ -67,6 +68,42 @@ def test_what_is_saved_loads(tmp_path, architecture, changes):
     assert report.sentences() == ()
     assert again.architectures == [f"Roberta{architecture}"]
     assert json.loads((tmp_path / "config.json").read_text())["dtype"] == "float32"
+
+
+@pytest.mark.parametrize("format", [format.name for format in FORMATS])
+@pytest.mark.parametrize("changes", [{}, {"tie_word_embeddings": False}, CROSS])
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_every_format_gives_back_the_same_bits(tmp_path, architecture, changes, format):
+    config = make(**changes)
+    tensors = weights(config, architecture)
+    if format.startswith(("tf", "h5")) and changes == {"tie_word_embeddings": False} and "LM" in architecture:
+        with pytest.raises(CheckpointError, match="cannot read an untied head"):
+            checkpoints.save(tmp_path, config, architecture, tensors, format=format)
+        return
+    for size in ("5GB", "2KB"):
+        checkpoints.save(tmp_path, config, architecture, tensors, format=format, max_shard_size=size)
+        found, report = checkpoints.load(tmp_path, RobertaConfig.from_pretrained(tmp_path), architecture)
+        assert_same(found, tensors)
+        assert report.sentences() == ()
+        assert any("00002" in file for file in os.listdir(tmp_path)) == (size == "2KB")
+
+
+def test_a_format_that_would_not_be_read_is_not_written_beside_another(tmp_path):
+    tensors = weights(make(), "Model")
+    checkpoints.save(tmp_path, make(), "Model", tensors)
+    with pytest.raises(CheckpointError, match=r"has model\.safetensors, read in place of pytorch_model\.bin"):
+        checkpoints.save(tmp_path, make(), "Model", tensors, format="bin")
+    assert sorted(os.listdir(tmp_path)) == ["config.json", "model.safetensors"]
+    with pytest.raises(ValueError, match="'bim' is no format; there are safetensors"):
+        checkpoints.save(tmp_path, make(), "Model", tensors, format="bim")
+
+
+def test_the_best_format_in_a_folder_is_read(tmp_path):
+    old, new = weights(make(), "Model"), weights(make(), "ForMultipleChoice")
+    new = {name.removeprefix("roberta."): array for name, array in new.items() if "classifier" not in name}
+    checkpoints.save(tmp_path, make(), "Model", old, format="bin")
+    checkpoints.save(tmp_path, make(), "Model", new)
+    assert_same(checkpoints.load(tmp_path, make(), "Model")[0], new)
 
 
 @pytest.mark.parametrize("dialect", ["pt", "tf", "flax"])

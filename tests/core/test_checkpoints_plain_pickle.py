@@ -1,0 +1,209 @@
+import collections
+import contextlib
+import os
+import pickle
+import time
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from roberta_core.checkpoints import plain_pickle
+from roberta_core.checkpoints.plain_pickle import PickleError, Plain, ordered
+
+
+def nothing_outside(value):
+    raise PickleError("nothing is outside")
+
+
+# How protocol 2, older than bytes, writes them.
+BYTES = {"_codecs.encode": lambda text, encoding: text.encode(encoding), "__builtin__.bytes": bytes}
+
+
+def read(data, names=BYTES, persistent=nothing_outside):
+    value, end = plain_pickle.read(memoryview(data), 0, names, persistent)
+    assert end == len(data)
+    return value
+
+
+PLAIN = [
+    None,
+    True,
+    0,
+    -1,
+    255,
+    65_535,
+    -(2**31),
+    2**80,
+    1.5,
+    "",
+    "Straße",
+    b"\0\xff",
+    b"x" * 300,
+    (),
+    (1,),
+    (1, (2, "x"), 3, 4),
+    [1, [2, []]],
+    {"a": {"b": [1.0, None]}, 3: "c", b"d": (True, False)},
+    ["x" * 300, {f"key {i}": i for i in range(2000)}],
+]
+
+
+@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
+@pytest.mark.parametrize("value", PLAIN, ids=repr)
+def test_plain_data_are_read(value, protocol):
+    found = read(pickle.dumps(value, protocol))
+    assert found == value
+    assert type(found) is type(value)
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text() | st.binary(),
+        lambda inner: st.lists(inner) | st.dictionaries(st.text() | st.integers(), inner) | st.tuples(inner, inner),
+    ),
+    st.integers(2, 5),
+)
+def test_any_plain_data_are_read(value, protocol):
+    assert read(pickle.dumps(value, protocol)) == value
+
+
+def test_an_ordered_dict_is_a_dict_and_its_attributes_are_dropped():
+    value = collections.OrderedDict(b=1, a=2)
+    value._metadata = {"": {"version": 1}}
+    names = {"collections.OrderedDict": ordered}
+    assert read(pickle.dumps(value, 2), names) == {"b": 1, "a": 2}
+    assert list(read(pickle.dumps(value, 4), names)) == ["b", "a"]
+
+
+def test_an_object_of_a_known_class_becomes_its_fields():
+    import argparse
+
+    found = read(pickle.dumps(argparse.Namespace(layers=12, name="x"), 2), {"argparse.Namespace": Plain})
+    assert type(found) is Plain
+    assert found.fields == {"layers": 12, "name": "x"}
+
+
+def test_values_outside_are_asked_for():
+    assert read(b"\x80\x02(X\1\0\0\0aK\7tQ.", persistent=lambda value: ["got", *value]) == ["got", "a", 7]
+
+
+class Calls:
+    """Pickles as a call of any function."""
+
+    def __init__(self, function, *arguments):
+        self.function, self.arguments = function, arguments
+
+    def __reduce__(self):
+        return self.function, self.arguments
+
+
+ran = []
+
+
+def run(*_):
+    ran.append(1)
+
+
+class Evil:
+    def __init__(self):
+        self.x = 1
+
+    def __setstate__(self, state):
+        run()
+
+
+def asm(*parts):
+    return b"\x80\x02" + b"".join(parts) + b"."
+
+
+NAMES = {"collections.OrderedDict": ordered, "argparse.Namespace": Plain, "torch.FloatStorage": None}
+HOSTILE = {
+    "a call of this module": pickle.dumps(Calls(run), 2),
+    "os.system": pickle.dumps(Calls(os.system, "touch /tmp/never"), 2),
+    "os.system, protocol 4": pickle.dumps(Calls(os.system, "touch /tmp/never"), 4),
+    "eval": pickle.dumps(Calls(eval, "1"), 2),
+    "getattr": pickle.dumps(Calls(getattr, "x", "upper"), 2),
+    "a class": pickle.dumps(Evil(), 2),
+    "a class, protocol 5": pickle.dumps(Evil(), 5),
+    "a call inside a list inside a dict": pickle.dumps({"a": [Calls(run)]}, 2),
+    "a numpy array": pickle.dumps(np.zeros(3), 2),
+    "the old call": b"(S'touch /tmp/never'\nios\nsystem\n.",
+    "the old object": b"\x80\x02(cos\nsystem\nX\1\0\0\0xo.",
+    "an extension": asm(b"\x82\x01"),
+    "a text identity": b"Pstorage\n.",
+    "a call of a class that is only named": asm(b"ctorch\nFloatStorage\n)R"),
+    "a call of a text": asm(b"X\1\0\0\0x)R"),
+    "a call of a called": asm(b"ccollections\nOrderedDict\n)R)R"),
+    "a call without a tuple": asm(b"ccollections\nOrderedDict\nK\1R"),
+    "a call with wrong arguments": asm(b"ccollections\nOrderedDict\nK\1\x85R"),
+    "items that are no pairs": asm(b"ccollections\nOrderedDict\nX\2\0\0\0ab\x85R"),
+    "an item with a list for its key": asm(b"ccollections\nOrderedDict\n]]K\1\x86a\x85R"),
+    "the state of a list": asm(b"]}b"),
+    "the state of a name": asm(b"ctorch\nFloatStorage\n}b"),
+    "an item of a list": asm(b"]K\1K\2s"),
+    "an item of a name's fields": asm(b"cargparse\nNamespace\n)\x81K\1K\2s"),
+    "an odd number of items": asm(b"}(K\1u"),
+    "an append to a dict": asm(b"}K\1a"),
+    "a list for a key": asm(b"}]K\1s"),
+    "a tuple for a key": asm(b"})K\1s"),
+    "a key twice": asm(b"}(X\1\0\0\0aK\1X\1\0\0\0aK\2u"),
+    "a name without a line end": asm(b"c" + b"x" * 1000),
+    "a name that is no text": asm(b"]K\1\x93"),
+    "an unknown memory": asm(b"h\x07"),
+    "an empty stack": b"\x80\x02.",
+    "a mark for a value": b"\x80\x02(.",
+    "no mark": asm(b"K\1t"),
+    "nothing": b"",
+    "no end": b"\x80\x02K\1",
+    "a long text": asm(b"X\xff\xff\xff\xffx"),
+    "a longer text": asm(b"\x8d" + b"\xff" * 8),
+    "a longer negative text": asm(b"T\xff\xff\xff\xff"),
+    "a long number": asm(b"\x8b\xff\xff\xff\x7f"),
+    "no UTF-8": asm(b"X\2\0\0\0\xff\xfe"),
+    "a large memory": asm(b"K\1r\xff\xff\xff\xff", b"j\xfe\xff\xff\xff"),
+    "an unknown instruction": asm(b"\xf0"),
+    "keys with one hash": asm(
+        b"}(", *(b"\x8a\x0b" + (i * (2**61 - 1)).to_bytes(11, "little") + b"N" for i in range(30_000)), b"u"
+    ),
+    "endless instructions": b"\x80\x02" + b"N0" * 600_000 + b".",
+}
+
+
+@pytest.mark.parametrize("case", HOSTILE)
+def test_what_is_more_than_plain_data_is_refused_and_not_run(case):
+    start = time.perf_counter()
+    with pytest.raises(PickleError) as caught:
+        plain_pickle.read(memoryview(HOSTILE[case]), 0, NAMES, nothing_outside)
+    assert ran == []
+    assert not os.path.exists("/tmp/never")
+    assert len(str(caught.value)) < 300
+    assert time.perf_counter() - start < 20
+
+
+def test_a_deep_pickle_is_read_without_recursion():
+    value = read(asm(b")" + b"\x85" * 500_000))
+    for _ in range(500_000):
+        (value,) = value
+    assert value == ()
+
+
+def test_a_small_pickle_that_grows_exponentially_stays_small():
+    value = read(asm(b")", b"2\x86" * 60))  # a pair of the same pair, sixty times
+    assert type(value) is tuple
+
+
+@settings(max_examples=400, deadline=2000)
+@given(st.data())
+def test_a_mutated_pickle_is_read_or_refused(data):
+    value = collections.OrderedDict(a=[1, 2.5, "x", None], b=({"c": b"d"}, 2**70))
+    content = bytearray(pickle.dumps(value, data.draw(st.sampled_from([2, 4]))))
+    for _ in range(data.draw(st.integers(1, 6))):
+        at = data.draw(st.integers(0, len(content) - 1))
+        content[at : at + data.draw(st.integers(0, 2))] = data.draw(st.binary(max_size=3))
+        content = content or bytearray(1)
+    with contextlib.suppress(PickleError):
+        plain_pickle.read(memoryview(bytes(content)), 0, NAMES, nothing_outside)
+    assert ran == []

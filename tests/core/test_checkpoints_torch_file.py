@@ -1,0 +1,239 @@
+import io
+import os
+import pickle
+import struct
+import zipfile
+
+import ml_dtypes
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from roberta_core.checkpoints import CheckpointError, bin_file, torch_file
+from roberta_core.checkpoints.atomic import transaction
+
+DTYPES = [
+    np.float64,
+    np.float32,
+    np.float16,
+    ml_dtypes.bfloat16,
+    np.int64,
+    np.int32,
+    np.int16,
+    np.int8,
+    np.uint8,
+    np.bool_,
+]
+
+
+def some_tensors():
+    generator = np.random.default_rng(0)
+    return {
+        "b": generator.standard_normal((5, 7), np.float32),
+        "a": generator.standard_normal((2, 3, 4), np.float32).T,
+        "c": np.array(2.5, np.float32),
+        "d": np.zeros((0, 4), np.float32),
+        "e": generator.standard_normal((2, 11), np.float32).astype(ml_dtypes.bfloat16),
+        "f": np.arange(13, dtype=">i4"),
+    }
+
+
+def write(folder, tensors, limit=10**9, same=None):
+    with transaction(folder) as save:
+        bin_file.stage(save, tensors, limit, {}, same or {})
+    return folder
+
+
+def assert_same(found, expected):
+    assert set(found) == set(expected)
+    for name, array in expected.items():
+        assert found[name].shape == array.shape, name
+        assert found[name].dtype == array.dtype.newbyteorder("<") or found[name].dtype == array.dtype, name
+        assert np.array_equal(found[name], array), name
+
+
+def storages(*names):
+    """The zip file that torch.save writes for tensors of one float32 storage each, made by hand."""
+    return {f"archive/data/{i}": np.full(6, i, "<f4").tobytes() for i in range(len(names))}
+
+
+CALL = b"ctorch._utils\n_rebuild_tensor_v2\n"
+STORAGE = b"((X\7\0\0\0storagectorch\nFloatStorage\nX\1\0\0\x000X\3\0\0\0cpuK\6tQ"
+
+
+def pickled(*, storage=STORAGE, offset=b"K\0", shape=b"K\2K\3\x86", strides=b"K\3K\1\x86", rest=b"\x89}tR"):
+    """A state dict with the tensor `x`."""
+    return b"\x80\x02}X\1\0\0\0x" + CALL + storage + offset + shape + strides + rest + b"s."
+
+
+def zipped(records, **options):
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", **options) as archive:
+        for name, content in records.items():
+            archive.writestr(name, content)
+    return stream.getvalue()
+
+
+def archive(pickle=None, **more):
+    return zipped({"archive/data.pkl": pickle or pickled(), **storages("x"), **more})
+
+
+def legacy(pickle=None, keys=("0",), count=6, magic=torch_file.LEGACY_MAGIC, version=1001, **system):
+    system = {"protocol_version": 1001, "little_endian": True, "type_sizes": {"int": 4}, **system}
+    body = (pickle or pickled()).replace(b"K\6tQ", b"K\6NtQ")
+    parts = [dump(magic), dump(version), dump(system), body, dump(list(keys))]
+    return b"".join(parts) + struct.pack("<q", count) + np.zeros(6, "<f4").tobytes()
+
+
+def dump(value):
+    return pickle.dumps(value, 2)
+
+
+def put(folder, content):
+    (folder / "pytorch_model.bin").write_bytes(content)
+    return folder / "pytorch_model.bin"
+
+
+def tensors_in(path):
+    return {name: tensor.array() for name, tensor in torch_file.tensors_of(torch_file.read(path)).items()}
+
+
+@pytest.mark.parametrize("content", [archive(), legacy()], ids=["zip", "stream"])
+def test_both_containers_are_read(tmp_path, content):
+    assert_same(tensors_in(put(tmp_path, content)), {"x": np.zeros((2, 3), np.float32)})
+
+
+@pytest.mark.parametrize("limit", [10**9, 150])
+def test_what_is_written_is_read(tmp_path, limit):
+    write(tmp_path, some_tensors(), limit)
+    assert len(os.listdir(tmp_path)) == (1 if limit == 10**9 else 4)
+    assert_same(bin_file.read(tmp_path), some_tensors())
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_every_dtype_survives(tmp_path, dtype):
+    tensors = {"x": np.arange(6).astype(dtype).reshape(2, 3)}
+    assert_same(bin_file.read(write(tmp_path, tensors)), tensors)
+
+
+@pytest.mark.parametrize("dtype", [np.complex64, np.uint64, "O"])
+def test_a_dtype_that_the_format_lacks_is_refused(tmp_path, dtype):
+    with pytest.raises(CheckpointError, match="which a PyTorch file cannot hold"):
+        write(tmp_path, {"x": np.zeros(3, dtype)})
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("limit", [10**9, 150])
+def test_second_names_share_the_bytes_of_the_first(tmp_path, limit):
+    write(tmp_path, some_tensors(), limit, {"b again": "b"})
+    found = bin_file.read(tmp_path)
+    assert_same(found, {**some_tensors(), "b again": some_tensors()["b"]})
+    assert np.shares_memory(found["b"], found["b again"])
+
+
+def test_written_tensors_are_aligned_and_mapped(tmp_path):
+    found = bin_file.read(write(tmp_path, some_tensors()))
+    before = (tmp_path / "pytorch_model.bin").read_bytes()
+    for array in found.values():
+        assert not array.size or array.ctypes.data % 64 == 0
+        array[...] = 1
+    assert (tmp_path / "pytorch_model.bin").read_bytes() == before
+
+
+def test_a_record_of_more_than_two_gigabytes_is_announced_as_such(tmp_path, monkeypatch):
+    monkeypatch.setattr("roberta_core.checkpoints.torch_writer.LARGE", 100)
+    write(tmp_path, some_tensors())
+    assert_same(bin_file.read(tmp_path), some_tensors())
+    for array in bin_file.read(tmp_path).values():
+        assert not array.size or array.ctypes.data % 64 == 0
+
+
+def test_what_is_no_tensor_is_left_out(tmp_path):
+    content = b"\x80\x02}(X\7\0\0\0versionK\3X\1\0\0\0x" + pickled()[9:-2] + b"u."
+    assert list(tensors_in(put(tmp_path, archive(content)))) == ["x"]
+
+
+def test_a_slice_and_a_turned_matrix_keep_their_strides(tmp_path):
+    content = pickled(offset=b"K\1", shape=b"K\2K\2\x86", strides=b"K\1K\2\x86")
+    (array,) = tensors_in(
+        put(tmp_path, archive(content, **{"archive/data/0": np.arange(6, dtype="<f4").tobytes()}))
+    ).values()
+    assert array.tolist() == [[1, 3], [2, 4]]
+
+
+BROKEN = {
+    "empty": b"",
+    "a safetensors file": b"\2\0\0\0\0\0\0\0{}",
+    "no zip": b"PK\3\4" + b"\0" * 100,
+    "no pickle": zipped({"archive/data/0": b""}),
+    "two pickles": archive(**{"other/data.pkl": b"N."}),
+    "compressed": zipped({"archive/data.pkl": pickled(), **storages("x")}, compression=zipfile.ZIP_DEFLATED),
+    "a zip bomb": zipped({"archive/data.pkl": b"\0" * 10**7}, compression=zipfile.ZIP_DEFLATED),
+    "big-endian": archive(**{"archive/byteorder": b"big"}),
+    "no storage record": zipped({"archive/data.pkl": pickled()}),
+    "a short storage": archive(**{"archive/data/0": b"\0" * 23}),
+    "larger than its storage": archive(pickled(shape=b"K\2K\4\x86")),
+    "behind its storage": archive(pickled(offset=b"K\1")),
+    "terabytes": archive(pickled(shape=b"J\xff\xff\xff\x7fJ\xff\xff\xff\x7f\x86", strides=b"K\0K\0\x86")),
+    "repeated numbers": archive(pickled(shape=b"K\7K\3\x86", strides=b"K\0K\1\x86")),
+    "negative offset": archive(pickled(offset=b"J\xff\xff\xff\xff")),
+    "negative stride": archive(pickled(strides=b"J\xfd\xff\xff\xffK\1\x86")),
+    "negative size": archive(pickled(shape=b"J\xfe\xff\xff\xffK\3\x86")),
+    "another rank": archive(pickled(strides=b"K\1\x85")),
+    "no strides": archive(pickled(strides=b"N")),
+    "a size that is a text": archive(pickled(shape=b"X\1\0\0\0aK\3\x86")),
+    "a storage that is a text": archive(pickled(storage=b"(X\1\0\0\0a")),
+    "another kind outside": archive(pickled(storage=STORAGE.replace(b"storage", b"storagf"))),
+    "a storage of no class": archive(pickled(storage=STORAGE.replace(b"ctorch\nFloatStorage\n", b"X\1\0\0\0a"))),
+    "a storage of a foreign class": archive(pickled(storage=STORAGE.replace(b"FloatStorage", b"EvilStorage"))),
+    "a storage key with a path": archive(pickled(storage=STORAGE.replace(b"X\1\0\0\x000", b"X\7\0\0\0../../a"))),
+    "not a dict": archive(b"\x80\x02]."),
+    "a call": archive(b"\x80\x02cos\nsystem\nX\5\0\0\0false\x85R."),
+    "wrong magic": legacy(magic=7),
+    "wrong version": legacy(version=1002),
+    "a big-endian stream": legacy(little_endian=False),
+    "another list of storages": legacy(keys=("1",)),
+    "a storage too many": legacy(keys=("0", "1")),
+    "a storage twice": legacy(keys=("0", "0")),
+    "another count": legacy(count=5),
+    "a cut-off stream": legacy()[:-1],
+    "a call in a stream": legacy(b"\x80\x02cos\nsystem\nX\5\0\0\0false\x85R."),
+}
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_a_broken_or_hostile_file_is_refused_in_one_sentence(tmp_path, case):
+    path = put(tmp_path, BROKEN[case])
+    with pytest.raises(CheckpointError) as caught:
+        torch_file.tensors_of(torch_file.read(path))
+    assert len(str(caught.value).splitlines()) == 1
+    assert len(str(caught.value)) < 300 + len(str(tmp_path))
+
+
+@pytest.mark.parametrize("content", [archive(), legacy()], ids=["zip", "stream"])
+def test_every_truncation_is_refused(tmp_path, content):
+    for length in range(len(content)):
+        with pytest.raises(CheckpointError):
+            torch_file.read(put(tmp_path, content[:length]))
+
+
+@settings(max_examples=300, deadline=2000, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_a_mutated_file_is_read_or_refused(tmp_path, data):
+    content = bytearray(data.draw(st.sampled_from([archive(), legacy()])))
+    for _ in range(data.draw(st.integers(1, 4))):
+        at = data.draw(st.integers(0, len(content) - 1))
+        content[at : at + data.draw(st.integers(0, 2))] = data.draw(st.binary(max_size=3))
+        content = content or bytearray(1)
+    try:
+        found = tensors_in(put(tmp_path, bytes(content)))
+    except CheckpointError:
+        return
+    assert all(array.nbytes <= len(content) for array in found.values())
+
+
+def test_a_directory_of_the_zip_file_that_no_model_needs_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("roberta_core.checkpoints.zip_file.LARGEST_DIRECTORY", 50)
+    with pytest.raises(CheckpointError, match="its directory"):
+        torch_file.read(put(tmp_path, archive()))
