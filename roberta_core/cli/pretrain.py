@@ -21,6 +21,7 @@ def pretrain(
         list[str] | None, typer.Option(help="Documents to keep for evaluation, besides those that the recipe names.")
     ] = None,
     framework: Annotated[str, typer.Option(help="Who takes the steps.")] = "pt",
+    dtype: Annotated[str, typer.Option(help="How the model is stored at the end: float32 or float16.")] = "float32",
     resume: Annotated[bool, typer.Option(help="Go on from the newest checkpoint in the output folder.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line instead of the display.")] = False,
 ) -> None:
@@ -33,6 +34,8 @@ def pretrain(
     from roberta_core.training import pretrain as training
     from roberta_core.training.recipe import Recipe
 
+    if dtype not in training.DTYPES:
+        raise typer.BadParameter(f"--dtype is {dtype!r}; known are {', '.join(training.DTYPES)}")
     plan = Recipe.load(recipe)
     framework_backend = backend.load(framework)
     vocabulary = training.Vocabulary.of(tokenizer)
@@ -46,8 +49,8 @@ def pretrain(
             run.resume()
         display.start(run.step, len(train), len(kept), len(run.data.tokens), len(run.data))
         run.run()
-    config = plan.config(vocabulary.size)
-    training.export(output / "model", framework_backend, model, config, vocabulary, plan)
+    tensors = framework_backend.tensors(model)
+    training.export(output / "model", tensors, plan.config(vocabulary.size), vocabulary, plan, dtype)
     display.say({"done": run.step, "model": str(output / "model")}, f"The model is in {output / 'model'}")
 
 

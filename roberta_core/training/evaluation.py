@@ -59,13 +59,13 @@ class Evaluation:
         longest = RobertaConfig.from_pretrained(folder).max_sequence_length
         plan = Recipe.load(recipe) if recipe else None
         data = plan.data if plan else Data(sequence_length=min(longest, 512))
-        self.data = dataclasses.replace(data, sequence_length=min(data.sequence_length, longest), spaced_every=0)
+        self.data = dataclasses.replace(data, sequence_length=min(data.sequence_length, longest))
         self.rates, self.seed = plan.masking if plan else MaskingRates(), seed
         found = find(texts)
         self.files = [path for path in found if path.name in data.held_out] if only_held_out else found
         if not self.files:
             raise ValueError("none of the texts is held out by the recipe")
-        masked = self._masked(self.files, seed)
+        masked = self._masked(self.files, dataclasses.replace(self.data, spaced_every=0))
         self.count = min(len(masked), blocks or len(masked))
         self.batches = list(masked.once(BATCH, blocks))
 
@@ -75,18 +75,22 @@ class Evaluation:
         return self._score(model_predictor(backend, model))
 
     def of_baselines(self, patterns: Iterable[str]) -> dict[str, Score]:
-        """The scores of what counts on the documents of these patterns, less those that are evaluated or held out."""
+        """The scores of what counts on the documents of these patterns."""
+        masked = self._masked(self.counted(patterns), self.data)
+        commonest, neighbours = count(masked, self.vocabulary.special)
+        return {"commonest token": self._score(commonest), "neighbour counts": self._score(neighbours)}
+
+    def counted(self, patterns: Iterable[str]) -> list[Path]:
+        """The documents of these patterns less those that are evaluated or held out; `ValueError` if none is left."""
         aside = {path.resolve() for path in self.files}
         files = [path for path in find(patterns) if path.resolve() not in aside and path.name not in self.data.held_out]
         if not files:
             raise ValueError("all documents for the baselines are evaluated or held out: there is nothing to count")
-        masked = self._masked(files, self.seed)
-        commonest, neighbours = count(masked, self.vocabulary.special)
-        return {"commonest token": self._score(commonest), "neighbour counts": self._score(neighbours)}
+        return files
 
-    def _masked(self, files: list[Path], seed: int) -> MaskedBlocks:
+    def _masked(self, files: list[Path], data: Data) -> MaskedBlocks:
         with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-            return masked_blocks(files, Path(folder), self.vocabulary, self.data, self.rates, seed)
+            return masked_blocks(files, Path(folder), self.vocabulary, data, self.rates, self.seed)
 
     def _score(self, predict: Predictor) -> Score:
         return score(predict, self.batches, self.vocabulary.special)

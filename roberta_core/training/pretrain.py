@@ -3,13 +3,15 @@
 import dataclasses
 import json
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from tokenizers import Tokenizer
 
+from roberta_core import checkpoints
 from roberta_core.config import RobertaConfig
 from roberta_core.data import corpus, texts
 from roberta_core.data.batches import MaskedBlocks
@@ -23,6 +25,7 @@ TOKENIZER_FILES = (
 )  # fmt: skip
 EVALUATION_SEED = 0
 ARCHITECTURE = "ForMaskedLM"
+DTYPES = {"float32": np.float32, "float16": np.float16}
 
 Progress = Callable[[int, int], None]
 
@@ -104,6 +107,8 @@ def prepare(
     progress: Progress | None = None,
 ) -> tuple[Pretraining, Any]:
     """The run, ready to go, and its model; the corpus is tokenised into `output/corpus`."""
+    if not hasattr(backend, "trainer"):
+        raise ValueError(f"{backend.title} takes no training steps here; another framework may")
     config = recipe.config(vocabulary.size)
     as_is = dataclasses.replace(recipe.data, spaced_every=0)
     blocks = [
@@ -125,12 +130,16 @@ def prepare(
 
 
 def export(
-    folder: Path, backend: Any, model: Any, config: RobertaConfig, vocabulary: Vocabulary, recipe: Recipe
+    folder: Path,
+    tensors: Mapping[str, np.ndarray],
+    config: RobertaConfig,
+    vocabulary: Vocabulary,
+    recipe: Recipe,
+    dtype: str = "float32",
 ) -> None:
-    """Write the trained model as a checkpoint: config.json, model.safetensors, the tokenizer, and the recipe."""
-    from roberta_core import checkpoints
-
-    checkpoints.save(folder, config, ARCHITECTURE, backend.tensors(model))
+    """Write a trained model as a checkpoint: its tensors, stored as `dtype`, the tokenizer's files and the recipe."""
+    stored = {name: array.astype(DTYPES[dtype]) for name, array in tensors.items()}
+    checkpoints.save(folder, RobertaConfig.from_dict({**config.to_dict(), "dtype": dtype}), ARCHITECTURE, stored)
     for name in TOKENIZER_FILES:
         if (vocabulary.folder / name).is_file():
             shutil.copyfile(vocabulary.folder / name, folder / name)

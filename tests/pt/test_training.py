@@ -171,11 +171,12 @@ def run(texts, output):
     """Start a run or go on with it, in this process."""
     recipe = Recipe.load(texts / "recipe.toml")
     vocabulary = pretrain.Vocabulary.of(texts)
-    train, held_out = pretrain.split(recipe, [str(texts / "*.txt")])
+    train, held_out = pretrain.split(recipe, [str(texts / "[0-9].txt")])
     pretraining, model = pretrain.prepare(BACKEND, recipe, vocabulary, train, held_out, output, lambda line: None)
     pretraining.resume()
     pretraining.run()
-    pretrain.export(output / "model", BACKEND, model, recipe.config(vocabulary.size), vocabulary, recipe)
+    config = recipe.config(vocabulary.size)
+    pretrain.export(output / "model", BACKEND.tensors(model), config, vocabulary, recipe)
 
 
 RECIPE = """
@@ -208,7 +209,7 @@ def texts(tmp_path_factory):
     for number in range(3):
         sentences = (" ".join(generator.choice(words, 8)).capitalize() + "." for _ in range(50))
         (folder / f"{number}.txt").write_text(" ".join(sentences) + "\n")
-    train_tokenizer(sorted(folder.glob("*.txt")), 300, folder)
+    train_tokenizer(sorted(folder.glob("[0-9].txt")), 300, folder)
     (folder / "recipe.toml").write_text(RECIPE)
     (folder / "run.py").write_text(RUN)
     return folder

@@ -1,0 +1,142 @@
+"""Evaluating a checkpoint on texts, and its command, with a framework that is NumPy."""
+
+import json
+
+import numpy as np
+import pytest
+
+from roberta_core import backend, checkpoints, cli
+from roberta_core.config import RobertaConfig
+from roberta_core.outputs import MaskedLMOutput
+from roberta_core.parameters import draw
+from roberta_core.tokenization import train_tokenizer
+from roberta_core.training.evaluation import Evaluation, model_predictor
+
+SENTENCE = "The old man came to the sea. "
+RECIPE = '[model]\nmax_position_embeddings = 19\n[data]\nsequence_length = 17\nheld_out = ["held.txt"]\n'
+
+
+class Constant:
+    """A framework whose models always favour one token."""
+
+    version = "1"
+
+    def __init__(self, favourite, title="One"):
+        self.favourite, self.title = favourite, title
+
+    def from_pretrained(self, architecture, source):
+        return RobertaConfig.from_pretrained(source)
+
+    def run(self, model, inputs):
+        logits = np.zeros((*inputs["input_ids"].shape, model.vocab_size), np.float32)
+        logits[..., self.favourite] = 3
+        return MaskedLMOutput(logits=logits)
+
+
+@pytest.fixture(scope="module")
+def texts(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("texts")
+    for name, count in (("a.txt", 300), ("b.txt", 90), ("held.txt", 40)):
+        (folder / name).write_text(SENTENCE * count)
+    size = train_tokenizer([folder / "a.txt"], 290, folder)
+    config = RobertaConfig(
+        vocab_size=size,
+        hidden_size=12,
+        num_hidden_layers=1,
+        num_attention_heads=3,
+        intermediate_size=20,
+        max_position_embeddings=19,
+    )
+    checkpoints.save(folder, config, "ForMaskedLM", dict(draw(config, "ForMaskedLM")))
+    (folder / "recipe.toml").write_text(RECIPE)
+    return folder
+
+
+def of(texts, *patterns, **settings):
+    return Evaluation(str(texts), [str(texts / pattern) for pattern in patterns], **settings)
+
+
+def test_the_softmax_is_over_the_vocabulary_at_each_position():
+    config = RobertaConfig(vocab_size=11)
+    rows, columns = np.array([0, 1]), np.array([2, 3])
+    batch = {"input_ids": np.zeros((2, 4), int), "attention_mask": np.ones((2, 4), int)}
+    found = np.exp(model_predictor(Constant(7), config)(batch, rows, columns))
+    assert found.shape == (2, 11)
+    assert found.sum(axis=1) == pytest.approx(1.0)
+    assert found[:, 7] == pytest.approx(np.exp(3) / (np.exp(3) + 10))
+
+
+def test_a_model_is_scored_on_the_text_tokens_alone(texts):
+    evaluation = of(texts, "b.txt")
+    labels = np.concatenate([batch["masked_labels"].ravel() for batch in evaluation.batches])
+    labels = labels[labels > 3]
+    favourite = int(np.bincount(labels).argmax())
+    found = evaluation.of_model(Constant(favourite))
+    assert found.count == len(labels)
+    assert found.accuracy == (labels == favourite).mean()
+
+
+def test_the_texts_are_cut_to_what_the_model_takes(texts):
+    assert {batch["input_ids"].shape[1] for batch in of(texts, "b.txt").batches} <= {16, 17}
+
+
+def test_of_the_texts_only_those_held_out_are_scored(texts):
+    recipe = str(texts / "recipe.toml")
+    evaluation = of(texts, "[abh]*.txt", recipe=recipe, only_held_out=True)
+    assert [path.name for path in evaluation.files] == ["held.txt"]
+    with pytest.raises(ValueError, match="none of the texts is held out"):
+        of(texts, "a.txt", recipe=recipe, only_held_out=True)
+
+
+def test_baselines_are_not_counted_on_what_is_evaluated_or_held_out(texts):
+    evaluation = of(texts, "b.txt", recipe=str(texts / "recipe.toml"))
+    assert evaluation.counted([str(texts / "[abh]*.txt")]) == [texts / "a.txt"]
+    with pytest.raises(ValueError, match="nothing to count"):
+        evaluation.of_baselines([str(texts / "b.txt"), str(texts / "held.txt")])
+
+
+def test_the_neighbours_say_more_than_the_commonest_token(texts):
+    scores = of(texts, "held.txt").of_baselines([str(texts / "a.txt")])
+    assert scores["neighbour counts"].accuracy > 0.6 > scores["commonest token"].accuracy
+    assert scores["neighbour counts"].loss < scores["commonest token"].loss
+
+
+def test_blocks_bound_how_much_is_scored(texts):
+    assert of(texts, "a.txt", blocks=3).count == 3
+    assert len(of(texts, "a.txt", blocks=3).batches[0]["input_ids"]) == 3
+
+
+@pytest.fixture
+def call(texts, monkeypatch, capfd):
+    known = {"one": Constant(5), "two": Constant(9, "Two")}
+    monkeypatch.setattr(backend, "registered", lambda: known)
+    monkeypatch.setattr(backend, "load", lambda name: known[name])
+
+    def called(*arguments):
+        with pytest.raises(SystemExit) as end:
+            cli.main(["evaluate", "--model", str(texts), "--texts", str(texts / "held.txt"), *arguments])
+        printed = capfd.readouterr()
+        return end.value.code, printed.out, printed.err
+
+    return called
+
+
+def test_the_command_scores_frameworks_and_baselines_on_the_same_tokens(call, texts):
+    status, out, _ = call("--frameworks", "one,two", "--baselines", str(texts / "a.txt"), "--json")
+    assert status == 0
+    found = json.loads(out)
+    assert list(found["scores"]) == ["One 1", "Two 1", "commonest token", "neighbour counts"]
+    assert len({score["count"] for score in found["scores"].values()}) == 1
+
+
+def test_the_command_shows_a_table(call):
+    status, out, _ = call("--framework", "one")
+    assert status == 0
+    assert "accuracy" in out
+    assert "%" in out
+
+
+def test_held_out_of_what_is_asked(call):
+    status, _, said = call("--framework", "one", "--only-held-out")
+    assert status == 2
+    assert "--only-held-out needs a --recipe" in said

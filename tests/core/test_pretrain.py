@@ -1,0 +1,215 @@
+"""A run from texts to a checkpoint, and its command, with a framework that is NumPy."""
+
+import json
+
+import numpy as np
+import pytest
+
+from roberta_core import backend, checkpoints, cli
+from roberta_core.checkpoints import safetensors_file
+from roberta_core.config import RobertaConfig
+from roberta_core.parameters import parameters
+from roberta_core.tokenization import train_tokenizer
+from roberta_core.training import pretrain
+from roberta_core.training.checkpoint import State
+from roberta_core.training.recipe import Recipe
+
+SENTENCE = "The old man, who came to the sea, saw the house. "
+RECIPE = """
+[model]
+hidden_size = 12
+num_hidden_layers = 2
+num_attention_heads = 3
+intermediate_size = 20
+max_position_embeddings = 19
+[data]
+sequence_length = 17
+spaced_every = 1
+held_out = ["held.txt"]
+[optimizer]
+batch_size = 3
+steps = 6
+warmup_steps = 2
+[run]
+log_every = 2
+evaluate_every = 3
+checkpoint_every = 3
+"""
+
+
+class NumPyTrainer:
+    """Each step adds the learning rate to every number of the model; `broken_at` makes a loss NaN."""
+
+    broken_at = None
+
+    def __init__(self, model, recipe):
+        self.model, self.steps = model, 0
+
+    def step(self, batch, learning_rate):
+        self.steps += 1
+        for array in self.model.values():
+            array += learning_rate
+        return {"loss": float("nan") if self.steps == self.broken_at else 2.5, "gradient_norm": 1.0}
+
+    def evaluate(self, batch):
+        return {"loss": 3.0, "correct": 1, "count": 2}
+
+    def state(self):
+        copies = {name: array.copy() for name, array in self.model.items()}
+        return State(copies, copies, copies, self.steps)
+
+    def load_state(self, state):
+        self.model.update(state.tensors)
+        self.steps = state.steps
+
+
+class NumPyBackend:
+    name, title, version = "np", "NumPy", "2"
+
+    def from_tensors(self, architecture, config, tensors):
+        return tensors
+
+    def tensors(self, model):
+        return model
+
+    def trainer(self, model, recipe):
+        return NumPyTrainer(model, recipe)
+
+
+@pytest.fixture(scope="module")
+def texts(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("texts")
+    for name in ("a.txt", "b.txt", "held.txt"):
+        (folder / name).write_text(SENTENCE * 20)
+    train_tokenizer([folder / "a.txt"], 290, folder)
+    (folder / "recipe.toml").write_text(RECIPE)
+    return folder
+
+
+@pytest.fixture
+def call(texts, tmp_path, monkeypatch, capfd):
+    """Run the command with these further arguments: its status, what it printed, what it said on stderr."""
+    monkeypatch.setattr(backend, "load", lambda name: NumPyBackend())
+
+    def called(*arguments):
+        command = [
+            "pretrain",
+            "--texts",
+            str(texts / "[abh]*.txt"),
+            "--tokenizer",
+            str(texts),
+            "--output",
+            str(tmp_path),
+        ]
+        with pytest.raises(SystemExit) as end:
+            cli.main([*command, "--recipe", str(texts / "recipe.toml"), *arguments])
+        printed = capfd.readouterr()
+        return end.value.code, printed.out, printed.err
+
+    return called
+
+
+def test_documents_are_held_out_by_the_recipe_and_by_patterns(texts):
+    recipe = Recipe.load(texts / "recipe.toml")
+    train, held_out = pretrain.split(recipe, [str(texts / "[abh]*.txt")], [str(texts / "b.txt")])
+    assert [[path.name for path in files] for files in (train, held_out)] == [["a.txt"], ["b.txt", "held.txt"]]
+
+
+def test_a_split_that_cannot_be_is_refused(texts):
+    recipe = Recipe.load(texts / "recipe.toml")
+    with pytest.raises(ValueError, match=r"holds out documents that are not among the texts: held\.txt"):
+        pretrain.split(recipe, [str(texts / "a.txt")])
+    with pytest.raises(ValueError, match="nothing is left"):
+        pretrain.split(recipe, [str(texts / "held.txt")])
+
+
+def test_a_folder_without_a_tokenizer_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"has no tokenizer\.json"):
+        pretrain.Vocabulary.of(tmp_path)
+
+
+def test_a_tokenizer_without_the_special_tokens_is_refused(texts, tmp_path):
+    text = (texts / "tokenizer.json").read_text().replace("<mask>", "<hole>")
+    (tmp_path / "tokenizer.json").write_text(text)
+    with pytest.raises(ValueError, match="lacks <mask>"):
+        pretrain.Vocabulary.of(tmp_path)
+
+
+def test_only_the_texts_trained_on_are_set_apart(texts, tmp_path):
+    recipe, vocabulary = Recipe.load(texts / "recipe.toml"), pretrain.Vocabulary.of(texts)
+    files = [texts / "a.txt"], [texts / "held.txt"]
+    run, _ = pretrain.prepare(NumPyBackend(), recipe, vocabulary, *files, tmp_path, lambda line: None)
+    assert len(run.data.tokens) > len(run.held_out.tokens)
+
+
+def test_a_framework_that_does_not_train_is_refused(texts, tmp_path):
+    recipe, vocabulary = Recipe.load(texts / "recipe.toml"), pretrain.Vocabulary.of(texts)
+
+    class Answers:
+        title = "Oracle"
+
+    with pytest.raises(ValueError, match="Oracle takes no training steps"):
+        pretrain.prepare(Answers(), recipe, vocabulary, [texts / "a.txt"], [], tmp_path, lambda line: None)
+
+
+def test_the_command_trains_and_leaves_a_checkpoint(call, texts, tmp_path):
+    status, out, _ = call()
+    assert status == 0
+    assert "step 3: held-out loss 1.500, masked accuracy 50.0%" in " ".join(out.split())
+    model = tmp_path / "model"
+    config = RobertaConfig.from_pretrained(model)
+    assert (config.hidden_size, config.vocab_size) == (12, pretrain.Vocabulary.of(texts).size)
+    tensors, report = checkpoints.load(model, config, "ForMaskedLM")
+    assert not report.missing
+    assert not report.unexpected
+    assert tensors["lm_head.bias"].dtype == np.float32
+    assert tensors["lm_head.bias"][0] == pytest.approx(sum((0.5, 1, 1, 0.75, 0.5, 0.25)) * 1e-4)
+    assert (model / "merges.txt").read_bytes() == (texts / "merges.txt").read_bytes()
+
+
+def test_the_model_can_be_stored_in_half_precision(call, tmp_path):
+    assert call("--dtype", "float16")[0] == 0
+    stored = safetensors_file.read(tmp_path / "model")
+    assert {array.dtype for array in stored.values()} == {np.dtype(np.float16)}
+    config = RobertaConfig.from_pretrained(tmp_path / "model")
+    assert config.dtype == "float16"
+    assert set(stored) == set(parameters(config, "ForMaskedLM"))
+    assert safetensors_file.metadata(tmp_path / "model") == {"format": "pt"}
+
+
+def test_json_is_one_object_a_line(call, tmp_path):
+    _, out, _ = call("--json")
+    lines = [json.loads(line) for line in out.splitlines()]
+    assert lines[0]["documents"] == 2
+    assert lines[0]["held_out"] == 1
+    assert [line["step"] for line in lines if "loss" in line] == [2, 4, 6]
+    assert lines[-1] == {"done": 6, "model": str(tmp_path / "model")}
+
+
+def test_a_run_is_not_overwritten_but_resumed(call):
+    assert call()[0] == 0
+    status, _, said = call()
+    assert (status, said.count("\n")) == (1, 1)
+    assert "has a run already: go on with --resume" in said
+    assert call("--resume")[0] == 0
+
+
+def test_a_loss_that_is_no_number_is_said_in_one_sentence(call, monkeypatch):
+    monkeypatch.setattr(NumPyTrainer, "broken_at", 4)
+    status, _, said = call("--json")
+    assert (status, said.count("\n")) == (1, 1)
+    assert "step 4: loss nan" in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "said"),
+    [
+        (("--dtype", "float8"), 2, "known are float32, float16"),
+        (("--recipe", "none"), 1, "no recipe none"),
+        (("--held-out", "none.txt"), 1, "no file is called none.txt"),
+    ],
+)
+def test_wrong_arguments_are_refused(call, arguments, status, said):
+    got, _, error = call(*arguments)
+    assert got == status
+    assert said in error
