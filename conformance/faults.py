@@ -80,14 +80,16 @@ def catches(name: str, cases: Iterable[Case]) -> list[Catch]:
 
 def _tensors() -> dict[str, tuple[Kind, tuple[int, ...]]]:
     """Every tensor of every class, by its name in the body with `*` for the layer, with its shape at hidden size 6."""
-    sizes = {
-        "vocab_size": 3,
-        "hidden_size": 6,
-        "num_attention_heads": 1,
-        "intermediate_size": 5,
-        "num_hidden_layers": 1,
-    }
-    config = RobertaConfig(**sizes, is_decoder=True, add_cross_attention=True, tie_word_embeddings=False)
+    config = RobertaConfig(
+        vocab_size=3,
+        hidden_size=6,
+        num_attention_heads=1,
+        intermediate_size=5,
+        num_hidden_layers=1,
+        is_decoder=True,
+        add_cross_attention=True,
+        tie_word_embeddings=False,
+    )
     found = {}
     for architecture in ARCHITECTURES:
         config.num_labels = 2 if architecture == "ForQuestionAnswering" else 7

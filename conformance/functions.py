@@ -6,9 +6,8 @@ Shapes: B batch, S sequence, K labels.
 import math
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+Array = np.ndarray  # of float64
 IGNORED = -100
 
 
@@ -72,19 +71,19 @@ def log_softmax(x: Array) -> Array:
     return x - np.log(np.exp(x).sum(axis=-1, keepdims=True))
 
 
-def cross_entropy(logits: Array, labels: NDArray[np.integer]) -> Array:
+def cross_entropy(logits: Array, labels: np.ndarray) -> Array:
     """The mean over the labels [...] that are not -100, of logits [..., K]; 0 if there is none."""
     kept = labels != IGNORED
     chosen = np.take_along_axis(log_softmax(logits), np.where(kept, labels, 0)[..., None], axis=-1)[..., 0]
     return -(chosen * kept).sum() / max(kept.sum(), 1)
 
 
-def causal_loss(logits: Array, labels: NDArray[np.integer]) -> Array:
+def causal_loss(logits: Array, labels: np.ndarray) -> Array:
     """The cross entropy of each position's logits [B, S, K] and the next position's label [B, S]."""
     return cross_entropy(logits[:, :-1], labels[:, 1:])
 
 
-def sequence_loss(logits: Array, labels: NDArray[np.generic], problem_type: str | None) -> Array:
+def sequence_loss(logits: Array, labels: np.ndarray, problem_type: str | None) -> Array:
     """By problem type: cross entropy, or the mean over [B, K] of binary cross entropies or of squared errors.
 
     Without a type it is regression where K is 1, else one class where labels are whole numbers [B], else many labels.
@@ -101,7 +100,7 @@ def sequence_loss(logits: Array, labels: NDArray[np.generic], problem_type: str 
     return (np.logaddexp(0, logits) - targets * logits).mean()
 
 
-def span_loss(start_logits: Array, end_logits: Array, starts: NDArray[np.integer], ends: NDArray[np.integer]) -> Array:
+def span_loss(start_logits: Array, end_logits: Array, starts: np.ndarray, ends: np.ndarray) -> Array:
     """The mean of the two cross entropies of logits [B, S] and positions [B]; one outside [0, S) is ignored."""
     losses = [
         cross_entropy(logits, np.where((at >= 0) & (at < logits.shape[1]), at, IGNORED).ravel())

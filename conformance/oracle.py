@@ -94,7 +94,7 @@ class Oracle:
         past: Any = None,  # L of (key, value), or with the cross pair, each [B, N, T, H]
     ) -> Array:
         """Ids [B, S] or embeddings [B, S, D] to the last hidden states [B, S, D]."""
-        words = self.table("word_embeddings", input_ids) if inputs_embeds is None else np.float64(inputs_embeds)
+        words = self.table("word_embeddings", input_ids) if inputs_embeds is None else np.asarray(inputs_embeds, float)
         cached = 0 if past is None else np.shape(past[0][0])[2]
         real = np.ones(words.shape[:2], int) if input_ids is None else input_ids != self.config.pad_token_id
         if position_ids is None:
@@ -107,10 +107,10 @@ class Oracle:
         scales = None if head_mask is None else np.broadcast_to(head_mask, sizes)[..., None, None]  # [L, N, 1, 1]
         for index in range(self.config.num_hidden_layers):
             layer, scale = f"encoder.layer.{index}", None if scales is None else scales[index]
-            kept = [] if past is None else [np.float64(part) for part in past[index]]
+            kept = [] if past is None else [np.asarray(part, float) for part in past[index]]
             hidden = self.attention(f"{layer}.attention", hidden, None, mask, scale, kept[:2])
             if encoder_hidden_states is not None:
-                states = np.float64(encoder_hidden_states)
+                states = np.asarray(encoder_hidden_states, float)
                 hidden = self.attention(f"{layer}.crossattention", hidden, states, other_mask, scale, kept[2:])
             wide = self.activation(self.linear(f"{layer}.intermediate.dense", hidden))
             hidden = self.add_norm(f"{layer}.output", wide, hidden)

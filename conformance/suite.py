@@ -178,7 +178,7 @@ def encode(tokenizer: Any, texts: list[str], config: RobertaConfig, architecture
 
 
 def fill(
-    tokenizer: Any, texts: Sequence[str], input_ids: np.ndarray, logits: Mapping[str, np.ndarray | None]
+    tokenizer: Any, texts: list[str], input_ids: np.ndarray, logits: Mapping[str, np.ndarray | None]
 ) -> list[Fill]:
     """What every implementation puts in the place of each mask: the likeliest tokens of any, by the first's order."""
     fills, known = [], len(tokenizer)  # a model may have rows to spare

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from conformance.functions import IGNORED, Array, cross_entropy, gelu_tanh, softmax
-from conformance.oracle import Oracle
+from conformance.oracle import Oracle, Stages
 
 EPS_OF_BERT = 1e-12
 
@@ -56,15 +56,15 @@ def _dropped(x: Array, rate: float = 0.1) -> Array:
 class EmbeddingDropout(Oracle):
     """Dropout left on after the embeddings."""
 
-    def embeddings(self, *arguments: Any) -> Array:
-        return _dropped(super().embeddings(*arguments))
+    def embeddings(self, words: Array, token_type_ids: Any, position_ids: Any) -> Array:
+        return _dropped(super().embeddings(words, token_type_ids, position_ids))
 
 
 class AttentionDropout(Oracle):
     """Dropout left on in the attention weights."""
 
-    def weights(self, *arguments: Any) -> Array:
-        return _dropped(super().weights(*arguments))
+    def weights(self, query: Array, key: Array, mask: Any) -> Array:
+        return _dropped(super().weights(query, key, mask))
 
 
 class DenseDropout(Oracle):
@@ -162,8 +162,9 @@ class PositionsFromMask(Oracle):
     """Positions counted over the mask and not over the ids."""
 
     def positions(self, real: Array, cached: int, attention_mask: Any) -> Array:
-        mask = attention_mask is not None and attention_mask.ndim == 2
-        return super().positions(attention_mask[:, cached:] != 0 if mask else real, cached, attention_mask)
+        if attention_mask is not None and attention_mask.ndim == 2:
+            real = attention_mask[:, cached:] != 0
+        return super().positions(real, cached, attention_mask)
 
 
 class LastTokenFirst(Oracle):
@@ -210,7 +211,6 @@ class LossOverAllLabels(Oracle):
 class NegativePositionsAreTheFirst(Oracle):
     """A negative position of an answer taken for 0, as the published PyTorch class does."""
 
-    def run(self, start_positions: Any = None, end_positions: Any = None, **inputs: Any) -> dict[str, Array]:
-        given = {"start_positions": start_positions, "end_positions": end_positions}
-        clamped = {name: None if value is None else np.maximum(value, 0) for name, value in given.items()}
-        return super().run(**clamped, **inputs)
+    def run(self, labels: Any = None, start_positions: Any = None, end_positions: Any = None, **inputs: Any) -> Stages:
+        start, end = (None if value is None else np.maximum(value, 0) for value in (start_positions, end_positions))
+        return super().run(labels, start, end, **inputs)

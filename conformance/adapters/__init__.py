@@ -60,7 +60,10 @@ def flatten(output: Mapping[str, Any]) -> dict[str, np.ndarray]:
     stages: dict[str, np.ndarray] = {}
     for name, value in output.items():
         if isinstance(value, tuple | list):
-            stages |= {f"{name}.{rest}": array for rest, array in flatten(dict(enumerate(value))).items()}
+            stages |= {
+                f"{name}.{rest}": array
+                for rest, array in flatten({str(number): one for number, one in enumerate(value)}).items()
+            }
         else:
-            stages[str(name)] = np.asarray(value)
+            stages[name] = np.asarray(value)
     return stages
