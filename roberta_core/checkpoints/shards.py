@@ -63,11 +63,12 @@ def stage(
     limit: int,
     write_one: Callable[[BinaryIO, list[str]], None],
     seconds: Mapping[str, list[str]] | None = None,
+    key: Callable[[str], str] = str,
 ) -> None:
     """Put tensors into a save as `file`, or as shards with an index; files of the old checkpoint go with it.
 
     `sizes` are in bytes; `write_one` writes the named tensors into one file; `seconds` are further names under which
-    a tensor's file holds it.
+    a tensor's file holds it; `key` makes the key in the index out of a name.
     """
     groups = divide(sizes, limit)
     files = [file] if len(groups) == 1 else shard_names(file, len(groups))
@@ -76,7 +77,7 @@ def stage(
             write_one(stream, group)
     kept = set(files)
     if len(groups) > 1:
-        held = [[*group, *(second for name in group for second in (seconds or {}).get(name, []))] for group in groups]
+        held = [[key(held) for name in group for held in (name, *(seconds or {}).get(name, ()))] for group in groups]
         text = index_text(dict(zip(files, held, strict=True)), sum(sizes.values()))
         save.write(index_name(file), text.encode())
         kept.add(index_name(file))
@@ -118,12 +119,17 @@ def read_index(path: Path) -> dict[str, str]:
     return weight_map
 
 
-def gathered(folder: Path, file: str, read_one: Callable[[Path], Mapping[str, T]]) -> dict[str, T]:
-    """The tensors of `file` in a folder, or else of the shards that its index names, read by `read_one`."""
+def gathered(
+    folder: Path, file: str, read_one: Callable[[Path], Mapping[str, T]], name: Callable[[str], str] = str
+) -> dict[str, T]:
+    """The tensors of `file` in a folder, or else of the shards that its index names, read by `read_one`.
+
+    `name` makes a tensor's name out of its key in the index.
+    """
     if (folder / file).exists():
         return dict(read_one(folder / file))
     path = folder / index_name(file)
-    weight_map = read_index(path)
+    weight_map = {name(key): shard for key, shard in read_index(path).items()}
     tensors: dict[str, T] = {}
     for shard in sorted(set(weight_map.values())):
         found = read_one(folder / shard)

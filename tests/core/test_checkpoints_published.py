@@ -30,8 +30,8 @@ VARIANTS = [
     "ForTokenClassification",
     "ForQuestionAnswering",
 ]
-FORMATS = ["pt-safetensors", "v5-safetensors", "tf-safetensors", "flax-safetensors", "pt-bin"]
-SHARDED = ["pt-safetensors-sharded", "v5-safetensors-sharded", "pt-bin-sharded"]
+FORMATS = ["pt-safetensors", "v5-safetensors", "tf-safetensors", "flax-safetensors", "pt-bin", "flax-msgpack"]
+SHARDED = ["pt-safetensors-sharded", "v5-safetensors-sharded", "pt-bin-sharded", "flax-msgpack-sharded"]
 CHECKPOINTS = [
     *[(variant, format) for variant in VARIANTS for format in FORMATS],
     *[("ForMaskedLM", format) for format in SHARDED],
@@ -130,7 +130,7 @@ def test_files_of_2019_and_2020_are_read_without_a_word(version, architecture, f
     assert report.sentences() == ()
 
 
-@pytest.mark.parametrize("format", ["pt-safetensors", "flax-safetensors", "pt-bin"])
+@pytest.mark.parametrize("format", ["pt-safetensors", "flax-safetensors", "pt-bin", "flax-msgpack"])
 @pytest.mark.parametrize(("quirk", "dtype"), [("fp16", np.float16), ("bf16", ml_dtypes.bfloat16)])
 def test_half_precision_is_kept_as_stored(quirk, dtype, format):
     _, tensors, report = load(f"quirks/{quirk}/{format}", "ForMaskedLM")
@@ -182,7 +182,7 @@ def test_a_base_checkpoint_fills_the_body_of_a_head_class(format):
     assert "so logits mean nothing until it is trained" in sentence
 
 
-@pytest.mark.parametrize("format", ["tf-h5", "tf-h5-sharded", "flax-msgpack"])
+@pytest.mark.parametrize("format", ["tf-h5", "tf-h5-sharded"])
 def test_a_format_that_is_not_read_yet_is_named(format):
     with pytest.raises(checkpoints.CheckpointError, match="which this version does not read"):
         load(f"checkpoints/ForMaskedLM/{format}", "ForMaskedLM")
