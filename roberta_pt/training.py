@@ -121,7 +121,9 @@ class Trainer:
         gradients = [parameter.grad for parameter in self.parameters.values() if parameter.grad is not None]
         norm = torch.nn.utils.get_total_norm(gradients)
         if self.clip_norm:
-            torch._foreach_mul_(gradients, (self.clip_norm / norm).clamp(max=1.0))
+            scale = (self.clip_norm / norm).clamp(max=1.0)
+            for gradient in gradients:
+                gradient.mul_(scale)
         return norm
 
 

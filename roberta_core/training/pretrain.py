@@ -53,11 +53,12 @@ class Vocabulary:
         if not path.is_file():
             raise ValueError(f"{folder} has no {corpus.TOKENIZER}")
         tokenizer = Tokenizer.from_file(str(path))
-        ids = {token: tokenizer.token_to_id(token) for token in ("<s>", "<pad>", "</s>", "<mask>")}
-        lacking = [token for token, number in ids.items() if number is None]
-        if lacking:
+        found = {token: tokenizer.token_to_id(token) for token in ("<s>", "<pad>", "</s>", "<mask>")}
+        ids = [number for number in found.values() if number is not None]
+        if len(ids) < len(found):
+            lacking = [token for token, number in found.items() if number is None]
             raise ValueError(f"the tokenizer in {folder} lacks {', '.join(lacking)}")
-        return cls(folder, tokenizer.get_vocab_size(), *ids.values())
+        return cls(folder, tokenizer.get_vocab_size(), *ids)
 
 
 def split(recipe: Recipe, patterns: Iterable[str], held_out: Iterable[str] = ()) -> tuple[list[Path], list[Path]]:
