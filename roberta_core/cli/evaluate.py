@@ -32,8 +32,8 @@ def evaluate(
 ) -> None:
     """Mask texts as in training and score the predictions: loss and accuracy.
 
-    All see the same masked inputs: the frameworks and, with --baselines, the commonest token and a count model that
-    looks at the left and the right neighbour.
+    All see the same masked inputs: the frameworks and, with --baselines, the commonest token and count models that
+    look at the left and the right neighbour.
     """
     from roberta_core import backend
     from roberta_core.training.evaluation import Evaluation

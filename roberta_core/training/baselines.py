@@ -16,29 +16,38 @@ import numpy as np
 
 from roberta_core.data.batches import Batch, MaskedBlocks
 from roberta_core.data.packing import assemble
-from roberta_core.training.scores import score
+from roberta_core.training.scores import Predictor, score
 
-STRENGTHS = (30.0, 100.0, 300.0, 1000.0)  # what is tried for each of the two
+STRENGTHS = (10.0, 30.0, 100.0, 300.0, 1000.0)  # what is tried for each of the two
 SET_ASIDE = 100  # one block of so many is not counted, but tells which strengths are best
 TRIED = 200  # blocks, at most
 
 
-def count(data: MaskedBlocks, special: Collection[int]) -> tuple["CommonestToken", "NeighbourCounts"]:
-    """Both baselines, counted on the blocks of `data`; the strengths are the best ones on blocks set aside."""
+def count(data: MaskedBlocks, special: Collection[int]) -> dict[str, Predictor]:
+    """The baselines by name, counted on the blocks of `data`; blocks set aside tell which strengths are best."""
     aside = np.arange(len(data)) % SET_ASIDE == SET_ASIDE - 1
-    tokens = stream(dataclasses.replace(data, blocks=data.blocks[~aside]))
-    vocab_size = data.masking.vocab_size
-    neighbours = NeighbourCounts.count(tokens, vocab_size)
-    if aside.any():
-        batches = list(dataclasses.replace(data, blocks=data.blocks[aside]).once(32, TRIED))
-        neighbours = min(
-            (
-                dataclasses.replace(neighbours, pair_strength=pair, triple_strength=triple)
-                for pair, triple in itertools.product(STRENGTHS, STRENGTHS)
-            ),
-            key=lambda tried: score(tried, batches, special).loss,
-        )
-    return CommonestToken(neighbours.shares), neighbours
+    neighbours = NeighbourCounts.count(
+        stream(dataclasses.replace(data, blocks=data.blocks[~aside])), data.masking.vocab_size
+    )
+    batches = list(dataclasses.replace(data, blocks=data.blocks[aside]).once(32, TRIED)) if aside.any() else []
+    return {
+        "commonest token": CommonestToken(neighbours.shares),
+        "neighbour counts, added": fitted(neighbours, batches, special),
+        "neighbour counts, multiplied": fitted(dataclasses.replace(neighbours, multiplied=True), batches, special),
+    }
+
+
+def fitted(neighbours: "NeighbourCounts", batches: list[Batch], special: Collection[int]) -> "NeighbourCounts":
+    """The counts with the strengths that give the least loss on these batches."""
+    if not batches:
+        return neighbours
+    return min(
+        (
+            dataclasses.replace(neighbours, pair_strength=pair, triple_strength=triple)
+            for pair, triple in itertools.product(STRENGTHS, STRENGTHS)
+        ),
+        key=lambda tried: score(tried, batches, special).loss,
+    )
 
 
 def stream(data: MaskedBlocks) -> np.ndarray:
@@ -87,8 +96,9 @@ class CommonestToken:
 class NeighbourCounts:
     """The token between two others: counts of the three together, backed off to the pairs, and these to the shares.
 
-    The pairs' two distributions are multiplied, over the shares, and scaled to sum to 1 (as if the neighbours were
-    independent given the token); that is the prior of the counts of all three.
+    What the left neighbour and the right one say is averaged, or multiplied if `multiplied` (over the shares, as if the
+    two were independent given the token); that is the prior of the counts of all three. The strengths say how many
+    observations a prior is worth.
     """
 
     shares: np.ndarray  # [V]
@@ -97,6 +107,7 @@ class NeighbourCounts:
     both: Table
     pair_strength: float = 100.0
     triple_strength: float = 20.0
+    multiplied: bool = False
 
     @classmethod
     def count(cls, tokens: np.ndarray, vocab_size: int) -> Self:
@@ -114,11 +125,11 @@ class NeighbourCounts:
         """The distribution [V] between two tokens."""
         from_left = self.left.smoothed(before, self.shares, self.pair_strength)
         from_right = self.right.smoothed(after, self.shares, self.pair_strength)
-        product = from_left * from_right / self.shares
-        return self.both.smoothed(before * len(self.shares) + after, product / product.sum(), self.triple_strength)
+        prior = from_left * from_right / self.shares if self.multiplied else from_left + from_right
+        return self.both.smoothed(before * len(self.shares) + after, prior / prior.sum(), self.triple_strength)
 
     def __call__(self, batch: Batch, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
-        """The log-probabilities [M, V]. A neighbour outside the block is `</s>`, as in the counted stream."""
+        """The log-probabilities [M, V]; what is at the edge of a block has itself for the neighbour that it lacks."""
         ids = np.pad(batch["input_ids"], ((0, 0), (1, 1)), mode="edge")
         pairs = zip(ids[rows, columns], ids[rows, columns + 2], strict=True)
         return np.log(np.stack([self.between(int(before), int(after)) for before, after in pairs]))

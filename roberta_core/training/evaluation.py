@@ -77,8 +77,7 @@ class Evaluation:
     def of_baselines(self, patterns: Iterable[str]) -> dict[str, Score]:
         """The scores of what counts on the documents of these patterns."""
         masked = self._masked(self.counted(patterns), self.data)
-        commonest, neighbours = count(masked, self.vocabulary.special)
-        return {"commonest token": self._score(commonest), "neighbour counts": self._score(neighbours)}
+        return {name: self._score(predict) for name, predict in count(masked, self.vocabulary.special).items()}
 
     def counted(self, patterns: Iterable[str]) -> list[Path]:
         """The documents of these patterns less those that are evaluated or held out; `ValueError` if none is left."""

@@ -1,6 +1,7 @@
 """The counting baselines."""
 
 import dataclasses
+import itertools
 
 import numpy as np
 import pytest
@@ -41,9 +42,10 @@ def test_the_token_seen_between_two_neighbours_is_expected_there():
     assert model.between(0, 6).argmax() == 5
 
 
+@pytest.mark.parametrize("multiplied", [False, True])
 @pytest.mark.parametrize("pair", [(5, 7), (MASK, 7), (5, MASK), (MASK, MASK), (9, 4)])
-def test_every_distribution_sums_to_one_and_none_is_zero(pair):
-    distribution = NeighbourCounts.count(TOKENS, V).between(*pair)
+def test_every_distribution_sums_to_one_and_none_is_zero(pair, multiplied):
+    distribution = dataclasses.replace(NeighbourCounts.count(TOKENS, V), multiplied=multiplied).between(*pair)
     assert distribution.sum() == pytest.approx(1.0)
     assert (distribution > 0).all()
 
@@ -52,7 +54,8 @@ def test_a_masked_neighbour_says_nothing():
     model = NeighbourCounts.count(TOKENS, V)
     assert model.between(MASK, MASK) == pytest.approx(model.shares)
     alone = model.right.smoothed(7, model.shares, model.pair_strength)
-    assert model.between(MASK, 7) == pytest.approx(alone)
+    assert model.between(MASK, 7) == pytest.approx((alone + model.shares) / 2)
+    assert dataclasses.replace(model, multiplied=True).between(MASK, 7) == pytest.approx(alone)
 
 
 def test_the_neighbours_of_each_position_are_looked_up():
@@ -72,18 +75,20 @@ def test_the_stream_is_the_blocks_as_the_model_sees_them():
     assert stream(blocks).tolist() == [0, *blocks.tokens[:6], 2, 0, *blocks.tokens[6:], 2]
 
 
-def test_the_strengths_are_chosen_on_blocks_that_are_not_counted():
-    blocks = data(300)
-    commonest, neighbours = count(blocks, special=(0, 1, 2, MASK))
+@pytest.mark.parametrize("multiplied", [False, True])
+def test_the_strengths_are_chosen_on_blocks_that_are_not_counted(multiplied):
+    blocks, special = data(300), (0, 1, 2, MASK)
+    commonest, *both = count(blocks, special).values()
+    neighbours = both[multiplied]
+    assert neighbours.multiplied == multiplied
     assert neighbours.both.counts.sum() == 297 * 8 - 2
     assert commonest.shares is neighbours.shares
     aside = list(dataclasses.replace(blocks, blocks=blocks.blocks[99::100]).once(3))
     losses = {
-        (pair, triple): score(
-            dataclasses.replace(neighbours, pair_strength=pair, triple_strength=triple), aside, (0, 1, 2, MASK)
+        strengths: score(
+            dataclasses.replace(neighbours, pair_strength=strengths[0], triple_strength=strengths[1]), aside, special
         ).loss
-        for pair in STRENGTHS
-        for triple in STRENGTHS
+        for strengths in itertools.product(STRENGTHS, STRENGTHS)
     }
     assert min(losses, key=losses.__getitem__) == (neighbours.pair_strength, neighbours.triple_strength)
     assert len(set(losses.values())) == len(STRENGTHS) ** 2

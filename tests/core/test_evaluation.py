@@ -96,9 +96,10 @@ def test_baselines_are_not_counted_on_what_is_evaluated_or_held_out(texts):
 
 
 def test_the_neighbours_say_more_than_the_commonest_token(texts):
-    scores = of(texts, "held.txt").of_baselines([str(texts / "a.txt")])
-    assert scores["neighbour counts"].accuracy > 0.6 > scores["commonest token"].accuracy
-    assert scores["neighbour counts"].loss < scores["commonest token"].loss
+    commonest, *neighbours = of(texts, "held.txt").of_baselines([str(texts / "a.txt")]).values()
+    assert len(neighbours) == 2
+    assert all(score.accuracy > 0.6 > commonest.accuracy for score in neighbours)
+    assert all(score.loss < commonest.loss for score in neighbours)
 
 
 def test_blocks_bound_how_much_is_scored(texts):
@@ -125,7 +126,7 @@ def test_the_command_scores_frameworks_and_baselines_on_the_same_tokens(call, te
     status, out, _ = call("--frameworks", "one,two", "--baselines", str(texts / "a.txt"), "--json")
     assert status == 0
     found = json.loads(out)
-    assert list(found["scores"]) == ["One 1", "Two 1", "commonest token", "neighbour counts"]
+    assert list(found["scores"])[:3] == ["One 1", "Two 1", "commonest token"]
     assert len({score["count"] for score in found["scores"].values()}) == 1
 
 
