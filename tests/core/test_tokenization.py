@@ -290,6 +290,14 @@ def test_windows_of_a_context_keep_their_question(tokenizer):
     assert rows.sequence_ids(1) == [None, 0, 0, None, None, 1, 1, None]
 
 
+def test_two_texts_that_overflow_meet_window_by_window(tokenizer):
+    rows = tokenizer("abc", "defg", truncation=True, max_length=8, return_overflowing_tokens=True)
+    texts = [tokenizer.decode(row, skip_special_tokens=True) for row in rows.input_ids]
+    assert texts == ["abde", "cde", "cfg", "abfg"]
+    with pytest.raises(ValueError, match="no token of a text is kept"):
+        tokenizer("abc", "defg", truncation=True, max_length=5, return_overflowing_tokens=True)
+
+
 def test_the_own_limit_holds_where_no_other_is_given(kind):
     tokenizer = kind(VOCABULARY, MERGES, model_max_length=6)
     assert len(tokenizer("abcdefgh", truncation=True).input_ids) == 6
