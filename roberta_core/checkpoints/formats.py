@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from roberta_core.checkpoints import bin_file, msgpack_file, safetensors_file
+from roberta_core.checkpoints import bin_file, h5_file, msgpack_file, safetensors_file
 from roberta_core.checkpoints.atomic import Transaction
 from roberta_core.checkpoints.errors import CheckpointError, listed
 from roberta_core.checkpoints.shards import index_name
@@ -36,10 +36,11 @@ FORMATS = (
     _safetensors("flax-safetensors", "flax"),
     Format("bin", "pt", bin_file.FILE, bin_file.read, lambda _: {"format": "pt"}, bin_file.stage),
     Format("msgpack", "flax", msgpack_file.FILE, msgpack_file.read, lambda _: {"format": "flax"}, msgpack_file.stage),
+    Format("h5", "tf", h5_file.FILE, h5_file.read, lambda _: {"format": "tf"}, h5_file.stage),
 )
 
 # Published formats that this version recognises and does not read.
-FOREIGN = ("tf_model.h5", "model.pt")
+FOREIGN = ("model.pt",)
 
 
 def find(folder: Path) -> Format:

@@ -6,6 +6,8 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+ROWS = 4096  # compared at a time
+
 
 class Lazy(Protocol):
     """Something that can become an array."""
@@ -48,3 +50,12 @@ class Tensors(Mapping[str, np.ndarray]):
 def bytes_of(path: Path) -> np.ndarray:
     """A file's bytes, mapped: loaded where they are touched; writing to them changes memory only."""
     return np.asarray(np.memmap(path, np.uint8, "c"))
+
+
+def same_bits(a: np.ndarray, b: np.ndarray) -> bool:
+    """Whether two arrays hold the same bytes; without reading them if they are one."""
+    if a.shape != b.shape or a.dtype != b.dtype:
+        return False
+    if a.strides == b.strides and a.__array_interface__["data"][0] == b.__array_interface__["data"][0]:
+        return True
+    return all(a[i : i + ROWS].tobytes() == b[i : i + ROWS].tobytes() for i in range(0, len(a), ROWS))

@@ -8,6 +8,7 @@ import ml_dtypes
 import numpy as np
 
 from roberta_core.checkpoints.errors import CheckpointError, clipped, listed
+from roberta_core.checkpoints.mapped import same_bits
 from roberta_core.checkpoints.names import ALIAS_COUNTS, BUFFERS, RELATIVE, Known, bare, sources, understand
 from roberta_core.checkpoints.report import LoadReport, Mismatch, Pair, Renamed, grouped, part_of
 from roberta_core.config import RobertaConfig
@@ -15,7 +16,6 @@ from roberta_core.parameters import Parameter
 
 FLOATS = (np.float16, np.float32, np.float64, ml_dtypes.bfloat16)
 HARMLESS = ("pooler", "lm_head")  # parts that a class may leave unused without a word
-ROWS = 4096  # compared at a time
 
 
 def match(
@@ -105,15 +105,6 @@ class _File:
             else:
                 self.ambiguous.append(f"{clipped(keys[0])} and {clipped(other)} differ and are both {name}")
         return keys
-
-
-def same_bits(a: np.ndarray, b: np.ndarray) -> bool:
-    """Whether two arrays hold the same bytes; without reading them if they are one."""
-    if a.shape != b.shape or a.dtype != b.dtype:
-        return False
-    if a.strides == b.strides and a.__array_interface__["data"][0] == b.__array_interface__["data"][0]:
-        return True
-    return all(a[i : i + ROWS].tobytes() == b[i : i + ROWS].tobytes() for i in range(0, len(a), ROWS))
 
 
 def _holes(missing: list[str], expected: Mapping[str, Parameter], keys: list[str]) -> Iterator[str]:

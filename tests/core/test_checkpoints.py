@@ -386,10 +386,9 @@ def test_a_class_that_does_not_exist_is_a_value_error(tmp_path):
         checkpoints.load(tmp_path, make(), "ForNothing")
 
 
-@pytest.mark.parametrize("file", ["tf_model.h5", "model.pt", "tf_model.h5.index.json"])
-def test_weights_in_a_format_of_another_day_are_named(tmp_path, file):
-    (tmp_path / file).touch()
-    with pytest.raises(CheckpointError, match=rf"{file.removesuffix('.index.json')}, which this version does not read"):
+def test_weights_in_a_format_of_another_day_are_named(tmp_path):
+    (tmp_path / "model.pt").touch()
+    with pytest.raises(CheckpointError, match=r"model\.pt, which this version does not read"):
         checkpoints.load(tmp_path, make(), "Model")
 
 
