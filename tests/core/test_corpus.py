@@ -70,10 +70,18 @@ def test_a_changed_text_or_setting_is_tokenised_again(tokenizer, files, tmp_path
     assert "young" in Tokenizer.from_file(str(tokenizer / "tokenizer.json")).decode(found.tokens[:60].tolist())
 
 
-def test_a_run_killed_while_tokenising_starts_over(tokenizer, files, tmp_path):
+def test_a_run_killed_while_tokenising_starts_over(tokenizer, files, tmp_path, monkeypatch):
     whole = corpus.build(tmp_path, files, tokenizer, SEPARATOR).tokens.copy()
-    (tmp_path / corpus.NOTE).unlink()  # it is written last
-    np.save(tmp_path / "tokens.npy", whole[:5])
+    with monkeypatch.context() as patch:
+        save = np.save
+
+        def killed(path, array):
+            save(path, array)
+            raise KeyboardInterrupt  # after the first array of another corpus
+
+        patch.setattr(np, "save", killed)
+        with pytest.raises(KeyboardInterrupt):
+            corpus.build(tmp_path, files, tokenizer, SEPARATOR, spaced_every=1)
     assert (corpus.build(tmp_path, files, tokenizer, SEPARATOR).tokens == whole).all()
 
 
