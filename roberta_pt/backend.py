@@ -46,7 +46,7 @@ class PyTorchBackend:
     def run(self, model: Any, inputs: Mapping[str, np.ndarray], **options: Any) -> ModelOutput:
         """A forward pass without dropout or gradients."""
         with torch.no_grad():
-            output = model.eval()(**{name: from_numpy(np.asarray(value)) for name, value in inputs.items()}, **options)
+            output = model.eval()(**tree_map(from_numpy, dict(inputs)), **options)
         return tree_map(to_numpy, output)
 
     def trainer(self, model: Any, recipe: Recipe) -> Any:
