@@ -18,7 +18,7 @@ from roberta_core.data.batches import Batch, MaskedBlocks
 from roberta_core.data.packing import assemble
 from roberta_core.training.scores import Predictor, score
 
-STRENGTHS = (10.0, 30.0, 100.0, 300.0, 1000.0)  # what is tried for each of the two
+STRENGTHS = (3.0, 10.0, 30.0, 100.0, 300.0, 1000.0)  # what is tried for each of the two
 SET_ASIDE = 100  # one block of so many is not counted, but tells which strengths are best
 TRIED = 200  # blocks, at most
 
