@@ -40,8 +40,11 @@ def read_settings(folder: Path) -> dict[str, Any]:
     found = read_json(folder / SETTINGS) if (folder / SETTINGS).exists() else {}
     specials = read_json(folder / SPECIALS) if (folder / SPECIALS).exists() else {}
     arguments: dict[str, Any] = {name: found[name] for name in PLAIN if found.get(name) is not None}
+    extra = found.get("extra_special_tokens")  # what newer libraries call the additional ones
     for role in (*ROLES, ADDITIONAL):
-        value = found.get(role) or specials.get(role)
+        value = (
+            found.get(role) or specials.get(role) or (extra if role == ADDITIONAL and isinstance(extra, list) else None)
+        )
         if value:
             arguments[role] = value
     arguments["model_max_length"] = limit(folder, found.get("model_max_length"))

@@ -443,6 +443,15 @@ def test_a_saved_tokenizer_comes_back_as_it_was(kind, tokenizer, tmp_path):
         assert loaded.added_tokens_decoder[MASK].lstrip
 
 
+def test_the_newer_name_of_additional_tokens_is_read(kind, tmp_path):
+    tokenizer = kind(VOCABULARY, MERGES, additional_special_tokens=["<a>"])
+    tokenizer.save_pretrained(tmp_path)
+    (tmp_path / "special_tokens_map.json").unlink()
+    path = tmp_path / "tokenizer_config.json"
+    path.write_text(path.read_text().replace("additional_special_tokens", "extra_special_tokens"))
+    assert kind.from_pretrained(tmp_path).additional_special_tokens == ["<a>"]
+
+
 def test_saving_again_gives_the_same_bytes(kind, tokenizer, tmp_path):
     tokenizer.save_pretrained(tmp_path / "one")
     kind.from_pretrained(tmp_path / "one").save_pretrained(tmp_path / "two")
