@@ -15,6 +15,7 @@ from keras.src.backend import in_stateless_scope  # these two Keras knows and do
 from keras.src.backend.common.global_state import get_global_attribute
 
 from roberta_core.checks import TABLES
+from roberta_core.outputs import FixedCache
 
 OPTIONS = ("use_cache", "output_attentions", "output_hidden_states", "return_dict", "training")
 # What a trace takes from the configuration, which may be changed between two calls.
@@ -95,7 +96,9 @@ def _is_tensor(value: Any) -> bool:
 
 
 def _tensors(name: str, value: Any, dtype: str) -> Any:
-    if name == "past_key_values":
+    if isinstance(value, FixedCache):
+        return FixedCache(_tensors(name, value.layers, dtype), tf.convert_to_tensor(value.filled, tf.int32))
+    if name == "past_key_values":  # the reference's cache objects too; an absent cross pair may be None
         layers = value.to_legacy_cache() if hasattr(value, "to_legacy_cache") else value
         return tuple(tuple(_tensor(part, dtype) for part in layer if part is not None) for layer in layers)
     tensor = _tensor(value, dtype)
@@ -140,6 +143,6 @@ def _traced(call: Callable[..., Any], inputs: dict[str, Any], options: dict[str,
 def _free(name: str, tensor: tf.Tensor) -> list[int | None]:
     """The shape that a graph is traced for."""
     shape: list[int | None] = [None] * tensor.shape.rank
-    if name in LAST_AXIS:
+    if name in LAST_AXIS and shape:
         shape[-1] = tensor.shape[-1]
     return shape

@@ -6,6 +6,7 @@ Keras has a meaning of its own for arguments called `mask`, so here they are `at
 """
 
 import math
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -14,10 +15,21 @@ from keras.layers import Dropout
 from roberta_core.config import RobertaConfig
 from roberta_tf.layers import Embedding, LayerNorm, Linear
 
+
+def gelu(x: tf.Tensor) -> tf.Tensor:
+    """GELU by erf. TensorFlow's own has its constants in float32, which leaves float64 an error of 3e-7."""
+    return 0.5 * x * (1 + tf.math.erf(x / math.sqrt(2)))
+
+
+def gelu_tanh(x: tf.Tensor) -> tf.Tensor:
+    """GELU by tanh."""
+    return 0.5 * x * (1 + tf.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x * x * x)))
+
+
 ACTIVATIONS = {
-    "gelu": tf.nn.gelu,
-    "gelu_new": lambda x: tf.nn.gelu(x, approximate=True),
-    "gelu_pytorch_tanh": lambda x: tf.nn.gelu(x, approximate=True),
+    "gelu": gelu,
+    "gelu_new": gelu_tanh,
+    "gelu_pytorch_tanh": gelu_tanh,
     "quick_gelu": lambda x: x * tf.sigmoid(1.702 * x),
     "relu": tf.nn.relu,
     "silu": tf.nn.silu,
@@ -62,7 +74,7 @@ class SelfAttention(keras.layers.Layer):
 
     def __init__(self, config: RobertaConfig, heads: int):
         super().__init__()
-        self.heads, self.head_size = heads, config.head_size
+        self.head_size = config.head_size
         self.query = Linear(config.hidden_size, heads * config.head_size)
         self.key = Linear(config.hidden_size, heads * config.head_size)
         self.value = Linear(config.hidden_size, heads * config.head_size)
@@ -74,17 +86,17 @@ class SelfAttention(keras.layers.Layer):
         attention_mask: tf.Tensor | None,
         head_mask: tf.Tensor | None = None,
         states: tf.Tensor | None = None,
-        past: tuple[tf.Tensor, tf.Tensor] | None = None,
+        past: tuple[Any, ...] | None = None,
     ) -> tuple[tf.Tensor, tf.Tensor, tuple[tf.Tensor, tf.Tensor]]:
         """The context [B, S, D], the weights [B, N, S, T], and the keys and values [B, N, T, H]."""
         query = self.split(self.query(hidden))
         if past is not None and states is not None:
-            key, value = past  # an encoder's keys stay as they are
+            key, value = past[:2]  # an encoder's keys stay as they are
         else:
             source = hidden if states is None else states
             key, value = self.split(self.key(source)), self.split(self.value(source))
             if past is not None:
-                key, value = tf.concat([past[0], key], axis=2), tf.concat([past[1], value], axis=2)
+                key, value = extended(past, key, value)
         context, weights = self.attend(query, key, value, attention_mask, head_mask)
         return self.merge(context), weights, (key, value)
 
@@ -105,6 +117,11 @@ class SelfAttention(keras.layers.Layer):
             weights = weights * head_mask
         return tf.matmul(weights, value), weights
 
+    @property
+    def heads(self) -> int:
+        """How many heads there are, pruned ones not counted."""
+        return self.query.units // self.head_size
+
     def split(self, x: tf.Tensor) -> tf.Tensor:
         """[B, S, D] to [B, N, S, H]."""
         return tf.transpose(tf.reshape(x, (*keras.ops.shape(x)[:2], self.heads, self.head_size)), (0, 2, 1, 3))
@@ -112,7 +129,21 @@ class SelfAttention(keras.layers.Layer):
     def merge(self, x: tf.Tensor) -> tf.Tensor:
         """[B, N, S, H] to [B, S, D]."""
         x = tf.transpose(x, (0, 2, 1, 3))
-        return tf.reshape(x, (*keras.ops.shape(x)[:2], self.heads * self.head_size))
+        return tf.reshape(x, (*keras.ops.shape(x)[:2], self.query.units))
+
+
+def extended(past: tuple[Any, ...], key: tf.Tensor, value: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """The cached keys and values and the new ones [B, N, T, H]; in their slots where the cache is of fixed length."""
+    old_key, old_value, filled = past
+    if filled is None:
+        return tf.concat([old_key, key], axis=2), tf.concat([old_value, value], axis=2)
+    length, room = keras.ops.shape(key)[2], keras.ops.shape(old_key)[2]
+    slots = tf.range(room) - filled  # [T]: 0 where the first new one goes
+    new = ((slots >= 0) & (slots < length))[:, None]
+    slots = tf.clip_by_value(slots, 0, length - 1)
+    missing = tf.where(filled + length <= room, 0.0, math.nan)  # without room NaN says so
+    key, value = (tf.gather(part, slots, axis=2) + tf.cast(missing, part.dtype) for part in (key, value))
+    return tf.where(new, key, old_key), tf.where(new, value, old_value)
 
 
 class AddNorm(keras.layers.Layer):
@@ -143,7 +174,7 @@ class Attention(keras.layers.Layer):
         attention_mask: tf.Tensor | None,
         head_mask: tf.Tensor | None = None,
         states: tf.Tensor | None = None,
-        past: tuple[tf.Tensor, tf.Tensor] | None = None,
+        past: tuple[Any, ...] | None = None,
     ) -> tuple[tf.Tensor, tf.Tensor, tuple[tf.Tensor, tf.Tensor]]:
         """As SelfAttention, the context having become the new hidden states [B, S, D]."""
         context, weights, present = self.self(hidden, attention_mask, head_mask, states, past)
@@ -183,9 +214,10 @@ class Layer(keras.layers.Layer):
         states: tf.Tensor | None = None,
         cross_mask: tf.Tensor | None = None,
         past: tuple[tf.Tensor, ...] | None = None,
+        filled: tf.Tensor | None = None,
     ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor | None, tuple[tf.Tensor, ...]]:
         """The new hidden states [B, S, D], both weights, and what to cache: (key, value) of each attention."""
-        own, other = (None, None) if past is None else (past[:2], past[2:] or None)
+        own, other = (None, None) if past is None else ((*past[:2], filled), past[2:] or None)
         hidden, weights, present = self.attention(hidden, attention_mask, head_mask, None, own)
         cross_weights = None
         if states is not None:
@@ -209,6 +241,7 @@ class Encoder(keras.layers.Layer):
         states: tf.Tensor | None = None,
         cross_mask: tf.Tensor | None = None,
         past: tuple[tuple[tf.Tensor, ...], ...] | None = None,
+        filled: tf.Tensor | None = None,
     ) -> tuple[tuple[tf.Tensor, ...], tuple, tuple, tuple]:
         """Hidden states L+1 of [B, S, D], weights and cross weights L of [B, N, S, T], and L caches."""
         hidden_states, attentions, cross_attentions, present = (hidden,), (), (), ()
@@ -216,7 +249,7 @@ class Encoder(keras.layers.Layer):
             one_head_mask = None if head_mask is None else head_mask[index]
             one_past = None if past is None else past[index]
             hidden, weights, cross_weights, cache = layer(
-                hidden, attention_mask, one_head_mask, states, cross_mask, one_past
+                hidden, attention_mask, one_head_mask, states, cross_mask, one_past, filled
             )
             hidden_states += (hidden,)
             attentions += (weights,)

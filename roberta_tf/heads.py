@@ -10,6 +10,7 @@ import tensorflow as tf
 from keras.layers import Dropout
 
 from roberta_core.config import RobertaConfig
+from roberta_tf.encoder import gelu
 from roberta_tf.layers import Embedding, LayerNorm, Linear
 
 
@@ -32,7 +33,7 @@ class LMHead(keras.layers.Layer):
 
     def call(self, hidden: tf.Tensor, words: Embedding) -> tf.Tensor:
         """[B, S, D] to [B, S, V], by the table of `words` where the head is tied to it."""
-        hidden = self.layer_norm(tf.nn.gelu(self.dense(hidden)))  # gelu, whatever hidden_act is
+        hidden = self.layer_norm(gelu(self.dense(hidden)))  # gelu, whatever hidden_act is
         scores = words.attend(hidden) if self.decoder is None else self.decoder(hidden)
         return scores + tf.cast(self.bias, scores.dtype)
 

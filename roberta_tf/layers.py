@@ -21,6 +21,12 @@ class Linear(keras.layers.Dense):
         """Make the variables."""
         super().build((None, self.size))
 
+    def call(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor:
+        """[..., size] to [..., out] as one matrix product. Keras's own call takes twice the operations for it."""
+        rows = tf.matmul(tf.reshape(inputs, (-1, self.size)), tf.cast(self.kernel, inputs.dtype))
+        rows = rows if self.bias is None else tf.nn.bias_add(rows, tf.cast(self.bias, rows.dtype))
+        return tf.reshape(rows, (*keras.ops.shape(inputs)[:-1], self.units))
+
 
 class Embedding(keras.layers.Embedding):
     """A table that waits for its values; the row `padding_idx` gets no gradient from being looked up."""

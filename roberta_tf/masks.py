@@ -16,13 +16,17 @@ def additive(mask: tf.Tensor, embedded: tf.Tensor) -> tf.Tensor:
 
 
 def combined(
-    config: RobertaConfig, mask: tf.Tensor | None, embedded: tf.Tensor, past_length: tf.Tensor | int
+    config: RobertaConfig,
+    mask: tf.Tensor | None,
+    embedded: tf.Tensor,
+    past_length: tf.Tensor | int,
+    key_length: tf.Tensor | int,
 ) -> tf.Tensor | None:
     """The caller's mask, and for a decoder the causal one, as [B, 1, S or 1, T]; None where all is attended."""
     if not config.is_decoder:
         return None if mask is None else additive(mask, embedded)
-    length = tf.shape(embedded)[1]
-    causal = tf.range(past_length + length) <= tf.range(length)[:, None] + past_length  # [S, T]
+    queries, keys = (tf.range(size) for size in (tf.shape(embedded)[1], key_length))
+    causal = keys <= queries[:, None] + past_length  # [S, T]
     if mask is None:
         return additive(tf.cast(causal, tf.int32)[None], embedded)
     return tf.where(causal, additive(mask, embedded), embedded.dtype.min)

@@ -3,7 +3,6 @@
 Shapes: B batch, S sequence, T keys (S, plus cached ones), D hidden, N heads, H head, V vocabulary, K labels, C choices.
 """
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,6 +15,7 @@ from roberta_core.config import RobertaConfig
 from roberta_core.outputs import (
     BaseModelOutputWithPoolingAndCrossAttentions,
     CausalLMOutputWithCrossAttentions,
+    FixedCache,
     MaskedLMOutput,
     MultipleChoiceModelOutput,
     QuestionAnsweringModelOutput,
@@ -23,6 +23,7 @@ from roberta_core.outputs import (
     TokenClassifierOutput,
 )
 from roberta_tf.encoder import Embeddings, Encoder, Pooler
+from roberta_tf.generation import generated
 from roberta_tf.heads import ClassificationHead, LMHead
 from roberta_tf.layers import Linear
 from roberta_tf.losses import causal_loss, problem, sequence_loss, span_loss, token_loss
@@ -69,8 +70,9 @@ class TFRobertaModel(TFRobertaPreTrainedModel):
         `ValueError` for ids, lengths and shapes that the model cannot take.
         """
         output_attentions = self.wants("output_attentions", output_attentions)
-        past = past_key_values or None
-        past_length = keras.ops.shape(past[0][0])[2] if past else 0
+        past, filled = self.cached(past_key_values)
+        cached_length = keras.ops.shape(past[0][0])[2] if past else 0
+        past_length = cached_length if filled is None else filled
         inputs = {
             "input_ids": input_ids,
             "inputs_embeds": inputs_embeds,
@@ -80,9 +82,9 @@ class TFRobertaModel(TFRobertaPreTrainedModel):
             "head_mask": head_mask,
             "encoder_hidden_states": encoder_hidden_states,
         }
-        known_length = past_length if isinstance(past_length, int) else math.nan  # what is not known fits
-        check_inputs(self.config, {name: readable(value) for name, value in inputs.items()}, known_length)
-        given = input_ids if inputs_embeds is None else inputs_embeds[:, :, 0]
+        key_length = None if filled is None else cached_length
+        check_inputs(self.config, {name: readable(value) for name, value in inputs.items()}, past_length, key_length)
+        given: Any = input_ids if inputs_embeds is None else inputs_embeds[:, :, 0]
         if token_type_ids is None:
             token_type_ids = tf.zeros_like(given, tf.int32)
         if position_ids is None:
@@ -91,14 +93,17 @@ class TFRobertaModel(TFRobertaPreTrainedModel):
         states_mask = None
         if encoder_hidden_states is not None and encoder_attention_mask is not None:
             states_mask = additive(encoder_attention_mask, embedded)
+        key_length = keras.ops.shape(given)[1] + past_length if key_length is None else key_length
         hidden_states, attentions, cross_attentions, present = self.encoder(
             embedded,
-            combined(self.config, attention_mask, embedded, past_length),
+            combined(self.config, attention_mask, embedded, past_length, key_length),
             head_masks(self.config, head_mask, embedded),
             encoder_hidden_states,
             states_mask,
             past,
+            filled,
         )
+        present = present if filled is None else FixedCache(present, filled + keras.ops.shape(given)[1])
         return self.packed(
             BaseModelOutputWithPoolingAndCrossAttentions,
             return_dict,
@@ -120,12 +125,26 @@ class TFRobertaModel(TFRobertaPreTrainedModel):
         """Positions [B, S] that go on after the cached tokens; embeddings hide their pads, so they count through."""
         past = past_length
         if attention_mask is not None and attention_mask.shape.rank == 2:
-            seen = tf.not_equal(attention_mask[:, :past_length], 0)  # pads of the past do not count
+            before = tf.range(tf.shape(attention_mask)[1]) < past_length
+            seen = tf.not_equal(attention_mask, 0) & before  # pads of the past do not count
             past = tf.reduce_sum(tf.cast(seen, tf.int32), axis=1, keepdims=True)
         if input_ids is not None:
             return self.embeddings.positions(input_ids, past)
         steps = tf.broadcast_to(tf.range(1, tf.shape(given)[1] + 1), tf.shape(given))
         return steps + past + self.config.pad_token_id
+
+    def cached(self, past_key_values: Any) -> tuple[Cache | None, Any]:
+        """The cache as a tuple a layer, and how much of it is filled if its length is fixed."""
+        if isinstance(past_key_values, FixedCache):
+            return past_key_values
+        return past_key_values or None, None
+
+    def init_cache(self, batch: int, length: int) -> FixedCache:
+        """An empty cache with room for `length` tokens: L of (key, value), each [B, N, T, H]."""
+        heads = [layer.attention.self.heads for layer in self.encoder.layer]
+        shapes = [(batch, count, length, self.config.head_size) for count in heads]
+        empty = tuple(tf.zeros(shape, self.compute_dtype) for shape in shapes)
+        return FixedCache(tuple(zip(empty, empty, strict=True)), tf.constant(0))
 
     def caches(self, use_cache: bool | None) -> bool:
         """Whether to return the keys and values: a decoder does, unless told otherwise."""
@@ -143,6 +162,27 @@ class TFRobertaForCausalLM(TFRobertaPreTrainedModel):
             self.roberta = self.body(TFRobertaModel)
             self.lm_head = LMHead(config)
         self.initialise()
+
+    def init_cache(self, batch: int, length: int) -> FixedCache:
+        """An empty cache with room for `length` tokens, for calls that all have the same shapes."""
+        return self.roberta.init_cache(batch, length)
+
+    def generate(
+        self,
+        inputs: tf.Tensor | None = None,  # [B, S] ids; the beginning-of-sequence token if there are none
+        *,
+        input_ids: tf.Tensor | None = None,
+        attention_mask: tf.Tensor | None = None,  # [B, S]; pads are left out if it is not given
+        encoder_hidden_states: tf.Tensor | None = None,
+        encoder_attention_mask: tf.Tensor | None = None,
+        **arguments: Any,
+    ) -> Any:
+        """Text [R, T] that goes on from the prompts: `roberta_core.generation.Settings` has the arguments.
+
+        A `GenerateOutput` if `return_dict_in_generate`. `ValueError` for prompts padded on the right or too long.
+        """
+        prompt = input_ids if inputs is None else inputs
+        return generated(self, prompt, attention_mask, encoder_hidden_states, encoder_attention_mask, arguments)
 
     def classes(self, inputs: Mapping[str, Any]) -> int:
         """The words of the vocabulary."""
@@ -212,8 +252,6 @@ class TFRobertaForMaskedLM(TFRobertaPreTrainedModel):
         position_ids: tf.Tensor | None = None,
         head_mask: tf.Tensor | None = None,
         inputs_embeds: tf.Tensor | None = None,
-        encoder_hidden_states: tf.Tensor | None = None,
-        encoder_attention_mask: tf.Tensor | None = None,
         output_attentions: bool | None = None,
         output_hidden_states: bool | None = None,
         return_dict: bool | None = None,
@@ -228,8 +266,6 @@ class TFRobertaForMaskedLM(TFRobertaPreTrainedModel):
             position_ids,
             head_mask,
             inputs_embeds,
-            encoder_hidden_states,
-            encoder_attention_mask,
             output_attentions=output_attentions,
             output_hidden_states=output_hidden_states,
             return_dict=True,
@@ -319,8 +355,8 @@ class TFRobertaForMultipleChoice(TFRobertaPreTrainedModel):
     def call(
         self,
         input_ids: tf.Tensor | None = None,  # [B, C, S], as the other inputs
-        token_type_ids: tf.Tensor | None = None,
         attention_mask: tf.Tensor | None = None,
+        token_type_ids: tf.Tensor | None = None,
         position_ids: tf.Tensor | None = None,
         head_mask: tf.Tensor | None = None,
         inputs_embeds: tf.Tensor | None = None,

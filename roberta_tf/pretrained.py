@@ -121,8 +121,10 @@ class TFRobertaPreTrainedModel(FitModel):
     def check(self, inputs: Mapping[str, Any]) -> None:
         """Raise `ValueError` for inputs that cannot be, as far as their values can be read: a graph sees none."""
         values = {name: readable(value) for name, value in self.rows(inputs).items()}
-        past = inputs.get("past_key_values")
-        check_inputs(self.config, values, past[0][0].shape[2] if past else 0)
+        past, filled = self.base_model.cached(inputs.get("past_key_values"))
+        cached_length = past[0][0].shape[2] if past else 0
+        lengths = (cached_length, None) if filled is None else (int(filled), cached_length)
+        check_inputs(self.config, values, *lengths)
         classes = self.classes(inputs)
         if "labels" in inputs and classes is not None:
             check_labels("labels", readable(inputs["labels"]), classes)

@@ -1,0 +1,46 @@
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from roberta_core.config import RobertaConfig
+from roberta_tf.weights import assign
+
+tf.config.threading.set_intra_op_parallelism_threads(1)
+tf.config.threading.set_inter_op_parallelism_threads(1)
+
+models = {}
+
+
+@pytest.fixture
+def fresh(weights):
+    """A model of any class with large weights."""
+
+    def made(kind, config: RobertaConfig, **settings):
+        model = kind(config, seed=None, **settings)
+        assign(model, weights(config, kind.architecture).items())
+        return model
+
+    return made
+
+
+@pytest.fixture
+def make(fresh):
+    """The same, once for all tests: a model that has traced a call need not trace it again. It stays as it is."""
+
+    def made(kind, config: RobertaConfig, **settings):
+        key = (kind, config.to_json_string(use_diff=False), *sorted(settings.items()))
+        if key not in models:
+            models[key] = fresh(kind, RobertaConfig.from_dict(config.to_dict()), **settings)
+        return models[key]
+
+    return made
+
+
+@pytest.fixture
+def ids() -> np.ndarray:
+    """Two rows of seven tokens, the second padded on the right."""
+    return np.array([[0, 45, 9, 100, 23, 71, 2], [0, 33, 80, 2, 1, 1, 1]])
