@@ -41,6 +41,7 @@ class FlaxRobertaModel(FlaxRobertaPreTrainedModel):
         super().__init__(config, *args, **settings)
         self.embeddings = Embeddings(config, self.dtype)
         self.encoder = Encoder(config, self.dtype)
+        self.encoder.gradient_checkpointing = self.gradient_checkpointing
         self.pooler = Pooler(config, self.dtype) if add_pooling_layer else None
         self.initialise()
 

@@ -20,6 +20,7 @@ from roberta_core.checks import check_inputs, check_labels
 from roberta_core.config import RobertaConfig
 from roberta_core.outputs import FixedCache, ModelOutput
 from roberta_core.parameters import Kind, draw, parameters
+from roberta_flax.buckets import BY_TOKEN
 from roberta_flax.calls import call
 from roberta_flax.layers import Embedding, Linear
 from roberta_flax.weights import assign, flat, loaded, nested, params_of, set_params, tensors
@@ -196,6 +197,10 @@ class FlaxRobertaPreTrainedModel(nnx.Module):
         classes = self.classes(inputs)
         if "labels" in inputs and classes is not None:
             check_labels("labels", inputs["labels"], classes)
+        if "labels" in inputs and self.architecture in BY_TOKEN:
+            rows = inputs["input_ids" if "input_ids" in inputs else "inputs_embeds"].shape[:2]
+            if inputs["labels"].shape != rows:
+                raise ValueError(f"labels has the shape {list(inputs['labels'].shape)}; it must be {list(rows)}")
 
     def rows(self, inputs: Mapping[str, Any]) -> Mapping[str, Any]:
         """The inputs as Model takes them."""

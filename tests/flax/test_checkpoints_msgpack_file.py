@@ -8,6 +8,8 @@ import pytest
 
 from roberta_core.checkpoints import msgpack_file
 from roberta_core.checkpoints.atomic import transaction
+from roberta_core.checkpoints.mapped import Content
+from roberta_core.config import RobertaConfig
 
 
 def some_tensors():
@@ -45,6 +47,6 @@ def test_what_flax_writes_is_read(tmp_path):
 @pytest.mark.usefixtures("pieces")
 def test_flax_reads_what_is_written(tmp_path):
     with transaction(tmp_path) as save:
-        msgpack_file.stage(save, some_tensors(), 10**9, {}, {})
+        msgpack_file.stage(save, Content(RobertaConfig(), some_tensors(), {}, {}), 10**9)
     tree = flax.serialization.msgpack_restore((tmp_path / "flax_model.msgpack").read_bytes())
     assert_same(flax.traverse_util.flatten_dict(tree, sep="."), some_tensors())
