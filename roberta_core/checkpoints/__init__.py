@@ -10,6 +10,7 @@ import numpy as np
 from roberta_core.checkpoints import formats, names
 from roberta_core.checkpoints.atomic import finish, refuse_unfinished, transaction
 from roberta_core.checkpoints.errors import CheckpointError, listed
+from roberta_core.checkpoints.mapped import Content
 from roberta_core.checkpoints.matching import match
 from roberta_core.checkpoints.report import LoadReport
 from roberta_core.checkpoints.shards import bytes_of
@@ -105,7 +106,7 @@ def save(
     settings.architectures = [f"Roberta{architecture}"]
     settings.dtype = next(iter(stored.values())).dtype.name
     with transaction(folder) as files:
-        kind.stage(files, spelled, limit, metadata or {"format": kind.dialect}, second)
+        kind.stage(files, Content(config, spelled, metadata or {"format": kind.dialect}, second), limit)
         files.write(CONFIG_NAME, settings.to_json_string().encode())
 
 

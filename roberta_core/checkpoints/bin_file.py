@@ -1,15 +1,12 @@
 """Reading and writing `pytorch_model.bin`, single or sharded."""
 
 import os
-from collections.abc import Mapping
 from pathlib import Path
 from typing import BinaryIO
 
-import numpy as np
-
 from roberta_core.checkpoints import shards, torch_file, torch_writer
 from roberta_core.checkpoints.atomic import Transaction
-from roberta_core.checkpoints.mapped import Tensors
+from roberta_core.checkpoints.mapped import Content, Tensors
 
 FILE = "pytorch_model.bin"
 
@@ -24,20 +21,15 @@ def read(folder: str | os.PathLike[str]) -> Tensors:
     return Tensors(shards.gathered(folder, FILE, lambda path: torch_file.tensors_of(torch_file.read(path))))
 
 
-def stage(
-    save: Transaction,
-    tensors: Mapping[str, np.ndarray],
-    limit: int,
-    metadata: Mapping[str, str],
-    same: Mapping[str, str],
-) -> None:
-    """Put the files of `tensors` into a save that is going on.
+def stage(save: Transaction, content: Content, limit: int) -> None:
+    """Put the files of a checkpoint into a save that is going on.
 
-    `same` are second names, each for one of the tensors: they share its bytes, as tied tensors do in PyTorch's files.
+    The second names in `content.same` share its bytes, as tied tensors do in PyTorch's files.
     """
+    tensors = content.tensors
     names = sorted(tensors)
     entries = torch_writer.described(tensors, names)
-    seconds = {name: [second for second, first in same.items() if first == name] for name in names}
+    seconds = {name: [second for second, first in content.same.items() if first == name] for name in names}
 
     def write_one(stream: BinaryIO, names: list[str]) -> None:
         mine = {second: name for name in names for second in seconds[name]}

@@ -6,12 +6,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from roberta_core.checkpoints import bin_file, h5_file, msgpack_file, safetensors_file
+from roberta_core.checkpoints import bin_file, fairseq_file, h5_file, msgpack_file, safetensors_file
 from roberta_core.checkpoints.atomic import Transaction
 from roberta_core.checkpoints.errors import CheckpointError, listed
+from roberta_core.checkpoints.mapped import Content
 from roberta_core.checkpoints.shards import index_name
 
-Stage = Callable[[Transaction, Mapping[str, np.ndarray], int, Mapping[str, str], Mapping[str, str]], None]
+Stage = Callable[[Transaction, Content, int], None]
 
 
 class Format(NamedTuple):
@@ -22,7 +23,7 @@ class Format(NamedTuple):
     file: str
     read: Callable[[Path], Mapping[str, np.ndarray]]
     metadata: Callable[[Path], Mapping[str, str]]
-    stage: Stage  # (save, tensors, bytes in a file, metadata, second name -> name); where it is not kept, it is ignored
+    stage: Stage  # with the most bytes that a file may hold
 
 
 def _safetensors(name: str, dialect: str) -> Format:
@@ -37,10 +38,8 @@ FORMATS = (
     Format("bin", "pt", bin_file.FILE, bin_file.read, lambda _: {"format": "pt"}, bin_file.stage),
     Format("msgpack", "flax", msgpack_file.FILE, msgpack_file.read, lambda _: {"format": "flax"}, msgpack_file.stage),
     Format("h5", "tf", h5_file.FILE, h5_file.read, lambda _: {"format": "tf"}, h5_file.stage),
+    Format("fairseq", "pt", fairseq_file.FILE, fairseq_file.read, lambda _: {"format": "pt"}, fairseq_file.stage),
 )
-
-# Published formats that this version recognises and does not read.
-FOREIGN = ("model.pt",)
 
 
 def find(folder: Path) -> Format:
@@ -54,11 +53,6 @@ def find(folder: Path) -> Format:
         if has(folder, format):
             return format
     readable = listed(dict.fromkeys(format.file for format in FORMATS))
-    foreign = [file for file in FOREIGN if _exists(folder, file)]
-    if foreign:
-        raise CheckpointError(
-            f"{folder} has its weights in {listed(foreign)}, which this version does not read: only {readable}"
-        )
     raise CheckpointError(f"{folder} has no weights; looked for {readable}, alone or with an index")
 
 

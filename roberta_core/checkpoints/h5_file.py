@@ -17,7 +17,7 @@ import numpy as np
 from roberta_core.checkpoints import shards
 from roberta_core.checkpoints.atomic import Transaction
 from roberta_core.checkpoints.errors import CheckpointError, clipped
-from roberta_core.checkpoints.mapped import Span, Tensors, bytes_of, same_bits
+from roberta_core.checkpoints.mapped import Content, Span, Tensors, bytes_of, same_bits
 
 FILE = "tf_model.h5"
 LAYERS = ("roberta", "lm_head", "classifier", "qa_outputs")  # the top-level layers of the published classes
@@ -38,15 +38,9 @@ def read(folder: str | os.PathLike[str]) -> Tensors:
     return Tensors(shards.gathered(Path(folder), FILE, _read_file, lambda key: key.partition("/")[2]))
 
 
-def stage(
-    save: Transaction,
-    tensors: Mapping[str, np.ndarray],
-    limit: int,
-    metadata: Mapping[str, str],
-    same: Mapping[str, str],
-) -> None:
-    """Put the files of `tensors`, under TensorFlow's names, into a save that is going on. Each is written once."""
-    sizes = {}
+def stage(save: Transaction, content: Content, limit: int) -> None:
+    """Put the files of a checkpoint, under TensorFlow's names, into a save that is going on. Each is written once."""
+    tensors, sizes = content.tensors, {}
     for name in sorted(tensors):
         array = tensors[name]
         sizes[name] = array.nbytes

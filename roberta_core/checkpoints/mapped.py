@@ -6,6 +6,8 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from roberta_core.config import RobertaConfig
+
 ROWS = 4096  # compared at a time
 
 
@@ -45,6 +47,15 @@ class Tensors(Mapping[str, np.ndarray]):
 
     def __len__(self) -> int:
         return len(self._tensors)
+
+
+class Content(NamedTuple):
+    """What a writer puts into files; each takes what its format has room for."""
+
+    config: RobertaConfig
+    tensors: Mapping[str, np.ndarray]  # under the names of the format's dialect
+    metadata: Mapping[str, str]
+    same: Mapping[str, str]  # second names of tensors -> their names
 
 
 def bytes_of(path: Path) -> np.ndarray:

@@ -17,7 +17,7 @@ import numpy as np
 from roberta_core.checkpoints import shards
 from roberta_core.checkpoints.atomic import Transaction
 from roberta_core.checkpoints.errors import CheckpointError, clipped
-from roberta_core.checkpoints.mapped import Lazy, Span, Tensors, bytes_of
+from roberta_core.checkpoints.mapped import Content, Lazy, Span, Tensors, bytes_of
 from roberta_core.checkpoints.safetensors_file import DTYPES
 
 FILE = "flax_model.msgpack"
@@ -63,15 +63,9 @@ def read(folder: str | os.PathLike[str]) -> Tensors:
     return Tensors(shards.gathered(Path(folder), FILE, _read_file, lambda key: key.replace("/", ".")))
 
 
-def stage(
-    save: Transaction,
-    tensors: Mapping[str, np.ndarray],
-    limit: int,
-    metadata: Mapping[str, str],
-    same: Mapping[str, str],
-) -> None:
-    """Put the files of `tensors`, under Flax's names joined by dots, into a save that is going on."""
-    sizes = {}
+def stage(save: Transaction, content: Content, limit: int) -> None:
+    """Put the files of a checkpoint, under Flax's names joined by dots, into a save that is going on."""
+    tensors, sizes = content.tensors, {}
     for name in sorted(tensors):
         array = tensors[name]
         sizes[name] = array.nbytes

@@ -19,7 +19,7 @@ from safetensors import SafetensorError, safe_open
 from roberta_core.checkpoints import shards
 from roberta_core.checkpoints.atomic import Transaction, transaction
 from roberta_core.checkpoints.errors import CheckpointError, clipped, listed
-from roberta_core.checkpoints.mapped import Span, Tensors
+from roberta_core.checkpoints.mapped import Content, Span, Tensors
 
 FILE = "model.safetensors"
 LARGEST_HEADER = 16 << 20  # bytes; roberta-large's takes 45,000
@@ -74,20 +74,18 @@ def write(
     """
     limit = shards.bytes_of(max_shard_size)
     with transaction(folder) as save:
-        stage(save, tensors, limit, metadata or {}, {})
+        _stage(save, tensors, limit, metadata or {})
 
 
-def stage(
-    save: Transaction,
-    tensors: Mapping[str, np.ndarray],
-    limit: int,
-    metadata: Mapping[str, str],
-    same: Mapping[str, str],
-) -> None:
-    """Put the files of `tensors` into a save that is going on.
+def stage(save: Transaction, content: Content, limit: int) -> None:
+    """Put the files of a checkpoint into a save that is going on.
 
-    Second names (`same`) are left out: the format would store their tensors twice, and readers know them.
+    Second names (`content.same`) are left out: the format would store their tensors twice, and readers know them.
     """
+    _stage(save, content.tensors, limit, content.metadata)
+
+
+def _stage(save: Transaction, tensors: Mapping[str, np.ndarray], limit: int, metadata: Mapping[str, str]) -> None:
     entries = {name: _described(name, tensors[name]) for name in sorted(tensors)}
 
     def write_one(stream: BinaryIO, names: list[str]) -> None:

@@ -6,6 +6,7 @@ another after the pickles of the stream. The pickle is read as plain data (see `
 
 import math
 import struct
+from collections import ChainMap
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,7 +65,7 @@ class Tensor:
         return np.lib.stride_tricks.as_strided(row[self.offset :], self.shape, strides)
 
 
-def read(path: Path, more: Mapping[str, Callable[..., Any] | None] | None = None) -> Any:
+def read(path: Path, more: dict[str, Callable[..., Any] | None] | None = None) -> Any:
     """What was saved, as dicts, lists, tuples, texts, numbers and `Tensor`s.
 
     `more` are names that the pickle may use besides those of tensors (see `plain_pickle.read`). `CheckpointError` if
@@ -74,7 +75,7 @@ def read(path: Path, more: Mapping[str, Callable[..., Any] | None] | None = None
         raise CheckpointError(f"{path} is not a file")
     try:
         file = bytes_of(path)
-        names = {**NAMES, **(more or {})}
+        names = ChainMap(dict(NAMES), more or {})
         return _zipped(file, names) if bytes(file[:4]) == LOCAL else _legacy(file, names)
     except (OSError, ValueError, struct.error) as error:
         raise CheckpointError(f"{path} is not a readable PyTorch file: {clipped(str(error))}") from None

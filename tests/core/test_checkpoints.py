@@ -386,12 +386,6 @@ def test_a_class_that_does_not_exist_is_a_value_error(tmp_path):
         checkpoints.load(tmp_path, make(), "ForNothing")
 
 
-def test_weights_in_a_format_of_another_day_are_named(tmp_path):
-    (tmp_path / "model.pt").touch()
-    with pytest.raises(CheckpointError, match=r"model\.pt, which this version does not read"):
-        checkpoints.load(tmp_path, make(), "Model")
-
-
 def test_a_folder_without_weights_says_what_was_looked_for(tmp_path):
     with pytest.raises(CheckpointError, match=r"looked for model\.safetensors"):
         checkpoints.load(tmp_path, make(), "Model")

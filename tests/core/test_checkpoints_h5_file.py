@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 
 from roberta_core.checkpoints import CheckpointError, h5_file
 from roberta_core.checkpoints.atomic import transaction
+from roberta_core.checkpoints.mapped import Content
+from roberta_core.config import RobertaConfig
 
 h5py = pytest.importorskip("h5py", reason="tf_model.h5 needs h5py")
 pytest.importorskip("pyfive", reason="tf_model.h5 needs pyfive")
@@ -29,7 +31,7 @@ def some_tensors():
 
 def write(folder, tensors, limit=10**9):
     with transaction(folder) as save:
-        h5_file.stage(save, tensors, limit, {}, {})
+        h5_file.stage(save, Content(RobertaConfig(), tensors, {}, {}), limit)
     return folder
 
 

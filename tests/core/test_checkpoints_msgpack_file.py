@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 
 from roberta_core.checkpoints import CheckpointError, msgpack_file
 from roberta_core.checkpoints.atomic import transaction
+from roberta_core.checkpoints.mapped import Content
+from roberta_core.config import RobertaConfig
 
 
 def some_tensors():
@@ -28,7 +30,7 @@ def some_tensors():
 
 def write(folder, tensors, limit=10**9):
     with transaction(folder) as save:
-        msgpack_file.stage(save, tensors, limit, {}, {})
+        msgpack_file.stage(save, Content(RobertaConfig(), tensors, {}, {}), limit)
     return folder
 
 

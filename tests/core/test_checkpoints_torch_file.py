@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 
 from roberta_core.checkpoints import CheckpointError, bin_file, torch_file
 from roberta_core.checkpoints.atomic import transaction
+from roberta_core.checkpoints.mapped import Content
+from roberta_core.config import RobertaConfig
 
 DTYPES = [
     np.float64,
@@ -41,7 +43,7 @@ def some_tensors():
 
 def write(folder, tensors, limit=10**9, same=None):
     with transaction(folder) as save:
-        bin_file.stage(save, tensors, limit, {}, same or {})
+        bin_file.stage(save, Content(RobertaConfig(), tensors, {}, same or {}), limit)
     return folder
 
 

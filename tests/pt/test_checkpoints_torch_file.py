@@ -7,6 +7,8 @@ import torch
 
 from roberta_core.checkpoints import bin_file, torch_file
 from roberta_core.checkpoints.atomic import transaction
+from roberta_core.checkpoints.mapped import Content
+from roberta_core.config import RobertaConfig
 
 
 def some_tensors():
@@ -38,7 +40,7 @@ def test_what_torch_writes_is_read(tmp_path, new, protocol):
 @pytest.mark.parametrize("mmap", [True, False])
 def test_torch_reads_what_is_written(tmp_path, mmap):
     with transaction(tmp_path) as save:
-        bin_file.stage(save, some_tensors(), 10**9, {}, {"b again": "b"})
+        bin_file.stage(save, Content(RobertaConfig(), some_tensors(), {}, {"b again": "b"}), 10**9)
     found = torch.load(tmp_path / "pytorch_model.bin", weights_only=True, mmap=mmap)
     assert found["b again"].data_ptr() == found["b"].data_ptr()
     for name, array in some_tensors().items():
