@@ -67,8 +67,11 @@ def chosen(frameworks: str | None) -> "list[Adapter]":
     """The adapters named, or those of every framework that is installed."""
     from conformance.adapters import find
     from roberta_core import backend
+    from roberta_core.cli.frameworks import PREFERRED
 
-    names = list(backend.available()) if frameworks is None else [name.strip() for name in frameworks.split(",")]
+    names = sorted(backend.available(), key=(*PREFERRED, *backend.registered()).index)
+    if frameworks is not None:
+        names = [name.strip() for name in frameworks.split(",")]
     if not names:
         raise backend.BackendError("no framework is installed: pip install 'triberta[all]'")
     if len(set(names)) < len(names):

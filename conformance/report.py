@@ -57,9 +57,9 @@ def to_table(report: Report) -> Table:
     """Errors by case or by stage, a column for each framework."""
     rows = "case" if report.checkpoint is None else "stage"
     table = Table(title=title(report), title_justify="left")
-    table.add_column(rows)
+    table.add_column(rows, no_wrap=True)
     for judged in report.frameworks:
-        table.add_column(f"{judged.title} {judged.version}", justify="right")
+        table.add_column(f"{judged.title}\n{judged.version}", justify="right")
     for name in row_names(report):
         cells = [cell(report, judged, name) for judged in report.frameworks]
         table.add_row(name, *(_coloured(verdict) for verdict in cells))
