@@ -13,9 +13,8 @@ from typing import Any
 import numpy as np
 
 from roberta_core.checkpoints import torch_file
-from roberta_core.checkpoints.atomic import Transaction
 from roberta_core.checkpoints.errors import CheckpointError, clipped
-from roberta_core.checkpoints.mapped import Content, Lazy, Tensors
+from roberta_core.checkpoints.mapped import Lazy, Tensors
 from roberta_core.checkpoints.plain_pickle import Plain
 from roberta_core.checkpoints.torch_file import Tensor, tensors_of
 from roberta_core.config import RobertaConfig
@@ -97,11 +96,6 @@ def read(folder: str | os.PathLike[str]) -> Tensors:
     """
     state, settings = _opened(Path(folder))
     return Tensors(_renamed(state, settings))
-
-
-def stage(save: Transaction, content: Content, limit: int) -> None:
-    """Not yet."""
-    raise CheckpointError("this version reads fairseq's files and does not write them")
 
 
 def config(folder: str | os.PathLike[str]) -> RobertaConfig:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from roberta_core.checkpoints import bin_file, fairseq_file, h5_file, msgpack_file, safetensors_file
+from roberta_core.checkpoints import bin_file, fairseq_file, fairseq_writer, h5_file, msgpack_file, safetensors_file
 from roberta_core.checkpoints.atomic import Transaction
 from roberta_core.checkpoints.errors import CheckpointError, listed
 from roberta_core.checkpoints.mapped import Content
@@ -38,7 +38,7 @@ FORMATS = (
     Format("bin", "pt", bin_file.FILE, bin_file.read, lambda _: {"format": "pt"}, bin_file.stage),
     Format("msgpack", "flax", msgpack_file.FILE, msgpack_file.read, lambda _: {"format": "flax"}, msgpack_file.stage),
     Format("h5", "tf", h5_file.FILE, h5_file.read, lambda _: {"format": "tf"}, h5_file.stage),
-    Format("fairseq", "pt", fairseq_file.FILE, fairseq_file.read, lambda _: {"format": "pt"}, fairseq_file.stage),
+    Format("fairseq", "pt", fairseq_file.FILE, fairseq_file.read, lambda _: {"format": "pt"}, fairseq_writer.stage),
 )
 
 

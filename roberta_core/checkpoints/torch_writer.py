@@ -2,7 +2,7 @@
 
 import struct
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
@@ -15,6 +15,10 @@ LARGE = 1 << 31  # bytes from which a record gets 64-bit sizes
 CHUNK = 16 << 20  # bytes written at a time
 STEM = "pytorch_model"  # the folder inside the zip file
 NAMES = {dtype: name for name, dtype in STORAGES.items()}
+
+
+class Code(bytes):
+    """Pickle code that pushes one value."""
 
 
 class Entry(NamedTuple):
@@ -43,12 +47,20 @@ def described(tensors: Mapping[str, np.ndarray], names: Iterable[str]) -> dict[s
 
 
 def write(
-    stream: BinaryIO, tensors: Mapping[str, np.ndarray], first: Mapping[str, Entry], same: Mapping[str, str]
+    stream: BinaryIO,
+    tensors: Mapping[str, np.ndarray],
+    first: Mapping[str, Entry],
+    same: Mapping[str, str],
+    frame: Callable[[Code], Code] = lambda state: state,
 ) -> None:
-    """Write the tensors described in `first`, and under the names in `same` those that they map to, stored once."""
+    """Write the tensors described in `first`, and under the names in `same` those that they map to, stored once.
+
+    `frame` makes what is pickled out of the state dict, both as pickle code.
+    """
     entries = {**first, **{second: first[name] for second, name in same.items()}}
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:
-        _record(archive, stream, "data.pkl", [_pickle(entries)])
+        state = Code(b"}(" + b"".join(_text(name) + _tensor(entry) for name, entry in entries.items()) + b"u")
+        _record(archive, stream, "data.pkl", [b"\x80\x02" + frame(state) + b"."])
         _record(archive, stream, "byteorder", [b"little"])
         for name, entry in first.items():
             values = np.ascontiguousarray(tensors[name], entry.dtype).reshape(-1).view(np.uint8)
@@ -69,10 +81,32 @@ def _record(archive: zipfile.ZipFile, stream: BinaryIO, name: str, chunks: Itera
             record.write(chunk)
 
 
-def _pickle(entries: Mapping[str, Entry]) -> bytes:
-    """The pickle of a dict of tensors: protocol 2, names written out each time."""
-    items = b"".join(_text(name) + _tensor(entry) for name, entry in entries.items())
-    return b"\x80\x02}(" + items + b"u."
+def code(value: Any) -> bytes:
+    """The pickle code of plain data: None, truth values, numbers, texts, lists and dicts; code stays as it is."""
+    simple = {None: b"N", True: b"\x88", False: b"\x89"}
+    if isinstance(value, Code):
+        return value
+    if value is None or isinstance(value, bool):
+        return simple[value]
+    if isinstance(value, int):
+        return _number(value)
+    if isinstance(value, float):
+        return b"G" + struct.pack(">d", value)
+    if isinstance(value, str):
+        return _text(value)
+    if isinstance(value, list):
+        return b"](" + b"".join(map(code, value)) + b"e"
+    return dict_of(value)
+
+
+def dict_of(items: Mapping[str, Any]) -> Code:
+    """The pickle code of a dict."""
+    return Code(b"}(" + b"".join(_text(key) + code(value) for key, value in items.items()) + b"u")
+
+
+def namespace_of(fields: Mapping[str, Any]) -> Code:
+    """The pickle code of an argparse.Namespace."""
+    return Code(b"cargparse\nNamespace\n)\x81" + dict_of(fields) + b"b")
 
 
 def _tensor(entry: Entry) -> bytes:

@@ -1,0 +1,247 @@
+"""The checkpoints that fairseq wrote, bit for bit, and those that we write in its frame.
+
+`../shared/fixtures/fairseq` holds them (or ROBERTA_SHARED names the folder); without it those tests skip.
+"""
+
+import os
+import shutil
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from roberta_core import checkpoints
+from roberta_core.checkpoints import CheckpointError, fairseq_file, torch_file
+from roberta_core.checkpoints.plain_pickle import Plain
+from roberta_core.config import RobertaConfig
+from roberta_core.parameters import parameters
+
+SHARED = Path(os.environ.get("ROBERTA_SHARED") or Path(__file__).parents[3] / "shared")
+FAIRSEQ = SHARED / "fixtures" / "fairseq"
+published = pytest.mark.skipif(not FAIRSEQ.is_dir(), reason=f"needs the published fixtures in {FAIRSEQ}")
+
+VERSIONS = ["old_style", "v0.8.0", "v0.9.0", "v0.10.2", "v0.12.2"]
+CHECKPOINTS = [(f"{version}-{kind}", kind) for version in VERSIONS for kind in ("masked_lm", "classification")]
+CHECKPOINTS.append(("v0.12.2-untied", "masked_lm"))
+CLASSES = {"masked_lm": "ForMaskedLM", "classification": "ForSequenceClassification"}
+
+# Published module -> fairseq's, as its release 0.12 spells it.
+BODY = {
+    "embeddings.word_embeddings": "embed_tokens",
+    "embeddings.position_embeddings": "embed_positions",
+    "embeddings.LayerNorm": "layernorm_embedding",
+    "attention.self.query": "self_attn.q_proj",
+    "attention.self.key": "self_attn.k_proj",
+    "attention.self.value": "self_attn.v_proj",
+    "attention.output.dense": "self_attn.out_proj",
+    "attention.output.LayerNorm": "self_attn_layer_norm",
+    "intermediate.dense": "fc1",
+    "output.dense": "fc2",
+    "output.LayerNorm": "final_layer_norm",
+}
+
+
+def fairseq_name(name, head):
+    """The name by which the fixtures draw the values of a published tensor."""
+    module, _, leaf = name.rpartition(".")
+    if module.startswith("lm_head"):
+        return name.replace("lm_head.decoder.weight", "lm_head.weight")
+    if module.startswith("classifier."):
+        return f"classification_heads.{head}.{module.partition('.')[2]}.{leaf}"
+    module = module.removeprefix("roberta.")
+    if module.startswith("encoder.layer."):
+        _, _, layer, module = module.split(".", 3)
+        return f"sentence_encoder.layers.{layer}.{BODY[module]}.{leaf}"
+    return f"sentence_encoder.{BODY[module]}.{leaf}"
+
+
+def draw(name, shape):
+    generator = np.random.default_rng([20240608, zlib.crc32(name.encode())])
+    if ("layer_norm" in name or "layernorm" in name) and name.endswith("weight"):
+        return generator.uniform(0.5, 1.5, shape).astype(np.float32)
+    return generator.normal(0, 0.5, shape).astype(np.float32)
+
+
+@published
+@pytest.mark.parametrize(("name", "kind"), CHECKPOINTS)
+def test_every_tensor_is_read_bit_for_bit(name, kind):
+    config = fairseq_file.config(FAIRSEQ / name)
+    tensors, report = checkpoints.load(FAIRSEQ / name, config, CLASSES[kind])
+    assert list(tensors) == list(parameters(config, CLASSES[kind]))
+    head = "mnli" if name.startswith("v0.12") else "sentence_classification_head"
+    for key, array in tensors.items():
+        if "token_type" in key:
+            assert array.tobytes() == bytes(4 * 24)
+        elif kind == "masked_lm" or not key.startswith("classifier"):
+            assert array.tobytes() == draw(fairseq_name(key, head), array.shape).tobytes(), key
+    assert report.sentences() == ()
+    assert report.unexpected == ()
+
+
+@published
+@pytest.mark.parametrize(("name", "kind"), CHECKPOINTS)
+def test_classification_heads_are_the_same_in_all_versions(name, kind):
+    if kind == "classification":
+        heads = [
+            checkpoints.load(FAIRSEQ / folder, fairseq_file.config(FAIRSEQ / folder), CLASSES[kind])[0]
+            for folder in (name, "old_style-classification")
+        ]
+        for key in heads[0]:
+            if key.startswith("classifier") and not name.startswith("v0.12"):
+                assert heads[0][key].tobytes() == heads[1][key].tobytes()
+                assert heads[0][key].any()
+
+
+@published
+@pytest.mark.parametrize(("name", "kind"), CHECKPOINTS)
+def test_the_configuration_is_found(name, kind):
+    want = {
+        "vocab_size": 105,
+        "hidden_size": 24,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "intermediate_size": 40,
+        "max_position_embeddings": 19,
+        "type_vocab_size": 1,
+        "layer_norm_eps": 1e-5,
+        "hidden_act": "gelu",
+        "classifier_dropout": 0.0,
+        "tie_word_embeddings": "untied" not in name,
+        "num_labels": 3 if kind == "classification" else 2,
+    }
+    config = fairseq_file.config(FAIRSEQ / name)
+    assert {key: getattr(config, key) for key in want} == want
+    assert config.max_sequence_length == 17
+
+
+@published
+def test_a_model_that_normalises_first_is_refused():
+    for read in (fairseq_file.config, fairseq_file.read):
+        with pytest.raises(CheckpointError, match="normalises before each block"):
+            read(FAIRSEQ / "v0.12.2-prenorm")
+
+
+@published
+def test_a_head_with_another_activation_is_left_out_and_said():
+    config = fairseq_file.config(FAIRSEQ / "v0.12.2-relu")
+    assert config.hidden_act == "relu"
+    tensors, report = checkpoints.load(FAIRSEQ / "v0.12.2-relu", config, "ForMaskedLM")
+    assert {name for name in parameters(config, "ForMaskedLM") if name not in tensors} == set(report.missing)
+    assert all(name.startswith("lm_head.") for name in report.missing)
+    assert "lm_head is new" in report.sentences()[0]
+    body, report = checkpoints.load(FAIRSEQ / "v0.12.2-relu", config, "Model", pooler=False)
+    assert body.keys() == parameters(config, "Model", pooler=False).keys()
+
+
+@published
+def test_a_dictionary_of_another_size_is_explained(tmp_path):
+    shutil.copy(FAIRSEQ / "v0.12.2-masked_lm" / "model.pt", tmp_path)
+    assert fairseq_file.config(tmp_path).vocab_size == 105
+    lines = (FAIRSEQ / "v0.12.2-masked_lm" / "dict.txt").read_text().splitlines()
+    (tmp_path / "dict.txt").write_text("\n".join(lines[:-3]) + "\n")
+    with pytest.raises(CheckpointError, match="97 lines, which with 4 special tokens and <mask> are 102 tokens, but"):
+        fairseq_file.config(tmp_path)
+
+
+@published
+def test_labels_are_named_where_they_have_names(tmp_path):
+    shutil.copy(FAIRSEQ / "v0.12.2-classification" / "model.pt", tmp_path)
+    (tmp_path / "label.dict.txt").write_text("contradiction 1\nneutral 1\nentailment 1\nmadeupword0000 0\n")
+    assert fairseq_file.config(tmp_path).id2label == {0: "contradiction", 1: "neutral", 2: "entailment"}
+    assert fairseq_file.config(FAIRSEQ / "v0.12.2-classification").id2label[0] == "LABEL_0"
+
+
+SIZES = {
+    "vocab_size": 101,
+    "hidden_size": 12,
+    "num_attention_heads": 3,
+    "intermediate_size": 20,
+    "num_hidden_layers": 2,
+}
+
+
+def save(folder, architecture="ForMaskedLM", **changes):
+    config = RobertaConfig(
+        **{**SIZES, "max_position_embeddings": 19, "type_vocab_size": 1, "layer_norm_eps": 1e-5, **changes}
+    )
+    generator = np.random.default_rng(0)
+    table = parameters(config, architecture)
+    tensors = {name: generator.standard_normal(parameter.shape, np.float32) for name, parameter in table.items()}
+    tensors["roberta.embeddings.token_type_embeddings.weight"][...] = 0
+    checkpoints.save(folder, config, architecture, tensors, format="fairseq")
+    return config, tensors
+
+
+@pytest.mark.parametrize("tied", [True, False])
+@pytest.mark.parametrize("architecture", ["ForMaskedLM", "ForSequenceClassification"])
+def test_what_is_written_is_read_with_its_configuration(tmp_path, architecture, tied):
+    settings = {
+        "hidden_act": "gelu",
+        "classifier_dropout": 0.25,
+        "hidden_dropout_prob": 0.2,
+        "tie_word_embeddings": tied,
+    }
+    config, tensors = save(tmp_path, architecture, num_labels=2, **settings)
+    found, report = checkpoints.load(tmp_path, config, architecture)
+    assert all(found[name].tobytes() == array.tobytes() for name, array in tensors.items())
+    assert report.sentences() == ()
+    read = fairseq_file.config(tmp_path)
+    ours = RobertaConfig.from_pretrained(tmp_path)
+    assert {**read.to_diff_dict(), "architectures": 0, "dtype": 0} == {
+        **ours.to_diff_dict(),
+        "architectures": 0,
+        "dtype": 0,
+    }
+
+
+def test_what_is_written_has_the_keys_of_fairseq(tmp_path):
+    save(tmp_path)
+    state = torch_file.read(tmp_path / "model.pt", {"argparse.Namespace": Plain})
+    assert set(state) == {"args", "model", "optimizer_history", "extra_state", "last_optimizer_state"}
+    if FAIRSEQ.is_dir():
+        theirs = torch_file.read(FAIRSEQ / "v0.10.2-masked_lm" / "model.pt", {"argparse.Namespace": Plain})
+        assert set(state["model"]) == set(theirs["model"]) - {"encoder.sentence_encoder.version"}
+        assert set(state["args"].fields) <= {*theirs["args"].fields, "untie_weights_roberta"}
+    assert (
+        state["model"]["encoder.lm_head.weight"].storage
+        is state["model"]["encoder.sentence_encoder.embed_tokens.weight"].storage
+    )
+
+
+@pytest.mark.parametrize(
+    "changes", [{"layer_norm_eps": 1e-12}, {"pad_token_id": 3}, {"is_decoder": True}, {"hidden_act": "silu"}]
+)
+def test_what_fairseq_cannot_express_is_refused(tmp_path, changes):
+    with pytest.raises(CheckpointError, match="take another format"):
+        save(tmp_path, **changes)
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_fairseq_lacks_keeps_its_published_name_so_that_fairseq_refuses_it(tmp_path):
+    config, tensors = save(tmp_path, "ForMultipleChoice")
+    names = torch_file.read(tmp_path / "model.pt", {"argparse.Namespace": Plain})["model"]
+    assert {"roberta.pooler.dense.weight", "classifier.weight"} <= set(names)
+    found, _ = checkpoints.load(tmp_path, config, "ForMultipleChoice")
+    assert all(found[name].tobytes() == array.tobytes() for name, array in tensors.items())
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"\x80\x02cos\nsystem\nX\4\0\0\0true\x85R.", b"PK\3\4" + b"\0" * 60],
+    ids=["empty", "a call", "no zip"],
+)
+def test_a_broken_or_hostile_file_is_refused(tmp_path, content):
+    (tmp_path / "model.pt").write_bytes(content)
+    for read in (fairseq_file.config, fairseq_file.read):
+        with pytest.raises(CheckpointError):
+            read(tmp_path)
+
+
+def test_a_checkpoint_without_a_model_is_refused(tmp_path):
+    from roberta_core.checkpoints.torch_writer import Code, write
+
+    with open(tmp_path / "model.pt", "wb") as stream:
+        write(stream, {}, {}, {}, lambda state: Code(b"}X\1\0\0\0aK\1s"))
+    with pytest.raises(CheckpointError, match="it has no model"):
+        fairseq_file.config(tmp_path)
