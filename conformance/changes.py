@@ -129,7 +129,7 @@ def inputs(name: str, change: Callable[[np.ndarray], np.ndarray]) -> Change:
     def changed(subject: Subject) -> Subject | None:
         if name not in subject.inputs:
             return None
-        return replace(subject, inputs={**subject.inputs, name: change(subject.inputs[name])})
+        return replace(subject, inputs={**subject.inputs, name: np.ascontiguousarray(change(subject.inputs[name]))})
 
     return changed
 
