@@ -25,8 +25,8 @@ TOP_K = 5
 CHECKPOINT_RTOL = 1e-5  # float32 over real text in a trained model: the project's own bar
 LM_HEADS = ("ForMaskedLM", "ForCausalLM")
 TEXTS = (
-    "The capital of France is <mask>.",
-    "She closed the <mask> behind her and walked slowly down to the river.",
+    "He shook his <mask> and said nothing.",
+    "She opened the door and walked into the <mask>.",
     "If the argument is not a string, the function raises a <mask>.",
     "It was the best of times, it was the <mask> of times, it was the age of wisdom, it was the age of foolishness.",
     "No.",
