@@ -79,39 +79,43 @@ def save(
     max_shard_size: int | str = "5GB",
     metadata: Mapping[str, str] | None = None,
     format: str = "safetensors",
+    carried: Mapping[str, bytes] | None = None,
+    beside: bool = False,
 ) -> None:
     """Write the weights (in one file, or in shards with an index) and config.json as transformers does, all or nothing.
 
     `tensors` are those of the class under their published names; the pooler and the second names of tied tensors may
     be there or not. The second names are not written, except the decoder's bias where the head is untied (there the
     5.x releases of transformers use that one, the 4.x releases the other) and in PyTorch's own format, which stores
-    them once. What the folder held stays valid until the new files are whole (see `atomic`).
+    them once. `carried` are further files, such as a tokenizer's, that belong to the checkpoint. What the folder held
+    stays valid until the new files are whole (see `atomic`).
 
     Raises:
         CheckpointError: a tensor is missing, unknown or of the wrong shape, the folder has another weights file that
-            would be read instead, or the disk refuses.
+            would be read instead (unless the new one is to stand `beside` it), or the disk refuses.
         ValueError: the format or the size is none.
     """
     limit, kind = bytes_of(max_shard_size), formats.named(format)
-    stored = _stored(config, architecture, tensors)
+    _check(config, architecture, tensors)
     before = [other for other in formats.FORMATS[: formats.FORMATS.index(kind)] if other.file != kind.file]
     hidden = sorted({other.file for other in before if formats.has(Path(folder), other)})
-    if hidden:
+    if hidden and not beside:
         raise CheckpointError(f"{folder} has {listed(hidden)}, read in place of {kind.file}; remove or replace that")
     second = aliases(config, architecture) if kind.dialect == "pt" else {}
-    spelled = names.spelled(config, architecture, kind.dialect, stored)
-    if kind.name == "safetensors" and not config.tie_word_embeddings:
-        spelled.update({alias: stored[name] for alias, name in second.items()})
+    untied = second if kind.name == "safetensors" and not config.tie_word_embeddings else {}
+    spelled = names.spelled(config, architecture, kind.dialect, tensors, untied)
     settings = copy.copy(config)
     settings.architectures = [f"Roberta{architecture}"]
-    settings.dtype = next(iter(stored.values())).dtype.name
+    settings.dtype = next(iter(spelled.values())).dtype.name
     with transaction(folder) as files:
         kind.stage(files, Content(config, spelled, metadata or {"format": kind.dialect}, second), limit)
         files.write(CONFIG_NAME, settings.to_json_string().encode())
+        for name, content in (carried or {}).items():
+            files.write(name, content)
 
 
-def _stored(config: RobertaConfig, architecture: str, tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The tensors to write, checked against the table."""
+def _check(config: RobertaConfig, architecture: str, tensors: Mapping[str, np.ndarray]) -> None:
+    """Raise `CheckpointError` unless these are the tensors of the class."""
     pooler = any(name.endswith("pooler.dense.weight") for name in tensors)
     second = aliases(config, architecture)
     expected = parameters(config, architecture, pooler)
@@ -126,4 +130,3 @@ def _stored(config: RobertaConfig, architecture: str, tensors: Mapping[str, np.n
     if any(wrong.values()):
         text = "; ".join(f"{what}: {listed(names)}" for what, names in wrong.items() if names)
         raise CheckpointError(f"these are not the tensors of Roberta{architecture}: {text}")
-    return {name: tensors[name] for name in expected}

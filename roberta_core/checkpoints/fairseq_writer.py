@@ -7,13 +7,12 @@ our reader takes it back, and fairseq refuses it instead of computing without it
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
 from roberta_core.checkpoints import torch_writer
 from roberta_core.checkpoints.atomic import Transaction
 from roberta_core.checkpoints.errors import CheckpointError
 from roberta_core.checkpoints.fairseq_file import ACTIVATIONS, BODY, FILE, LAYER, LAYER_MODULES, MODULES
 from roberta_core.checkpoints.mapped import Content
+from roberta_core.checkpoints.names import Known, Spelled
 from roberta_core.config import RobertaConfig
 
 HEAD = "classification_heads.sentence_classification_head"
@@ -31,21 +30,23 @@ def stage(save: Transaction, content: Content, limit: int) -> None:
     """
     config = content.config
     _check(config)
-    tensors: dict[str, np.ndarray] = {}
+    keys = {}
     for name, array in content.tensors.items():
         whole = BODY + name if name.startswith(("embeddings.", "encoder.", "pooler.")) else name
         if whole != TYPES or len(array) != 1 or any(array.tobytes()):
-            tensors[_old(whole)] = array
-    same = {}
-    if "encoder.lm_head.bias" in tensors and config.tie_word_embeddings:
-        same = {"encoder.lm_head.weight": _old(WORDS)}
-    head = content.tensors.get("classifier.out_proj.weight")
-    frame = _frame(config, None if head is None else len(head))
+            keys[_old(whole)] = Known(name, False, False)
+    tensors = Spelled(content.tensors, keys)
     entries = torch_writer.described(tensors, tensors)
+    head = entries.get(f"{HEAD}.out_proj.weight")
+    settings = _frame(config, None if head is None else head.shape[0])
+    tied = "encoder.lm_head.bias" in keys and config.tie_word_embeddings
+    same = {"encoder.lm_head.weight": _old(WORDS)} if tied else {}
+
+    def frame(state: torch_writer.Code) -> torch_writer.Code:
+        return torch_writer.dict_of({**settings, "model": state})
+
     with save.open(FILE) as stream:
-        torch_writer.write(
-            stream, tensors, entries, same, lambda state: torch_writer.dict_of({**frame, "model": state})
-        )
+        torch_writer.write(stream, tensors, entries, same, frame)
 
 
 def _check(config: RobertaConfig) -> None:

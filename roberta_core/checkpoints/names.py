@@ -1,7 +1,7 @@
 """From the keys of a file, in any dialect and spelling, to the published names of a class."""
 
 import copy
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -87,24 +87,36 @@ def sources(config: RobertaConfig, name: str) -> tuple[str, ...]:
     return (alias, bare(name)) if ALIAS_COUNTS[alias] else (bare(name), alias)
 
 
-def spelled(
-    config: RobertaConfig, architecture: str, dialect: str, tensors: Mapping[str, np.ndarray]
-) -> dict[str, np.ndarray]:
-    """Tensors under published names as a dialect's files have them: its names, and its matrices turned (as views).
+class Spelled(Mapping[str, np.ndarray]):
+    """Tensors under the names of a dialect's files, its matrices turned (as views), each made when asked for."""
 
-    Second names that `tensors` has, such as the decoder's bias, keep theirs. `CheckpointError` for an untied head in
-    TensorFlow's dialect, for the published classes that read it always tie.
+    def __init__(self, tensors: Mapping[str, np.ndarray], keys: Mapping[str, Known]):
+        self._tensors, self._keys = tensors, keys
+
+    def __getitem__(self, key: str) -> np.ndarray:
+        array = self._tensors[self._keys[key].name]
+        return array.T if self._keys[key].turned else array
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._keys)
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+
+def spelled(
+    config: RobertaConfig, architecture: str, dialect: str, tensors: Mapping[str, np.ndarray], same: Mapping[str, str]
+) -> Spelled:
+    """The tensors of a class as a dialect's files have them, those in `same` under a second name too.
+
+    `CheckpointError` for an untied head in TensorFlow's dialect, for the published classes that read it always tie.
     """
     if dialect == "tf" and not config.tie_word_embeddings and aliases(config, architecture):
         raise CheckpointError("TensorFlow's published classes cannot read an untied head; take another format")
     base = "roberta/" if dialect == "tf" and architecture == "Model" else ""
     table = parameters(config, architecture, any(name.endswith("pooler.dense.weight") for name in tensors))
-    found = {}
-    for name, array in tensors.items():
-        row = table.get(name)
-        key = name if row is None else base + spell(row, dialect)
-        found[key] = array.T if row is not None and is_turned(row, dialect) else array
-    return found
+    keys = {base + spell(row, dialect): Known(name, is_turned(row, dialect), False) for name, row in table.items()}
+    return Spelled(tensors, {**keys, **{second: Known(name, False, False) for second, name in same.items()}})
 
 
 def _all_parameters(config: RobertaConfig) -> list[Parameter]:

@@ -1,0 +1,162 @@
+import os
+
+import ml_dtypes
+import numpy as np
+import pytest
+
+from roberta_core import checkpoints
+from roberta_core.checkpoints import CheckpointError, conversion
+from roberta_core.checkpoints.formats import FORMATS
+from roberta_core.config import RobertaConfig
+from roberta_core.parameters import ARCHITECTURES, parameters
+
+SIZES = {
+    "vocab_size": 101,
+    "hidden_size": 12,
+    "num_attention_heads": 3,
+    "intermediate_size": 20,
+    "num_hidden_layers": 2,
+    "max_position_embeddings": 19,
+    "type_vocab_size": 1,
+    "layer_norm_eps": 1e-5,
+}
+NAMES = [format.name for format in FORMATS]
+
+
+def save(folder, architecture="ForMaskedLM", format="safetensors", **changes):
+    config = RobertaConfig(**{**SIZES, **changes})
+    generator = np.random.default_rng(0)
+    tensors = {
+        name: generator.standard_normal(parameter.shape, np.float32)
+        for name, parameter in parameters(config, architecture).items()
+    }
+    checkpoints.save(folder, config, architecture, tensors, format=format)
+    return config, tensors
+
+
+def assert_same(found, expected):
+    assert list(found) == list(expected)
+    for name, array in expected.items():
+        assert found[name].dtype == array.dtype, name
+        assert found[name].tobytes() == array.tobytes(), name
+
+
+@pytest.mark.parametrize("to", NAMES)
+@pytest.mark.parametrize("start", NAMES)
+def test_any_format_becomes_any_other_and_comes_back(tmp_path, start, to):
+    config, tensors = save(tmp_path / "start", format=start)
+    summary = conversion.convert(tmp_path / "start", tmp_path / "to", to)
+    assert (summary.source.format, summary.format, summary.tensors) == (start, to, len(tensors))
+    assert conversion.differences(summary) == []
+    conversion.convert(tmp_path / "to", tmp_path / "back", "safetensors")
+    assert_same(checkpoints.load(tmp_path / "back", config, "ForMaskedLM")[0], tensors)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_every_class_is_known_again_without_its_name(tmp_path, architecture):
+    _, tensors = save(tmp_path, architecture)
+    config = (tmp_path / "config.json").read_text().replace(f"Roberta{architecture}", "Unknown")
+    if architecture == "ForCausalLM":
+        config = config.replace("{", '{"is_decoder": true,', 1)
+    (tmp_path / "config.json").write_text(config)
+    opened = conversion.open_checkpoint(tmp_path)
+    assert opened.architecture == architecture
+    assert_same(opened.tensors, tensors)
+
+
+def test_a_head_class_becomes_the_base_and_the_base_a_head_class(tmp_path):
+    config, tensors = save(tmp_path / "head")
+    conversion.convert(tmp_path / "head", tmp_path / "base", "bin", architecture="Model")
+    found, _ = checkpoints.load(tmp_path / "base", config, "Model", pooler=False)
+    assert {f"roberta.{name}" for name in found} == {name for name in tensors if name.startswith("roberta.")}
+    summary = conversion.convert(
+        tmp_path / "base", tmp_path / "again", "h5", architecture="ForTokenClassification", seed=7
+    )
+    assert "classifier is new" in summary.source.report.sentences()[0]
+    again, _ = checkpoints.load(tmp_path / "again", config, other)
+    assert again["classifier.weight"].std() > 0
+    assert all(again[f"roberta.{name}"].tobytes() == array.tobytes() for name, array in found.items())
+
+
+@pytest.mark.parametrize("dtype", conversion.DTYPES)
+def test_numbers_are_rounded_to_the_dtype(tmp_path, dtype):
+    config, tensors = save(tmp_path / "start")
+    summary = conversion.convert(tmp_path / "start", tmp_path / "to", "safetensors", dtype=dtype)
+    assert conversion.differences(summary) == []
+    want = {name: array.astype(conversion.DTYPES[dtype]) for name, array in tensors.items()}
+    assert_same(checkpoints.load(tmp_path / "to", config, "ForMaskedLM")[0], want)
+    assert RobertaConfig.from_pretrained(tmp_path / "to").dtype == dtype
+    assert summary.bytes == sum(array.nbytes for array in want.values())
+
+
+def test_numbers_that_are_not_finite_are_told_or_refused(tmp_path):
+    config, tensors = save(tmp_path / "start")
+    tensors["lm_head.bias"][3] = 1e5
+    tensors["lm_head.dense.bias"][2] = np.nan
+    checkpoints.save(tmp_path / "start", config, "ForMaskedLM", tensors)
+    assert conversion.convert(tmp_path / "start", tmp_path / "a", "bin").not_finite == ("lm_head.dense.bias",)
+    both = ("lm_head.bias", "lm_head.dense.bias")
+    assert conversion.convert(tmp_path / "start", tmp_path / "b", "bin", dtype="float16").not_finite == both
+    with pytest.raises(CheckpointError, match=r"not finite, as float16: lm_head\.bias, lm_head\.dense\.bias"):
+        conversion.convert(tmp_path / "start", tmp_path / "c", "bin", dtype="float16", strict=True)
+    assert not (tmp_path / "c").exists()
+
+
+def test_a_tokenizer_goes_along_and_other_files_do_not(tmp_path):
+    save(tmp_path / "start")
+    for name in ("vocab.json", "merges.txt", "notes.txt"):
+        (tmp_path / "start" / name).write_text(name)
+    summary = conversion.convert(tmp_path / "start", tmp_path / "to", "bin")
+    assert summary.carried == ("vocab.json", "merges.txt")
+    assert (tmp_path / "to" / "merges.txt").read_text() == "merges.txt"
+    assert not (tmp_path / "to" / "notes.txt").exists()
+
+
+def test_another_format_can_stand_beside_the_first_in_the_same_folder(tmp_path):
+    config, tensors = save(tmp_path)
+    summary = conversion.convert(tmp_path, tmp_path, "bin")
+    assert conversion.differences(summary) == []
+    assert sorted(os.listdir(tmp_path)) == ["config.json", "model.safetensors", "pytorch_model.bin"]
+    assert_same(checkpoints.load(tmp_path, config, "ForMaskedLM")[0], tensors)
+    with pytest.raises(CheckpointError, match="read in place of"):
+        conversion.convert(tmp_path, tmp_path, "h5", dtype="float16")
+
+
+def test_a_checkpoint_can_be_converted_onto_itself(tmp_path):
+    config, tensors = save(tmp_path)
+    conversion.convert(tmp_path, tmp_path, "safetensors", dtype="bfloat16", max_shard_size="2KB")
+    want = {name: array.astype(ml_dtypes.bfloat16) for name, array in tensors.items()}
+    assert_same(checkpoints.load(tmp_path, config, "ForMaskedLM")[0], want)
+    assert not (tmp_path / "model.safetensors").exists()
+
+
+def test_a_difference_is_found(tmp_path):
+    config, tensors = save(tmp_path / "start")
+    summary = conversion.convert(tmp_path / "start", tmp_path / "to", "bin")
+    tensors["lm_head.dense.weight"] = tensors["lm_head.dense.weight"].T
+    checkpoints.save(tmp_path / "to", config, "ForMaskedLM", tensors, format="bin")
+    assert conversion.differences(summary) == ["lm_head.dense.weight"]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"to": "docx"}, "is no format"),
+        ({"dtype": "int8"}, "is no dtype to convert to"),
+        ({"architecture": "ForNothing"}, "is no RoBERTa class"),
+        ({"max_shard_size": "much"}, "max_shard_size is"),
+    ],
+)
+def test_wrong_names_and_sizes_are_refused_before_anything_is_written(tmp_path, wrong, message):
+    save(tmp_path / "start")
+    with pytest.raises(ValueError, match=message):
+        conversion.convert(tmp_path / "start", tmp_path / "to", **{"to": "bin", **wrong})
+    assert not (tmp_path / "to").exists()
+
+
+def test_a_source_of_another_shape_is_refused(tmp_path):
+    save(tmp_path / "start")
+    config = (tmp_path / "start" / "config.json").read_text().replace('"vocab_size": 101', '"vocab_size": 100')
+    (tmp_path / "start" / "config.json").write_text(config)
+    with pytest.raises(CheckpointError, match=r"is \(101, 12\), expected \(100, 12\)"):
+        conversion.convert(tmp_path / "start", tmp_path / "to", "bin")

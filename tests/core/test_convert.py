@@ -1,0 +1,56 @@
+import json
+
+import numpy as np
+import pytest
+import typer
+
+from roberta_core import checkpoints
+from roberta_core.checkpoints import CheckpointError
+from roberta_core.cli.convert import convert
+from roberta_core.config import RobertaConfig
+from roberta_core.parameters import parameters
+
+
+@pytest.fixture
+def start(tmp_path):
+    config = RobertaConfig(
+        vocab_size=101, hidden_size=12, num_attention_heads=3, intermediate_size=20, num_hidden_layers=1
+    )
+    generator = np.random.default_rng(0)
+    table = parameters(config, "ForMaskedLM")
+    tensors = {name: generator.standard_normal(parameter.shape, np.float32) for name, parameter in table.items()}
+    checkpoints.save(tmp_path / "start", config, "ForMaskedLM", tensors)
+    return tmp_path / "start"
+
+
+def run(*arguments):
+    app = typer.Typer(add_completion=False)
+    app.command()(convert)
+    typer.main.get_command(app).main([str(argument) for argument in arguments], standalone_mode=False)
+
+
+def test_it_tells_what_it_did_as_json(start, tmp_path, capsys):
+    run(start, tmp_path / "to", "--to", "bin", "--dtype", "float16", "--verify", "--json")
+    facts = json.loads(capsys.readouterr().out)
+    assert (facts["from"], facts["to"], facts["class"]) == ("safetensors", "bin", "RobertaForMaskedLM")
+    assert (facts["dtype"], facts["verified"], facts["remarks"]) == ("float16", True, [])
+    assert facts["bytes"] == 2 * facts["parameters"]
+    assert (tmp_path / "to" / "pytorch_model.bin").exists()
+
+
+def test_it_shows_a_table_and_what_is_new(start, tmp_path, capsys):
+    run(start, tmp_path / "to", "--to", "msgpack", "--class", "RobertaForTokenClassification")
+    shown = capsys.readouterr().out
+    assert "RobertaForTokenClassification" in shown
+    assert "classifier is new" in " ".join(shown.split())
+
+
+def test_a_copy_that_differs_is_an_error(start, tmp_path, monkeypatch):
+    monkeypatch.setattr("roberta_core.checkpoints.conversion.differences", lambda summary: ["lm_head.bias"])
+    with pytest.raises(CheckpointError, match=r"differs from .* in 1 tensors, first lm_head\.bias"):
+        run(start, tmp_path / "to", "--to", "bin", "--verify")
+
+
+def test_a_source_that_does_not_exist_is_an_error(tmp_path):
+    with pytest.raises(CheckpointError, match="neither a folder nor an embedded model"):
+        run(tmp_path / "nothing", tmp_path / "to", "--to", "bin")
