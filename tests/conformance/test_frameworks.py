@@ -65,3 +65,16 @@ def test_a_planted_fault_is_noticed(name, fault, best_catch):
     got = adapter(name).run(model, subject.inputs, attentions=True)
     verdicts = compare_all(got, case.expected, MARGIN * case.rtol, case.stages)
     assert any(verdict.rtol < verdict.max_rel < np.inf for verdict in verdicts)  # not merely of another shape
+
+
+def test_a_framework_that_is_missing_fails_only_where_it_is_required(monkeypatch):
+    def missing(name):
+        raise backend.BackendError(f"{name} is not installed")
+
+    monkeypatch.setattr(backend, "available", lambda: ())
+    monkeypatch.setattr("conformance.adapters.framework.load", missing)
+    monkeypatch.setenv("ROBERTA_TEST_FRAMEWORKS", "torch jax")
+    with pytest.raises(backend.BackendError):
+        adapter.__wrapped__("pt")
+    with pytest.raises(pytest.skip.Exception):
+        adapter.__wrapped__("tf")
