@@ -100,20 +100,14 @@ def _tensors(name: str, value: Any, dtype: str) -> Any:
         return FixedCache(_tensors(name, value.layers, dtype), tf.convert_to_tensor(value.filled, tf.int32))
     if name == "past_key_values":  # the reference's cache objects too; an absent cross pair may be None
         layers = value.to_legacy_cache() if hasattr(value, "to_legacy_cache") else value
-        return tuple(tuple(_tensor(part, dtype) for part in layer if part is not None) for layer in layers)
-    tensor = _tensor(value, dtype)
-    if name in TABLES and "int" not in keras.backend.standardize_dtype(tensor.dtype):
-        raise ValueError(f"{name} holds {keras.backend.standardize_dtype(tensor.dtype)}; ids are whole numbers")
-    return tensor
-
-
-def _tensor(value: Any, dtype: str) -> Any:
-    if isinstance(value, keras.KerasTensor):
-        return value
-    tensor = tf.convert_to_tensor(value)
-    if tensor.dtype.is_floating:
-        return tf.cast(tensor, dtype)
-    return tensor if tensor.dtype in (tf.int32, tf.int64) else tf.cast(tensor, tf.int32)
+        return tuple(tuple(_tensors("", part, dtype) for part in layer if part is not None) for layer in layers)
+    tensor = value if isinstance(value, keras.KerasTensor) else tf.convert_to_tensor(value)
+    kind = tf.as_dtype(tensor.dtype)
+    if name in TABLES and not kind.is_integer:
+        raise ValueError(f"{name} holds {kind.name}; ids are whole numbers")
+    if isinstance(tensor, keras.KerasTensor) or kind in (tf.int32, tf.int64):
+        return tensor
+    return tf.cast(tensor, dtype if kind.is_floating else tf.int32)
 
 
 def _narrow(tensor: tf.Tensor) -> tf.Tensor:

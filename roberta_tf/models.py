@@ -48,6 +48,10 @@ class TFRobertaModel(TFRobertaPreTrainedModel):
             self.pooler = Pooler(config) if add_pooling_layer else None
         self.initialise()
 
+    def get_config(self) -> dict[str, Any]:
+        """What Keras stores to build the model again: the arguments of the constructor."""
+        return {**super().get_config(), "add_pooling_layer": self.has_pooler}
+
     def call(
         self,
         input_ids: tf.Tensor | None = None,  # [B, S]
