@@ -73,7 +73,7 @@ def test_a_head_class_becomes_the_base_and_the_base_a_head_class(tmp_path):
         tmp_path / "base", tmp_path / "again", "h5", architecture="ForTokenClassification", seed=7
     )
     assert "classifier is new" in summary.source.report.sentences()[0]
-    again, _ = checkpoints.load(tmp_path / "again", config, other)
+    again, _ = checkpoints.load(tmp_path / "again", config, "ForTokenClassification")
     assert again["classifier.weight"].std() > 0
     assert all(again[f"roberta.{name}"].tobytes() == array.tobytes() for name, array in found.items())
 
