@@ -14,15 +14,25 @@ def settle(text: str, pieces: Pieces, moved: int, trim: bool, added: Container[i
     `trim` leaves out the blanks that a token begins or ends with: of a token of the vocabulary the spaces, of an added
     token every kind of blank. A token of blanks alone gets the empty span at its end.
     """
-    settled = []
-    for index, (start, stop) in zip(pieces.ids, pieces.spans or (), strict=True):
-        if trim:
-            part = text[start:stop]
-            blanks = BLANKS if index in added else " "
-            start = stop - len(part.lstrip(blanks))
-            stop = start + len(part.strip(blanks))
-        settled.append((max(start - moved, 0), max(stop - moved, 0)))
-    return Pieces(pieces.ids, settled, pieces.words)
+    spans = pieces.spans or []
+    if trim:
+        spans = [
+            # Most tokens have one space before them, or none around them.
+            span
+            if text[span[0] : span[0] + 1] != " " != text[span[1] - 1 : span[1]] and index not in added
+            else strip(text, *span, BLANKS if index in added else " ")
+            for index, span in zip(pieces.ids, spans, strict=True)
+        ]
+    if moved:
+        spans = [(max(start - moved, 0), max(stop - moved, 0)) for start, stop in spans]
+    return Pieces(pieces.ids, spans, pieces.words)
+
+
+def strip(text: str, start: int, stop: int, blanks: str) -> Span:
+    """The span without the blanks at its ends."""
+    part = text[start:stop].lstrip(blanks)
+    start = stop - len(part)
+    return start, start + len(part.rstrip(blanks))
 
 
 def join_words(words: list[Pieces], *, traced: bool) -> Pieces:
