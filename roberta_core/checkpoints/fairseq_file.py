@@ -72,8 +72,10 @@ class _Names(dict[str, Any]):
         return Plain
 
 
-NAMES = {"typing.Any": None, "builtins.dict": None, "__builtin__.dict": None, "builtins.list": None,
-         "collections.defaultdict": lambda *_: {}}  # fmt: skip
+# Types that OmegaConf names, without calling them.
+BUILTINS = ("dict", "list", "tuple", "str", "unicode", "int", "long", "float", "bool")
+NAMES = {"typing.Any": None, "collections.defaultdict": lambda *_: {},
+         **{f"{module}.{name}": None for module in ("builtins", "__builtin__") for name in BUILTINS}}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -150,10 +152,11 @@ def _opened(folder: Path) -> tuple[dict[str, Tensor], Mapping[str, Any]]:
 
 def _fields(value: Any) -> Mapping[str, Any]:
     """The settings in a Namespace, a dict, or OmegaConf's form of one."""
-    if isinstance(value, Plain):
-        value = value.fields
-    if isinstance(value, dict) and "_content" in value:
-        value = value["_content"]
+    for _ in range(3):  # a Namespace in a node in the content of a DictConfig
+        if isinstance(value, Plain):
+            value = value.fields
+        if isinstance(value, dict):
+            value = value.get("_content", value.get("_val", value))
     return value if isinstance(value, dict) else {}
 
 

@@ -4,7 +4,10 @@
 """
 
 import os
+import pickle
 import shutil
+import sys
+import types
 import zlib
 from pathlib import Path
 
@@ -14,6 +17,7 @@ import pytest
 from roberta_core import checkpoints
 from roberta_core.checkpoints import CheckpointError, fairseq_file, torch_file
 from roberta_core.checkpoints.plain_pickle import Plain
+from roberta_core.checkpoints.torch_writer import Code, described, dict_of, write
 from roberta_core.config import RobertaConfig
 from roberta_core.parameters import parameters
 
@@ -158,13 +162,14 @@ SIZES = {
     "num_attention_heads": 3,
     "intermediate_size": 20,
     "num_hidden_layers": 2,
+    "max_position_embeddings": 19,
+    "type_vocab_size": 1,
+    "layer_norm_eps": 1e-5,
 }
 
 
 def save(folder, architecture="ForMaskedLM", **changes):
-    config = RobertaConfig(
-        **{**SIZES, "max_position_embeddings": 19, "type_vocab_size": 1, "layer_norm_eps": 1e-5, **changes}
-    )
+    config = RobertaConfig(**{**SIZES, **changes})
     generator = np.random.default_rng(0)
     table = parameters(config, architecture)
     tensors = {name: generator.standard_normal(parameter.shape, np.float32) for name, parameter in table.items()}
@@ -238,9 +243,41 @@ def test_a_broken_or_hostile_file_is_refused(tmp_path, content):
             read(tmp_path)
 
 
-def test_a_checkpoint_without_a_model_is_refused(tmp_path):
-    from roberta_core.checkpoints.torch_writer import Code, write
+def as_omegaconf(settings, monkeypatch):
+    """The pickle code of settings in the form of OmegaConf, which releases between 0.10 and 0.12 wrote."""
+    classes = {"omegaconf.dictconfig": "DictConfig", "omegaconf.nodes": "AnyNode", "omegaconf.base": "Metadata"}
+    made = {}
+    monkeypatch.setitem(sys.modules, "omegaconf", types.ModuleType("omegaconf"))
+    for module, name in classes.items():
+        made[name] = type(name, (), {"__module__": module})
+        monkeypatch.setitem(sys.modules, module, types.SimpleNamespace(**{name: made[name]}))
 
+    def node(name, **fields):
+        item = made[name]()
+        item.__dict__.update(fields, _metadata=made["Metadata"]())
+        return item
+
+    def config(content):
+        return node("DictConfig", _content=content, _parent=None)
+
+    model = config({name: node("AnyNode", _val=value) for name, value in settings.items()})
+    return Code(pickle.dumps(config({"model": model}), 2)[2:-1])
+
+
+def test_settings_in_the_form_of_omegaconf_are_understood(tmp_path, monkeypatch):
+    save(tmp_path, classifier_dropout=0.25)
+    state = torch_file.tensors_of(torch_file.read(tmp_path / "model.pt", {"argparse.Namespace": Plain})["model"])
+    tensors = {name: tensor.array() for name, tensor in state.items()}
+    settings = {"encoder_attention_heads": 3, "activation_fn": "gelu", "pooler_dropout": 0.25}
+    code = as_omegaconf({**settings, "untie_weights_roberta": None}, monkeypatch)
+    (tmp_path / "dict").mkdir()
+    with open(tmp_path / "dict" / "model.pt", "wb") as stream:
+        frame = {"args": None, "cfg": code}
+        write(stream, tensors, described(tensors, tensors), {}, lambda state: dict_of({**frame, "model": state}))
+    assert fairseq_file.config(tmp_path / "dict") == RobertaConfig(**{**SIZES, "classifier_dropout": 0.25})
+
+
+def test_a_checkpoint_without_a_model_is_refused(tmp_path):
     with open(tmp_path / "model.pt", "wb") as stream:
         write(stream, {}, {}, {}, lambda state: Code(b"}X\1\0\0\0aK\1s"))
     with pytest.raises(CheckpointError, match="it has no model"):
