@@ -15,7 +15,7 @@ from conformance.case import load_cases
 from conformance.changes import Subject
 from conformance.compare import compare_all, judge
 from conformance.faults import FAULTS, MARGIN
-from conformance.suite import both_paths
+from conformance.suite import both_paths, run_checkpoint
 from roberta_core import backend
 
 MODULES = {"pt": "torch", "tf": "tensorflow", "flax": "jax"}
@@ -65,6 +65,14 @@ def test_a_planted_fault_is_noticed(name, fault, best_catch):
     got = adapter(name).run(model, subject.inputs, attentions=True)
     verdicts = compare_all(got, case.expected, MARGIN * case.rtol, case.stages)
     assert any(verdict.rtol < verdict.max_rel < np.inf for verdict in verdicts)  # not merely of another shape
+
+
+@EVERY_FRAMEWORK
+def test_the_embedded_model_is_within_the_tolerance_on_real_text(name):
+    report = run_checkpoint([adapter(name)], "roberta-tiny")
+    assert report.tolerance == 1e-5
+    assert not [verdict.complaint for verdict in report.frameworks[0].verdicts if not verdict.ok]
+    assert len(report.fills) == 5
 
 
 def test_a_framework_that_is_missing_fails_only_where_it_is_required(monkeypatch):
