@@ -13,7 +13,7 @@ import tensorflow as tf
 from keras.layers import Dropout
 
 from roberta_core.config import RobertaConfig
-from roberta_tf.layers import Embedding, LayerNorm, Linear
+from roberta_tf.layers import Embedding, LayerNorm, Linear, sizes
 
 
 def gelu(x: tf.Tensor) -> tf.Tensor:
@@ -124,12 +124,12 @@ class SelfAttention(keras.layers.Layer):
 
     def split(self, x: tf.Tensor) -> tf.Tensor:
         """[B, S, D] to [B, N, S, H]."""
-        return tf.transpose(tf.reshape(x, (*keras.ops.shape(x)[:2], self.heads, self.head_size)), (0, 2, 1, 3))
+        return tf.transpose(tf.reshape(x, (*sizes(x)[:2], self.heads, self.head_size)), (0, 2, 1, 3))
 
     def merge(self, x: tf.Tensor) -> tf.Tensor:
         """[B, N, S, H] to [B, S, D]."""
         x = tf.transpose(x, (0, 2, 1, 3))
-        return tf.reshape(x, (*keras.ops.shape(x)[:2], self.query.units))
+        return tf.reshape(x, (*sizes(x)[:2], self.query.units))
 
 
 def extended(past: tuple[Any, ...], key: tf.Tensor, value: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -137,7 +137,7 @@ def extended(past: tuple[Any, ...], key: tf.Tensor, value: tf.Tensor) -> tuple[t
     old_key, old_value, filled = past
     if filled is None:
         return tf.concat([old_key, key], axis=2), tf.concat([old_value, value], axis=2)
-    length, room = keras.ops.shape(key)[2], keras.ops.shape(old_key)[2]
+    length, room = sizes(key)[2], sizes(old_key)[2]
     slots = tf.range(room) - filled  # [T]: 0 where the first new one goes
     new = ((slots >= 0) & (slots < length))[:, None]
     slots = tf.clip_by_value(slots, 0, length - 1)

@@ -25,7 +25,7 @@ class Linear(keras.layers.Dense):
         """[..., size] to [..., out] as one matrix product. Keras's own call takes twice the operations for it."""
         rows = tf.matmul(tf.reshape(inputs, (-1, self.size)), tf.cast(self.kernel, inputs.dtype))
         rows = rows if self.bias is None else tf.nn.bias_add(rows, tf.cast(self.bias, rows.dtype))
-        return tf.reshape(rows, (*keras.ops.shape(inputs)[:-1], self.units))
+        return tf.reshape(rows, (*sizes(inputs)[:-1], self.units))
 
 
 class Embedding(keras.layers.Embedding):
@@ -35,19 +35,21 @@ class Embedding(keras.layers.Embedding):
         super().__init__(rows, size)
         self.padding_idx = padding_idx
 
-    def call(self, ids: tf.Tensor) -> tf.Tensor:
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
         """The rows of ids [...] as [..., D]; an id outside the table is an error on a CPU, zeros on a GPU."""
         table = tf.convert_to_tensor(self.embeddings)
-        rows = tf.cast(tf.gather(table, ids), self.compute_dtype)  # Keras's own call counts a negative id from the end
+        rows = tf.cast(
+            tf.gather(table, inputs), self.compute_dtype
+        )  # Keras's own call counts a negative id from the end
         if self.padding_idx is None:
             return rows
-        return tf.where(tf.equal(ids, self.padding_idx)[..., None], tf.stop_gradient(rows), rows)
+        return tf.where(tf.expand_dims(tf.equal(inputs, self.padding_idx), -1), tf.stop_gradient(rows), rows)
 
     def attend(self, hidden: tf.Tensor) -> tf.Tensor:
         """The products of [B, S, D] with each row of the table, as [B, S, V]."""
         rows = tf.reshape(hidden, (-1, self.output_dim))
         scores = tf.matmul(rows, tf.cast(self.embeddings, hidden.dtype), transpose_b=True)
-        return tf.reshape(scores, (*keras.ops.shape(hidden)[:2], self.input_dim))
+        return tf.reshape(scores, (*sizes(hidden)[:2], self.input_dim))
 
 
 class LayerNorm(keras.layers.LayerNormalization):
@@ -60,3 +62,9 @@ class LayerNorm(keras.layers.LayerNormalization):
     def build(self, input_shape: Any = None) -> None:
         """Make the variables."""
         super().build((None, self.size))
+
+
+def sizes(x: tf.Tensor) -> tuple[Any, ...]:
+    """The shape of a tensor: numbers where they are known, else tensors."""
+    shape: Any = keras.ops.shape(x)
+    return shape

@@ -8,6 +8,7 @@ Logits below float32 are raised to it first.
 import tensorflow as tf
 
 from roberta_core.checks import check_labels
+from roberta_tf.layers import sizes
 from roberta_tf.weights import readable
 
 IGNORED = -100
@@ -17,7 +18,7 @@ def token_loss(
     logits: tf.Tensor, labels: tf.Tensor, reduction: str = "mean", count: tf.Tensor | int | None = None
 ) -> tf.Tensor:
     """Cross entropy of logits [..., K] and labels [...], -100 ignored; `count` replaces the number of kept labels."""
-    check_labels("labels", readable(labels), logits.shape[-1])
+    check_labels("labels", readable(labels), sizes(logits)[-1])
     kept = tf.not_equal(labels, IGNORED)
     classes = tf.where(kept, tf.cast(labels, tf.int32), 0)
     losses = tf.nn.sparse_softmax_cross_entropy_with_logits(classes, _raised(logits))
@@ -36,7 +37,7 @@ def sequence_loss(logits: tf.Tensor, labels: tf.Tensor, problem_type: str | None
 
     Without one it is regression where K is 1, else one class where labels are whole numbers [B], else many labels.
     """
-    problem_type = problem_type or problem(labels, logits.shape[1])
+    problem_type = problem_type or problem(labels, sizes(logits)[1])
     if problem_type == "single_label_classification":
         return token_loss(logits, tf.reshape(labels, [-1]), reduction)
     logits = _raised(logits)

@@ -6,7 +6,6 @@ Shapes: B batch, S sequence, T keys (S, plus cached ones), D hidden, N heads, H 
 from collections.abc import Mapping
 from typing import Any
 
-import keras
 import tensorflow as tf
 from keras.layers import Dropout
 
@@ -25,7 +24,7 @@ from roberta_core.outputs import (
 from roberta_tf.encoder import Embeddings, Encoder, Pooler
 from roberta_tf.generation import generated
 from roberta_tf.heads import ClassificationHead, LMHead
-from roberta_tf.layers import Linear
+from roberta_tf.layers import Linear, sizes
 from roberta_tf.losses import causal_loss, problem, sequence_loss, span_loss, token_loss
 from roberta_tf.masks import additive, combined, head_masks
 from roberta_tf.pretrained import TFRobertaPreTrainedModel
@@ -75,7 +74,7 @@ class TFRobertaModel(TFRobertaPreTrainedModel):
         """
         output_attentions = self.wants("output_attentions", output_attentions)
         past, filled = self.cached(past_key_values)
-        cached_length = keras.ops.shape(past[0][0])[2] if past else 0
+        cached_length = sizes(past[0][0])[2] if past else 0
         past_length = cached_length if filled is None else filled
         inputs = {
             "input_ids": input_ids,
@@ -97,7 +96,7 @@ class TFRobertaModel(TFRobertaPreTrainedModel):
         states_mask = None
         if encoder_hidden_states is not None and encoder_attention_mask is not None:
             states_mask = additive(encoder_attention_mask, embedded)
-        key_length = keras.ops.shape(given)[1] + past_length if key_length is None else key_length
+        key_length = sizes(given)[1] + past_length if key_length is None else key_length
         hidden_states, attentions, cross_attentions, present = self.encoder(
             embedded,
             combined(self.config, attention_mask, embedded, past_length, key_length),
@@ -107,7 +106,7 @@ class TFRobertaModel(TFRobertaPreTrainedModel):
             past,
             filled,
         )
-        present = present if filled is None else FixedCache(present, filled + keras.ops.shape(given)[1])
+        present = present if filled is None else FixedCache(present, filled + sizes(given)[1])
         return self.packed(
             BaseModelOutputWithPoolingAndCrossAttentions,
             return_dict,
@@ -349,7 +348,7 @@ class TFRobertaForMultipleChoice(TFRobertaPreTrainedModel):
         """Each choice as a row of its own."""
         chosen = {name: inputs[name] for name in CHOICES if name in inputs}
         for name, value in chosen.items():
-            check_choices(name, value.shape)
+            check_choices(name, sizes(value))
         return {**inputs, **{name: flat(value) for name, value in chosen.items()}}
 
     def classes(self, inputs: Mapping[str, Any]) -> int:
@@ -373,8 +372,8 @@ class TFRobertaForMultipleChoice(TFRobertaPreTrainedModel):
         """Logits [B, C]; hidden states and attentions have B*C rows."""
         for name, value in (("input_ids", input_ids), ("inputs_embeds", inputs_embeds)):
             if value is not None:
-                check_choices(name, value.shape)
-        given = input_ids if input_ids is not None else inputs_embeds
+                check_choices(name, sizes(value))
+        given: Any = input_ids if input_ids is not None else inputs_embeds
         rows = [input_ids, attention_mask, token_type_ids, position_ids]
         body = self.roberta(
             *(None if row is None else flat(row) for row in rows),
@@ -386,7 +385,7 @@ class TFRobertaForMultipleChoice(TFRobertaPreTrainedModel):
             training=training,
         )
         scores = self.classifier(self.dropout(body.pooler_output))
-        logits = tf.reshape(scores, keras.ops.shape(given)[:2])
+        logits = tf.reshape(scores, sizes(given)[:2])
         loss = None if labels is None else token_loss(logits, tf.reshape(labels, [-1]), self.loss_reduction)
         return self.packed(MultipleChoiceModelOutput, return_dict, body, loss=loss, logits=logits)
 
@@ -492,4 +491,4 @@ class TFRobertaForQuestionAnswering(TFRobertaPreTrainedModel):
 
 def flat(x: tf.Tensor) -> tf.Tensor:
     """[B, C, ...] to [B*C, ...]."""
-    return tf.reshape(x, (-1, *keras.ops.shape(x)[2:]))
+    return tf.reshape(x, (-1, *sizes(x)[2:]))

@@ -73,7 +73,7 @@ class TFRobertaPreTrainedModel(FitModel):
         finally:
             keras.config.set_dtype_policy(policy)
 
-    def body(self, model: type["TFRobertaPreTrainedModel"], add_pooling_layer: bool = False) -> Any:
+    def body(self, model: Any, add_pooling_layer: bool = False) -> Any:
         """The Model inside a class with a head, without values of its own."""
         settings = {"attn_implementation": self.attn_implementation, "loss_reduction": self.loss_reduction}
         return model(self.config, add_pooling_layer=add_pooling_layer, seed=None, **settings)
@@ -138,7 +138,7 @@ class TFRobertaPreTrainedModel(FitModel):
         return None
 
     @classmethod
-    def from_config(cls, config: RobertaConfig | dict[str, Any], **settings: Any) -> Self:
+    def from_config(cls, config: RobertaConfig | dict[str, Any], custom_objects: Any = None, **settings: Any) -> Self:
         """A new model of a configuration; `settings` are those of the constructor. Also of what `get_config` gave."""
         if isinstance(config, RobertaConfig):
             return cls(config, **settings)
@@ -179,16 +179,15 @@ class TFRobertaPreTrainedModel(FitModel):
         settings = {name: kwargs.pop(name) for name in known if name in kwargs}
         if add_pooling_layer is not None:
             settings["add_pooling_layer"] = add_pooling_layer
-        config = RobertaConfig.from_pretrained(source, **kwargs) if config is None else config
-        model = cls(config, seed=None, dtype=dtype, **settings)
+        model = cls(config or RobertaConfig.from_pretrained(source, **kwargs), seed=None, dtype=dtype, **settings)
         found, report = checkpoints.load(
             folder,
-            config,
+            model.config,
             cls.architecture,
             pooler=model.has_pooler,
             ignore_mismatched_sizes=ignore_mismatched_sizes,
         )
-        found |= draw(config, cls.architecture, seed, model.has_pooler, only=report.new)
+        found |= draw(model.config, cls.architecture, seed, model.has_pooler, only=report.new)
         assign(model, found.items())
         for sentence in report.sentences():
             logger.warning("%s", sentence)

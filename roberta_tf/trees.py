@@ -10,7 +10,7 @@ from roberta_core.outputs import OUTPUTS, ModelOutput
 def register(kind: type[ModelOutput]) -> None:
     """Tell the tree library that an output is a branch with a leaf for each field that is there."""
 
-    def flatten(output: ModelOutput) -> tuple[list[Any], tuple[str, ...], tuple[str, ...]]:
+    def flatten(output: Any) -> tuple[list[Any], tuple[str, ...], tuple[str, ...]]:
         return list(output.values()), tuple(output), tuple(output)
 
     def unflatten(names: Any, values: Any) -> ModelOutput:

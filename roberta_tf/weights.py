@@ -70,7 +70,10 @@ def _make(layer: Any, path: str, values: Mapping[str, tf.Tensor]) -> None:
 
 
 def _given(value: tf.Tensor) -> Any:
-    return lambda shape, dtype=None: tf.cast(value, dtype)
+    def initializer(shape: Any, dtype: Any = None) -> tf.Tensor:
+        return tf.cast(value, dtype)
+
+    return initializer
 
 
 def _table(model: Any) -> dict[str, Parameter]:
