@@ -14,6 +14,13 @@ def strict():
 
 
 @pytest.fixture
+def lenient(strict):
+    """For other people's code that does rest on it: optax, and Flax's LayerNorm in any type but float32."""
+    with jax.numpy_dtype_promotion("standard"):
+        yield
+
+
+@pytest.fixture
 def eager():
     """The operations one by one: XLA takes a second for each function, and test_calls.py has those."""
     with jax.disable_jit():
