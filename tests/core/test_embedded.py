@@ -1,0 +1,102 @@
+"""The embedded model's files and what its card says."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+
+from roberta_core.checkpoints import safetensors_file
+from roberta_core.checkpoints.source import EMBEDDED, resolve
+from roberta_core.config import RobertaConfig
+from roberta_core.parameters import parameters
+from roberta_core.training.pretrain import Vocabulary
+from roberta_core.training.recipe import Recipe
+
+FOLDER = EMBEDDED / "roberta-tiny"
+CARD = (FOLDER / "README.md").read_text(encoding="utf-8")
+CONFIG = RobertaConfig.from_pretrained(FOLDER)
+TENSORS = safetensors_file.read(FOLDER)
+
+
+def tables():
+    """The card's tables of scores: of each, the rows by name as (loss, accuracy)."""
+    found, rows = [], None
+    for line in CARD.splitlines():
+        if re.match(r"\| *\| *loss *\| *accuracy *\|", line):
+            found.append(rows := {})
+        elif rows is not None and (cells := re.match(r"\| *([^|]+?) *\| *([\d.]+) *\| *([\d.]+)% *\|", line)):
+            rows[cells[1]] = float(cells[2]), float(cells[3]) / 100
+        elif not line.startswith("|"):
+            rows = None
+    return found
+
+
+def test_it_is_found_by_its_name():
+    assert resolve("roberta-tiny") == FOLDER
+
+
+def test_it_takes_at_most_twelve_megabytes():
+    assert sum(path.stat().st_size for path in FOLDER.iterdir()) <= 12_000_000
+
+
+def test_its_tensors_are_those_of_the_class_in_half_precision_and_finite():
+    table = parameters(CONFIG, "ForMaskedLM")
+    assert {name: array.shape for name, array in TENSORS.items()} == {name: one.shape for name, one in table.items()}
+    assert {array.dtype for array in TENSORS.values()} == {np.dtype(np.float16)}
+    assert all(np.isfinite(array).all() for array in TENSORS.values())
+    assert safetensors_file.metadata(FOLDER) == {"format": "pt"}
+
+
+def test_no_weight_is_lost_to_half_precision():
+    """Values below float16's normal range would be a small share of a trained model; many mean a wrong scale."""
+    values = np.concatenate([np.abs(array.astype(np.float32)).ravel() for array in TENSORS.values()])
+    assert (values < 2.0**-14).mean() < 0.01
+
+
+def test_it_was_made_by_the_built_in_recipe():
+    recipe = json.loads((FOLDER / "recipe.json").read_text())
+    assert Recipe.from_dict(recipe) == Recipe.load("roberta-tiny")
+    wanted = Recipe.load("roberta-tiny").config(vocab_size=8192)
+    assert {**CONFIG.to_diff_dict(), "dtype": None, "architectures": None} == {
+        **wanted.to_diff_dict(),
+        "dtype": None,
+        "architectures": None,
+    }
+
+
+def test_its_tokenizer_has_the_ids_that_the_configuration_names():
+    vocabulary = Vocabulary.of(FOLDER)
+    assert vocabulary.size == CONFIG.vocab_size == 8192
+    assert (vocabulary.first, vocabulary.pad, vocabulary.last) == (
+        CONFIG.bos_token_id,
+        CONFIG.pad_token_id,
+        CONFIG.eos_token_id,
+    )
+    assert vocabulary.mask == CONFIG.vocab_size - 1
+
+
+@pytest.mark.parametrize("name", ["vocab.json", "merges.txt", "tokenizer_config.json", "special_tokens_map.json"])
+def test_the_files_of_either_tokenizer_are_there(name):
+    assert (FOLDER / name).is_file()
+
+
+def test_the_card_says_at_least_a_fifth_right_and_a_loss_below_the_neighbours():
+    assert len(tables()) == 2  # held-out documents, wikitext
+    for rows in tables():
+        loss, accuracy = rows["roberta-tiny"]
+        assert accuracy >= 0.2
+        assert loss < rows["neighbour counts, added"][0]
+        assert loss < rows["commonest token"][0]
+        assert accuracy > rows["commonest token"][1]
+
+
+def test_the_card_names_the_documents_held_out():
+    for name in Recipe.load("roberta-tiny").data.held_out:
+        word = {"Blackmore_Lorna_1869.txt": "Lorna Doone", "James_Roderick_1875.txt": "Roderick Hudson"}.get(name)
+        assert (word or str(int(re.sub(r"\D", "", name)))) in CARD
+
+
+def test_the_card_says_what_it_counts():
+    assert f"{sum(one.size for one in parameters(CONFIG, 'ForMaskedLM').values()):,}" in CARD
+    assert f"{(FOLDER / 'model.safetensors').stat().st_size / 1e6:.1f} MB" in CARD
