@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from roberta_core.cli.frameworks import FRAMEWORK, FRAMEWORKS, chosen, load
+from roberta_core.cli.frameworks import FRAMEWORK, FRAMEWORKS, chosen, load, quiet
 
 if TYPE_CHECKING:
     from roberta_core.tasks.fill_mask import Filled
@@ -34,8 +34,9 @@ def fill_mask(
     answers: Answers = {}
     for name in names:
         backends[name] = load(name)
-        network = backends[name].from_pretrained(task.ARCHITECTURE, model)
-        answers[name] = task.fill_mask(backends[name], network, tokenizer, texts, top_k)
+        with quiet():  # its first computations have greetings too
+            network = backends[name].from_pretrained(task.ARCHITECTURE, model)
+            answers[name] = task.fill_mask(backends[name], network, tokenizer, texts, top_k)
     if as_json:
         versions = {name: {"title": one.title, "version": one.version} for name, one in backends.items()}
         print(json.dumps({"model": model, "frameworks": versions, "texts": as_data(texts, answers)}, indent=2))

@@ -64,19 +64,20 @@ def load(name: str) -> "Backend":
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep back what anyone, C++ too, writes to stderr; tell it all if it ends in an error."""
+    """Keep back what libraries write to stderr past Python; tell it all if it ends in an error."""
     sys.stderr.flush()
-    kept = os.dup(2)
-    with tempfile.TemporaryFile() as file:
+    kept, shown = os.dup(2), sys.stderr
+    with tempfile.TemporaryFile() as file, open(os.dup(kept), "w", buffering=1) as direct:
         os.dup2(file.fileno(), 2)
+        if shown is sys.__stderr__:
+            sys.stderr = direct  # what Python says, such as a warning about a head that is new, is said
         try:
             yield
         except BaseException:
-            sys.stderr.flush()
             file.seek(0)
             os.write(kept, file.read())
             raise
         finally:
-            sys.stderr.flush()
+            sys.stderr = shown
             os.dup2(kept, 2)
             os.close(kept)
