@@ -148,6 +148,14 @@ def test_what_is_no_plain_row_of_numbers_is_refused(tmp_path, file, case):
     assert len(str(caught.value)) < 300 + len(str(tmp_path))
 
 
+@pytest.mark.parametrize("case", ["a view of another file", "chunks", "a compressed bomb", "a checksum", "texts"])
+def test_the_reason_is_said(tmp_path, file, case):
+    ODD[case](file)
+    file.close()
+    with pytest.raises(CheckpointError, match="x is not a plain row of numbers"):
+        h5_file.read(tmp_path)
+
+
 def test_more_entries_than_any_model_has_are_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(h5_file, "MOST_ENTRIES", 5)
     with pytest.raises(CheckpointError, match="more than 5 entries"):

@@ -159,6 +159,12 @@ def test_more_entries_than_any_model_has_are_refused(tmp_path, monkeypatch):
         msgpack_file.read(write(tmp_path, some_tensors()))
 
 
+def test_more_pieces_than_any_array_has_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(msgpack_file, "MOST_PIECES", 1)
+    with pytest.raises(CheckpointError, match="more than 1 pieces"):
+        msgpack_file.read(put(tmp_path, file(pieces())))
+
+
 @pytest.mark.parametrize("value", [array(), pieces()], ids=["array", "pieces"])
 def test_every_truncation_is_refused(tmp_path, value):
     for length in range(len(file(value))):

@@ -183,6 +183,23 @@ def test_what_is_more_than_plain_data_is_refused_and_not_run(case):
     assert time.perf_counter() - start < 20
 
 
+@pytest.mark.parametrize(
+    ("case", "reason"),
+    [
+        ("a call of this module", "it names .*run, which is not plain data"),
+        ("os.system", r"it names .*\.system, which is not plain data"),
+        ("the old call", "it holds the instruction"),
+        ("a call of a class that is only named", r"it calls torch\.FloatStorage"),
+        ("a long text", "it is cut off"),
+        ("keys with one hash", "keys that are no text"),
+        ("endless instructions", "more than .* instructions"),
+    ],
+)
+def test_the_reason_is_said(case, reason):
+    with pytest.raises(PickleError, match=reason):
+        plain_pickle.read(memoryview(HOSTILE[case]), 0, NAMES, nothing_outside)
+
+
 def test_a_deep_pickle_is_read_without_recursion():
     value = read(asm(b")" + b"\x85" * 500_000))
     for _ in range(500_000):

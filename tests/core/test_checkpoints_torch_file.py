@@ -83,7 +83,7 @@ def archive(pickle=None, **more):
 
 def legacy(pickle=None, keys=("0",), count=6, magic=torch_file.LEGACY_MAGIC, version=1001, **system):
     system = {"protocol_version": 1001, "little_endian": True, "type_sizes": {"int": 4}, **system}
-    body = (pickle or pickled()).replace(b"K\6tQ", b"K\6NtQ")
+    body = (pickle or pickled()).replace(b"K\6tQ", b"K\6NtQ").replace(b"K\5tQ", b"K\5NtQ")
     parts = [dump(magic), dump(version), dump(system), body, dump(list(keys))]
     return b"".join(parts) + struct.pack("<q", count) + np.zeros(6, "<f4").tobytes()
 
@@ -211,6 +211,47 @@ def test_a_broken_or_hostile_file_is_refused_in_one_sentence(tmp_path, case):
         torch_file.tensors_of(torch_file.read(path))
     assert len(str(caught.value).splitlines()) == 1
     assert len(str(caught.value)) < 300 + len(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("case", "reason"),
+    [
+        ("compressed", "compressed or encrypted"),
+        ("a zip bomb", "compressed or encrypted"),
+        ("a call", r"it names os\.system"),
+        ("a storage of a foreign class", r"it names torch\.EvilStorage"),
+        ("terabytes", "larger than its storage"),
+        ("repeated numbers", "larger than its storage"),
+        ("big-endian", "big-endian"),
+    ],
+)
+def test_the_reason_is_said(tmp_path, case, reason):
+    with pytest.raises(CheckpointError, match=reason):
+        torch_file.read(put(tmp_path, BROKEN[case]))
+
+
+def test_a_record_that_stands_twice_is_refused(tmp_path):
+    stream = io.BytesIO(archive())
+    with zipfile.ZipFile(stream, "a") as twice, pytest.warns(UserWarning, match="Duplicate name"):
+        twice.writestr("archive/data/0", b"\0" * 24)
+    with pytest.raises(CheckpointError, match="a record stands in it twice"):
+        torch_file.read(put(tmp_path, stream.getvalue()))
+
+
+def test_sizes_and_offsets_of_64_bits_are_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(zipfile, "ZIP64_LIMIT", 10)
+    content = archive()
+    assert b"PK\6\6" in content  # the end record of 64 bits
+    assert_same(tensors_in(put(tmp_path, content)), {"x": np.zeros((2, 3), np.float32)})
+
+
+@pytest.mark.parametrize("make", [archive, legacy], ids=["zip", "stream"])
+def test_a_storage_that_is_named_in_two_ways_is_refused(tmp_path, make):
+    first = pickled()[3:-2]  # the name and the tensor
+    second = first.replace(b"X\1\0\0\0x", b"X\1\0\0\0y", 1).replace(b"K\6tQ", b"K\5tQ")
+    second = second.replace(b"K\2K\3\x86", b"K\1K\3\x86")
+    with pytest.raises(CheckpointError, match="one storage in two ways"):
+        torch_file.read(put(tmp_path, make(b"\x80\x02}(" + first + second + b"u.")))
 
 
 @pytest.mark.parametrize("content", [archive(), legacy()], ids=["zip", "stream"])
