@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := PIP_CONSTRAINT=$(CURDIR)/constraints.txt $(BIN)/python -m pip --disable-pip-version-check install --quiet
-DEMO_TEXT ?= The old man looked at the sea and said<mask> to the boy.
+DEMO_TEXT ?= She opened the<mask> and went in.
 
 .PHONY: demo test clean
 

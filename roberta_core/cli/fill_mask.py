@@ -63,12 +63,14 @@ def show(texts: list[str], answers: Answers, titles: dict[str, str]) -> None:
 
     console = Console()
     for same in zip(*answers.values(), strict=True):
-        table = Table(title=Text(texts[same[0].text]), caption=agreement(list(same)), title_justify="left")
+        table = Table()
         for title in titles.values():
             table.add_column(Text(title))
         for row in zip(*(one.candidates for one in same), strict=True):
             table.add_row(*(Text(f"{one.probability:7.2%}  {quoted(one.token)}") for one in row))
-        console.print(table)
+        console.print(Text(texts[same[0].text]), table)
+        if len(same) > 1:
+            console.print(agreement(list(same)))
 
 
 def quoted(token: str) -> str:
@@ -76,10 +78,8 @@ def quoted(token: str) -> str:
     return json.dumps(token, ensure_ascii=False)
 
 
-def agreement(same: list[Filled]) -> str | None:
+def agreement(same: list[Filled]) -> str:
     """How well several frameworks agree on a mask."""
-    if len(same) < 2:
-        return None
     rows = list(zip(*(one.candidates for one in same), strict=True))
     if any(len({candidate.token_id for candidate in row}) > 1 for row in rows):
         return "The frameworks do not agree on the tokens."
