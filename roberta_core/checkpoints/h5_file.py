@@ -39,7 +39,7 @@ def read(folder: str | os.PathLike[str]) -> Tensors:
 
 
 def stage(save: Transaction, content: Content, limit: int) -> None:
-    """Put the files of a checkpoint, under TensorFlow's names, into a save that is going on. Each is written once."""
+    """Put the files of a checkpoint, under TensorFlow's names, into a save; each tensor is stored once."""
     tensors, sizes = content.tensors, {}
     for name in sorted(tensors):
         array = tensors[name]
@@ -123,21 +123,29 @@ def _span(item: Any, key: str, file: np.ndarray) -> Span:
 
 def _write_file(stream: BinaryIO, tensors: Mapping[str, np.ndarray], names: list[str], single: bool) -> None:
     h5py = _library("h5py")
-    layers: dict[str, list[str]] = {}
-    for name in names:
-        layers.setdefault(name.partition("/")[0], []).append(name)
+    groups = _groups(names) if single else {}
     # By its name: the library needs a file of its own. It is the same file, so that syncing the stream syncs both.
     with h5py.File(stream.name, "w", alignment_threshold=LIMIT, alignment_interval=ALIGNMENT) as file:
         text = h5py.string_dtype()
         file.attrs["backend"] = "tensorflow"
         file.attrs["keras_version"] = "2"
-        file.attrs["layer_names"] = np.array(sorted(layers) if single else names, dtype=text)
-        for layer, held in layers.items():
-            if single:
-                file.create_group(layer).attrs["weight_names"] = np.array(
-                    [f"{MODEL}/{name}" for name in held], dtype=text
-                )
-            for name in held:
-                array = tensors[name]
-                path = f"{layer}/{MODEL}/{name}" if single else name
-                file.create_dataset(path, data=np.ascontiguousarray(array).reshape(array.shape))
+        file.attrs["layer_names"] = np.array(sorted(groups) if single else names, dtype=text)
+        for name in names:
+            array = tensors[name]
+            path = f"{name.partition('/')[0]}/{MODEL}/{name}" if single else name
+            file.create_dataset(path, data=np.ascontiguousarray(array).reshape(array.shape))
+        for layer, held in groups.items():
+            file[layer].attrs["weight_names"] = np.array([f"{MODEL}/{name}" for name in held], dtype=text)
+            for name in held:  # the embeddings in the head's group: a second path to the same values
+                if (path := f"{layer}/{MODEL}/{name}") not in file:
+                    file[path] = file[f"{name.partition('/')[0]}/{MODEL}/{name}"]
+
+
+def _groups(names: list[str]) -> dict[str, list[str]]:
+    """The top-level layers and what Keras looks for in each: the LM head, which holds the embeddings, has them too."""
+    groups: dict[str, list[str]] = {}
+    for name in names:
+        groups.setdefault(name.partition("/")[0], []).append(name)
+    if "lm_head" in groups:
+        groups["lm_head"] += [name for name in names if name.startswith("roberta/embeddings/")]
+    return groups

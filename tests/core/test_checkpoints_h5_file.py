@@ -65,6 +65,17 @@ def test_a_single_file_has_the_groups_and_attributes_that_keras_looks_for(tmp_pa
                 assert np.array_equal(file[layer][name], some_tensors()[name.partition("/")[2]])
 
 
+def test_the_head_has_the_embeddings_as_well_and_they_are_stored_once(tmp_path):
+    name = "roberta/embeddings/word_embeddings/weight:0"
+    table = np.arange(20_000, dtype=np.float32).reshape(100, 200)
+    write(tmp_path, {name: table, "lm_head/bias:0": np.zeros(100, np.float32)})
+    with h5py.File(tmp_path / "tf_model.h5") as file:
+        assert f"tf_roberta/{name}" in list(file["lm_head"].attrs["weight_names"])
+        assert file[f"lm_head/tf_roberta/{name}"] == file[f"roberta/tf_roberta/{name}"]
+    assert (tmp_path / "tf_model.h5").stat().st_size < 1.5 * table.nbytes
+    assert np.array_equal(h5_file.read(tmp_path)[name], table)
+
+
 def test_a_shard_has_neither_groups_of_layers_nor_a_model_name(tmp_path):
     write(tmp_path, some_tensors(), 1000)
     names = []
@@ -171,10 +182,14 @@ def test_what_is_no_h5_file_is_refused(tmp_path, content):
 
 def test_a_truncated_file_is_refused_or_whole(tmp_path):
     content = (write(tmp_path, some_tensors()) / "tf_model.h5").read_bytes()
+    refused = 0
     for length in range(0, len(content), 97):
         (tmp_path / "tf_model.h5").write_bytes(content[:length])
-        with pytest.raises(CheckpointError):
-            h5_file.read(tmp_path)
+        try:
+            assert_same(h5_file.read(tmp_path), some_tensors())  # what was cut off was not needed
+        except CheckpointError:
+            refused += 1
+    assert refused > 100
 
 
 @settings(max_examples=150, deadline=5000, suppress_health_check=[HealthCheck.function_scoped_fixture])
