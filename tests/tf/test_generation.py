@@ -13,6 +13,12 @@ WAYS = {
 
 
 @pytest.fixture
+def config(config):
+    config.num_hidden_layers = 1  # a graph costs time
+    return config
+
+
+@pytest.fixture
 def decoder(make, config):
     config.is_decoder = True
     config.max_position_embeddings = 80
