@@ -76,7 +76,7 @@ def converted(name: str, value: Any) -> Any:
 
 
 def _array(value: Any) -> Any:
-    return readable(value if hasattr(value, "dtype") else np.asarray(value))
+    return readable(value) if isinstance(value, jax.Array) else np.asarray(value)
 
 
 def _given(structure: Any, leaves: list[Any], params: Mapping[str, Any] | None) -> list[Any]:

@@ -9,6 +9,7 @@ from typing import Any
 import jax.numpy as jnp
 from flax import nnx
 from jax import Array
+from jax.typing import ArrayLike
 
 from roberta_core.checks import check_choices
 from roberta_core.config import RobertaConfig
@@ -23,6 +24,7 @@ from roberta_core.outputs import (
     TokenClassifierOutput,
 )
 from roberta_flax.encoder import Embeddings, Encoder, Pooler
+from roberta_flax.generation import generated
 from roberta_flax.heads import ClassificationHead, LMHead
 from roberta_flax.layers import Linear
 from roberta_flax.losses import causal_loss, problem, sequence_loss, span_loss, token_loss
@@ -184,6 +186,27 @@ class FlaxRobertaForCausalLM(FlaxRobertaPreTrainedModel):
         logits = self.lm_head(body.last_hidden_state, self.get_input_embeddings())
         loss = None if labels is None else causal_loss(logits, labels, self.loss_reduction, num_items_in_batch)
         return self.output(CausalLMOutputWithCrossAttentions, return_dict, body, loss=loss, logits=logits)
+
+    def init_cache(self, batch: int, length: int) -> FixedCache:
+        """An empty cache with room for `length` tokens, for calls that all have the same shapes."""
+        return self.roberta.init_cache(batch, length)
+
+    def generate(
+        self,
+        inputs: ArrayLike | None = None,  # [B, S] ids; the beginning-of-sequence token if there are none
+        *,
+        input_ids: ArrayLike | None = None,
+        attention_mask: ArrayLike | None = None,  # [B, S]; pads are left out if it is not given
+        encoder_hidden_states: ArrayLike | None = None,
+        encoder_attention_mask: ArrayLike | None = None,
+        **arguments: Any,
+    ) -> Any:
+        """Text [R, T] that goes on from the prompts: `roberta_core.generation.Settings` has the arguments.
+
+        A `GenerateOutput` if `return_dict_in_generate`. `ValueError` for prompts padded on the right or too long.
+        """
+        prompt = input_ids if inputs is None else inputs
+        return generated(self, prompt, attention_mask, encoder_hidden_states, encoder_attention_mask, arguments)
 
     def classes(self, inputs: Mapping[str, Any]) -> int | None:
         """As many as there are words."""

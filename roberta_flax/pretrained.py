@@ -3,7 +3,7 @@
 import inspect
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from typing import Any, ClassVar, Self
 
@@ -20,6 +20,7 @@ from roberta_core.checks import check_inputs, check_labels
 from roberta_core.config import RobertaConfig
 from roberta_core.outputs import FixedCache, ModelOutput
 from roberta_core.parameters import Kind, draw, parameters
+from roberta_core.surgery import Surgery, prune_heads, resize_token_types, resize_vocabulary
 from roberta_flax.buckets import BY_TOKEN
 from roberta_flax.calls import call
 from roberta_flax.layers import Embedding, Linear
@@ -186,14 +187,14 @@ class FlaxRobertaPreTrainedModel(nnx.Module):
 
     def check(self, inputs: Mapping[str, Any]) -> None:
         """Raise `ValueError` for inputs that the model cannot take, as far as they can be read."""
+        rows = self.rows(inputs)
         past, filled = self.base_model.cached(inputs.get("past_key_values"))
         length = past[0][0].shape[2] if past else 0
         if filled is None:
-            check_inputs(self.config, self.rows(inputs), length)
+            check_inputs(self.config, rows, length)
         else:
-            check_inputs(
-                self.config, self.rows(inputs), int(filled) if isinstance(filled, np.ndarray) else filled, length
-            )
+            check_inputs(self.config, rows, int(filled) if isinstance(filled, np.ndarray) else filled, length)
+            check_room(rows, filled, length)
         classes = self.classes(inputs)
         if "labels" in inputs and classes is not None:
             check_labels("labels", inputs["labels"], classes)
@@ -290,14 +291,49 @@ class FlaxRobertaPreTrainedModel(nnx.Module):
         head: Any = getattr(self, "lm_head", None)
         return None if head is None else head.decoder or self.get_input_embeddings()
 
+    def set_input_embeddings(self, embeddings: nnx.Embed) -> None:
+        """Replace the word embeddings, those of the language-model head too if they are tied."""
+        rows, size = embeddings.embedding.shape
+        words = Embedding(rows, size, self.dtype, padding_idx=self.config.pad_token_id)
+        words.embedding = embeddings.embedding
+        self.base_model.embeddings.word_embeddings = words
+
+    def resize_token_embeddings(self, size: int | None = None, pad_to_multiple_of: int | None = None) -> Embedding:
+        """Give the vocabulary another size: first words stay, new ones are drawn, new biases are 0."""
+        if size is not None or pad_to_multiple_of is not None:
+            size = self.config.vocab_size if size is None else size
+            self._become(resize_vocabulary, size, pad_to_multiple_of, self.seed or 0)
+        return self.get_input_embeddings()
+
+    def resize_token_type_embeddings(self, size: int) -> Embedding:
+        """Give the token types another number: new ones begin as copies of the first."""
+        self._become(resize_token_types, size)
+        return self.base_model.embeddings.token_type_embeddings
+
+    def prune_heads(self, heads_to_prune: Mapping[int, Iterable[int]]) -> None:
+        """Take self-attention heads out, {layer: [head, ...]}, counted as in the whole model."""
+        self._become(prune_heads, heads_to_prune)
+
+    def _become(self, operation: Callable[..., Surgery], *arguments: Any) -> None:
+        """Take over the configuration and the tensors that an operation of the core changes."""
+        surgery = operation(self.config, self.architecture, dict(tensors(self)), *arguments)
+        vars(self.config).update(vars(surgery.config))
+        assign(self, surgery.tensors.items())
+
+    def gradient_checkpointing_enable(self) -> None:
+        """Keep only each layer's input for the backward pass, and compute the rest again."""
+        self.base_model.encoder.gradient_checkpointing = True
+
+    enable_gradient_checkpointing = gradient_checkpointing_enable  # as the published Flax classes call it
+
+    def gradient_checkpointing_disable(self) -> None:
+        """Keep all that the backward pass needs."""
+        self.base_model.encoder.gradient_checkpointing = False
+
     def num_parameters(self, only_trainable: bool = False, exclude_embeddings: bool = False) -> int:
         """How many numbers the parameters hold, a tied one counted once; all of them can be trained."""
         table = parameters(self.config, self.architecture, self.has_pooler).values()
         return sum(value.size for value in table if not (exclude_embeddings and value.kind is Kind.EMBEDDING))
-
-    def enable_gradient_checkpointing(self) -> None:
-        """Keep less for the backward pass and compute it again."""
-        self.base_model.encoder.gradient_checkpointing = True
 
     def to_fp32(self, params: Mapping[str, Any], mask: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """The parameters as float32; where `mask` has False, as they are."""
@@ -315,6 +351,13 @@ class FlaxRobertaPreTrainedModel(nnx.Module):
     def dummy_inputs(self) -> dict[str, Array]:
         """A small batch that any of the classes takes."""
         return {"input_ids": jnp.array([[0, 3, 2]])}
+
+
+def check_room(inputs: Mapping[str, Any], filled: Any, length: int) -> None:
+    """Raise `ValueError` if a cache of fixed length has no slots left for the new tokens."""
+    new = inputs["input_ids" if "input_ids" in inputs else "inputs_embeds"].shape[1]
+    if isinstance(filled, np.ndarray) and filled + new > length:
+        raise ValueError(f"the cache has room for {length} tokens; {filled} are in it and {new} more came")
 
 
 @cache

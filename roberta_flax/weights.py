@@ -6,7 +6,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import nnx
 from jax import Array
 from jax.core import Tracer
 from jax.typing import DTypeLike
@@ -16,11 +15,17 @@ from roberta_core.parameters import Parameter, is_turned, parameters, spell
 BLOCK = 64  # columns turned at a time, which is 4 times as fast as all at once
 ALIGNMENT = 64  # bytes; an array that starts at a multiple JAX takes over as it is
 
+SIZES = {"kernel": ("in_features", "out_features"), "embedding": ("num_embeddings", "features")}
+
 
 def assign(model: Any, tensors: Iterable[tuple[str, np.ndarray]], dtype: DTypeLike | None = None) -> None:
     """Make copies of NumPy arrays the parameters of a model, as `dtype` if given."""
     for name, value in loaded(model, tensors, dtype):
-        _variable(model, name).set_value(value)
+        path, _, leaf = name.rpartition(".")
+        module = _found(model, path)
+        getattr(module, leaf).set_value(value)
+        for size, number in zip(SIZES.get(leaf, ()), value.shape, strict=False):
+            setattr(module, size, number)  # what the layer says of itself, after its size has changed
 
 
 def loaded(
@@ -46,7 +51,7 @@ def tensors(model: Any, params: Mapping[str, Any] | None = None) -> Iterator[tup
 def params_of(model: Any) -> dict[str, Any]:
     """The parameters of a model, not copied, as the published nested dict. `ValueError` if it has no values."""
     names = [spell(parameter, "flax") for parameter in _table(model).values()]
-    values = {name: _variable(model, name).get_raw_value() for name in names}
+    values = {name: _found(model, name).get_raw_value() for name in names}
     if any(isinstance(value, jax.ShapeDtypeStruct) for value in values.values()):
         raise ValueError("this model was made without values (_do_init=False): its params are yours to keep")
     return nested(values.items())
@@ -56,7 +61,7 @@ def set_params(model: Any, params: Mapping[str, Any]) -> None:
     """Make the arrays of a nested dict the parameters of a model. `ValueError` unless it has exactly those."""
     names = [spell(parameter, "flax") for parameter in _table(model).values()]
     for name, value in matched(names, params).items():
-        _variable(model, name).set_value(jnp.asarray(value))
+        _found(model, name).set_value(jnp.asarray(value))
 
 
 def nested(leaves: Iterable[tuple[str, Any]]) -> dict[str, Any]:
@@ -113,7 +118,7 @@ def _table(model: Any) -> dict[str, Parameter]:
     return parameters(model.config, model.architecture, model.has_pooler)
 
 
-def _variable(model: Any, name: str) -> nnx.Variable:
-    for part in name.split("."):
+def _found(model: Any, path: str) -> Any:
+    for part in path.split("."):
         model = model[int(part)] if part.isdigit() else getattr(model, part)
     return model

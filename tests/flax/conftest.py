@@ -28,6 +28,13 @@ def eager():
 
 
 @pytest.fixture
+def compiled(eager):
+    """Whole functions after all, where shapes are used once."""
+    with jax.disable_jit(False):
+        yield
+
+
+@pytest.fixture
 def make(weights):
     """A model of any class with large weights."""
 
