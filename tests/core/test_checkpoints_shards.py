@@ -61,7 +61,7 @@ HOSTILE = {
     "folder": '{"weight_map": {"a": "sub"}}',
     "number": '{"weight_map": {"a": 1}}',
     "list": '{"weight_map": {"a": ["one"]}}',
-    "twice": '{"weight_map": {"a": "one", "a": "two"}}',
+    "twice": '{"weight_map": {"a": "one", "a": "one"}}',
     "no map": '{"metadata": {}}',
     "empty map": '{"weight_map": {}}',
     "map of another kind": '{"weight_map": ["one"]}',
