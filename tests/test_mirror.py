@@ -20,7 +20,6 @@ CLASSES = ("Roberta", "Backend")  # names that the prefix stands before; layers 
 
 # Files that one package has for its own library, and why: (package, file).
 OWN_FILES = {
-    ("roberta_pt", "generation.py"): "so far Flax does not generate",
     ("roberta_pt", "training.py"): "so far only PyTorch trains",
     ("roberta_tf", "calls.py"): "an ordinary call goes to a kept tf.function",
     ("roberta_tf", "fitting.py"): "Keras's compile and fit",
