@@ -207,6 +207,15 @@ def test_tensors_of_another_model_are_not_saved_and_all_faults_are_named(tmp_pat
     assert not (tmp_path / "new").exists()
 
 
+def test_a_folder_between_two_saves_is_not_read(tmp_path):
+    checkpoints.save(tmp_path, make(), "Model", weights(make(), "Model"))
+    (tmp_path / "unfinished-save.json").write_text('{"renames": {}, "removals": []}')
+    with pytest.raises(CheckpointError, match="between two checkpoints"):
+        checkpoints.load(tmp_path, make(), "Model")
+    assert checkpoints.finish(tmp_path)
+    checkpoints.load(tmp_path, make(), "Model")
+
+
 def test_a_wrong_shard_size_is_refused_before_anything_is_written(tmp_path):
     with pytest.raises(ValueError, match="max_shard_size"):
         checkpoints.save(tmp_path / "new", make(), "Model", weights(make(), "Model"), max_shard_size="much")

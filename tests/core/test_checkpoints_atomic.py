@@ -323,18 +323,22 @@ def test_only_names_of_the_same_folder_are_plain():
 
 
 SAVE_MANY = """
-import sys
+import os, sys, time
 import numpy as np
 from roberta_core.checkpoints import safetensors_file
-for _ in range(15):
-    safetensors_file.write(sys.argv[1], {str(i): np.full(100, int(sys.argv[2])) for i in range(8)}, None, 1000)
+folder, number = sys.argv[1:]
+os.close(os.open(f"{folder}/ready-{number}", os.O_CREAT))
+while sum(name.startswith("ready") for name in os.listdir(folder)) < 3:
+    time.sleep(0.001)
+for _ in range(100):
+    safetensors_file.write(f"{folder}/model", {str(i): np.full(100, int(number)) for i in range(8)}, None, 1000)
 """
 
 
 def test_processes_that_save_at_once_take_turns(memory):
     commands = [[sys.executable, "-c", SAVE_MANY, str(memory), str(number)] for number in range(3)]
     processes = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for command in commands]
-    errors = [process.communicate(timeout=60)[1] for process in processes]
+    errors = [process.communicate(timeout=120)[1] for process in processes]
     assert errors == ["", "", ""]
-    values = np.stack([safetensors_file.read(memory)[str(i)] for i in range(8)])
+    values = np.stack([safetensors_file.read(memory / "model")[str(i)] for i in range(8)])
     assert (values == values[0, 0]).all()
