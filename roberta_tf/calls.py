@@ -101,13 +101,22 @@ def _tensors(name: str, value: Any, dtype: str) -> Any:
     if name == "past_key_values":  # the reference's cache objects too; an absent cross pair may be None
         layers = value.to_legacy_cache() if hasattr(value, "to_legacy_cache") else value
         return tuple(tuple(_tensors("", part, dtype) for part in layer if part is not None) for layer in layers)
-    tensor = value if isinstance(value, keras.KerasTensor) else tf.convert_to_tensor(value)
+    tensor = _tensor(value)
     kind = tf.as_dtype(tensor.dtype)
     if name in TABLES and not kind.is_integer:
         raise ValueError(f"{name} holds {kind.name}; ids are whole numbers")
     if isinstance(tensor, keras.KerasTensor) or kind in (tf.int32, tf.int64):
         return tensor
     return tf.cast(tensor, dtype if kind.is_floating else tf.int32)
+
+
+def _tensor(value: Any) -> Any:
+    if isinstance(value, keras.KerasTensor):
+        return value
+    if isinstance(value, tf.Tensor) or not tf.executing_eagerly():
+        return tf.convert_to_tensor(value)
+    with tf.device("CPU"):  # where its values can be read and checked
+        return tf.convert_to_tensor(value)
 
 
 def _narrow(tensor: tf.Tensor) -> tf.Tensor:

@@ -61,12 +61,14 @@ def build(model: Any) -> None:
 def _make(layer: Any, path: str, values: Mapping[str, tf.Tensor]) -> None:
     """Build one layer under its published path, some of its variables from values."""
     *scopes, layer.name = path.split(".")
-    for leaf, value in values.items():
-        setattr(layer, f"{leaf}_initializer", _given(value))
+    initializers = {f"{leaf}_initializer": _given(value) for leaf, value in values.items()}
+    own = {name: getattr(layer, name) for name in initializers}
+    vars(layer).update(initializers)
     with ExitStack() as stack:
         for number, scope in enumerate(scopes):
             stack.enter_context(keras.name_scope(scope, override_parent=None if number else ""))
         layer.build(None)
+    vars(layer).update(own)  # or the first values would stay in memory beside the trained ones
 
 
 def _given(value: tf.Tensor) -> Any:

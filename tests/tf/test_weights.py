@@ -1,3 +1,4 @@
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -27,7 +28,8 @@ def test_variable_paths_are_the_published_names(fresh, config):
         paths = [variable.path.split("/") for variable in model.weights]
         names = {".".join([*path[:-1], leaves[path[-1]]]) for path in paths}
         assert names == set(parameters(config, kind.architecture))
-        assert model.base_model.encoder.layer[1].output_.path.endswith("encoder/layer/1/output")
+        prefix = "" if kind is TFRobertaModel else "roberta/"
+        assert model.base_model.encoder.layer[1].output_.path == f"{prefix}encoder/layer/1/output"
 
 
 def test_matrices_are_kept_turned(config):
@@ -51,6 +53,13 @@ def test_values_can_be_assigned_again_one_by_one(fresh, config):
     assign(model, [("lm_head.dense.weight", changed)])
     for name, value in tensors(model):
         np.testing.assert_array_equal(value, changed if name == "lm_head.dense.weight" else before[name])
+
+
+def test_first_values_do_not_stay_beside_the_trained_ones(fresh, config):
+    model = fresh(TFRobertaForMaskedLM, config)
+    for layer in model._flatten_layers():
+        for name in ("kernel_initializer", "bias_initializer", "gamma_initializer", "embeddings_initializer"):
+            assert isinstance(getattr(layer, name, None), keras.Initializer | str | None), layer.path
 
 
 def test_a_tensor_without_a_value_is_named(config, weights):
