@@ -4,8 +4,9 @@ JAX keeps one compiled `run` for each shape, set of options and structure of a m
 without its values, so copies of a model share it, and a module or setting that was changed is seen.
 """
 
+import inspect
 from collections.abc import Mapping
-from functools import lru_cache, partial
+from functools import cache, lru_cache, partial
 from typing import Any
 
 import jax
@@ -63,6 +64,28 @@ def run(structure: Any, settings: str, options: Options, train: bool, leaves: li
         for module in drops:
             module.deterministic, module.rngs = False, stream
     return model.forward(**inputs, **dict(options))
+
+
+def accepted(model: type, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments that are there. `TypeError` for one that asks a class for what it does not have."""
+    given, known = {name: value for name, value in arguments.items() if value is not None}, _known(model)
+    lacking = [name for name in given if name not in known and given[name] is not False]
+    if lacking:
+        raise TypeError(f"{model.__name__} takes no {' and no '.join(lacking)}")
+    return {name: value for name, value in given.items() if name in known}
+
+
+@cache
+def _known(model: type) -> frozenset[str]:
+    """What the forward pass of a class takes."""
+    return frozenset(inspect.signature(model.forward).parameters)
+
+
+def check_room(inputs: Mapping[str, Any], filled: Any, length: int) -> None:
+    """Raise `ValueError` if a cache of fixed length has no slots left for the new tokens."""
+    new = inputs["input_ids" if "input_ids" in inputs else "inputs_embeds"].shape[1]
+    if isinstance(filled, np.ndarray) and filled + new > length:
+        raise ValueError(f"the cache has room for {length} tokens; {filled} are in it and {new} more came")
 
 
 def converted(name: str, value: Any) -> Any:

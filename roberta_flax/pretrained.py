@@ -1,13 +1,10 @@
 """What the Flax classes have in common: being built, called, loaded, saved and asked about."""
 
-import inspect
 import logging
 import os
 from collections.abc import Callable, Iterable, Mapping
-from functools import cache
 from typing import Any, ClassVar, Self
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
@@ -22,9 +19,9 @@ from roberta_core.outputs import FixedCache, ModelOutput
 from roberta_core.parameters import Kind, draw, parameters
 from roberta_core.surgery import Surgery, prune_heads, resize_token_types, resize_vocabulary
 from roberta_flax.buckets import BY_TOKEN
-from roberta_flax.calls import call
+from roberta_flax.calls import accepted, call, check_room
 from roberta_flax.layers import Embedding, Linear
-from roberta_flax.weights import assign, flat, loaded, nested, params_of, set_params, tensors
+from roberta_flax.weights import assign, cast, flat, loaded, nested, params_of, seed_of, set_params, tensors
 
 logger = logging.getLogger(__name__)
 
@@ -88,7 +85,7 @@ class FlaxRobertaPreTrainedModel(nnx.Module):
         if name == "params":
             set_params(self, value)
         elif name == "config":
-            self._config = Held(value)
+            self._config = self.base_model._config = Held(value)
         else:
             super().__setattr__(name, value)
 
@@ -117,7 +114,7 @@ class FlaxRobertaPreTrainedModel(nnx.Module):
         self, rng: Array, input_shape: tuple[int, ...] = (1, 1), params: Mapping[str, Any] | None = None
     ) -> dict[str, Any]:
         """New parameters drawn from a key, as a nested dict; those in `params` stay."""
-        fresh = loaded(self, draw(self.config, self.architecture, _seed(rng), self.has_pooler))
+        fresh = loaded(self, draw(self.config, self.architecture, seed_of(rng), self.has_pooler))
         return nested({**dict(fresh), **dict(flat(params or {}))}.items())
 
     @property
@@ -181,7 +178,7 @@ class FlaxRobertaPreTrainedModel(nnx.Module):
             "output_hidden_states": self.wants("output_hidden_states", output_hidden_states),
             "return_dict": True,
         }
-        inputs, options = _accepted(type(self), inputs), _accepted(type(self), options)
+        inputs, options = accepted(type(self), inputs), accepted(type(self), options)
         output = call(self, inputs, options, params, bool(train), dropout_rng)
         return output if self.wants("return_dict", return_dict) else output.to_tuple()
 
@@ -337,52 +334,17 @@ class FlaxRobertaPreTrainedModel(nnx.Module):
 
     def to_fp32(self, params: Mapping[str, Any], mask: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """The parameters as float32; where `mask` has False, as they are."""
-        return _cast(params, jnp.float32, mask)
+        return cast(params, jnp.float32, mask)
 
     def to_fp16(self, params: Mapping[str, Any], mask: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """The parameters as float16; where `mask` has False, as they are."""
-        return _cast(params, jnp.float16, mask)
+        return cast(params, jnp.float16, mask)
 
     def to_bf16(self, params: Mapping[str, Any], mask: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """The parameters as bfloat16; where `mask` has False, as they are."""
-        return _cast(params, jnp.bfloat16, mask)
+        return cast(params, jnp.bfloat16, mask)
 
     @property
     def dummy_inputs(self) -> dict[str, Array]:
         """A small batch that any of the classes takes."""
         return {"input_ids": jnp.array([[0, 3, 2]])}
-
-
-def check_room(inputs: Mapping[str, Any], filled: Any, length: int) -> None:
-    """Raise `ValueError` if a cache of fixed length has no slots left for the new tokens."""
-    new = inputs["input_ids" if "input_ids" in inputs else "inputs_embeds"].shape[1]
-    if isinstance(filled, np.ndarray) and filled + new > length:
-        raise ValueError(f"the cache has room for {length} tokens; {filled} are in it and {new} more came")
-
-
-@cache
-def _arguments(model: type) -> frozenset[str]:
-    """What the forward pass of a class takes."""
-    return frozenset(inspect.signature(model.forward).parameters)
-
-
-def _accepted(model: type, arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments that are there. `TypeError` for one that asks a class for something that it does not have."""
-    given = {name: value for name, value in arguments.items() if value is not None}
-    lacking = [name for name in given if name not in _arguments(model) and given[name] is not False]
-    if lacking:
-        raise TypeError(f"{model.__name__} takes no {' and no '.join(lacking)}")
-    return {name: value for name, value in given.items() if name in _arguments(model)}
-
-
-def _seed(rng: Array) -> int:
-    """A seed from a key: that of `jax.random.key(seed)` is `seed` again."""
-    words = jax.random.key_data(rng) if jnp.issubdtype(rng.dtype, jax.dtypes.prng_key) else rng
-    return sum(int(word) << 32 * place for place, word in enumerate(reversed(np.asarray(words).flatten().tolist())))
-
-
-def _cast(params: Mapping[str, Any], dtype: DTypeLike, mask: Mapping[str, Any] | None) -> Any:
-    def cast(value: Array, wanted: bool = True) -> Array:
-        return value.astype(dtype) if wanted and jnp.issubdtype(value.dtype, jnp.floating) else value
-
-    return jax.tree.map(cast, params) if mask is None else jax.tree.map(cast, params, mask)

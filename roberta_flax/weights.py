@@ -42,7 +42,9 @@ def loaded(
 def tensors(model: Any, params: Mapping[str, Any] | None = None) -> Iterator[tuple[str, np.ndarray]]:
     """The parameters of a model, or of `params`, as NumPy arrays in the published shapes; on the CPU not copied."""
     table = _table(model)
-    values = matched([spell(parameter, "flax") for parameter in table.values()], params or params_of(model))
+    values = matched(
+        [spell(parameter, "flax") for parameter in table.values()], params_of(model) if params is None else params
+    )
     for name, parameter in table.items():
         value = np.asarray(values[spell(parameter, "flax")])
         yield name, value.T if is_turned(parameter, "flax") else value
@@ -92,6 +94,21 @@ def matched(names: Iterable[str], params: Mapping[str, Any]) -> dict[str, Any]:
     if missing or unknown:
         raise ValueError(f"params do not fit the model: missing {missing}; unknown {unknown}")
     return given
+
+
+def cast(params: Mapping[str, Any], dtype: DTypeLike, mask: Mapping[str, Any] | None = None) -> Any:
+    """The parameters as `dtype`; those that are False in `mask`, a nested dict too, stay as they are."""
+
+    def one(value: Array, wanted: bool = True) -> Array:
+        return value.astype(dtype) if wanted and jnp.issubdtype(value.dtype, jnp.floating) else value
+
+    return jax.tree.map(one, params) if mask is None else jax.tree.map(one, params, mask)
+
+
+def seed_of(key: Array) -> int:
+    """A seed from a key: `seed` again from `jax.random.key(seed)`."""
+    words = jax.random.key_data(key) if jnp.issubdtype(key.dtype, jax.dtypes.prng_key) else key
+    return sum(int(word) << 32 * place for place, word in enumerate(reversed(np.asarray(words).flatten().tolist())))
 
 
 def readable(value: Any) -> Any:

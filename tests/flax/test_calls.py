@@ -80,6 +80,16 @@ def test_a_change_is_seen(make, fresh, traces, ids):
     assert len(traces) == 3
 
 
+def test_a_change_of_the_configuration_is_seen(make, config, ids):
+    model = make(FlaxRobertaForSequenceClassification, config)
+    labels = np.array([[1, 0], [1, 1]], np.float32)
+    losses = []
+    for problem in (None, "regression", None):
+        model.config.problem_type = problem
+        losses.append(float(model(ids, labels=labels).loss))
+    assert losses[0] == losses[2] != losses[1]
+
+
 def test_a_call_may_be_traced_before_it_is_made(make, fresh, ids):
     model = make(FlaxRobertaForMaskedLM, fresh)
     traced = jax.jit(lambda ids: model(ids).logits)(ids)
