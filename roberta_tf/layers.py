@@ -4,6 +4,7 @@ Keras would draw each variable first, only for it to be replaced: 3.5 s at the s
 their sizes, so they need no input to be built.
 """
 
+import math
 from typing import Any
 
 import keras
@@ -36,11 +37,11 @@ class Embedding(keras.layers.Embedding):
         self.padding_idx = padding_idx
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
-        """The rows of ids [...] as [..., D]; an id outside the table is an error on a CPU, zeros on a GPU."""
-        table = tf.convert_to_tensor(self.embeddings)
-        rows = tf.cast(
-            tf.gather(table, inputs), self.compute_dtype
-        )  # Keras's own call counts a negative id from the end
+        """The rows of ids [...] as [..., D]; an id outside the table is an error on a CPU, NaN elsewhere."""
+        rows = tf.gather(tf.convert_to_tensor(self.embeddings), inputs)
+        # Outside the table a GPU reads zeros, XLA the nearest row, and Keras's own call would count from the end.
+        inside = tf.expand_dims((inputs >= 0) & (inputs < self.input_dim), -1)
+        rows = tf.cast(tf.where(inside, rows, tf.constant(math.nan, rows.dtype)), self.compute_dtype)
         if self.padding_idx is None:
             return rows
         return tf.where(tf.expand_dims(tf.equal(inputs, self.padding_idx), -1), tf.stop_gradient(rows), rows)

@@ -208,8 +208,9 @@ class TFRobertaForCausalLM(TFRobertaPreTrainedModel):
         return_dict: bool | None = None,
         labels: tf.Tensor | None = None,  # [B, S]
         training: bool | None = False,
+        num_items_in_batch: tf.Tensor | int | None = None,
     ) -> Any:
-        """Logits [B, S, V] of the next tokens; with labels the loss of each position and the label after it."""
+        """Logits [B, S, V] of the next tokens; with labels the loss, divided by `num_items_in_batch` if given."""
         body = self.roberta(
             input_ids,
             attention_mask,
@@ -227,7 +228,7 @@ class TFRobertaForCausalLM(TFRobertaPreTrainedModel):
             training=training,
         )
         logits = self.lm_head(body.last_hidden_state, words=self.get_input_embeddings())
-        loss = None if labels is None else causal_loss(logits, labels, self.loss_reduction)
+        loss = None if labels is None else causal_loss(logits, labels, self.loss_reduction, num_items_in_batch)
         return self.packed(CausalLMOutputWithCrossAttentions, return_dict, body, loss=loss, logits=logits)
 
 

@@ -177,6 +177,14 @@ def test_an_id_outside_its_table_is_an_error_inside_a_graph_too(make, config, id
             run(tf.constant(ids))
 
 
+@pytest.mark.parametrize("wrong", [101, -1])
+def test_an_id_outside_its_table_is_nan_where_xla_compiles(make, config, ids, wrong):
+    model = make(TFRobertaModel, config)
+    run = tf.function(lambda ids: model.embeddings.word_embeddings(ids), jit_compile=True)
+    ids[0, 1] = wrong
+    assert np.argwhere(np.isnan(run(tf.constant(ids)).numpy()).all(-1)).tolist() == [[0, 1]]
+
+
 def test_the_expected_outputs_of_transformers_are_met(shared):
     from safetensors.numpy import load_file
 

@@ -15,7 +15,7 @@ DECODER = ["encoder_hidden_states", "encoder_attention_mask", "past_key_values",
 WANTED = ["output_attentions", "output_hidden_states", "return_dict"]
 SIGNATURES = {
     "Model": [*CORE, *DECODER, *WANTED, "training"],
-    "ForCausalLM": [*CORE, *DECODER, *WANTED, "labels", "training"],
+    "ForCausalLM": [*CORE, *DECODER, *WANTED, "labels", "training", "num_items_in_batch"],
     "ForMaskedLM": [*CORE, *WANTED, "labels", "training"],
     "ForSequenceClassification": [*CORE, *WANTED, "labels", "training"],
     "ForMultipleChoice": [*CORE, *WANTED, "labels", "training"],
@@ -150,6 +150,13 @@ def test_a_model_without_a_pooler_has_no_pooled_output(make, config, ids):
     assert bare(ids).pooler_output is None
     assert not [name for name, _ in tensors(bare) if "pooler" in name]
     assert model(ids).pooler_output is not None
+
+
+def test_the_causal_loss_may_be_divided_by_a_given_count(make, config, ids):
+    config.is_decoder = True
+    model = make(roberta_tf.TFRobertaForCausalLM, config)
+    mean = model(ids, labels=ids).loss
+    np.testing.assert_allclose(model(ids, labels=ids, num_items_in_batch=24).loss, mean * 12 / 24, rtol=1e-6)
 
 
 def test_only_a_decoder_returns_its_cache(make, config, ids):
