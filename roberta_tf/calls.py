@@ -20,6 +20,8 @@ from roberta_core.outputs import FixedCache
 OPTIONS = ("use_cache", "output_attentions", "output_hidden_states", "return_dict", "training")
 # What a trace takes from the configuration, which may be changed between two calls.
 SETTINGS = ("use_cache", "output_attentions", "output_hidden_states", "return_dict", "problem_type")
+# What a trace takes from a layer: the rate of dropout, an adapter, and which variables it has (`weights.assign`).
+STATES = ("rate", "lora_enabled", "version")
 # Inputs whose last axis is no length: a graph knows its size.
 LAST_AXIS = ("inputs_embeds", "encoder_hidden_states", "past_key_values")
 
@@ -79,11 +81,7 @@ class Graphs:
         """All that a trace depends on: kinds of inputs, options, settings, and how each layer computes."""
         kinds = tuple((name, *map(_kind, tf.nest.flatten(value))) for name, value in inputs.items())
         settings = tuple(getattr(self.model.config, name) for name in SETTINGS)
-        states = [
-            (getattr(layer, "rate", 0), getattr(layer, "lora_enabled", 0), id(layer.dtype_policy))
-            for layer in self.layers
-        ]
-        return kinds, tuple(sorted(options.items())), settings, tuple(states)
+        return kinds, tuple(sorted(options.items())), settings, tuple(map(_state, self.layers))
 
     @cached_property
     def layers(self) -> list[keras.Layer]:
@@ -130,6 +128,10 @@ def _training_around() -> bool | None:
 
 def _kind(tensor: tf.Tensor) -> tuple[Any, int]:
     return tensor.dtype, tensor.shape.rank
+
+
+def _state(layer: Any) -> tuple[Any, ...]:
+    return (*(getattr(layer, name, 0) for name in STATES), id(layer.dtype_policy))
 
 
 def _traced(call: Callable[..., Any], inputs: dict[str, Any], options: dict[str, Any]) -> Any:

@@ -21,7 +21,7 @@ class LMHead(keras.layers.Layer):
         super().__init__()
         self.dense = Linear(config.hidden_size, config.hidden_size)
         self.layer_norm = LayerNorm(config.hidden_size, config.layer_norm_eps)
-        self.vocab_size, self.bias_initializer = config.vocab_size, "zeros"
+        self.units, self.bias_initializer = config.vocab_size, "zeros"
         # A tied head scores with the words' table, which Keras keeps turned the other way than a kernel.
         self.decoder = None
         if not config.tie_word_embeddings:
@@ -29,7 +29,7 @@ class LMHead(keras.layers.Layer):
 
     def build(self, input_shape: Any = None) -> None:
         """Make the bias, which is the head's own whether or not the decoder is tied."""
-        self.bias = self.add_weight(shape=(self.vocab_size,), initializer=self.bias_initializer, name="bias")
+        self.bias = self.add_weight(shape=(self.units,), initializer=self.bias_initializer, name="bias")
 
     def call(self, hidden: tf.Tensor, words: Embedding) -> tf.Tensor:
         """[B, S, D] to [B, S, V], by the table of `words` where the head is tied to it."""

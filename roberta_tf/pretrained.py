@@ -3,7 +3,7 @@
 import inspect
 import logging
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
 from typing import Any, ClassVar, Self
@@ -17,6 +17,7 @@ from roberta_core.checks import check_inputs, check_labels
 from roberta_core.config import RobertaConfig
 from roberta_core.outputs import ModelOutput
 from roberta_core.parameters import draw
+from roberta_core.surgery import Surgery, prune_heads, resize_token_types, resize_vocabulary
 from roberta_tf.calls import Graphs, bound, converted, ordinary
 from roberta_tf.fitting import FitModel
 from roberta_tf.weights import assign, build, readable, tensors
@@ -221,6 +222,36 @@ class TFRobertaPreTrainedModel(FitModel):
         if not hasattr(self, "lm_head"):
             return None
         return self.get_input_embeddings() if self.lm_head.decoder is None else self.lm_head.decoder
+
+    def set_input_embeddings(self, embeddings: keras.layers.Embedding) -> None:
+        """Take over the word embeddings of another table, for the language-model head too if it is tied."""
+        self.resize_token_embeddings(embeddings.input_dim)
+        name = next(name for name, _ in tensors(self) if name.endswith("word_embeddings.weight"))
+        assign(self, [(name, embeddings.embeddings.numpy())])
+
+    def resize_token_embeddings(
+        self, size: int | None = None, pad_to_multiple_of: int | None = None
+    ) -> keras.layers.Embedding:
+        """Give the vocabulary another size: first words stay, new ones are drawn, new biases are 0."""
+        if size is not None or pad_to_multiple_of is not None:
+            size = self.config.vocab_size if size is None else size
+            self._become(resize_vocabulary, size, pad_to_multiple_of, self.seed or 0)
+        return self.get_input_embeddings()
+
+    def resize_token_type_embeddings(self, size: int) -> keras.layers.Embedding:
+        """Give the token types another number: new ones begin as copies of the first."""
+        self._become(resize_token_types, size)
+        return self.base_model.embeddings.token_type_embeddings
+
+    def prune_heads(self, heads_to_prune: Mapping[int, Iterable[int]]) -> None:
+        """Take self-attention heads out, {layer: [head, ...]}, counted as in the whole model."""
+        self._become(prune_heads, heads_to_prune)
+
+    def _become(self, operation: Callable[..., Surgery], *arguments: Any) -> None:
+        """Take over the configuration and the tensors that an operation of the core changes; compile anew after it."""
+        surgery = operation(self.config, self.architecture, dict(tensors(self)), *arguments)
+        vars(self.config).update(vars(surgery.config))
+        assign(self, surgery.tensors.items())
 
     def num_parameters(self, only_trainable: bool = False, exclude_embeddings: bool = False) -> int:
         """How many numbers the parameters hold, a tied one counted once."""

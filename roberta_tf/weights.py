@@ -12,6 +12,8 @@ import tensorflow as tf
 from roberta_core.parameters import SPELLING, Parameter, is_turned, parameters
 
 SPELLED = {"output": "output_"}  # Keras refuses an attribute of that name
+# What a layer calls the sizes of its variables.
+SIZES = {"kernel": ("size", "units"), "embeddings": ("input_dim", "output_dim"), "bias": ("units",)}
 
 
 def assign(model: Any, tensors: Iterable[tuple[str, np.ndarray]]) -> None:
@@ -28,7 +30,7 @@ def assign(model: Any, tensors: Iterable[tuple[str, np.ndarray]]) -> None:
             given.add(name)
             value = tf.convert_to_tensor(array)
             values[_leaf(table[name])] = tf.transpose(value) if is_turned(table[name], "tf") else value
-        if layer.built:
+        if layer.built and all(getattr(layer, leaf).shape == value.shape for leaf, value in values.items()):
             for leaf, value in values.items():
                 getattr(layer, leaf).assign(value)
         else:
@@ -59,16 +61,31 @@ def build(model: Any) -> None:
 
 
 def _make(layer: Any, path: str, values: Mapping[str, tf.Tensor]) -> None:
-    """Build one layer under its published path, some of its variables from values."""
+    """Build one layer under its published path, some of its variables from values; anew if it is built."""
+    values = {**_unmade(layer), **values} if layer.built else values
     *scopes, layer.name = path.split(".")
     initializers = {f"{leaf}_initializer": _given(value) for leaf, value in values.items()}
     own = {name: getattr(layer, name) for name in initializers}
     vars(layer).update(initializers)
+    for leaf, names in SIZES.items():
+        if leaf in values:
+            vars(layer).update(zip(names, values[leaf].shape, strict=True))
     with ExitStack() as stack:
         for number, scope in enumerate(scopes):
             stack.enter_context(keras.name_scope(scope, override_parent=None if number else ""))
         layer.build(None)
     vars(layer).update(own)  # or the first values would stay in memory beside the trained ones
+
+
+def _unmade(layer: Any) -> dict[str, tf.Tensor]:
+    """The values of a layer's own variables, which it has no longer; the graphs that have them are out of date."""
+    variables = [*layer._trainable_variables, *layer._non_trainable_variables]
+    for variable in variables:
+        layer._untrack_variable(variable)
+    layer._tracker.unlock()
+    layer.built = False
+    layer.version = getattr(layer, "version", 0) + 1
+    return {variable.name: tf.convert_to_tensor(variable.value) for variable in variables}
 
 
 def _given(value: tf.Tensor) -> Any:

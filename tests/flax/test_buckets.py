@@ -34,7 +34,7 @@ def test_sizes_are_rounded_to_a_few():
     assert [rounded(size, BATCHES, 32) for size in (1, 3, 8, 9, 32, 33, 65)] == [1, 4, 8, 16, 32, 64, 96]
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("architecture", ["Model", "ForMultipleChoice", "ForCausalLM"])
 def test_rounding_changes_no_output(make, config, ids, architecture):
     ids = np.concatenate([ids, ids[:1, ::-1]])
     inputs = {"input_ids": ids, "attention_mask": ids != 1}
@@ -57,8 +57,10 @@ def test_even_a_masked_row_does_not_see_the_padding(make, config, ids, rank):
     close(called.attentions[0][1], np.full((3, 7, 7), 1 / 7, np.float32))
 
 
-@pytest.mark.parametrize("architecture", ["ForMaskedLM", "ForCausalLM", "ForSequenceClassification"])
-@pytest.mark.parametrize("reduction", ["mean", "none"])
+@pytest.mark.parametrize(
+    ("architecture", "reduction"),
+    [("ForMaskedLM", "mean"), ("ForCausalLM", "none"), ("ForSequenceClassification", "mean")],
+)
 def test_rounding_changes_no_loss(make, config, ids, architecture, reduction):
     config.num_labels = 1  # a regression counts every row
     ids = np.concatenate([ids, ids[:1, ::-1]])
