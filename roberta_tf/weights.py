@@ -1,6 +1,7 @@
 """Tensors in and out of a TensorFlow model by their published names."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from itertools import groupby
 from typing import Any
@@ -22,24 +23,31 @@ def assign(model: Any, tensors: Iterable[tuple[str, np.ndarray]]) -> None:
     `ValueError` if such a model would keep a variable without a value.
     """
     table = _table(model)
+
+    def copied(pair: tuple[str, np.ndarray]) -> tuple[str, tf.Tensor]:
+        name, value = pair[0], tf.convert_to_tensor(pair[1])
+        return name, tf.transpose(value) if is_turned(table[name], "tf") else value
+
     given = set()
-    for path, group in groupby(tensors, key=lambda pair: pair[0].rpartition(".")[0]):
-        layer = _layer(model, path)
-        values = {}
-        for name, array in group:
-            given.add(name)
-            value = tf.convert_to_tensor(array)
-            values[_leaf(table[name])] = tf.transpose(value) if is_turned(table[name], "tf") else value
-        if layer.built and all(getattr(layer, leaf).shape == value.shape for leaf, value in values.items()):
-            for leaf, value in values.items():
-                getattr(layer, leaf).assign(value)
-        else:
-            _make(layer, path, values)
+    with ThreadPoolExecutor() as pool:  # which copies the next values while the last ones get their layer
+        for path, group in groupby(pool.map(copied, tensors), key=lambda pair: pair[0].rpartition(".")[0]):
+            values = dict(group)
+            given |= values.keys()
+            _give(_layer(model, path), path, {_leaf(table[name]): value for name, value in values.items()})
     if not model.built:
         missing = sorted(table.keys() - given)
         if missing:
             raise ValueError(f"{type(model).__name__} gets no value for {', '.join(missing)}")
         model.build()
+
+
+def _give(layer: Any, path: str, values: Mapping[str, tf.Tensor]) -> None:
+    """Give variables of one layer their values; a layer without them, or with others in size, is built."""
+    if layer.built and all(getattr(layer, leaf).shape == value.shape for leaf, value in values.items()):
+        for leaf, value in values.items():
+            getattr(layer, leaf).assign(value)
+    else:
+        _make(layer, path, values)
 
 
 def tensors(model: Any) -> Iterator[tuple[str, np.ndarray]]:
