@@ -53,6 +53,10 @@ class Backend(Protocol):
         """A forward pass without dropout or gradients; `options` such as `output_hidden_states=True`."""
         ...
 
+    def tensor(self, array: np.ndarray) -> Any:
+        """The framework's own tensor of an array."""
+        ...
+
     def trainer(self, model: Any, recipe: Any) -> Any:
         """The training steps of a model as a recipe says (`roberta_core.training`)."""
         ...

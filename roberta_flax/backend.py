@@ -45,6 +45,10 @@ class FlaxBackend:
         """A forward pass without dropout or gradients."""
         return jax.tree.map(np.asarray, model(**inputs, **options))
 
+    def tensor(self, array: np.ndarray) -> jax.Array:
+        """An array of JAX; of 64-bit numbers it keeps 32 bits, unless JAX was told otherwise."""
+        return jax.numpy.asarray(array)
+
     def _class(self, architecture: str) -> Any:
         return getattr(roberta_flax, f"FlaxRoberta{architecture}")
 

@@ -49,6 +49,10 @@ class PyTorchBackend:
             output = model.eval()(**tree_map(from_numpy, dict(inputs)), **options)
         return tree_map(to_numpy, output)
 
+    def tensor(self, array: np.ndarray) -> torch.Tensor:
+        """A tensor of an array, in its memory where that can be written to."""
+        return from_numpy(array)
+
     def trainer(self, model: Any, recipe: Recipe) -> Any:
         """The training steps of a model; the module is loaded when it is asked for."""
         from roberta_pt.training import Trainer

@@ -46,7 +46,8 @@ def from_numpy(array: np.ndarray) -> Tensor:
     """A tensor of an array's memory; bfloat16 too, which NumPy knows only through ml_dtypes."""
     if array.dtype == ml_dtypes.bfloat16:
         return torch.from_numpy(array.view(np.uint16)).view(torch.bfloat16)
-    return torch.from_numpy(array if array.flags.writeable else array.copy())
+    plain = array.flags.writeable and min(array.strides, default=0) >= 0  # PyTorch knows no negative strides
+    return torch.from_numpy(array if plain else array.copy())
 
 
 def to_numpy(tensor: Tensor) -> np.ndarray:

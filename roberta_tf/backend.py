@@ -45,6 +45,10 @@ class TensorFlowBackend:
         output = model(dict(inputs), **options, training=False)
         return tf.nest.map_structure(lambda tensor: tensor.numpy(), output)
 
+    def tensor(self, array: np.ndarray) -> tf.Tensor:
+        """A tensor of a copy of the array."""
+        return tf.convert_to_tensor(array)
+
     def _class(self, architecture: str) -> Any:
         return getattr(roberta_tf, f"TFRoberta{architecture}")
 

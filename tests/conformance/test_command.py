@@ -1,4 +1,7 @@
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 
@@ -33,6 +36,14 @@ def test_a_checkpoint_that_passes_ends_with_status_0(parity, checkpoint):
     status, out, _ = parity(checkpoint("ForMaskedLM"), "--frameworks", "oracle")
     assert status == 0
     assert "hidden_states.0" in out
+
+
+def test_what_a_framework_greets_with_is_not_passed_on(checkpoint):
+    command = [sys.executable, "-m", "conformance", str(checkpoint("ForMaskedLM")), "--frameworks", "tf"]
+    ended = subprocess.run(command, env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "0"}, capture_output=True, text=True)
+    assert ended.returncode == 0
+    assert "hidden_states.0" in ended.stdout
+    assert ended.stderr == ""
 
 
 def test_a_failed_check_ends_with_status_1_and_names_the_stage(parity, failing):

@@ -1,4 +1,5 @@
 import flax
+import jax
 import numpy as np
 import pytest
 
@@ -26,3 +27,10 @@ def test_a_checkpoint_loads_through_the_backend(make, config, tmp_path):
     found = backend.load("flax")
     assert type(found.from_pretrained("ForMaskedLM", tmp_path)) is FlaxRobertaForMaskedLM
     assert (found.name, found.title, found.version) == ("flax", "Flax", flax.__version__)
+
+
+def test_an_array_becomes_one_of_jax():
+    array = np.arange(6).reshape(2, 3)[:, ::-1]
+    tensor = backend.load("flax").tensor(array)
+    assert isinstance(tensor, jax.Array)
+    np.testing.assert_array_equal(tensor, array)

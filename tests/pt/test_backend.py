@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 import torch
 
 from roberta_core import backend
@@ -25,6 +26,14 @@ def test_a_checkpoint_loads_through_the_backend(make, config, tmp_path):
     pt = backend.load("pt")
     assert type(pt.from_pretrained("ForMaskedLM", tmp_path)) is RobertaForMaskedLM
     assert (pt.name, pt.title, pt.version) == ("pt", "PyTorch", torch.__version__)
+
+
+@pytest.mark.parametrize("array", [np.arange(6).reshape(2, 3), np.arange(6)[::-1], np.arange(6)[::2], np.zeros((2, 0))])
+def test_an_array_becomes_a_tensor(array):
+    for given in (array, np.broadcast_to(array, array.shape)):  # which cannot be written to
+        tensor = backend.load("pt").tensor(given)
+        assert torch.is_tensor(tensor)
+        np.testing.assert_array_equal(tensor.numpy(), given, strict=True)
 
 
 def test_a_run_uses_no_dropout_and_keeps_no_gradients(config, ids, weights):

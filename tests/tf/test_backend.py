@@ -25,6 +25,13 @@ def test_a_checkpoint_loads_through_the_backend(make, config, tmp_path):
     assert (backend_tf.name, backend_tf.title, backend_tf.version) == ("tf", "TensorFlow", tf.__version__)
 
 
+def test_an_array_becomes_a_tensor():
+    array = np.arange(6).reshape(2, 3)[:, ::-1]
+    tensor = backend.load("tf").tensor(array)
+    assert tf.is_tensor(tensor)
+    np.testing.assert_array_equal(tensor.numpy(), array, strict=True)
+
+
 def test_a_run_uses_no_dropout(config, ids, weights):
     backend_tf = backend.load("tf")
     model = backend_tf.from_tensors("ForMaskedLM", config, weights(config, "ForMaskedLM"))
