@@ -1,4 +1,4 @@
-"""Everything of a RoBERTa tokenizer but the splitting of a text into byte-level pieces, which its children add."""
+"""The call surface of every tokenizer: encoding, padding, the special tokens around texts, loading and saving."""
 
 from __future__ import annotations
 
@@ -8,27 +8,25 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-from tokenizers import AddedToken, Tokenizer, models
+from tokenizers import AddedToken, Tokenizer
 
 from roberta_core.tokenization import files
-from roberta_core.tokenization.assembly import make_whole
-from roberta_core.tokenization.batch_encoding import BatchEncoding, as_array, as_tensor
-from roberta_core.tokenization.byte_alphabet import BLANKS
-from roberta_core.tokenization.inputs import Samples, Text, read_samples
-from roberta_core.tokenization.options import SIDES, TENSORS, UNLIMITED, Options, choose, lengths
-from roberta_core.tokenization.padding import pad_batch, pad_columns
-from roberta_core.tokenization.rows import COLUMNS, Ends, Pieces, Row, frame, frame_size
-from roberta_core.tokenization.spans import join_words, settle
+from roberta_core.tokenization.arrays import as_array, as_tensor
+from roberta_core.tokenization.batch_encoding import BatchEncoding
+from roberta_core.tokenization.encoding import encode
+from roberta_core.tokenization.inputs import Text, read_samples
+from roberta_core.tokenization.options import SIDES, TENSORS, UNLIMITED, Options, choose, lengths, read_options
+from roberta_core.tokenization.padding import pad_columns
+from roberta_core.tokenization.rows import COLUMNS, Frame, Pieces, Row
 from roberta_core.tokenization.tokens import TokenTable
-from roberta_core.tokenization.truncation import cut
-from roberta_core.tokenization.vocabulary import Merge
 
 
 class TokenizerBase(TokenTable):
-    """The call surface of both tokenizers. A child supplies the vocabulary and `_pieces`."""
+    """What a caller sees of a tokenizer. A child supplies the vocabulary, the pieces of texts, and what is saved."""
 
     model_input_names: Sequence[str] = ("input_ids", "attention_mask")
     is_fast: bool
+    add_prefix_space: bool | None
 
     def __init__(
         self,
@@ -36,9 +34,6 @@ class TokenizerBase(TokenTable):
         additional: Iterable[Any],
         added: Mapping[int, AddedToken],
         *,
-        errors: str = "replace",
-        add_prefix_space: bool = False,
-        trim_offsets: bool = True,
         model_max_length: int | None = None,
         padding_side: str = "right",
         truncation_side: str = "right",
@@ -47,9 +42,6 @@ class TokenizerBase(TokenTable):
         split_special_tokens: bool = False,
         name_or_path: str = "",
     ) -> None:
-        self.errors = errors
-        self.add_prefix_space = add_prefix_space
-        self.trim_offsets = trim_offsets
         self.model_max_length = UNLIMITED if model_max_length is None else model_max_length
         self.padding_side = choose("padding_side", padding_side, SIDES)
         self.truncation_side = choose("truncation_side", truncation_side, SIDES)
@@ -58,20 +50,24 @@ class TokenizerBase(TokenTable):
         self.split_special_tokens = split_special_tokens
         self.name_or_path = name_or_path
         super().__init__(roles, additional, added)
-        self._unknown = self._id_of_unknown_bytes()
 
     # What a child supplies ------------------------------------------------------------------------------------------
 
-    def _pieces(self, texts: list[str], *, traced: bool, literal: bool) -> list[Pieces]:
-        """The tokens of each text, with untrimmed spans and words when traced; `literal`: special tokens are text."""
+    def _split(self, texts: list[Text], options: Options, *, traced: bool) -> list[Pieces]:
+        """The pieces of each text or list of words; when traced, with the spans and words that a caller sees."""
         raise NotImplementedError
 
-    def merges(self) -> list[Merge]:
-        """The merges in order of rank."""
+    def _frame(self) -> Frame:
+        """The special tokens around texts."""
         raise NotImplementedError
 
-    def _bpe(self) -> models.BPE:
-        """The library's model of the vocabulary."""
+    def _vocabulary_texts(self) -> dict[str, str]:
+        """File name -> text of the vocabulary's own files."""
+        raise NotImplementedError
+
+    @property
+    def backend_tokenizer(self) -> Tokenizer:
+        """A `tokenizers.Tokenizer` that encodes alike, made of the present tokens and settings."""
         raise NotImplementedError
 
     # Loading and saving ---------------------------------------------------------------------------------------------
@@ -83,34 +79,33 @@ class TokenizerBase(TokenTable):
 
         return cls(**{**files.read_settings(resolve(source)), "name_or_path": os.fspath(source), **settings})
 
-    def save_vocabulary(self, save_directory: str | os.PathLike[str], filename_prefix: str | None = None) -> tuple:
+    def save_vocabulary(
+        self, save_directory: str | os.PathLike[str], filename_prefix: str | None = None
+    ) -> tuple[str, ...]:
         """Write vocab.json and merges.txt, their names after a prefix and a dash if there is one; returns the paths."""
-        texts = files.vocabulary_texts(self.vocabulary(), self.merges())
-        return files.write(Path(save_directory), files.prefixed(texts, filename_prefix))
+        return files.write(Path(save_directory), files.prefixed(self._vocabulary_texts(), filename_prefix))
 
-    def save_pretrained(self, save_directory: str | os.PathLike[str], filename_prefix: str | None = None) -> tuple:
-        """Write every file that `from_pretrained` and other libraries read; returns the paths."""
-        texts = files.texts(self)
-        return files.write(Path(save_directory), files.prefixed(texts, filename_prefix))
+    def save_pretrained(
+        self,
+        save_directory: str | os.PathLike[str],
+        legacy_format: bool | None = None,
+        filename_prefix: str | None = None,
+    ) -> tuple[str, ...]:
+        """Write every file that `from_pretrained` and other libraries read; returns the paths.
 
-    @property
-    def backend_tokenizer(self) -> Tokenizer:
-        """A `tokenizers.Tokenizer` as published, made of the present tokens and settings."""
-        return make_whole(
-            self._bpe(),
-            self._added,
-            (self.cls_token, self.cls_token_id),
-            (self.sep_token, self.sep_token_id),
-            add_prefix_space=self.add_prefix_space,
-            trim_offsets=self.trim_offsets,
-        )
+        With `legacy_format` True tokenizer.json is left out, with False the vocabulary's own files are.
+        """
+        texts = files.texts(self, self._vocabulary_texts(), legacy_format)
+        return files.write(Path(save_directory), files.prefixed(texts, filename_prefix))
 
     # Encoding -------------------------------------------------------------------------------------------------------
 
     def __call__(
         self,
-        text: Any,
+        text: Any = None,
         text_pair: Any = None,
+        text_target: Any = None,
+        text_pair_target: Any = None,
         add_special_tokens: bool = True,
         padding: bool | str | None = False,
         truncation: bool | str | None = None,
@@ -136,55 +131,68 @@ class TokenizerBase(TokenTable):
         Returns lists [S], or [B, S] for a batch, or tensors [B, S] of int64 with `return_tensors`. A text that is
         longer than the model takes is returned whole unless `truncation` is asked for. With
         `return_overflowing_tokens` what was cut off follows as rows of its own, and `overflow_to_sample_mapping`
-        says whose they are. Raises ValueError for anything that cannot be done as asked. `verbose` has no effect.
+        says whose they are. `text_target` is encoded alike and stands beside as `labels`, or alone where there is no
+        `text`. Raises ValueError for anything that cannot be done as asked. `verbose` has no effect.
         """
-        pad, strategy, length, multiple = lengths(
-            padding, truncation, max_length, pad_to_multiple_of, self.model_max_length
-        )
-        wanted = {
-            "token_type_ids": return_token_type_ids,
-            "attention_mask": return_attention_mask,
-            "special_tokens_mask": return_special_tokens_mask,
-            "offset_mapping": return_offsets_mapping,
-            "length": return_length,
-        }
-        asked = {name: name in self.model_input_names if value is None else value for name, value in wanted.items()}
-        if stride < 0:
-            raise ValueError(f"stride must be 0 or more, not {stride}")
-        options = Options(
-            padding=pad,
-            padding_side=choose("padding_side", padding_side or self.padding_side, SIDES),
-            multiple=multiple,
-            truncation=strategy,
-            truncation_side=choose("truncation_side", self.truncation_side, SIDES),
-            length=length,
+        options = read_options(
+            self,
+            lengths(padding, truncation, max_length, pad_to_multiple_of, self.model_max_length),
+            {
+                "token_type_ids": return_token_type_ids,
+                "attention_mask": return_attention_mask,
+                "special_tokens_mask": return_special_tokens_mask,
+                "offset_mapping": return_offsets_mapping,
+                "length": return_length,
+            },
+            padding_side=padding_side,
             stride=stride,
             framed=add_special_tokens,
             words=is_split_into_words,
-            spaced=self.add_prefix_space if add_prefix_space is None else add_prefix_space,
-            literal=self.split_special_tokens if split_special_tokens is None else split_special_tokens,
+            spaced=add_prefix_space,
+            literal=split_special_tokens,
             overflow=return_overflowing_tokens,
-            columns=tuple(name for name in COLUMNS if asked.get(name, True)),
-            tensors=None if return_tensors is None else choose("return_tensors", return_tensors, TENSORS),
+            tensors=return_tensors,
         )
-        samples = read_samples(text, text_pair, is_split_into_words)
-        return self._encode(samples, options)
+        if text_target is None and text_pair_target is None:
+            return self._encode(text, text_pair, options)
+        targets = self._encode(text_target, text_pair_target, options)
+        if text is None and text_pair is None:
+            return targets
+        encoding = self._encode(text, text_pair, options)
+        encoding["labels"] = targets["input_ids"]
+        return encoding
 
-    def encode(self, text: Any, text_pair: Any = None, add_special_tokens: bool = True, **options: Any) -> Any:
+    def _encode(self, text: Any, pair: Any, options: Options) -> BatchEncoding:
+        samples = read_samples(text, pair, options.words)
+        return encode(samples, options, self._frame(), self._split, self.convert_ids_to_tokens)
+
+    def encode(
+        self, text: Any, text_pair: Any = None, add_special_tokens: bool = True, padding: bool | str | None = False,
+        truncation: bool | str | None = None, max_length: int | None = None, stride: int = 0,
+        padding_side: str | None = None, return_tensors: str | None = None, **options: Any,
+    ) -> Any:  # fmt: skip
         """The ids of a text or a pair: a list [S], or a tensor [1, S]; `options` as in a call."""
-        return self(text, text_pair, add_special_tokens, **options)["input_ids"]
+        return self(
+            text, text_pair, None, None, add_special_tokens, padding, truncation, max_length, stride,
+            padding_side=padding_side, return_tensors=return_tensors, **options,
+        )["input_ids"]  # fmt: skip
 
     def tokenize(self, text: Any, pair: Any = None, add_special_tokens: bool = False, **options: Any) -> list[str]:
         """The tokens of a text or a pair, as the vocabulary writes them; `options` as in a call."""
-        return self.convert_ids_to_tokens(self(text, pair, add_special_tokens, **options)["input_ids"])
+        ids = self(text, pair, None, None, add_special_tokens, **options)["input_ids"]
+        return self.convert_ids_to_tokens(ids)
 
-    def encode_plus(self, text: Any, text_pair: Any = None, add_special_tokens: bool = True, **options: Any) -> Any:
-        """The same as a call, for one text or pair."""
-        return self(text, text_pair, add_special_tokens, **options)
+    def encode_plus(
+        self, text: Any, text_pair: Any = None, add_special_tokens: bool = True, *more: Any, **options: Any
+    ) -> BatchEncoding:
+        """The same as a call, for one text or pair: after `add_special_tokens` come the arguments that follow there."""
+        return self(text, text_pair, None, None, add_special_tokens, *more, **options)
 
-    def batch_encode_plus(self, batch_text_or_text_pairs: Any, add_special_tokens: bool = True, **options: Any) -> Any:
+    def batch_encode_plus(
+        self, batch_text_or_text_pairs: Any, add_special_tokens: bool = True, *more: Any, **options: Any
+    ) -> BatchEncoding:
         """The same as a call, for a list of texts or of pairs."""
-        return self(list(batch_text_or_text_pairs), None, add_special_tokens, **options)
+        return self(list(batch_text_or_text_pairs), None, None, None, add_special_tokens, *more, **options)
 
     def pad(
         self,
@@ -217,7 +225,7 @@ class TokenizerBase(TokenTable):
         self, token_ids_0: Sequence[int], token_ids_1: Sequence[int] | None = None
     ) -> list[int]:
         """`<s> A </s>` or `<s> A </s></s> B </s>` from the ids of one or two texts."""
-        return frame(token_ids_0, token_ids_1, self.cls_token_id, self.sep_token_id)
+        return self._frame().around(token_ids_0, token_ids_1)
 
     def get_special_tokens_mask(
         self,
@@ -230,7 +238,7 @@ class TokenizerBase(TokenTable):
         Of ids that are framed already every special token counts, the mask and paddings too.
         """
         if not already_has_special_tokens:
-            return frame([0] * len(token_ids_0), None if token_ids_1 is None else [0] * len(token_ids_1), 1, 1)
+            return self._row(token_ids_0, token_ids_1).specials()
         if token_ids_1 is not None:
             raise ValueError("ids that have their special tokens already are one sequence: leave token_ids_1 out")
         special = set(self.all_special_ids)
@@ -239,84 +247,28 @@ class TokenizerBase(TokenTable):
     def create_token_type_ids_from_sequences(
         self, token_ids_0: Sequence[int], token_ids_1: Sequence[int] | None = None
     ) -> list[int]:
-        """Zeros, one for each token of the framed texts: RoBERTa knows one token type."""
-        return [0] * len(self.build_inputs_with_special_tokens(token_ids_0, token_ids_1))
+        """The types of the framed texts' tokens: zeros, for RoBERTa knows one token type."""
+        return self._row(token_ids_0, token_ids_1).types()
+
+    def _row(self, first: Sequence[int], second: Sequence[int] | None) -> Row:
+        return Row(0, Pieces([*first]), None if second is None else Pieces([*second]), self._frame(), framed=True)
 
     def num_special_tokens_to_add(self, pair: bool = False) -> int:
         """How many special tokens stand around one text, or around a pair."""
-        return frame_size(pair)
+        return self._frame().size(pair)
 
     @property
     def max_len_single_sentence(self) -> int:
         """The longest text in tokens that the model takes, without its special tokens."""
-        return self.model_max_length - frame_size(False)
+        return self.model_max_length - self.num_special_tokens_to_add()
 
     @property
     def max_len_sentences_pair(self) -> int:
         """The longest pair in tokens that the model takes, without its special tokens."""
-        return self.model_max_length - frame_size(True)
+        return self.model_max_length - self.num_special_tokens_to_add(pair=True)
 
     def __repr__(self) -> str:
         return (
             f"{type(self).__name__}(name_or_path={self.name_or_path!r}, vocab_size={self.vocab_size}, "
             f"model_max_length={self.model_max_length}, special_tokens={self.special_tokens_map})"
         )
-
-    # The way of a text ----------------------------------------------------------------------------------------------
-
-    def _encode(self, samples: Samples, options: Options) -> BatchEncoding:
-        ends = Ends(self.cls_token_id, self.sep_token_id, self.pad_token_id)
-        rows = self._rows(samples, options, ends, traced=options.traced)
-
-        def trace() -> tuple[list[Row], list[list[str]]]:
-            traced = rows if options.traced else self._rows(samples, options, ends, traced=True)
-            return traced, [self.convert_ids_to_tokens(row.ids()) for row in traced]
-
-        columns: dict[str, Any] = {name: [COLUMNS[name](row) for row in rows] for name in options.columns}
-        if options.overflow:
-            columns["overflow_to_sample_mapping"] = [row.sample for row in rows]
-        if options.tensors:
-            columns = {name: as_tensor(as_array(name, column), options.tensors) for name, column in columns.items()}
-        elif not samples.batch and not options.overflow:
-            columns = {name: column[0] for name, column in columns.items()}
-        return BatchEncoding(columns, trace)
-
-    def _rows(self, samples: Samples, options: Options, ends: Ends, *, traced: bool) -> list[Row]:
-        """The rows of a batch: tokenised, cut and padded."""
-        pairs = [text for text in samples.second if text is not None]
-        pieces = self._tokenize([*samples.first, *pairs], options, traced=traced)
-        seconds = iter(pieces[len(samples.first) :])
-        rows = []
-        for sample, (first, text) in enumerate(zip(pieces, samples.second, strict=False)):
-            second = next(seconds) if text is not None else None
-            for texts in self._cut((first, second), options):
-                rows.append(Row(sample, *texts, ends, options.framed))
-        return pad_batch(rows, options)
-
-    def _cut(self, texts: tuple[Pieces, Pieces | None], options: Options) -> list[tuple[Pieces, Pieces | None]]:
-        if options.truncation is None or options.length is None:
-            return [texts]
-        room = options.length - (frame_size(texts[1] is not None) if options.framed else 0)
-        if room < 0:
-            raise ValueError(f"max_length {options.length} has no room for {options.length - room} special tokens")
-        left = options.truncation_side == "left"
-        return cut(texts, options.truncation, room, options.stride, left=left, overflow=options.overflow)
-
-    def _tokenize(self, texts: list[Text], options: Options, *, traced: bool) -> list[Pieces]:
-        """The tokens of each text or list of words, spans trimmed."""
-        if not options.words:
-            return self._spaced(texts, options, spaced=options.spaced, traced=traced)  # pyright: ignore[reportArgumentType]
-        flat = iter(self._spaced([w for words in texts for w in words], options, spaced=True, traced=traced))
-        return [join_words([next(flat) for _ in words], traced=traced) for words in texts]
-
-    def _spaced(self, texts: list[str], options: Options, *, spaced: bool, traced: bool) -> list[Pieces]:
-        """Texts with a blank put before each that begins with none, if `spaced`: the spans leave it out."""
-        moved = [1 if spaced and text and text[0] not in BLANKS else 0 for text in texts]
-        prepared = [" " + text if by else text for text, by in zip(texts, moved, strict=True)] if spaced else texts
-        found = self._pieces(prepared, traced=traced, literal=options.literal)
-        if not traced:
-            return found
-        return [
-            settle(text, one, by, self.trim_offsets, self._added)
-            for text, one, by in zip(prepared, found, moved, strict=True)
-        ]

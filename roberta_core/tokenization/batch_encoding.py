@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import numpy as np
-
 from roberta_core.tokenization.rows import Row, Span
 
 Trace = Callable[[], tuple[list[Row], list[list[str]]]]  # the rows with spans and words, and the tokens of each
@@ -135,33 +133,3 @@ class BatchEncoding(dict[str, Any]):
         """The published calls name the row first, or leave it out for row 0."""
         row, index = (0, batch_or_index) if index is None else (batch_or_index, index)
         return self._rows()[row], index
-
-
-def as_array(name: str, column: list) -> np.ndarray:
-    """A column as int64 [B, S] (offsets [B, S, 2]). Raises ValueError when its rows differ in length."""
-    sizes = {len(row) for row in column if isinstance(row, list)}
-    if len(sizes) > 1:
-        raise ValueError(
-            f"{name} cannot become one array: its rows have {min(sizes)} to {max(sizes)} tokens; "
-            "ask for padding=True, and truncation=True for a common limit"
-        )
-    if not column:
-        return np.zeros((0, 0), np.int64)
-    array = np.array(column, dtype=np.int64)
-    return array
-
-
-def as_tensor(array: np.ndarray, kind: str) -> Any:
-    """The array as a tensor of the framework that `kind` names; NumPy's stays as it is."""
-    if kind == "np":
-        return array
-    from roberta_core import backend
-
-    framework = backend.load(BACKENDS[kind])
-    make = getattr(framework, "tensor", None)
-    if make is None:
-        raise ValueError(f"return_tensors={kind!r} is not offered by {framework.title}; ask for 'np'")
-    return make(array)
-
-
-BACKENDS = {"pt": "pt", "tf": "tf", "jax": "flax"}  # what return_tensors says -> the backend that knows how

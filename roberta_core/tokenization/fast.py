@@ -9,14 +9,14 @@ from typing import Any
 from tokenizers import AddedToken, Tokenizer, models
 
 from roberta_core.tokenization.assembly import contents, make_engine, make_model, read_whole
-from roberta_core.tokenization.base import TokenizerBase
+from roberta_core.tokenization.byte_level import ByteLevelTokenizer
 from roberta_core.tokenization.inputs import check_unicode
 from roberta_core.tokenization.rows import Pieces
 from roberta_core.tokenization.special_tokens import ROLES
 from roberta_core.tokenization.vocabulary import FilePath, Merge, read_merges, read_vocab
 
 
-class RobertaTokenizerFast(TokenizerBase):
+class RobertaTokenizerFast(ByteLevelTokenizer):
     """Byte-level BPE with RoBERTa's special tokens, from vocab.json and merges.txt or from tokenizer.json.
 
     `vocab_file` may also be the vocabulary itself (token -> id) and `merges_file` the merges (pairs, best first).
@@ -95,6 +95,7 @@ class RobertaTokenizerFast(TokenizerBase):
         return contents(self._model)[1]
 
     def _tokens_changed(self) -> None:
+        super()._tokens_changed()
         self._engines.clear()
 
     def _engine(self, literal: bool) -> Tokenizer:

@@ -82,14 +82,17 @@ def vocabulary_texts(vocab: Mapping[str, int], merges: Iterable[Merge]) -> dict[
     return {VOCAB: vocab_text(vocab), MERGES: merges_text(merges)}
 
 
-def texts(tokenizer: TokenizerBase) -> dict[str, str]:
-    """File name -> text of everything that `save_pretrained` writes."""
+def texts(tokenizer: TokenizerBase, vocabulary: Mapping[str, str], legacy: bool | None) -> dict[str, str]:
+    """File name -> text of everything that `save_pretrained` writes, `vocabulary` being that of the vocabulary's files.
+
+    Without tokenizer.json if `legacy`; that and no other file of tokens if `legacy` is False.
+    """
     size = tokenizer.vocab_size
     added = {token: index for token, index in tokenizer.get_added_vocab().items() if index >= size}
+    named = {**vocabulary, **({ADDED: json_text(added)} if added else {})}
     return {
-        **vocabulary_texts(tokenizer.vocabulary(), tokenizer.merges()),
-        **({ADDED: json_text(added)} if added else {}),
-        WHOLE: tokenizer.backend_tokenizer.to_str(),
+        **(named if legacy is not False else {}),
+        **({WHOLE: tokenizer.backend_tokenizer.to_str()} if not legacy else {}),
         SETTINGS: json_text(settings_of(tokenizer)),
         SPECIALS: json_text(specials_of(tokenizer)),
     }

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
+
+from roberta_core.tokenization.rows import COLUMNS
 
 UNLIMITED = int(1e30)  # the published model_max_length of a tokenizer that knows no limit
 SIDES = ("right", "left")
@@ -50,7 +52,7 @@ class Options:
     stride: int
     framed: bool
     words: bool
-    spaced: bool
+    spaced: bool | None
     literal: bool
     overflow: bool
     columns: tuple[str, ...]
@@ -90,3 +92,43 @@ def check_positive(name: str, value: object) -> None:
     """ValueError unless the value is a whole number above 0."""
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise ValueError(f"{name} must be a whole number above 0, not {value!r}")
+
+
+def read_options(
+    defaults: Any,
+    sizes: tuple[str | None, str | None, int | None, int],
+    wanted: Mapping[str, bool | None],
+    *,
+    padding_side: str | None,
+    stride: int,
+    framed: bool,
+    words: bool,
+    spaced: bool | None,
+    literal: bool | None,
+    overflow: bool,
+    tensors: str | None,
+) -> Options:
+    """The options of one call: `sizes` from `lengths`, what is None as the tokenizer (`defaults`) has it.
+
+    Raises ValueError for a wish that is unknown.
+    """
+    padding, truncation, length, multiple = sizes
+    if isinstance(stride, bool) or not isinstance(stride, int) or stride < 0:
+        raise ValueError(f"stride must be 0 or more, not {stride!r}")
+    asked = {name: name in defaults.model_input_names if value is None else value for name, value in wanted.items()}
+    return Options(
+        padding=padding,
+        padding_side=choose("padding_side", padding_side or defaults.padding_side, SIDES),
+        multiple=multiple,
+        truncation=truncation,
+        truncation_side=choose("truncation_side", defaults.truncation_side, SIDES),
+        length=length,
+        stride=stride,
+        framed=framed,
+        words=words,
+        spaced=defaults.add_prefix_space if spaced is None else spaced,
+        literal=defaults.split_special_tokens if literal is None else literal,
+        overflow=overflow,
+        columns=tuple(name for name in COLUMNS if asked.get(name, True)),
+        tensors=None if tensors is None else choose("return_tensors", tensors, TENSORS),
+    )

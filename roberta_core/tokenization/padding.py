@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from roberta_core.tokenization.options import Options
@@ -29,14 +28,14 @@ def target(sizes: list[int], padding: str | None, length: int | None, multiple: 
 
 def pad_batch(rows: list[Row], options: Options) -> list[Row]:
     """The rows with padding on the side that the options ask for; a longer row stays as it is."""
-    sizes = [len(row) for row in rows] if options.padding else []
-    wanted = target(sizes, options.padding, options.length, options.multiple)
-    if not wanted:
+    if options.padding is None:
         return rows
-    side = options.padding_side
-    return [
-        replace(row, **{side: wanted - size}) if size < wanted else row for row, size in zip(rows, sizes, strict=True)
-    ]
+    sizes = [len(row) for row in rows]
+    wanted = target(sizes, options.padding, options.length, options.multiple)
+    for row, size in zip(rows, sizes, strict=True):
+        if size < wanted:
+            setattr(row, options.padding_side, wanted - size)
+    return rows
 
 
 def pad_columns(

@@ -10,7 +10,7 @@ from typing import Any
 from tokenizers import AddedToken, models
 
 from roberta_core.tokenization.assembly import contents, make_model, read_whole
-from roberta_core.tokenization.base import TokenizerBase
+from roberta_core.tokenization.byte_level import ByteLevelTokenizer
 from roberta_core.tokenization.inputs import check_unicode
 from roberta_core.tokenization.merging import letters, merge
 from roberta_core.tokenization.rows import Pieces, Span
@@ -24,7 +24,7 @@ LONGEST_REMEMBERED = 64  # characters of a word that is kept
 Word = tuple[list[int], list[int]]  # the ids of a word's tokens, and how many bytes each stands for
 
 
-class RobertaTokenizer(TokenizerBase):
+class RobertaTokenizer(ByteLevelTokenizer):
     """Byte-level BPE with RoBERTa's special tokens, from vocab.json and merges.txt.
 
     `vocab_file` may also be the vocabulary itself (token -> id) and `merges_file` the merges (pairs, best first).
@@ -106,6 +106,7 @@ class RobertaTokenizer(TokenizerBase):
         return self._tokens.get(index)
 
     def _tokens_changed(self) -> None:
+        super()._tokens_changed()
         self._finders.clear()
 
     def _pieces(self, texts: list[str], *, traced: bool, literal: bool) -> list[Pieces]:

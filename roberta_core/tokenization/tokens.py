@@ -8,7 +8,6 @@ from typing import Any, overload
 
 from tokenizers import AddedToken
 
-from roberta_core.tokenization.byte_alphabet import BYTE_TO_CHARACTER, token_to_bytes
 from roberta_core.tokenization.special_tokens import ADDITIONAL, ROLES, as_added_token, same
 
 # What English sets without a blank before it, for clean_up_tokenization_spaces; as published, in this order.
@@ -19,10 +18,10 @@ TIDY = {
 
 
 def spelling(role: str) -> property:
-    """A property with the text of a special token; setting it gives the role to another token."""
+    """A property with the text of a special token, None where no token has the role; setting it gives the role."""
 
-    def get(self: TokenTable) -> str:
-        return self._roles[role].content
+    def get(self: TokenTable) -> str | None:
+        return self._roles[role].content if role in self._roles else None
 
     def put(self: TokenTable, token: str | AddedToken) -> None:
         self.add_special_tokens({role: token})
@@ -33,14 +32,14 @@ def spelling(role: str) -> property:
 def number(role: str) -> property:
     """A property with the id of a special token."""
 
-    def get(self: TokenTable) -> int:
-        return self.convert_tokens_to_ids(self._roles[role].content)
+    def get(self: TokenTable) -> int | None:
+        return self.convert_tokens_to_ids(self._roles[role].content) if role in self._roles else None
 
     return property(get, doc=f"The id of the {role.replace('_', ' ')}.")
 
 
 class TokenTable:
-    """Tokens and ids of a byte-level vocabulary with tokens added to it. A child supplies the vocabulary."""
+    """Tokens and ids of a vocabulary with tokens added to it. A child supplies the vocabulary."""
 
     bos_token, bos_token_id = spelling("bos_token"), number("bos_token")
     eos_token, eos_token_id = spelling("eos_token"), number("eos_token")
@@ -51,7 +50,6 @@ class TokenTable:
     mask_token, mask_token_id = spelling("mask_token"), number("mask_token")
     pad_token_type_id = 0
 
-    errors: str
     clean_up_tokenization_spaces: bool
 
     def __init__(self, roles: Mapping[str, Any], additional: Iterable[Any], added: Mapping[int, AddedToken]) -> None:
@@ -59,7 +57,6 @@ class TokenTable:
         self._additional: list[AddedToken] = []
         self._added: dict[int, AddedToken] = dict(added)
         self._added_ids = {token.content: index for index, token in self._added.items()}
-        self._bytes: dict[int, bytes] = {}
         given = {role: self._as_known(role, token) for role, token in roles.items()}
         # Those that the vocabulary lacks get their ids in the order of the vocabulary's published layout.
         for role in sorted(given, key=lambda role: (self._id_of(given[role].content) is None, list(ROLES).index(role))):
@@ -83,6 +80,10 @@ class TokenTable:
 
     def _vocab_token(self, index: int) -> str | None:
         """The token of the vocabulary with that id."""
+        raise NotImplementedError
+
+    def _text_of(self, ids: list[int]) -> str:
+        """The text that ids stand for."""
         raise NotImplementedError
 
     def _tokens_changed(self) -> None:
@@ -121,7 +122,11 @@ class TokenTable:
         """The id of a token or of each; the unknown token's for one that is in no vocabulary."""
         if isinstance(tokens, str):
             index = self._id_of(tokens)
-            return index if index is not None else self._id_of(self._roles["unk_token"].content) or 0
+            unknown = self._roles.get("unk_token")
+            index = self._id_of(unknown.content) if index is None and unknown else index
+            if index is None:
+                raise ValueError(f"{tokens!r} is in no vocabulary, and no token stands for unknown ones")
+            return index
         return [self.convert_tokens_to_ids(token) for token in tokens]
 
     @overload
@@ -162,7 +167,9 @@ class TokenTable:
     @property
     def special_tokens_map_extended(self) -> dict[str, AddedToken | list[AddedToken]]:
         """Role -> each special token with its flags."""
-        roles: dict[str, AddedToken | list[AddedToken]] = {role: self._roles[role] for role in ROLES}
+        roles: dict[str, AddedToken | list[AddedToken]] = {
+            role: self._roles[role] for role in ROLES if role in self._roles
+        }
         return roles | ({ADDITIONAL: list(self._additional)} if self._additional else {})
 
     @property
@@ -182,7 +189,8 @@ class TokenTable:
     @property
     def all_special_tokens(self) -> list[str]:
         """Every special token once, in the order of the roles."""
-        return list(dict.fromkeys([*(self._roles[role].content for role in ROLES), *self.additional_special_tokens]))
+        with_roles = [self._roles[role].content for role in ROLES if role in self._roles]
+        return list(dict.fromkeys([*with_roles, *self.additional_special_tokens]))
 
     @property
     def all_special_ids(self) -> list[int]:
@@ -234,7 +242,6 @@ class TokenTable:
                     raise ValueError(f"no token can be added: the ids of the vocabulary have holes below {index}")
             self._added[index] = token
             self._added_ids[token.content] = index
-            self._bytes.pop(index, None)
         self._tokens_changed()
         return len(self) - size
 
@@ -246,26 +253,17 @@ class TokenTable:
         """The added tokens that are looked for in a text: with `literal` those alone that are not special."""
         return {index: token for index, token in self._added.items() if not (literal and token.special)}
 
-    def _id_of_unknown_bytes(self) -> int | None:
-        """The unknown token's id, for a vocabulary that does not have every byte; None for one that does."""
-        if all(self._vocab_id(character) is not None for character in BYTE_TO_CHARACTER.values()):
-            return None
-        index = self._vocab_id(self.unk_token)
-        if index is None:
-            raise ValueError(f"the vocabulary lacks some bytes, and {self.unk_token!r} that would stand for them")
-        return index
-
     # Text -----------------------------------------------------------------------------------------------------------
 
     def decode(
         self, token_ids: Any, skip_special_tokens: bool = False, clean_up_tokenization_spaces: bool | None = None
     ) -> str:
-        """The text of ids: a list, an array or one id. Bytes that are no UTF-8 are treated as `errors` says."""
+        """The text of ids: a list, an array or one id. Raises ValueError for an id that is in no vocabulary."""
         ids = as_ids(token_ids)
         if skip_special_tokens:
             skipped = self._skipped()
             ids = [index for index in ids if index not in skipped]
-        text = b"".join([self._bytes.get(index) or self._bytes_of(index) for index in ids]).decode("utf-8", self.errors)
+        text = self._text_of(ids)
         tidy = (
             self.clean_up_tokenization_spaces if clean_up_tokenization_spaces is None else clean_up_tokenization_spaces
         )
@@ -277,23 +275,11 @@ class TokenTable:
         """The text of each row of ids."""
         return [self.decode(row, skip_special_tokens, clean_up_tokenization_spaces) for row in sequences]
 
-    def convert_tokens_to_string(self, tokens: Iterable[str]) -> str:
-        """The text that tokens stand for."""
-        added = self._added_ids
-        parts = [token.encode("utf-8") if token in added else token_to_bytes(token) for token in tokens]
-        return b"".join(parts).decode("utf-8", self.errors)
-
     @staticmethod
     def clean_up_tokenization(text: str) -> str:
         """Close the blanks that English does not set, as before a full stop."""
         for loose, tight in TIDY.items():
             text = text.replace(loose, tight)
-        return text
-
-    def _bytes_of(self, index: int) -> bytes:
-        token = self._token_of(index)
-        text = token.encode("utf-8") if index in self._added else token_to_bytes(token)
-        self._bytes[index] = text
         return text
 
 

@@ -1,0 +1,94 @@
+"""Compare token ids with those of transformers on every text: `python -m benchmarks.tokenizers.ids`.
+
+Both tokenizers here against both of transformers 4.57.6, on the published vocabulary. Prints, for each collection (and
+with --files for each file), how many texts have other ids than the reference gives. The exit status is 1 if any has.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from benchmarks.tokenizers.texts import DATA, VOCABULARY, files
+from roberta_core.tokenization import RobertaTokenizer, RobertaTokenizerFast
+from roberta_core.tokenization.inputs import Text
+
+Encode = Callable[[list[Text]], list[list[int]]]
+PAIRS = {"readable, slow": ("readable", "slow"), "fast, fast": ("ours", "fast"), "twins": ("readable", "ours")}
+HEAD = f"{'file':44}{'texts':>10}{'tokens':>12}" + "".join(f"{name:>16}" for name in PAIRS)
+ROW = "{:44}{:>10,}{:>12,}" + "{:>16,}" * len(PAIRS)
+
+
+def encoders(data: Path) -> dict[str, Encode]:
+    """Name -> the ids of texts, or of lists of words, from each of the four."""
+    import transformers
+
+    print(f"transformers {transformers.__version__}; differences between each two tokenizers:")
+    vocabulary = [str(data / name) for name in VOCABULARY]
+    reference: dict[str, Any] = {
+        "slow": [transformers.RobertaTokenizer(*vocabulary)] * 2,
+        # It splits words only when it is made with a prefix space.
+        "fast": [transformers.RobertaTokenizerFast(*vocabulary, add_prefix_space=words) for words in (False, True)],
+    }
+    ours = {
+        name: [kind(*vocabulary)] * 2 for name, kind in (("readable", RobertaTokenizer), ("ours", RobertaTokenizerFast))
+    }
+
+    def encoder(kinds: list[Any]) -> Encode:
+        def encode(texts: list[Text]) -> list[list[int]]:
+            words = bool(texts) and isinstance(texts[0], list)
+            return kinds[words](texts, is_split_into_words=words)["input_ids"]
+
+        return encode
+
+    return {name: encoder(kinds) for name, kinds in {**reference, **ours}.items()}
+
+
+def compare(texts: list[Text], encode: dict[str, Encode]) -> tuple[Counter[str], list[Text]]:
+    """How many texts, tokens and differences there are, and the texts that differ."""
+    found = {name: one(texts) for name, one in encode.items()}
+    counts = Counter(texts=len(texts), tokens=sum(map(len, found["ours"])))
+    differing = []
+    for name, (first, second) in PAIRS.items():
+        rows = [text for text, a, b in zip(texts, found[first], found[second], strict=True) if a != b]
+        counts[name] = len(rows)
+        differing += rows
+    return counts, differing
+
+
+def show(name: str, counts: Counter[str]) -> None:
+    """One line of the table."""
+    print(ROW.format(name, counts["texts"], counts["tokens"], *(counts[pair] for pair in PAIRS)), flush=True)
+
+
+def main() -> int:
+    """Compare all files; 1 if anything differs."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--data", type=Path, default=DATA)
+    parser.add_argument("--files", action="store_true", help="a line for each file")
+    given = parser.parse_args()
+    encode = encoders(given.data)
+    print(HEAD)
+    sums: dict[str, Counter[str]] = {}
+    examples: list[Text] = []
+    for collection, path, texts in files(given.data):
+        counts, differing = compare(texts, encode)
+        sums.setdefault(collection, Counter()).update(counts)
+        examples += differing[:3]
+        if given.files:
+            show(f"  {path.name}", counts)
+    for collection, counts in sums.items():
+        show(collection, counts)
+    total = sum(sums.values(), Counter())
+    show("all", total)
+    for text in examples[:20]:
+        print(f"differs: {text!r:.200}")
+    return int(bool(examples))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
