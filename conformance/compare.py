@@ -27,12 +27,12 @@ class Verdict:
         return self.complaint is None
 
 
-def compare(stage: str, got: np.ndarray | None, want: np.ndarray | None, rtol: float) -> Verdict:
-    """The verdict on one stage; None is a stage that is not there."""
+def compare(stage: str, got: np.ndarray | None, want: np.ndarray | None, rtol: float, least: float = 0.0) -> Verdict:
+    """The verdict on one stage; None is a stage that is not there. Its largest value counts as `least` or more."""
     complaint = _incomparable(got, want)
     if got is None or want is None or complaint:
         return Verdict(stage, np.inf, np.inf, rtol, f"{stage}: {complaint}")
-    largest = float(np.abs(want).max(initial=0))
+    largest = max(float(np.abs(want).max(initial=0)), least)
     max_abs = float(np.abs(got.astype(np.float64) - want).max(initial=0))
     max_rel = max_abs / largest if largest else (np.inf if max_abs else 0.0)
     over = None if max_rel <= rtol else f"{stage}: error {max_rel:.2e} is over {rtol:.0e}"

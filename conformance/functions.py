@@ -9,11 +9,12 @@ import numpy as np
 
 Array = np.ndarray  # of float64
 IGNORED = -100
+ERF = np.frompyfunc(math.erf, 1, 1)
 
 
 def erf(x: Array) -> Array:
     """The error function, as exact as the C library has it."""
-    return np.fromiter(map(math.erf, x.ravel().tolist()), np.float64, x.size).reshape(x.shape)
+    return ERF(x).astype(np.float64)
 
 
 def sigmoid(x: Array) -> Array:

@@ -51,6 +51,9 @@ def run(config: RobertaConfig, architecture: str, tensors: Mapping[str, Any], in
 class Oracle:
     """One model of one class."""
 
+    # Tables whose row of the pad gets no gradient from being looked up.
+    unlearned: tuple[str, ...] = ("word_embeddings", "position_embeddings")
+
     def __init__(self, config: RobertaConfig, architecture: str, tensors: Mapping[str, Any]):
         self.config, self.architecture, self.tensors = config, architecture, tensors
         self.activation, self.head_activation = ACTIVATIONS[config.hidden_act], gelu  # the head's is always gelu

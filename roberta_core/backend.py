@@ -7,7 +7,7 @@ no framework and one more of them is one package and one entry point.
 import importlib.util
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Protocol
@@ -16,6 +16,7 @@ import numpy as np
 
 from roberta_core.config import RobertaConfig
 from roberta_core.outputs import ModelOutput
+from roberta_core.training.recipe import Optimizer
 
 GROUP = "roberta.backends"
 
@@ -51,6 +52,19 @@ class Backend(Protocol):
 
     def run(self, model: Any, inputs: Mapping[str, np.ndarray], **options: Any) -> ModelOutput:
         """A forward pass without dropout or gradients; `options` such as `output_hidden_states=True`."""
+        ...
+
+    def gradients(
+        self, model: Any, inputs: Mapping[str, np.ndarray], weights: Mapping[str, np.ndarray]
+    ) -> dict[str, np.ndarray]:
+        """The gradients by every parameter, without dropout, of the sum of the outputs named, each times its weight.
+
+        By their published names, in the published shapes; `{"loss": 1}` is the loss.
+        """
+        ...
+
+    def adamw(self, model: Any, batches: Iterable[Mapping[str, np.ndarray]], settings: Optimizer) -> None:
+        """Train a model: a step of AdamW on the loss of each batch, without dropout, at the peak learning rate."""
         ...
 
     def tensor(self, array: np.ndarray) -> Any:

@@ -1,16 +1,18 @@
 """Flax as the core sees it."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import flax
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 import roberta_flax
 from roberta_core.config import RobertaConfig
 from roberta_core.outputs import ModelOutput
+from roberta_core.training.recipe import Optimizer
 from roberta_flax.weights import assign, tensors
 
 
@@ -44,6 +46,34 @@ class FlaxBackend:
     def run(self, model: Any, inputs: Mapping[str, np.ndarray], **options: Any) -> ModelOutput:
         """A forward pass without dropout or gradients."""
         return jax.tree.map(np.asarray, model(**inputs, **options))
+
+    def gradients(
+        self, model: Any, inputs: Mapping[str, np.ndarray], weights: Mapping[str, np.ndarray]
+    ) -> dict[str, np.ndarray]:
+        """The gradients of a weighted sum of outputs, by the parameters' published names."""
+
+        def total(params: Any) -> jax.Array:
+            output = model(**inputs, params=params)
+            return jnp.stack([(output[name] * weight).sum() for name, weight in weights.items()]).sum()
+
+        return dict(tensors(model, jax.jit(jax.grad(total))(model.params)))
+
+    def adamw(self, model: Any, batches: Iterable[Mapping[str, np.ndarray]], settings: Optimizer) -> None:
+        """A step of AdamW on the loss of each batch, without dropout; the module is loaded when it is asked for."""
+        from roberta_flax.optimizer import adamw, apply_updates
+
+        optimizer = adamw(model, settings)
+
+        @jax.jit
+        def step(params: Any, state: Any, batch: Mapping[str, Any]) -> Any:
+            gradients = jax.grad(lambda params: model(**batch, params=params).loss)(params)
+            updates, state = optimizer.update(gradients, state, params)
+            return apply_updates(params, updates), state
+
+        params, state = model.params, optimizer.init(model.params)
+        for batch in batches:
+            params, state = step(params, state, dict(batch))
+        model.params = params
 
     def tensor(self, array: np.ndarray) -> jax.Array:
         """An array of JAX; of 64-bit numbers it keeps 32 bits, unless JAX was told otherwise."""

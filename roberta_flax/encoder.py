@@ -94,10 +94,9 @@ class SelfAttention(nnx.Module):
         head_mask: Array | None,
     ) -> tuple[Array, Array]:
         """The weighted values [B, N, S, H] and the weights [B, N, S, T]; XLA drops those that nobody wants."""
-        overflows = mask is not None and query.dtype == jnp.float16  # minimum + score would be -inf
         scores = query @ key.swapaxes(2, 3) / math.sqrt(self.head_size)  # [B, N, S, T]
         if mask is not None:
-            scores = jnp.where(mask == 0, scores, mask) if overflows else scores + mask
+            scores = jnp.where(mask == 0, scores, mask)  # a sum would let gradients through where no key is attended
         weights = self.dropout(jax.nn.softmax(raised(scores), axis=-1).astype(scores.dtype))
         if head_mask is not None:
             weights = weights * head_mask

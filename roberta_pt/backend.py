@@ -1,7 +1,7 @@
 """PyTorch as the core sees it."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from torch.utils._pytree import tree_map
 import roberta_pt
 from roberta_core.config import RobertaConfig
 from roberta_core.outputs import ModelOutput
-from roberta_core.training.recipe import Recipe
+from roberta_core.training.recipe import Optimizer, Recipe
 from roberta_pt.weights import assign, from_numpy, tensors, to_numpy
 
 
@@ -48,6 +48,26 @@ class PyTorchBackend:
         with torch.no_grad():
             output = model.eval()(**tree_map(from_numpy, dict(inputs)), **options)
         return tree_map(to_numpy, output)
+
+    def gradients(
+        self, model: Any, inputs: Mapping[str, np.ndarray], weights: Mapping[str, np.ndarray]
+    ) -> dict[str, np.ndarray]:
+        """The gradients of a weighted sum of outputs, by the parameters' published names."""
+        output = model.eval()(**tree_map(from_numpy, dict(inputs)))
+        total = torch.stack([(output[name] * from_numpy(np.asarray(weight))).sum() for name, weight in weights.items()]).sum()
+        names, values = zip(*model.named_parameters(), strict=True)
+        found = torch.autograd.grad(total, values, materialize_grads=True, allow_unused=True)
+        return dict(zip(names, map(to_numpy, found), strict=True))
+
+    def adamw(self, model: Any, batches: Iterable[Mapping[str, np.ndarray]], settings: Optimizer) -> None:
+        """A step of AdamW on the loss of each batch, without dropout; the module is loaded when it is asked for."""
+        from roberta_pt.optimizer import adamw
+
+        optimizer = adamw(model.eval(), settings)
+        for batch in batches:
+            optimizer.zero_grad()
+            model(**tree_map(from_numpy, dict(batch))).loss.backward()
+            optimizer.step()
 
     def tensor(self, array: np.ndarray) -> torch.Tensor:
         """A tensor of an array, in its memory where that can be written to."""

@@ -100,6 +100,10 @@ class SelfAttention(nn.Module):
         overflows = mask is not None and query.dtype == torch.float16  # minimum + score would be -inf
         if self.attn_implementation == "sdpa" and not (need_weights or head_mask is not None or overflows):
             rate = self.dropout.p if self.training else 0.0
+            if mask is not None and query.requires_grad:
+                # The kernel's gradients are wrong where every score is the minimum; zeros are uniform attention too.
+                nothing = (mask != 0).all(dim=-1, keepdim=True)
+                query, mask = query.masked_fill(nothing, 0.0), mask.masked_fill(nothing, 0.0)
             return F.scaled_dot_product_attention(query, key, value, mask, rate), None
         scores = query @ key.transpose(2, 3) / math.sqrt(self.head_size)  # [B, N, S, T]
         if mask is not None:

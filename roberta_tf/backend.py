@@ -1,7 +1,7 @@
 """TensorFlow as the core sees it."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,8 @@ import tensorflow as tf
 import roberta_tf
 from roberta_core.config import RobertaConfig
 from roberta_core.outputs import ModelOutput
-from roberta_tf.weights import assign, tensors
+from roberta_core.training.recipe import Optimizer
+from roberta_tf.weights import assign, published, tensors, variables
 
 
 class TensorFlowBackend:
@@ -45,12 +46,37 @@ class TensorFlowBackend:
         output = model(dict(inputs), **options, training=False)
         return tf.nest.map_structure(lambda tensor: tensor.numpy(), output)
 
+    def gradients(
+        self, model: Any, inputs: Mapping[str, np.ndarray], weights: Mapping[str, np.ndarray]
+    ) -> dict[str, np.ndarray]:
+        """The gradients of a weighted sum of outputs, by the parameters' published names."""
+        named = dict(variables(model))
+        found = _gradients(model, inputs, weights, list(named.values()))
+        return dict(published(model, zip(named, found, strict=True)))
+
+    def adamw(self, model: Any, batches: Iterable[Mapping[str, np.ndarray]], settings: Optimizer) -> None:
+        """A step of AdamW on the loss of each batch, without dropout; the module is loaded when it is asked for."""
+        from roberta_tf.optimizer import adamw
+
+        optimizer, values = adamw(model, settings), [value for _, value in variables(model)]
+        for batch in batches:
+            optimizer.apply(_gradients(model, batch, {"loss": np.float32(1)}, values), values)
+
     def tensor(self, array: np.ndarray) -> tf.Tensor:
         """A tensor of a copy of the array."""
         return tf.convert_to_tensor(array)
 
     def _class(self, architecture: str) -> Any:
         return getattr(roberta_tf, f"TFRoberta{architecture}")
+
+
+def _gradients(model: Any, inputs: Mapping[str, Any], weights: Mapping[str, Any], values: list[Any]) -> list[tf.Tensor]:
+    """The gradients of a weighted sum of outputs by some variables, each as one tensor."""
+    with tf.GradientTape() as tape:
+        output = model(dict(inputs), training=False)
+        total = tf.add_n([tf.reduce_sum(output[name] * weight) for name, weight in weights.items()])
+    found = tape.gradient(total, [variable.value for variable in values], unconnected_gradients="zero")
+    return [tf.convert_to_tensor(gradient) for gradient in found]
 
 
 BACKEND = TensorFlowBackend()

@@ -52,9 +52,20 @@ def _give(layer: Any, path: str, values: Mapping[str, tf.Tensor]) -> None:
 
 def tensors(model: Any) -> Iterator[tuple[str, np.ndarray]]:
     """The parameters of a model as NumPy arrays in the published shapes."""
+    return published(model, variables(model))
+
+
+def variables(model: Any) -> Iterator[tuple[str, keras.Variable]]:
+    """The variables of a model by their published names."""
     for name, parameter in _table(model).items():
-        value = getattr(_layer(model, name.rpartition(".")[0]), _leaf(parameter)).numpy()
-        yield name, value.T if is_turned(parameter, "tf") else value
+        yield name, getattr(_layer(model, name.rpartition(".")[0]), _leaf(parameter))
+
+
+def published(model: Any, values: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, np.ndarray]]:
+    """Values that belong to variables, by name, as NumPy arrays in the published shapes."""
+    table = _table(model)
+    for name, value in values:
+        yield name, value.numpy().T if is_turned(table[name], "tf") else value.numpy()
 
 
 def build(model: Any) -> None:
