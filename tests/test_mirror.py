@@ -21,6 +21,7 @@ CLASSES = ("Roberta", "Backend")  # names that the prefix stands before; layers 
 # Files that one package has for its own library, and why: (package, file).
 OWN_FILES = {
     ("roberta_pt", "training.py"): "so far only PyTorch trains",
+    ("roberta_pt", "products.py"): "PyTorch has two libraries for a matrix product, and prefers the slower one on AMD",
     ("roberta_tf", "calls.py"): "an ordinary call goes to a kept tf.function",
     ("roberta_tf", "fitting.py"): "Keras's compile and fit",
     ("roberta_flax", "calls.py"): "an ordinary call goes to a kept jitted function, a published one to a pure function",
@@ -33,6 +34,7 @@ OWN_CLASSES = {
 }
 # Public classes whose docstrings may differ, and why: (file, class without prefix).
 OWN_WORDS = {
+    ("layers.py", "Linear"): "PyTorch's chooses its library",
     ("layers.py", "LayerNorm"): "Flax's has a fast variance to be turned off",
     ("pretrained.py", "RobertaPreTrainedModel"): "each library has settings of its own",
 }

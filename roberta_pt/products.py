@@ -1,0 +1,90 @@
+"""The matrix product of a linear layer, by the faster of PyTorch's two libraries.
+
+With float32 on an AMD CPU, the library that PyTorch prefers, MKL, reaches half of what oneDNN does, which is in PyTorch
+too; on Intel's it is the better one. The CPU decides, never a measurement: two runs on one machine must choose alike,
+or they would not agree to the last bit. `ROBERTA_LINEAR=onednn` or `ROBERTA_LINEAR=torch` decides otherwise.
+"""
+
+import os
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd import forward_ad
+from torch.nn import functional as F
+
+LIBRARIES = ("onednn", "torch")
+VARIABLE = "ROBERTA_LINEAR"
+# The instruction sets of AMD's CPUs with which oneDNN was measured to be the faster one.
+FASTER = ("AVX512",)
+
+
+@cache
+def library() -> str:
+    """Which library multiplies, "onednn" or "torch"; `ValueError` if the environment names another one."""
+    named = os.environ.get(VARIABLE)
+    if named is not None and named not in LIBRARIES:
+        raise ValueError(f"{VARIABLE} is {named!r}; known are {', '.join(LIBRARIES)}")
+    if not _has_onednn():
+        return "torch"
+    faster = _vendor() == "AuthenticAMD" and torch.backends.cpu.get_cpu_capability() in FASTER
+    return named or ("onednn" if faster else "torch")
+
+
+def product(rows: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """`rows` [..., I] by `weight` [O, I], plus `bias` [O]: what `torch.nn.functional.linear` gives, [..., O]."""
+    if library() == "onednn" and _plain(rows, weight):
+        return _Product.apply(rows, weight, bias)
+    return F.linear(rows, weight, bias)
+
+
+class _Product(torch.autograd.Function):
+    """oneDNN's product, which PyTorch gives no gradient; each gradient is a product too."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        ctx.save_for_backward(rows, weight)
+        return torch.ops.mkldnn._linear_pointwise(rows, weight, bias, "none", [], "")
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        (gradient,) = gradients
+        (rows, weight), wanted = ctx.saved_tensors, ctx.needs_input_grad
+        flat = gradient.flatten(end_dim=-2)
+        return (
+            product(gradient, weight.t()) if wanted[0] else None,
+            product(flat.t(), rows.flatten(end_dim=-2).t()) if wanted[1] else None,
+            flat.sum(0) if wanted[2] else None,
+        )
+
+
+def _plain(rows: Tensor, weight: Tensor) -> bool:
+    """Whether both are ordinary float32 tensors on the CPU that nothing but autograd watches."""
+    return (
+        type(rows) is Tensor
+        and type(weight) in (Tensor, nn.Parameter)
+        and rows.dtype == weight.dtype == torch.float32
+        and rows.device.type == weight.device.type == "cpu"
+        and not torch.compiler.is_compiling()
+        and not torch._C._is_tracing()
+        and not torch.is_autocast_enabled("cpu")
+        and not torch._C._are_functorch_transforms_active()
+        and forward_ad._current_level < 0
+        and rows.dim() > 1
+        and rows.numel() > 0  # last: a trace would take note of it
+    )
+
+
+def _has_onednn() -> bool:
+    return torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+
+
+def _vendor() -> str:
+    """The maker of the CPU as the CPU spells it; empty where Linux does not say."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return ""
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("vendor_id")), "")

@@ -1,0 +1,159 @@
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from roberta_pt import RobertaForMaskedLM, products
+from roberta_pt.layers import Linear
+from roberta_pt.products import library, product
+
+pytestmark = pytest.mark.skipif(not products._has_onednn(), reason="this PyTorch is built without oneDNN")
+
+
+@pytest.fixture
+def onednn(monkeypatch):
+    """oneDNN multiplies, whatever the CPU; the calls of its operator are counted."""
+    calls = []
+    apply = products._Product.apply
+    monkeypatch.setattr(products, "library", lambda: "onednn")
+    monkeypatch.setattr(products._Product, "apply", lambda *tensors: calls.append(1) or apply(*tensors))
+    return calls
+
+
+@pytest.fixture
+def tensors():
+    torch.manual_seed(3)
+    return [torch.randn(shape, requires_grad=True) for shape in ((2, 5, 320), (272, 320), (272,))]
+
+
+@pytest.mark.parametrize("has_bias", [True, False])
+@pytest.mark.parametrize("shape", [(2, 5, 320), (7, 320), (1, 320), (2, 1, 3, 320)])
+def test_the_product_and_its_gradients_are_those_of_linear(onednn, tensors, shape, has_bias):
+    _, weight, bias = tensors
+    rows = torch.randn(shape, requires_grad=True)
+    given = (rows, weight, bias) if has_bias else (rows, weight)
+    got, want = product(*given), F.linear(*given)
+    assert len(onednn) == 1
+    torch.testing.assert_close(got, want, rtol=1e-5, atol=1e-4)
+    gradient = torch.randn_like(want)
+    for one, other in zip(
+        torch.autograd.grad(got, given, gradient), torch.autograd.grad(want, given, gradient), strict=True
+    ):
+        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-4)
+    assert len(onednn) == 3
+
+
+def test_only_the_gradients_that_are_wanted_are_computed(onednn, tensors):
+    rows, weight, bias = (tensors[0], *(tensor.detach() for tensor in tensors[1:]))
+    product(rows, weight, bias).sum().backward()
+    assert len(onednn) == 2
+    assert weight.grad is None
+
+
+def test_a_gradient_has_a_gradient(onednn):
+    torch.manual_seed(3)
+    small = [torch.randn(shape, requires_grad=True) for shape in ((3, 5), (4, 5), (4,))]
+    found = []
+    for multiply in (product, F.linear):
+        (first,) = torch.autograd.grad(multiply(*small).square().sum(), small[:1], create_graph=True)
+        found.append(torch.autograd.grad(first.square().sum(), small))
+    assert len(onednn) == 7
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-4)
+
+
+def test_turned_and_sliced_inputs_are_multiplied(onednn, tensors):
+    _, weight, bias = tensors
+    for rows in (torch.randn(320, 6).t(), torch.randn(4, 6, 640)[:, ::2, ::2], torch.randn(320).expand(3, 320)):
+        torch.testing.assert_close(product(rows, weight, bias), F.linear(rows, weight, bias), rtol=1e-5, atol=1e-4)
+    assert len(onednn) == 3
+
+
+OTHERS = {
+    "one row without a batch": lambda rows, *rest: (rows[0, 0], *rest),
+    "no rows": lambda rows, *rest: (rows[:, :0], *rest),
+    "float64": lambda *given: tuple(tensor.double() for tensor in given),
+    "bfloat16": lambda *given: tuple(tensor.bfloat16() for tensor in given),
+    "meta": lambda *given: tuple(tensor.to("meta") for tensor in given),
+}
+
+
+@pytest.mark.parametrize("kind", OTHERS)
+def test_what_onednn_is_not_meant_for_goes_the_usual_way(onednn, tensors, kind):
+    given = OTHERS[kind](*tensors)
+    got, want = product(*given), F.linear(*given)
+    assert (got.shape, got.dtype, got.device) == (want.shape, want.dtype, want.device)
+    assert not onednn
+
+
+def test_autocast_keeps_its_dtype(onednn, tensors):
+    with torch.autocast("cpu", torch.bfloat16):
+        assert product(*tensors).dtype == torch.bfloat16
+    assert not onednn
+
+
+def test_transforms_see_an_ordinary_linear(onednn, tensors):
+    rows, weight, bias = (tensor.detach() for tensor in tensors)
+    want = F.linear(rows, weight, bias)
+    torch.testing.assert_close(torch.vmap(product, (0, None, None))(rows, weight, bias), want, rtol=1e-5, atol=1e-4)
+    _, tangent = torch.func.jvp(lambda rows: product(rows, weight, bias), (rows,), (rows,))
+    torch.testing.assert_close(tangent, want - bias, rtol=1e-5, atol=1e-4)
+    with torch.autograd.forward_ad.dual_level():
+        dual = torch.autograd.forward_ad.make_dual(rows, rows)
+        tangent = torch.autograd.forward_ad.unpack_dual(product(dual, weight, bias)).tangent
+    torch.testing.assert_close(tangent, want - bias, rtol=1e-5, atol=1e-4)
+    jacobian = torch.func.jacrev(lambda row: product(row, weight, bias))(rows[0, :1])
+    torch.testing.assert_close(jacobian[0, :, 0], weight)
+    assert not onednn
+
+
+@pytest.mark.usefixtures("onednn")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # jit.trace is, and many still use it
+def test_a_graph_that_is_exported_or_traced_has_no_private_operator():
+    layer = Linear(320, 272)
+    for parameter in layer.parameters():
+        torch.nn.init.normal_(parameter)
+    rows = torch.randn(2, 320)
+    for graph in (torch.export.export(layer, (rows,)).graph, torch.jit.trace(layer, rows).inlined_graph):
+        assert "linear" in str(graph)
+        assert "mkldnn" not in str(graph)
+        assert "_Product" not in str(graph)
+
+
+def test_a_model_and_its_gradients_do_not_depend_on_the_library(make, config, ids, onednn, monkeypatch):
+    model = make(RobertaForMaskedLM, config)
+    found = []
+    for name in products.LIBRARIES:
+        monkeypatch.setattr(products, "library", lambda name=name: name)
+        model.zero_grad()
+        output = model(ids, labels=ids)
+        output.loss.backward()
+        found.append([output.logits, *(parameter.grad for parameter in model.parameters())])
+    assert len(onednn) == 3 * 14
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["onednn", "torch", "mkl"])
+def test_the_environment_decides_before_the_cpu(name):
+    code = "from roberta_pt.products import library; print(library())"
+    environment = {**os.environ, "ROBERTA_LINEAR": name}
+    ended = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    if name in products.LIBRARIES:
+        assert ended.stdout.strip() == name
+    else:
+        assert "ROBERTA_LINEAR is 'mkl'; known are onednn, torch" in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("vendor", "instructions", "want"),
+    [("AuthenticAMD", "AVX512", "onednn"), ("AuthenticAMD", "AVX2", "torch"), ("GenuineIntel", "AVX512", "torch")],
+)
+def test_the_cpu_decides(monkeypatch, vendor, instructions, want):
+    monkeypatch.delenv("ROBERTA_LINEAR", raising=False)
+    monkeypatch.setattr(products, "_vendor", lambda: vendor)
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: instructions)
+    assert library.__wrapped__() == want
