@@ -258,15 +258,22 @@ class RobertaConfig:
 
     @classmethod
     def from_pretrained(cls, source: str | os.PathLike[str], **kwargs: Any) -> Any:
-        """The configuration of a checkpoint: a folder, a config.json or the name of an embedded model.
+        """The configuration of a checkpoint: a folder, a config.json, the name of an embedded model, or one on the Hub.
 
-        Keyword arguments override fields, as in `from_dict`. `OSError` if there is no such checkpoint.
+        A folder with fairseq's `model.pt` and no config.json is read too. `revision`, `token` and the like say how to
+        come by a repository, as in `checkpoints.resolve`. Other keyword arguments override fields, as in `from_dict`.
+        `OSError` if there is no such checkpoint.
         """
+        from roberta_core.checkpoints import fairseq_file, hub
         from roberta_core.checkpoints.source import resolve
 
-        path = Path(source)
-        path = path if path.is_file() else resolve(source) / CONFIG_NAME
-        return cls.from_dict({**_read_json(path), "_name_or_path": str(source)}, **kwargs)
+        path, where = Path(source), hub.options(kwargs)
+        path = path if path.is_file() else resolve(source, ("config",), **where) / CONFIG_NAME
+        if not path.exists() and (path.parent / fairseq_file.FILE).exists():
+            fields = fairseq_file.config(path.parent).to_dict()
+        else:
+            fields = _read_json(path)
+        return cls.from_dict({**fields, "_name_or_path": str(source)}, **kwargs)
 
     def to_dict(self) -> dict[str, Any]:
         """Every field, for the eye and for comparison; `from_dict` gives an equal configuration."""

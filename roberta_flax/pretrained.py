@@ -3,6 +3,7 @@
 import logging
 import os
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import jax.numpy as jnp
@@ -12,6 +13,8 @@ from jax import Array
 from jax.typing import ArrayLike, DTypeLike
 
 from roberta_core import checkpoints
+from roberta_core.checkpoints import hub
+from roberta_core.checkpoints.card import card
 from roberta_core.checkpoints.source import resolve
 from roberta_core.checks import check_inputs, check_labels
 from roberta_core.config import RobertaConfig
@@ -32,8 +35,9 @@ REDUCTIONS = ("mean", "none")
 class Held:
     """A configuration in a model's structure, whose parts nnx compares and hashes: here by what they hold."""
 
-    def __init__(self, config: RobertaConfig):
+    def __init__(self, config: RobertaConfig, folder: Path | None = None):
         self.config = config
+        self.folder = folder  # that the model was loaded from, which says nothing of its structure
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Held) and self.config == other.config
@@ -85,7 +89,7 @@ class FlaxRobertaPreTrainedModel(nnx.Module):
         if name == "params":
             set_params(self, value)
         elif name == "config":
-            self._config = self.base_model._config = Held(value)
+            self._config = self.base_model._config = Held(value, self._config.folder)
         else:
             super().__setattr__(name, value)
 
@@ -227,18 +231,24 @@ class FlaxRobertaPreTrainedModel(nnx.Module):
         from_pt: bool = False,
         **kwargs: Any,
     ) -> Any:
-        """The model of a checkpoint: a folder or the name of an embedded model.
+        """The model of a checkpoint: a folder, the name of an embedded model, or one on the Hub.
 
         Parameters are copied once from the mapped file, as float32; `dtype` is the type that the model computes in.
         With `_do_init=False` they are returned beside a model without values: (model, params). What the checkpoint
         lacks, such as a new head, is drawn from `seed` and named in the log. Other keyword arguments are the
-        constructor's settings or override fields of the configuration. Every framework's files are read, so `from_pt`
-        says nothing. `OSError` if there is no such checkpoint, `CheckpointError` if it does not fit.
+        constructor's settings, say how to come by a repository (`checkpoints.resolve`) or override fields of the
+        configuration. Every framework's files are read, so `from_pt` says nothing. `OSError` if there is no such
+        checkpoint, `CheckpointError` if it does not fit.
         """
-        folder = resolve(source)
+        folder = resolve(source, **hub.options(kwargs))
         known = ("attn_implementation", "loss_reduction", "gradient_checkpointing", "input_shape", "add_pooling_layer")
         settings = {name: kwargs.pop(name) for name in known if name in kwargs}
-        model = cls(config or RobertaConfig.from_pretrained(source, **kwargs), dtype=dtype, _do_init=False, **settings)
+        model = cls(
+            config or RobertaConfig.from_pretrained(folder, _name_or_path=str(source), **kwargs),
+            dtype=dtype,
+            _do_init=False,
+            **settings,
+        )
         found, report = checkpoints.load(
             folder,
             model.config,
@@ -249,6 +259,7 @@ class FlaxRobertaPreTrainedModel(nnx.Module):
         found |= draw(model.config, cls.architecture, seed, model.has_pooler, only=report.new)
         for sentence in report.sentences():
             logger.warning("%s", sentence)
+        model._config.folder = folder
         result: Any = model
         if _do_init:
             assign(model, found.items(), dtype=np.float32)
@@ -262,10 +273,43 @@ class FlaxRobertaPreTrainedModel(nnx.Module):
         params: Mapping[str, Any] | None = None,
         *,
         max_shard_size: int | str = "5GB",
+        format: str = "safetensors",
     ) -> None:
-        """Write config.json and model.safetensors, which transformers and the other two frameworks read."""
-        stored = dict(tensors(self, params))
-        checkpoints.save(folder, self.config, self.architecture, stored, max_shard_size=max_shard_size)
+        """Write config.json and the weights, and the tokenizer's files if the model was loaded with some beside it.
+
+        As model.safetensors transformers and the other two frameworks read it; other formats, such as "bin", "h5" and
+        "msgpack", are in `checkpoints.formats.FORMATS`. `CheckpointError` if it cannot be written.
+        """
+        stored, carried = dict(tensors(self, params)), hub.carried(self._config.folder, Path(folder))
+        checkpoints.save(
+            folder,
+            self.config,
+            self.architecture,
+            stored,
+            max_shard_size=max_shard_size,
+            format=format,
+            carried=carried,
+        )
+
+    def push_to_hub(
+        self,
+        name: str,
+        params: Mapping[str, Any] | None = None,
+        *,
+        max_shard_size: int | str = "5GB",
+        format: str = "safetensors",
+        **where: Any,
+    ) -> str:
+        """Upload what `save_pretrained` writes, with a model card if there is none; returns the commit's address.
+
+        `where` are `token`, `private`, `revision`, `commit_message` and `create_pr`, as in `hub.push`.
+        """
+        text = card(name, self.config, self.architecture, self.num_parameters(), format)
+
+        def save(folder: Path) -> None:
+            self.save_pretrained(folder, params, max_shard_size=max_shard_size, format=format)
+
+        return hub.push(name, save, text, format, **where)
 
     def wants(self, name: str, value: bool | None) -> bool:
         """Whether a call asks for an output: by its argument, else by the configuration."""

@@ -4,12 +4,15 @@ import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
 
 from roberta_core import checkpoints
+from roberta_core.checkpoints import hub
+from roberta_core.checkpoints.card import card
 from roberta_core.checkpoints.source import resolve
 from roberta_core.config import RobertaConfig
 from roberta_core.outputs import ModelOutput
@@ -33,6 +36,7 @@ class RobertaPreTrainedModel(nn.Module):
     config_class = RobertaConfig
     base_model_prefix = "roberta"
     architecture: ClassVar[str]
+    folder: Path | None = None  # that it was loaded from
 
     def __init__(
         self,
@@ -112,18 +116,20 @@ class RobertaPreTrainedModel(nn.Module):
         add_pooling_layer: bool | None = None,
         **kwargs: Any,
     ) -> Any:
-        """The model of a checkpoint, in eval mode: a folder or the name of an embedded model.
+        """The model of a checkpoint, in eval mode: a folder, the name of an embedded model, or one on the Hub.
 
         Parameters are mapped from the file, not copied, where they are stored as `dtype` (float32 unless given).
         What the checkpoint lacks, such as a new head, is drawn from `seed` and named in the log. Other keyword
-        arguments are the constructor's settings or override fields of the configuration. `OSError` if there is no such
-        checkpoint, `CheckpointError` if it does not fit.
+        arguments are the constructor's settings, say how to come by a repository (`checkpoints.resolve`) or override
+        fields of the configuration. `OSError` if there is no such checkpoint, `CheckpointError` if it does not fit.
         """
-        folder = resolve(source)
+        folder = resolve(source, **hub.options(kwargs))
         settings = {name: kwargs.pop(name) for name in ("attn_implementation", "loss_reduction") if name in kwargs}
         if add_pooling_layer is not None:
             settings["add_pooling_layer"] = add_pooling_layer
-        model = cls(config or RobertaConfig.from_pretrained(source, **kwargs), seed=None, **settings)
+        model = cls(
+            config or RobertaConfig.from_pretrained(folder, _name_or_path=str(source), **kwargs), seed=None, **settings
+        )
         found, report = checkpoints.load(
             folder,
             model.config,
@@ -134,13 +140,43 @@ class RobertaPreTrainedModel(nn.Module):
         assign(model, found.items(), dtype=_dtype(dtype or torch_dtype or "float32"))
         assign(model, draw(model.config, cls.architecture, seed, model.has_pooler, only=report.new))
         model.tie_weights()
+        model.folder = folder
         for sentence in report.sentences():
             logger.warning("%s", sentence)
         return (model.eval(), report.as_dict()) if output_loading_info else model.eval()
 
-    def save_pretrained(self, folder: str | os.PathLike[str], *, max_shard_size: int | str = "5GB") -> None:
-        """Write config.json and model.safetensors, which transformers and the other two frameworks read."""
-        checkpoints.save(folder, self.config, self.architecture, dict(tensors(self)), max_shard_size=max_shard_size)
+    def save_pretrained(
+        self, folder: str | os.PathLike[str], *, max_shard_size: int | str = "5GB", format: str = "safetensors"
+    ) -> None:
+        """Write config.json and the weights, and the tokenizer's files if the model was loaded with some beside it.
+
+        As model.safetensors transformers and the other two frameworks read it; other formats, such as "bin", "h5" and
+        "msgpack", are in `checkpoints.formats.FORMATS`. `CheckpointError` if it cannot be written.
+        """
+        stored, carried = dict(tensors(self)), hub.carried(self.folder, Path(folder))
+        checkpoints.save(
+            folder,
+            self.config,
+            self.architecture,
+            stored,
+            max_shard_size=max_shard_size,
+            format=format,
+            carried=carried,
+        )
+
+    def push_to_hub(
+        self, name: str, *, max_shard_size: int | str = "5GB", format: str = "safetensors", **where: Any
+    ) -> str:
+        """Upload what `save_pretrained` writes, with a model card if there is none; returns the commit's address.
+
+        `where` are `token`, `private`, `revision`, `commit_message` and `create_pr`, as in `hub.push`.
+        """
+        text = card(name, self.config, self.architecture, self.num_parameters(), format)
+
+        def save(folder: Path) -> None:
+            self.save_pretrained(folder, max_shard_size=max_shard_size, format=format)
+
+        return hub.push(name, save, text, format, **where)
 
     def wants(self, name: str, value: bool | None) -> bool:
         """Whether a call asks for an output: by its argument, else by the configuration."""

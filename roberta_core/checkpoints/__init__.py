@@ -97,8 +97,7 @@ def save(
     """
     limit, kind = bytes_of(max_shard_size), formats.named(format)
     _check(config, architecture, tensors)
-    before = [other for other in formats.FORMATS[: formats.FORMATS.index(kind)] if other.file != kind.file]
-    hidden = sorted({other.file for other in before if formats.has(Path(folder), other)})
+    hidden = sorted({other.file for other in formats.before(kind) if formats.has(Path(folder), other)})
     if hidden and not beside:
         raise CheckpointError(f"{folder} has {listed(hidden)}, read in place of {kind.file}; remove or replace that")
     second = aliases(config, architecture) if kind.dialect == "pt" else {}

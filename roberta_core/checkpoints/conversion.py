@@ -12,6 +12,7 @@ import numpy as np
 from roberta_core.checkpoints import fairseq_file, formats
 from roberta_core.checkpoints.atomic import refuse_unfinished
 from roberta_core.checkpoints.errors import CheckpointError, listed
+from roberta_core.checkpoints.hub import CARRIED
 from roberta_core.checkpoints.mapped import same_bits
 from roberta_core.checkpoints.matching import match
 from roberta_core.checkpoints.names import understand
@@ -25,10 +26,6 @@ DTYPES = {
     "float16": np.dtype(np.float16),
     "bfloat16": np.dtype(ml_dtypes.bfloat16),
 }
-
-# What goes along beside weights and configuration.
-CARRIED = ("vocab.json", "merges.txt", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",
-           "added_tokens.json", "generation_config.json", "dict.txt", "label.dict.txt")  # fmt: skip
 
 # Which class a file without one in its configuration is of: the first whose tensor it has.
 SIGNS = {

@@ -66,8 +66,14 @@ def named(name: str) -> Format:
 
 def has(folder: Path, format: Format) -> bool:
     """Whether a folder has the file of a format, or its index."""
-    return _exists(folder, format.file)
+    return any((folder / name).exists() for name in names(format))
 
 
-def _exists(folder: Path, file: str) -> bool:
-    return any((folder / name).exists() for name in (file, index_name(file)))
+def names(format: Format) -> tuple[str, str]:
+    """The files by which a format is known: the weights alone, or the index of their shards."""
+    return format.file, index_name(format.file)
+
+
+def before(format: Format) -> list[Format]:
+    """The formats that are read in place of this one where a folder has both."""
+    return [other for other in FORMATS[: FORMATS.index(format)] if other.file != format.file]

@@ -33,6 +33,12 @@ def is_shard(name: str, file: str) -> bool:
     return re.fullmatch(rf"{re.escape(stem)}-\d{{5}}-of-\d{{5}}\.{re.escape(suffix)}", name) is not None
 
 
+def pattern(file: str) -> str:
+    """What the names of all shards of `file` match, in the manner of a shell."""
+    stem, _, suffix = file.rpartition(".")
+    return f"{stem}-?????-of-?????.{suffix}"
+
+
 def bytes_of(size: int | str) -> int:
     """A shard size in bytes: a number, or a text such as "5GB" (10^9) or "500MiB" (2^20). `ValueError` otherwise."""
     if isinstance(size, int) and not isinstance(size, bool) and size > 0:
@@ -98,6 +104,15 @@ def read_index(path: Path) -> dict[str, str]:
 
     `CheckpointError` for an index that is no such map or points anywhere else.
     """
+    weight_map = read_map(path)
+    absent = sorted(file for file in set(weight_map.values()) if not (path.parent / file).is_file())
+    if absent:
+        raise CheckpointError(f"{path} names files that are not there: {listed(absent)}")
+    return weight_map
+
+
+def read_map(path: Path) -> dict[str, str]:
+    """As `read_index`, whether the files are there or not."""
     try:
         if path.stat().st_size > LARGEST_INDEX:
             raise CheckpointError(f"{path} is larger than any index ({path.stat().st_size:,} bytes)")
@@ -113,9 +128,6 @@ def read_index(path: Path) -> dict[str, str]:
     outside = sorted(file for file in files if not plain(file))
     if outside or not all(isinstance(file, str) for file in weight_map.values()):
         raise CheckpointError(f"{path} must name files of its own folder, not {listed(outside) or 'other values'}")
-    absent = sorted(file for file in files if not (path.parent / file).is_file())
-    if absent:
-        raise CheckpointError(f"{path} names files that are not there: {listed(absent)}")
     return weight_map
 
 

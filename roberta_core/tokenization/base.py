@@ -74,10 +74,16 @@ class TokenizerBase(TokenTable):
 
     @classmethod
     def from_pretrained(cls, source: str | os.PathLike[str], **settings: Any) -> Self:
-        """The tokenizer of a checkpoint: a folder, or the name of an embedded model. `settings` replace its own."""
+        """The tokenizer of a checkpoint: a folder, the name of an embedded model, or one on the Hub.
+
+        `revision`, `token` and the like say how to come by a repository, as in `checkpoints.resolve`; other `settings`
+        replace the tokenizer's own.
+        """
+        from roberta_core.checkpoints import hub
         from roberta_core.checkpoints.source import resolve
 
-        return cls(**{**files.read_settings(resolve(source)), "name_or_path": os.fspath(source), **settings})
+        folder = resolve(source, ("config", "tokenizer"), **hub.options(settings))
+        return cls(**{**files.read_settings(folder), "name_or_path": os.fspath(source), **settings})
 
     def save_vocabulary(
         self, save_directory: str | os.PathLike[str], filename_prefix: str | None = None

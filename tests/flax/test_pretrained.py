@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
+from roberta_core import RobertaTokenizerFast
 from roberta_core.checkpoints import CheckpointError
 from roberta_core.config import RobertaConfig
 from roberta_core.parameters import draw
@@ -175,3 +176,45 @@ def test_a_model_is_a_part_of_a_structure_that_can_be_compared(config):
     assert hash(first) == hash(second)
     config.hidden_act = "relu"
     assert nnx.split(FlaxRobertaForMaskedLM(config))[0] != first
+
+
+@pytest.mark.parametrize(
+    "format", ["safetensors", "tf-safetensors", "flax-safetensors", "bin", "msgpack", "h5", "fairseq"]
+)
+def test_a_model_is_saved_in_any_format_and_loads_bit_for_bit(make, config, tmp_path, format):
+    config.type_vocab_size = 1
+    model = make(FlaxRobertaForMaskedLM, config)
+    model.save_pretrained(tmp_path, format=format)
+    again = FlaxRobertaForMaskedLM.from_pretrained(tmp_path)
+    found = dict(tensors(again))
+    for name, want in tensors(model):
+        np.testing.assert_array_equal(found[name], want, err_msg=name)
+
+
+def test_the_tokenizer_goes_along_unless_the_folder_has_one(tmp_path):
+    model = FlaxRobertaForMaskedLM.from_pretrained("roberta-tiny")
+    model.save_pretrained(tmp_path / "new")
+    tokenizer = RobertaTokenizerFast.from_pretrained("roberta-tiny")
+    assert RobertaTokenizerFast.from_pretrained(tmp_path / "new")("She left.") == tokenizer("She left.")
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "tokenizer.json").write_text("mine")
+    model.save_pretrained(tmp_path / "own")
+    names = {path.name for path in (tmp_path / "own").iterdir()}
+    assert names == {"config.json", "model.safetensors", "tokenizer.json"}
+    assert (tmp_path / "own" / "tokenizer.json").read_text() == "mine"
+
+
+def test_a_model_goes_to_the_hub_and_comes_back(hub, make, config):
+    model = make(FlaxRobertaForMaskedLM, config)
+    address = model.push_to_hub("someone/model", token=hub.TOKEN, revision="v2")
+    assert address.startswith(f"{hub.url}/someone/model/commit/")
+    again = FlaxRobertaForMaskedLM.from_pretrained("someone/model", revision="v2", token=hub.TOKEN)
+    assert again.config._name_or_path == "someone/model"
+    found = dict(tensors(again))
+    for name, want in tensors(model):
+        np.testing.assert_array_equal(found[name], want, err_msg=name)
+    card = hub.repositories["someone/model"]["v2"]["README.md"].decode()
+    assert f"| parameters | {model.num_parameters():,} |" in card
+    assert "pipeline_tag: fill-mask" in card
+    with pytest.raises(TypeError, match="revison"):
+        FlaxRobertaForMaskedLM.from_pretrained("someone/model", revision="v2", revison="v3")

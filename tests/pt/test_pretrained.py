@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from roberta_core import RobertaTokenizerFast
 from roberta_core.checkpoints import CheckpointError
 from roberta_core.config import RobertaConfig
 from roberta_core.parameters import draw
@@ -126,3 +127,45 @@ def test_from_config_builds_what_the_constructor_builds():
     config = RobertaConfig(vocab_size=11, hidden_size=6, num_attention_heads=2, num_hidden_layers=1)
     first, second = RobertaModel.from_config(config, seed=2), RobertaModel(config, seed=2)
     torch.testing.assert_close(dict(first.state_dict()), dict(second.state_dict()))
+
+
+@pytest.mark.parametrize(
+    "format", ["safetensors", "tf-safetensors", "flax-safetensors", "bin", "msgpack", "h5", "fairseq"]
+)
+def test_a_model_is_saved_in_any_format_and_loads_bit_for_bit(make, config, tmp_path, format):
+    config.type_vocab_size = 1
+    model = make(RobertaForMaskedLM, config)
+    model.save_pretrained(tmp_path, format=format)
+    again = RobertaForMaskedLM.from_pretrained(tmp_path)
+    found = dict(tensors(again))
+    for name, want in tensors(model):
+        np.testing.assert_array_equal(found[name], want, err_msg=name)
+
+
+def test_the_tokenizer_goes_along_unless_the_folder_has_one(tmp_path):
+    model = RobertaForMaskedLM.from_pretrained("roberta-tiny")
+    model.save_pretrained(tmp_path / "new")
+    tokenizer = RobertaTokenizerFast.from_pretrained("roberta-tiny")
+    assert RobertaTokenizerFast.from_pretrained(tmp_path / "new")("She left.") == tokenizer("She left.")
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "tokenizer.json").write_text("mine")
+    model.save_pretrained(tmp_path / "own")
+    names = {path.name for path in (tmp_path / "own").iterdir()}
+    assert names == {"config.json", "model.safetensors", "tokenizer.json"}
+    assert (tmp_path / "own" / "tokenizer.json").read_text() == "mine"
+
+
+def test_a_model_goes_to_the_hub_and_comes_back(hub, make, config):
+    model = make(RobertaForMaskedLM, config)
+    address = model.push_to_hub("someone/model", token=hub.TOKEN, revision="v2")
+    assert address.startswith(f"{hub.url}/someone/model/commit/")
+    again = RobertaForMaskedLM.from_pretrained("someone/model", revision="v2", token=hub.TOKEN)
+    assert again.config._name_or_path == "someone/model"
+    found = dict(tensors(again))
+    for name, want in tensors(model):
+        np.testing.assert_array_equal(found[name], want, err_msg=name)
+    card = hub.repositories["someone/model"]["v2"]["README.md"].decode()
+    assert f"| parameters | {model.num_parameters():,} |" in card
+    assert "pipeline_tag: fill-mask" in card
+    with pytest.raises(TypeError, match="revison"):
+        RobertaForMaskedLM.from_pretrained("someone/model", revision="v2", revison="v3")

@@ -3,6 +3,7 @@ import logging
 import numpy as np
 import pytest
 
+from roberta_core import RobertaTokenizerFast
 from roberta_core.checkpoints import CheckpointError
 from roberta_core.config import RobertaConfig
 from roberta_core.parameters import draw
@@ -137,3 +138,45 @@ def test_from_config_builds_what_the_constructor_builds():
     for other in (again, revived):
         for (name, value), (_, want) in zip(tensors(other), tensors(first), strict=True):
             np.testing.assert_array_equal(value, want, err_msg=name)
+
+
+@pytest.mark.parametrize(
+    "format", ["safetensors", "tf-safetensors", "flax-safetensors", "bin", "msgpack", "h5", "fairseq"]
+)
+def test_a_model_is_saved_in_any_format_and_loads_bit_for_bit(make, config, tmp_path, format):
+    config.type_vocab_size = 1
+    model = make(TFRobertaForMaskedLM, config)
+    model.save_pretrained(tmp_path, format=format)
+    again = TFRobertaForMaskedLM.from_pretrained(tmp_path)
+    found = dict(tensors(again))
+    for name, want in tensors(model):
+        np.testing.assert_array_equal(found[name], want, err_msg=name)
+
+
+def test_the_tokenizer_goes_along_unless_the_folder_has_one(tmp_path):
+    model = TFRobertaForMaskedLM.from_pretrained("roberta-tiny")
+    model.save_pretrained(tmp_path / "new")
+    tokenizer = RobertaTokenizerFast.from_pretrained("roberta-tiny")
+    assert RobertaTokenizerFast.from_pretrained(tmp_path / "new")("She left.") == tokenizer("She left.")
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "tokenizer.json").write_text("mine")
+    model.save_pretrained(tmp_path / "own")
+    names = {path.name for path in (tmp_path / "own").iterdir()}
+    assert names == {"config.json", "model.safetensors", "tokenizer.json"}
+    assert (tmp_path / "own" / "tokenizer.json").read_text() == "mine"
+
+
+def test_a_model_goes_to_the_hub_and_comes_back(hub, make, config):
+    model = make(TFRobertaForMaskedLM, config)
+    address = model.push_to_hub("someone/model", token=hub.TOKEN, revision="v2")
+    assert address.startswith(f"{hub.url}/someone/model/commit/")
+    again = TFRobertaForMaskedLM.from_pretrained("someone/model", revision="v2", token=hub.TOKEN)
+    assert again.config._name_or_path == "someone/model"
+    found = dict(tensors(again))
+    for name, want in tensors(model):
+        np.testing.assert_array_equal(found[name], want, err_msg=name)
+    card = hub.repositories["someone/model"]["v2"]["README.md"].decode()
+    assert f"| parameters | {model.num_parameters():,} |" in card
+    assert "pipeline_tag: fill-mask" in card
+    with pytest.raises(TypeError, match="revison"):
+        TFRobertaForMaskedLM.from_pretrained("someone/model", revision="v2", revison="v3")

@@ -1,0 +1,331 @@
+"""Models on a Hub, which runs on localhost: what is fetched, what is refused, what is uploaded."""
+
+import logging
+import os
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from roberta_core import RobertaConfig, RobertaTokenizerFast, checkpoints
+from roberta_core.checkpoints import CheckpointError, conversion, formats, resolve
+from roberta_core.checkpoints import hub as module
+from roberta_core.checkpoints.card import TASKS, card
+from roberta_core.checkpoints.source import EMBEDDED
+from roberta_core.parameters import ARCHITECTURES, draw
+
+TINY = EMBEDDED / "roberta-tiny"
+NAME = "someone/roberta"
+WEIGHTS = [row.name for row in formats.FORMATS]
+
+
+@pytest.fixture
+def save(tmp_path, config):
+    """`save(format, folder)`: a small checkpoint; its tensors."""
+
+    def made(format="safetensors", folder="made", **options):
+        tensors = dict(draw(config, "ForMaskedLM"))
+        checkpoints.save(tmp_path / folder, config, "ForMaskedLM", tensors, format=format, **options)
+        return tmp_path / folder
+
+    return made
+
+
+def same(folder, other, config):
+    one, two = (checkpoints.load(place, config, "ForMaskedLM")[0] for place in (folder, other))
+    return one.keys() == two.keys() and all(one[name].tobytes() == two[name].tobytes() for name in one)
+
+
+def test_a_model_is_fetched_once_and_only_the_files_that_it_needs(hub):
+    hub.add(NAME, TINY)
+    folder = resolve(NAME)
+    assert hub.downloads() == ["config.json", "model.safetensors"]
+    assert (folder / "model.safetensors").read_bytes() == (TINY / "model.safetensors").read_bytes()
+    assert resolve(NAME) == folder
+    assert hub.downloads() == ["config.json", "model.safetensors"]
+
+
+def test_a_configuration_and_a_tokenizer_fetch_no_weights(hub):
+    hub.add(NAME, TINY)
+    assert RobertaConfig.from_pretrained(NAME) == RobertaConfig.from_pretrained(TINY)
+    assert hub.downloads() == ["config.json"]
+    tokenizer = RobertaTokenizerFast.from_pretrained(NAME)
+    assert tokenizer("She opened it.") == RobertaTokenizerFast.from_pretrained(TINY)("She opened it.")
+    assert set(hub.downloads()) <= {"config.json", *module.TOKENIZER, *module.VOCABULARY}
+
+
+def test_a_tokenizer_of_two_files_is_fetched_as_such(hub, tmp_path):
+    shutil.copy(TINY / "config.json", tmp_path)
+    RobertaTokenizerFast.from_pretrained(TINY).save_vocabulary(tmp_path)
+    hub.add(NAME, tmp_path)
+    tokenizer = RobertaTokenizerFast.from_pretrained(NAME)
+    assert {"vocab.json", "merges.txt"} <= set(hub.downloads())
+    assert tokenizer.vocab_size == RobertaTokenizerFast.from_pretrained(TINY).vocab_size
+
+
+@pytest.mark.parametrize("at", range(len(WEIGHTS)))
+def test_of_several_formats_the_best_is_fetched_and_no_other(hub, save, at):
+    for format in WEIGHTS[at:]:
+        hub.add(NAME, save(format, format))
+    resolve(NAME)
+    best = formats.named(WEIGHTS[at])
+    assert [name for name in hub.downloads() if name != "config.json"] == [best.file]
+
+
+@pytest.mark.parametrize("format", [name for name in WEIGHTS if name != "fairseq"])
+def test_the_shards_of_an_index_are_fetched(hub, save, config, format):
+    folder = save(format, max_shard_size="5KB")
+    hub.add(NAME, folder)
+    (folder.parent / "other").mkdir()
+    (folder.parent / "other" / "model-00099-of-00099.safetensors").write_bytes(b"of no index")
+    hub.add(NAME, folder.parent / "other")
+    assert same(resolve(NAME), folder, config)
+    assert sorted(hub.downloads()) == sorted(path.name for path in folder.iterdir())
+
+
+def test_an_index_that_points_elsewhere_fetches_nothing_from_there(hub, save):
+    folder = save(max_shard_size="5KB")
+    index = folder / "model.safetensors.index.json"
+    index.write_text(index.read_text().replace("model-00001-of-", "../../model-00001-of-"))
+    hub.add(NAME, folder)
+    with pytest.raises(CheckpointError, match="must name files of its own folder"):
+        resolve(NAME)
+    assert not [name for name in hub.downloads() if ".." in name]
+
+
+def test_a_repository_of_fairseq_gives_its_configuration(hub, shared):
+    hub.add(NAME, shared / "fixtures/fairseq/v0.12.2-classification")
+    config = RobertaConfig.from_pretrained(NAME)
+    assert (config.hidden_size, config.vocab_size, config.num_labels) == (24, 105, 3)
+    assert sorted(hub.downloads()) == ["dict.txt", "label.dict.txt", "model.pt"]
+    assert conversion.open_checkpoint(resolve(NAME)).architecture == "ForSequenceClassification"
+
+
+def test_a_revision_is_a_branch_or_a_commit(hub, save, config):
+    first, second = save(folder="first"), save("bin", folder="second")
+    hub.add(NAME, first)
+    hub.add(NAME, second, revision="v2")
+    assert (resolve(NAME, revision="v2") / "pytorch_model.bin").exists()
+    assert (resolve(NAME) / "model.safetensors").exists()
+    assert resolve(NAME, revision=hub.commit(NAME, "v2")) == resolve(NAME, revision="v2")
+    with pytest.raises(CheckpointError, match=r"has no such revision 'v3'"):
+        resolve(NAME, revision="v3")
+
+
+def test_a_new_commit_is_seen_and_does_not_mix_with_the_old_one(hub, save, config, tmp_path):
+    hub.add(NAME, save())
+    before = resolve(NAME)
+    checkpoints.save(tmp_path / "second", config, "ForMaskedLM", dict(draw(config, "ForMaskedLM", seed=1)))
+    hub.add(NAME, tmp_path / "second")
+    after = resolve(NAME)
+    assert before != after
+    assert same(before, save(folder="first"), config)
+    assert same(after, tmp_path / "second", config)
+
+
+def test_a_commit_between_two_files_is_said(hub, save):
+    hub.add(NAME, save())
+    answer = hub.resolve
+
+    def changing(request, name, revision, path, *rest):
+        answer(request, name, revision, path, *rest)
+        if request.command == "GET":
+            hub.repositories[name][revision]["README.md"] = b"a new commit"
+
+    hub.resolve = changing
+    with pytest.raises(CheckpointError, match="changed on the Hub while its files were fetched; try again"):
+        resolve(NAME)
+
+
+def test_a_subfolder_of_a_repository_and_of_a_folder_is_taken(hub, save, config):
+    folder = save(folder="parent/inner")
+    hub.add(NAME, folder, prefix="inner/")
+    hub.add(NAME, TINY)
+    assert same(resolve(NAME, subfolder="inner"), folder, config)
+    assert hub.downloads() == ["inner/config.json", "inner/model.safetensors"]
+    assert resolve(folder.parent, subfolder="inner").samefile(folder)
+    assert RobertaConfig.from_pretrained(NAME, subfolder="inner") == RobertaConfig.from_pretrained(folder)
+    for outside in ("..", "inner/../..", "/etc/..", "a//b"):
+        with pytest.raises(ValueError, match="must name a folder inside"):
+            resolve(NAME, subfolder=outside)
+
+
+def test_a_token_opens_private_and_gated_repositories(hub, save):
+    folder = save()
+    for name, places in (("someone/private", hub.secret), ("someone/gated", hub.gated)):
+        hub.add(name, folder)
+        places.add(name)
+        assert (resolve(name, token=hub.TOKEN) / "model.safetensors").exists()
+    with pytest.raises(CheckpointError, match="is not there, or is private: then give a token"):
+        resolve("someone/private", token=False, cache_dir=folder.parent / "other")
+    with pytest.raises(CheckpointError, match="is gated: ask for access"):
+        resolve("someone/gated", token=False, cache_dir=folder.parent / "other")
+
+
+def test_the_cache_folder_may_be_chosen(hub, save, tmp_path):
+    hub.add(NAME, save())
+    assert resolve(NAME, cache_dir=tmp_path / "mine").is_relative_to(tmp_path / "mine")
+
+
+def test_forcing_fetches_again(hub, save):
+    hub.add(NAME, save())
+    resolve(NAME)
+    resolve(NAME, force_download=True)
+    assert hub.downloads() == ["config.json", "model.safetensors"] * 2
+
+
+def test_local_files_only_asks_nobody(hub, save):
+    hub.add(NAME, save(max_shard_size="5KB"))
+    with pytest.raises(CheckpointError, match="the Hub's cache does not have it, and local_files_only is set"):
+        resolve(NAME, local_files_only=True)
+    assert hub.asked == []
+    folder = resolve(NAME)
+    hub.asked.clear()
+    assert resolve(NAME, local_files_only=True) == folder
+    assert RobertaConfig.from_pretrained(NAME, local_files_only=True).hidden_size == 12
+    assert hub.asked == []
+
+
+def test_a_hub_that_is_down_is_replaced_by_the_cache(hub, save, caplog):
+    hub.add(NAME, save())
+    folder = resolve(NAME)
+    hub.broken = True
+    with caplog.at_level(logging.WARNING):
+        assert resolve(NAME) == folder
+    assert "the Hub was not reached" in caplog.text
+    with pytest.raises(CheckpointError, match="neither a folder nor an embedded model") as caught:
+        resolve("someone/other")
+    assert "the Hub's cache does not have it" in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_a_cache_without_the_weights_says_which_file_is_lacking(hub, save):
+    folder = save(max_shard_size="5KB")
+    hub.add(NAME, folder)
+    RobertaConfig.from_pretrained(NAME)
+    with pytest.raises(CheckpointError, match=r"has no weights; looked for model\.safetensors"):
+        resolve(NAME, local_files_only=True)
+    cached = resolve(NAME)
+    (cached / "model-00002-of-00004.safetensors").unlink()
+    with pytest.raises(CheckpointError, match=r"cache has no model-00002-of-00004\.safetensors of someone/roberta"):
+        resolve(NAME, local_files_only=True)
+
+
+def test_the_environment_says_where_the_hub_and_its_cache_are(hub, tmp_path):
+    hub.add(NAME, TINY)
+    hub.secret.add(NAME)
+    code = "from roberta_core import checkpoints; print(checkpoints.resolve('someone/roberta'))"
+    environment = {
+        **os.environ,
+        "HF_HUB_OFFLINE": "0",
+        "HF_ENDPOINT": hub.url,
+        "HF_HOME": str(tmp_path / "home"),
+        "HF_TOKEN": hub.TOKEN,
+    }
+    ended = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.startswith(str(tmp_path / "home" / "hub"))
+
+
+def test_offline_is_said_at_once(tmp_path):
+    code = "from roberta_core import RobertaConfig; RobertaConfig.from_pretrained('someone/roberta')"
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path)}
+    ended = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert "CheckpointError: 'someone/roberta' is neither a folder nor an embedded model" in ended.stderr
+    assert "offline mode is enabled" in ended.stderr
+
+
+def test_what_is_not_there_is_said_with_what_was_tried(hub):
+    with pytest.raises(CheckpointError, match="neither a folder nor an embedded model") as caught:
+        resolve("someone/nothing")
+    assert f"someone/nothing on {hub.url} is not there, or is private" in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_a_repository_without_weights_or_without_anything_is_refused(hub, tmp_path):
+    (tmp_path / "README.md").write_text("x")
+    hub.add(NAME, tmp_path)
+    with pytest.raises(CheckpointError, match="has nothing of a RoBERTa"):
+        resolve(NAME)
+    (tmp_path / "config.json").write_text("{}")
+    hub.add(NAME, tmp_path)
+    with pytest.raises(CheckpointError, match="has no weights; looked for"):
+        resolve(NAME)
+
+
+@pytest.mark.parametrize("name", ["a/b/c", "", "x\0y", "/nowhere", "../roberta", "-x", "a b"])
+def test_what_cannot_be_a_name_is_not_asked_for(hub, name):
+    with pytest.raises(CheckpointError, match="nor is it a name on the Hub"):
+        resolve(name)
+    assert hub.asked == []
+
+
+# Uploading ------------------------------------------------------------------------------------------------------------
+
+
+def push(config, name=NAME, format="safetensors", **options):
+    tensors = dict(draw(config, "ForMaskedLM", seed=5))
+
+    def write(place):
+        checkpoints.save(place, config, "ForMaskedLM", tensors, format=format)
+
+    return module.push(name, write, card(name, config, "ForMaskedLM", 7, format), format, **options)
+
+
+def test_an_upload_makes_the_repository_and_can_be_loaded(hub, config):
+    address = push(config, token=hub.TOKEN)
+    assert address == f"{hub.url}/{NAME}/commit/{hub.commit(NAME, 'main')}"
+    assert sorted(path for path in hub.repositories[NAME]["main"] if not path.startswith(".")) == [
+        "README.md", "config.json", "model.safetensors",
+    ]  # fmt: skip
+    tensors, _ = checkpoints.load(resolve(NAME), config, "ForMaskedLM")
+    want = dict(draw(config, "ForMaskedLM", seed=5))
+    assert all(np.array_equal(tensors[name], want[name]) for name in want)
+
+
+def test_a_card_that_is_there_stays(hub, config):
+    push(config, token=hub.TOKEN)
+    hub.repositories[NAME]["main"]["README.md"] = b"mine"
+    push(config, token=hub.TOKEN)
+    assert hub.repositories[NAME]["main"]["README.md"] == b"mine"
+
+
+def test_remains_of_older_weights_in_the_same_format_go(hub, save, config):
+    hub.add(NAME, save(max_shard_size="5KB"))
+    push(config, token=hub.TOKEN)
+    names = [name for name in hub.repositories[NAME]["main"] if not name.startswith(".")]
+    assert sorted(names) == ["README.md", "config.json", "model.safetensors"]
+
+
+def test_weights_that_nobody_would_read_are_not_uploaded(hub, save, config):
+    hub.add(NAME, save())
+    with pytest.raises(CheckpointError, match=r"has model\.safetensors, read in place of tf_model\.h5"):
+        push(config, format="h5", token=hub.TOKEN)
+    assert "tf_model.h5" not in hub.repositories[NAME]["main"]
+
+
+def test_an_upload_may_go_to_a_branch(hub, config):
+    push(config, token=hub.TOKEN, revision="trial", commit_message="A trial")
+    assert "model.safetensors" in hub.repositories[NAME]["trial"]
+    assert "model.safetensors" not in hub.repositories[NAME]["main"]
+
+
+def test_an_upload_without_a_token_or_a_hub_is_refused(hub, config):
+    with pytest.raises(CheckpointError, match="is refused"):
+        push(config, token=False)
+    hub.broken = True
+    with pytest.raises(CheckpointError, match="the Hub was not reached, and nothing is uploaded"):
+        push(config, token=hub.TOKEN)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_a_card_says_what_the_files_say(config, architecture):
+    text = card("someone/roberta", config, architecture, 1234567, "safetensors")
+    assert f"pipeline_tag: {TASKS[architecture]}\n" in text
+    assert "| parameters | 1,234,567 |" in text
+    assert "| longest sequence | 17 tokens |" in text
+    assert f'Roberta{architecture}.from_pretrained("someone/roberta")' in text
+    assert ("| labels | LABEL_0, LABEL_1 |" in text) == (architecture in ("ForSequenceClassification",
+                                                                          "ForTokenClassification"))  # fmt: skip
