@@ -15,6 +15,8 @@ from roberta_core.config import RobertaConfig
 
 # The table that each kind of id is looked up in.
 TABLES = {"input_ids": "vocab_size", "token_type_ids": "type_vocab_size", "position_ids": "max_position_embeddings"}
+# Where the configuration counts the classes that a class's labels choose from.
+CLASSES = {"ForCausalLM": "vocab_size", "ForMaskedLM": "vocab_size", "ForTokenClassification": "num_labels"}
 AXES = {"input_ids": ("batch", "sequence"), "inputs_embeds": ("batch", "sequence", "hidden")}
 
 
@@ -24,9 +26,9 @@ def check_inputs(
     """Raise `ValueError` for inputs that a model cannot take, naming the value, the limit and the argument.
 
     `inputs` are the arguments of Model by name: input_ids, token_type_ids, position_ids [B, S], inputs_embeds
-    [B, S, D], attention_mask [B, T], [B, S, T] or [B, 1, S, T], head_mask [N] or [L, N], encoder_hidden_states,
-    encoder_attention_mask; None counts as absent. `past_length` tokens are cached; `key_length` is the length T of a
-    cache that does not grow.
+    [B, S, D], attention_mask [B, T], [B, S, T] or [B, 1, S, T], head_mask [N] or [L, N], encoder_hidden_states
+    [B, E, D], encoder_attention_mask [B, E], past_key_values as a tuple a layer; None counts as absent.
+    `past_length` tokens are cached; `key_length` is the length T of a cache that does not grow.
     """
     given = {name: value for name, value in inputs.items() if value is not None}
     if ("input_ids" in given) == ("inputs_embeds" in given):
@@ -40,6 +42,10 @@ def check_inputs(
         _check_length(config, given, past_length)
     if "encoder_hidden_states" in given and not config.add_cross_attention:
         raise ValueError("encoder_hidden_states needs a model with cross attention: is_decoder and add_cross_attention")
+    if "encoder_attention_mask" in given and "encoder_hidden_states" not in given:
+        raise ValueError("encoder_attention_mask says which encoder_hidden_states to attend, and those did not come")
+    if "past_key_values" in given:
+        _check_cache(config, given)
 
 
 def check_ids(config: RobertaConfig, name: str, ids: np.ndarray) -> None:
@@ -77,7 +83,15 @@ def _check_shapes(config: RobertaConfig, given: Mapping[str, Any], past_length: 
     if "attention_mask" in given:
         masks = ((batch, keys), (batch, length, keys), (batch, 1, length, keys))
         _expect("attention_mask", given["attention_mask"].shape, masks)
+    if "encoder_hidden_states" in given:
+        states = tuple(given["encoder_hidden_states"].shape)
+        _expect("encoder_hidden_states", states, ((batch, None, config.hidden_size),))
+        if "encoder_attention_mask" in given:
+            masks = ((batch, states[1]), (batch, length, states[1]), (batch, 1, length, states[1]))
+            _expect("encoder_attention_mask", given["encoder_attention_mask"].shape, masks)
     if "head_mask" in given:
+        if config.pruned_heads:
+            raise ValueError(f"head_mask has an entry for each head, but this model lost some: {config.pruned_heads}")
         heads, layers = config.num_attention_heads, config.num_hidden_layers
         _expect("head_mask", given["head_mask"].shape, ((heads,), (layers, heads)))
 
@@ -98,6 +112,17 @@ def _fits(size: Any, wanted: Any) -> bool:
     return not (isinstance(size, int) and isinstance(wanted, int)) or size == wanted
 
 
+def _check_cache(config: RobertaConfig, given: Mapping[str, Any]) -> None:
+    """Raise `ValueError` for a cache of another model or batch, or one that would be read in part."""
+    cache = given["past_key_values"]
+    if len(cache) != config.num_hidden_layers:
+        raise ValueError(f"past_key_values has {len(cache)} layers; the model has {config.num_hidden_layers}")
+    batch = given["input_ids" if "input_ids" in given else "inputs_embeds"].shape[0]
+    _expect("past_key_values", cache[0][0].shape, ((batch, None, None, config.head_size),))
+    if len(cache[0]) > 2 and "encoder_hidden_states" not in given:
+        raise ValueError("past_key_values has an encoder's keys too: give its encoder_hidden_states again")
+
+
 def _check_length(config: RobertaConfig, given: Mapping[str, Any], past_length: Any) -> None:
     """Raise `ValueError` if the positions run out: real tokens count, those of the cache too, pads do not."""
     ids = given.get("input_ids")
@@ -112,6 +137,20 @@ def _check_length(config: RobertaConfig, given: Mapping[str, Any], past_length: 
             f"a sequence has {length + past_length} tokens, but this model takes at most {config.max_sequence_length}: "
             f"max_position_embeddings {config.max_position_embeddings} less pad_token_id {config.pad_token_id} less 1"
         )
+
+
+def label_classes(config: RobertaConfig, architecture: str, inputs: Mapping[str, Any]) -> int | None:
+    """How many classes the labels of a call choose from; None where they choose from none, or cannot be read."""
+    labels = inputs.get("labels")
+    if not isinstance(labels, np.ndarray):
+        return None
+    if architecture == "ForMultipleChoice":
+        return inputs["input_ids" if "input_ids" in inputs else "inputs_embeds"].shape[1]
+    if architecture == "ForSequenceClassification":
+        chosen = config.num_labels > 1 and labels.ndim == 1 and np.issubdtype(labels.dtype, np.integer)
+        shown = "single_label_classification" if chosen else None
+        return config.num_labels if (config.problem_type or shown) == "single_label_classification" else None
+    return getattr(config, CLASSES[architecture]) if architecture in CLASSES else None
 
 
 def check_labels(name: str, labels: Any, classes: int, ignored: int = -100) -> None:

@@ -55,8 +55,12 @@ def problem(labels: Array, classes: int) -> str:
     return "single_label_classification" if single else "multi_label_classification"
 
 
-def span_loss(start_logits: Array, end_logits: Array, starts: Array, ends: Array, reduction: str = "mean") -> Array:
+def span_loss(
+    start_logits: Array, end_logits: Array, starts: Array | None, ends: Array | None, reduction: str = "mean"
+) -> Array:
     """The mean of both cross entropies of logits [B, S] and positions [B]; a position outside [0, S) is ignored."""
+    if starts is None or ends is None:
+        raise ValueError("an answer has two ends: give start_positions and end_positions, or neither")
     losses = []
     for logits, positions in ((start_logits, starts), (end_logits, ends)):
         positions = positions.flatten()
@@ -75,6 +79,8 @@ def _binary_entropy(logits: Array, targets: Array) -> Array:
 
 def _reduced(losses: Array, kept: Array, reduction: str, count: Array | int | None = None) -> Array:
     if reduction == "none":
+        if count is not None:
+            raise ValueError("num_items_in_batch divides a sum, but with loss_reduction='none' there is none")
         return losses
     count = jnp.maximum(kept.sum(), 1) if count is None else jnp.asarray(count)
     return losses.sum() / count.astype(losses.dtype)

@@ -23,15 +23,14 @@ from roberta_core.outputs import (
     SequenceClassifierOutput,
     TokenClassifierOutput,
 )
+from roberta_flax.caches import Cache, real_before, taken
 from roberta_flax.encoder import Embeddings, Encoder, Pooler
 from roberta_flax.generation import generated
 from roberta_flax.heads import ClassificationHead, LMHead
 from roberta_flax.layers import Linear
-from roberta_flax.losses import causal_loss, problem, sequence_loss, span_loss, token_loss
+from roberta_flax.losses import causal_loss, sequence_loss, span_loss, token_loss
 from roberta_flax.masks import additive, combined, head_masks
 from roberta_flax.pretrained import FlaxRobertaPreTrainedModel
-
-Cache = tuple[tuple[Array, ...], ...]
 
 
 class FlaxRobertaModel(FlaxRobertaPreTrainedModel):
@@ -68,22 +67,22 @@ class FlaxRobertaModel(FlaxRobertaPreTrainedModel):
         A mask holds 1 and 0, and -1 where rounding added a key. Values were checked before: here they are traced.
         """
         output_attentions = self.wants("output_attentions", output_attentions)
-        past, filled = self.cached(past_key_values)
+        past, filled = taken(past_key_values)
         cached_length = past[0][0].shape[2] if past else 0
         past_length = cached_length if filled is None else filled
-        key_length = None if filled is None else cached_length
-        given: Any = input_ids if inputs_embeds is None else inputs_embeds[:, :, 0]
+        given: Any = input_ids
+        if inputs_embeds is not None:  # they hide which of them are pads, so none is
+            given = jnp.full(inputs_embeds.shape[:2], self.config.pad_token_id + 1, jnp.int32)
         if token_type_ids is None:
             token_type_ids = jnp.zeros(given.shape, jnp.int32)
         if position_ids is None:
-            position_ids = self.positions(input_ids, given, attention_mask, past_length)
+            position_ids = self.embeddings.positions(given, real_before(attention_mask, past_length))
         embedded = self.embeddings(input_ids, token_type_ids, position_ids, inputs_embeds)
-        states_mask = None
-        if encoder_hidden_states is not None and encoder_attention_mask is not None:
-            states_mask = additive(encoder_attention_mask, embedded)
+        key_length = given.shape[1] + past_length if filled is None else cached_length
+        states_mask = None if encoder_attention_mask is None else additive(encoder_attention_mask, embedded)
         hidden_states, attentions, cross_attentions, present = self.encoder(
             embedded,
-            combined(self.config, attention_mask, embedded, past_length, key_length or given.shape[1] + past_length),
+            combined(self.config, attention_mask, embedded, past_length, key_length),
             head_masks(self.config, head_mask, embedded),
             encoder_hidden_states,
             states_mask,
@@ -101,41 +100,6 @@ class FlaxRobertaModel(FlaxRobertaPreTrainedModel):
             attentions=attentions if output_attentions else None,
             cross_attentions=cross_attentions if output_attentions and encoder_hidden_states is not None else None,
         )
-
-    def positions(self, input_ids: Array | None, given: Array, attention_mask: Array | None, past_length: int) -> Array:
-        """Positions [B, S] that go on after the cached tokens; embeddings hide their pads, so they count through."""
-        past = past_length
-        goes_on = not isinstance(past_length, int) or past_length > 0
-        if goes_on and attention_mask is not None and attention_mask.ndim == 2:
-            before = (jnp.arange(attention_mask.shape[1]) < past_length)[None]
-            past = jnp.sum((attention_mask > 0) & before, axis=1, keepdims=True, dtype=jnp.int32)  # pads do not count
-        if input_ids is not None:
-            return self.embeddings.positions(input_ids, past)
-        steps = jnp.broadcast_to(jnp.arange(1, given.shape[1] + 1)[None], given.shape)
-        return steps + past + self.config.pad_token_id
-
-    def cached(self, past_key_values: Any) -> tuple[Cache | None, Any]:
-        """The cache as a tuple a layer, and how much of it is filled if its length is fixed.
-
-        Also from the reference's cache objects; an absent cross pair may be None.
-        """
-        if isinstance(past_key_values, FixedCache):
-            return past_key_values
-        if hasattr(past_key_values, "to_legacy_cache"):
-            past_key_values = past_key_values.to_legacy_cache()
-        if not past_key_values:
-            return None, None
-        return tuple(tuple(part for part in layer if part is not None) for layer in past_key_values), None
-
-    def init_cache(self, batch: int, length: int) -> FixedCache:
-        """An empty cache with room for `length` tokens: L of (key, value), each [B, N, T, H]."""
-        heads = [layer.attention.self.heads for layer in self.encoder.layer]
-        shapes = [(batch, count, length, self.config.head_size) for count in heads]
-        return FixedCache(tuple((jnp.zeros(shape, self.dtype), jnp.zeros(shape, self.dtype)) for shape in shapes), 0)
-
-    def caches(self, use_cache: bool | None) -> bool:
-        """Whether to return the keys and values: a decoder does, unless told otherwise."""
-        return self.config.is_decoder and (self.config.use_cache if use_cache is None else use_cache)
 
 
 class FlaxRobertaForCausalLM(FlaxRobertaPreTrainedModel):
@@ -168,28 +132,15 @@ class FlaxRobertaForCausalLM(FlaxRobertaPreTrainedModel):
         num_items_in_batch: Array | int | None = None,
     ) -> Any:
         """Logits [B, S, V] of the next tokens; with labels the loss, divided by `num_items_in_batch` if given."""
-        body = self.roberta.forward(
-            input_ids,
-            attention_mask,
-            token_type_ids,
-            position_ids,
-            head_mask,
-            inputs_embeds,
-            encoder_hidden_states,
-            encoder_attention_mask,
-            past_key_values,
-            use_cache if labels is None else False,
-            output_attentions,
-            output_hidden_states,
-            return_dict=True,
-        )
+        if use_cache is None and labels is not None:
+            use_cache = False  # what learns reads whole texts
+        inputs = (input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds)
+        states = (encoder_hidden_states, encoder_attention_mask)
+        wanted = (use_cache, output_attentions, output_hidden_states)
+        body = self.roberta.forward(*inputs, *states, past_key_values, *wanted, return_dict=True)
         logits = self.lm_head(body.last_hidden_state, self.get_input_embeddings())
         loss = None if labels is None else causal_loss(logits, labels, self.loss_reduction, num_items_in_batch)
         return self.output(CausalLMOutputWithCrossAttentions, return_dict, body, loss=loss, logits=logits)
-
-    def init_cache(self, batch: int, length: int) -> FixedCache:
-        """An empty cache with room for `length` tokens, for calls that all have the same shapes."""
-        return self.roberta.init_cache(batch, length)
 
     def generate(
         self,
@@ -207,10 +158,6 @@ class FlaxRobertaForCausalLM(FlaxRobertaPreTrainedModel):
         """
         prompt = input_ids if inputs is None else inputs
         return generated(self, prompt, attention_mask, encoder_hidden_states, encoder_attention_mask, arguments)
-
-    def classes(self, inputs: Mapping[str, Any]) -> int | None:
-        """As many as there are words."""
-        return self.config.vocab_size
 
 
 class FlaxRobertaForMaskedLM(FlaxRobertaPreTrainedModel):
@@ -240,26 +187,13 @@ class FlaxRobertaForMaskedLM(FlaxRobertaPreTrainedModel):
         return_dict: bool | None = None,
     ) -> Any:
         """Logits [B, S, V]; with labels the loss over those that are not -100."""
-        body = self.roberta.forward(
-            input_ids,
-            attention_mask,
-            token_type_ids,
-            position_ids,
-            head_mask,
-            inputs_embeds,
-            encoder_hidden_states,
-            encoder_attention_mask,
-            output_attentions=output_attentions,
-            output_hidden_states=output_hidden_states,
-            return_dict=True,
-        )
+        inputs = (input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds)
+        states = (encoder_hidden_states, encoder_attention_mask)
+        wanted = {"output_attentions": output_attentions, "output_hidden_states": output_hidden_states}
+        body = self.roberta.forward(*inputs, *states, **wanted, return_dict=True)
         logits = self.lm_head(body.last_hidden_state, self.get_input_embeddings())
         loss = None if labels is None else token_loss(logits, labels, self.loss_reduction)
         return self.output(MaskedLMOutput, return_dict, body, loss=loss, logits=logits)
-
-    def classes(self, inputs: Mapping[str, Any]) -> int | None:
-        """As many as there are words."""
-        return self.config.vocab_size
 
 
 class FlaxRobertaForSequenceClassification(FlaxRobertaPreTrainedModel):
@@ -287,27 +221,13 @@ class FlaxRobertaForSequenceClassification(FlaxRobertaPreTrainedModel):
         return_dict: bool | None = None,
     ) -> Any:
         """Logits [B, K]; with labels the loss of `config.problem_type`, or of the type that the labels show."""
-        body = self.roberta.forward(
-            input_ids,
-            attention_mask,
-            token_type_ids,
-            position_ids,
-            head_mask,
-            inputs_embeds,
-            output_attentions=output_attentions,
-            output_hidden_states=output_hidden_states,
-            return_dict=True,
-        )
+        inputs = (input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds)
+        wanted = {"output_attentions": output_attentions, "output_hidden_states": output_hidden_states}
+        body = self.roberta.forward(*inputs, **wanted, return_dict=True)
         logits = self.classifier(body.last_hidden_state)
         problem_type = self.config.problem_type
         loss = None if labels is None else sequence_loss(logits, labels, problem_type, self.loss_reduction)
         return self.output(SequenceClassifierOutput, return_dict, body, loss=loss, logits=logits)
-
-    def classes(self, inputs: Mapping[str, Any]) -> int | None:
-        """As many as there are logits, if the labels are classes."""
-        labels, count = inputs.get("labels"), self.config.num_labels
-        kind = self.config.problem_type or (None if labels is None else problem(labels, count))
-        return count if kind == "single_label_classification" else None
 
 
 class FlaxRobertaForMultipleChoice(FlaxRobertaPreTrainedModel):
@@ -358,10 +278,6 @@ class FlaxRobertaForMultipleChoice(FlaxRobertaPreTrainedModel):
                 check_choices(name, inputs[name].shape)
         return {name: value if name == "head_mask" else merged(value) for name, value in inputs.items()}
 
-    def classes(self, inputs: Mapping[str, Any]) -> int | None:
-        """As many as there are choices."""
-        return inputs["input_ids" if "input_ids" in inputs else "inputs_embeds"].shape[1]
-
 
 class FlaxRobertaForTokenClassification(FlaxRobertaPreTrainedModel):
     """RoBERTa with K scores for each token."""
@@ -390,24 +306,12 @@ class FlaxRobertaForTokenClassification(FlaxRobertaPreTrainedModel):
         return_dict: bool | None = None,
     ) -> Any:
         """Logits [B, S, K]; with labels the loss over those that are not -100."""
-        body = self.roberta.forward(
-            input_ids,
-            attention_mask,
-            token_type_ids,
-            position_ids,
-            head_mask,
-            inputs_embeds,
-            output_attentions=output_attentions,
-            output_hidden_states=output_hidden_states,
-            return_dict=True,
-        )
+        inputs = (input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds)
+        wanted = {"output_attentions": output_attentions, "output_hidden_states": output_hidden_states}
+        body = self.roberta.forward(*inputs, **wanted, return_dict=True)
         logits = self.classifier(self.dropout(body.last_hidden_state))
         loss = None if labels is None else token_loss(logits, labels, self.loss_reduction)
         return self.output(TokenClassifierOutput, return_dict, body, loss=loss, logits=logits)
-
-    def classes(self, inputs: Mapping[str, Any]) -> int | None:
-        """As many as there are logits."""
-        return self.config.num_labels
 
 
 class FlaxRobertaForQuestionAnswering(FlaxRobertaPreTrainedModel):
@@ -436,20 +340,12 @@ class FlaxRobertaForQuestionAnswering(FlaxRobertaPreTrainedModel):
         return_dict: bool | None = None,
     ) -> Any:
         """Start and end logits [B, S]; with both positions the loss over those inside the sequence."""
-        body = self.roberta.forward(
-            input_ids,
-            attention_mask,
-            token_type_ids,
-            position_ids,
-            head_mask,
-            inputs_embeds,
-            output_attentions=output_attentions,
-            output_hidden_states=output_hidden_states,
-            return_dict=True,
-        )
+        inputs = (input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds)
+        wanted = {"output_attentions": output_attentions, "output_hidden_states": output_hidden_states}
+        body = self.roberta.forward(*inputs, **wanted, return_dict=True)
         start, end = jnp.unstack(self.qa_outputs(body.last_hidden_state), axis=2)
         loss = None
-        if start_positions is not None and end_positions is not None:
+        if start_positions is not None or end_positions is not None:
             loss = span_loss(start, end, start_positions, end_positions, self.loss_reduction)
         return self.output(
             QuestionAnsweringModelOutput, return_dict, body, loss=loss, start_logits=start, end_logits=end

@@ -16,12 +16,13 @@ from roberta_core import checkpoints
 from roberta_core.checkpoints import hub
 from roberta_core.checkpoints.card import card
 from roberta_core.checkpoints.source import resolve
-from roberta_core.checks import check_inputs, check_labels
+from roberta_core.checks import check_inputs, check_labels, label_classes
 from roberta_core.config import RobertaConfig
 from roberta_core.outputs import FixedCache, ModelOutput
 from roberta_core.parameters import Kind, draw, parameters
 from roberta_core.surgery import Surgery, prune_heads, resize_token_types, resize_vocabulary
 from roberta_flax.buckets import BY_TOKEN
+from roberta_flax.caches import empty, taken
 from roberta_flax.calls import accepted, call, check_room
 from roberta_flax.layers import Embedding, Linear
 from roberta_flax.weights import assign, cast, flat, loaded, nested, params_of, seed_of, set_params, tensors
@@ -160,7 +161,7 @@ class FlaxRobertaPreTrainedModel(nnx.Module):
         differentiated and mapped. `train` applies dropout, drawn from the key `dropout_rng`.
         `ValueError` for ids, lengths and shapes that the model cannot take; `TypeError` for an argument that it lacks.
         """
-        past, filled = self.base_model.cached(past_key_values)
+        past, _ = taken(past_key_values)
         inputs = {
             "input_ids": input_ids,
             "attention_mask": attention_mask,
@@ -170,7 +171,7 @@ class FlaxRobertaPreTrainedModel(nnx.Module):
             "inputs_embeds": inputs_embeds,
             "encoder_hidden_states": encoder_hidden_states,
             "encoder_attention_mask": encoder_attention_mask,
-            "past_key_values": past if filled is None else FixedCache(past, filled),
+            "past_key_values": past_key_values if isinstance(past_key_values, FixedCache) else past,
             "labels": labels,
             "start_positions": start_positions,
             "end_positions": end_positions,
@@ -189,15 +190,16 @@ class FlaxRobertaPreTrainedModel(nnx.Module):
     def check(self, inputs: Mapping[str, Any]) -> None:
         """Raise `ValueError` for inputs that the model cannot take, as far as they can be read."""
         rows = self.rows(inputs)
-        past, filled = self.base_model.cached(inputs.get("past_key_values"))
+        past, filled = taken(inputs.get("past_key_values"))
         length = past[0][0].shape[2] if past else 0
+        rows = {**rows, "past_key_values": past}
         if filled is None:
             check_inputs(self.config, rows, length)
         else:
             check_inputs(self.config, rows, int(filled) if isinstance(filled, np.ndarray) else filled, length)
             check_room(rows, filled, length)
-        classes = self.classes(inputs)
-        if "labels" in inputs and classes is not None:
+        classes = label_classes(self.config, self.architecture, inputs)
+        if classes is not None:
             check_labels("labels", inputs["labels"], classes)
         if "labels" in inputs and self.architecture in BY_TOKEN:
             rows = inputs["input_ids" if "input_ids" in inputs else "inputs_embeds"].shape[:2]
@@ -207,10 +209,6 @@ class FlaxRobertaPreTrainedModel(nnx.Module):
     def rows(self, inputs: Mapping[str, Any]) -> Mapping[str, Any]:
         """The inputs as Model takes them."""
         return inputs
-
-    def classes(self, inputs: Mapping[str, Any]) -> int | None:
-        """How many classes the labels choose from; None where they do not."""
-        return None
 
     @classmethod
     def from_config(cls, config: RobertaConfig, **settings: Any) -> Self:
@@ -314,6 +312,16 @@ class FlaxRobertaPreTrainedModel(nnx.Module):
     def wants(self, name: str, value: bool | None) -> bool:
         """Whether a call asks for an output: by its argument, else by the configuration."""
         return bool(getattr(self.config, name) if value is None else value)
+
+    def caches(self, use_cache: bool | None) -> bool:
+        """Whether a call returns its keys and values: a decoder's does, unless told otherwise."""
+        if use_cache and not self.config.is_decoder:
+            raise ValueError("use_cache=True needs a decoder: is_decoder=True in the configuration")
+        return self.config.is_decoder and self.wants("use_cache", use_cache)
+
+    def init_cache(self, batch_size: int, max_length: int) -> FixedCache:
+        """An empty cache with room for `max_length` tokens, for calls that all have the same shapes."""
+        return empty(self.base_model, batch_size, max_length)
 
     def output(
         self, kind: type[ModelOutput], return_dict: bool | None, body: Mapping[str, Any] | None = None, **fields: Any

@@ -46,9 +46,11 @@ def sequence_loss(logits: Tensor, labels: Tensor, problem_type: str | None, redu
 
 
 def span_loss(
-    start_logits: Tensor, end_logits: Tensor, starts: Tensor, ends: Tensor, reduction: str = "mean"
+    start_logits: Tensor, end_logits: Tensor, starts: Tensor | None, ends: Tensor | None, reduction: str = "mean"
 ) -> Tensor:
     """The mean of both cross entropies of logits [B, S] and positions [B]; a position outside [0, S) is ignored."""
+    if starts is None or ends is None:
+        raise ValueError("an answer has two ends: give start_positions and end_positions, or neither")
     losses = []
     for logits, positions in ((start_logits, starts), (end_logits, ends)):
         positions = positions.flatten().long()
@@ -63,5 +65,7 @@ def _raised(logits: Tensor) -> Tensor:
 
 def _reduced(losses: Tensor, kept: Tensor, reduction: str, count: Tensor | int | None = None) -> Tensor:
     if reduction == "none":
+        if count is not None:
+            raise ValueError("num_items_in_batch divides a sum, but with loss_reduction='none' there is none")
         return losses
     return losses.sum() / (kept.sum().clamp(min=1) if count is None else count)

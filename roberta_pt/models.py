@@ -20,6 +20,7 @@ from roberta_core.outputs import (
     SequenceClassifierOutput,
     TokenClassifierOutput,
 )
+from roberta_pt.caches import Cache, real_before, taken
 from roberta_pt.encoder import Embeddings, Encoder, Pooler
 from roberta_pt.generation import generated
 from roberta_pt.heads import ClassificationHead, LMHead
@@ -28,8 +29,6 @@ from roberta_pt.losses import causal_loss, sequence_loss, span_loss, token_loss
 from roberta_pt.masks import additive, combined, head_masks
 from roberta_pt.pretrained import RobertaPreTrainedModel
 from roberta_pt.weights import readable
-
-Cache = tuple[tuple[Tensor, ...], ...]
 
 
 class RobertaModel(RobertaPreTrainedModel):
@@ -69,32 +68,27 @@ class RobertaModel(RobertaPreTrainedModel):
         if cache_position is not None:
             raise ValueError("cache_position follows from past_key_values; leave it out")
         output_attentions = self.wants("output_attentions", output_attentions)
-        past, filled = self.cached(past_key_values)
+        past, filled = taken(past_key_values)
         cached_length = past[0][0].shape[2] if past else 0
         past_length = cached_length if filled is None else filled
-        inputs = {
-            "input_ids": input_ids,
-            "inputs_embeds": inputs_embeds,
-            "attention_mask": attention_mask,
-            "token_type_ids": token_type_ids,
-            "position_ids": position_ids,
-            "head_mask": head_mask,
-            "encoder_hidden_states": encoder_hidden_states,
-        }
-        key_length = None if filled is None else cached_length
-        check_inputs(self.config, {name: readable(value) for name, value in inputs.items()}, past_length, key_length)
-        given: Any = input_ids if inputs_embeds is None else inputs_embeds[:, :, 0]
+        inputs = {"input_ids": input_ids, "inputs_embeds": inputs_embeds, "attention_mask": attention_mask}
+        inputs |= {"token_type_ids": token_type_ids, "position_ids": position_ids, "head_mask": head_mask}
+        inputs |= {"encoder_hidden_states": encoder_hidden_states, "encoder_attention_mask": encoder_attention_mask}
+        inputs = {name: readable(value) for name, value in inputs.items()} | {"past_key_values": past}
+        check_inputs(self.config, inputs, past_length, None if filled is None else cached_length)
+        given: Any = input_ids
+        if inputs_embeds is not None:  # they hide which of them are pads, so none is
+            given = torch.full(inputs_embeds.shape[:2], self.config.pad_token_id + 1, device=inputs_embeds.device)
         if token_type_ids is None:
             token_type_ids = torch.zeros_like(given, dtype=torch.long)
         if position_ids is None:
-            position_ids = self.positions(input_ids, given, attention_mask, past_length)
+            position_ids = self.embeddings.positions(given, real_before(attention_mask, past_length))
         embedded = self.embeddings(input_ids, token_type_ids, position_ids, inputs_embeds)
-        states_mask = None
-        if encoder_hidden_states is not None and encoder_attention_mask is not None:
-            states_mask = additive(encoder_attention_mask, embedded)
+        key_length = given.shape[1] + past_length if filled is None else cached_length
+        states_mask = None if encoder_attention_mask is None else additive(encoder_attention_mask, embedded)
         hidden_states, attentions, cross_attentions, present = self.encoder(
             embedded,
-            combined(self.config, attention_mask, embedded, past_length, key_length or given.shape[1] + past_length),
+            combined(self.config, attention_mask, embedded, past_length, key_length),
             head_masks(self.config, head_mask, embedded),
             encoder_hidden_states,
             states_mask,
@@ -113,44 +107,6 @@ class RobertaModel(RobertaPreTrainedModel):
             attentions=attentions if output_attentions else None,
             cross_attentions=cross_attentions if output_attentions and encoder_hidden_states is not None else None,
         )
-
-    def positions(
-        self, input_ids: Tensor | None, given: Tensor, attention_mask: Tensor | None, past_length: int
-    ) -> Tensor:
-        """Positions [B, S] that go on after the cached tokens; embeddings hide their pads, so they count through."""
-        past = past_length
-        if past_length and attention_mask is not None and attention_mask.ndim == 2:
-            before = torch.arange(attention_mask.shape[1], device=given.device) < past_length
-            past = ((attention_mask != 0) & before).sum(dim=1, keepdim=True)  # pads of the past do not count
-        if input_ids is not None:
-            return self.embeddings.positions(input_ids, past)
-        steps = torch.arange(1, given.shape[1] + 1, device=given.device).expand(given.shape)
-        return steps + past + self.config.pad_token_id
-
-    def cached(self, past_key_values: Any) -> tuple[Cache | None, Any]:
-        """The cache as a tuple a layer, and how much of it is filled if its length is fixed.
-
-        Also from the reference's cache objects; an absent cross pair may be None.
-        """
-        if isinstance(past_key_values, FixedCache):
-            return past_key_values
-        if hasattr(past_key_values, "to_legacy_cache"):
-            past_key_values = past_key_values.to_legacy_cache()
-        if not past_key_values:
-            return None, None
-        return tuple(tuple(part for part in layer if part is not None) for layer in past_key_values), None
-
-    def init_cache(self, batch: int, length: int) -> FixedCache:
-        """An empty cache with room for `length` tokens: L of (key, value), each [B, N, T, H]."""
-        layers: Any = self.encoder.layer
-        heads = [layer.attention.self.heads for layer in layers]
-        shapes = [(batch, count, length, self.config.head_size) for count in heads]
-        empty = {"dtype": self.dtype, "device": self.device}
-        return FixedCache(tuple((torch.zeros(shape, **empty), torch.zeros(shape, **empty)) for shape in shapes), 0)
-
-    def caches(self, use_cache: bool | None) -> bool:
-        """Whether to return the keys and values: a decoder does, unless told otherwise."""
-        return self.config.is_decoder and (self.config.use_cache if use_cache is None else use_cache)
 
 
 class RobertaForCausalLM(RobertaPreTrainedModel):
@@ -184,28 +140,15 @@ class RobertaForCausalLM(RobertaPreTrainedModel):
         num_items_in_batch: Tensor | int | None = None,
     ) -> Any:
         """Logits [B, S, V] of the next tokens; with labels the loss, divided by `num_items_in_batch` if given."""
-        body = self.roberta(
-            input_ids,
-            attention_mask,
-            token_type_ids,
-            position_ids,
-            head_mask,
-            inputs_embeds,
-            encoder_hidden_states,
-            encoder_attention_mask,
-            past_key_values,
-            use_cache if labels is None else False,
-            output_attentions,
-            output_hidden_states,
-            return_dict=True,
-        )
+        if use_cache is None and labels is not None:
+            use_cache = False  # what learns reads whole texts
+        inputs = (input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds)
+        states = (encoder_hidden_states, encoder_attention_mask)
+        wanted = (use_cache, output_attentions, output_hidden_states)
+        body = self.roberta(*inputs, *states, past_key_values, *wanted, return_dict=True)
         logits = self.lm_head(body.last_hidden_state)
         loss = None if labels is None else causal_loss(logits, labels, self.loss_reduction, num_items_in_batch)
         return self.output(CausalLMOutputWithCrossAttentions, return_dict, body, loss=loss, logits=logits)
-
-    def init_cache(self, batch: int, length: int) -> FixedCache:
-        """An empty cache with room for `length` tokens, for calls that all have the same shapes."""
-        return self.roberta.init_cache(batch, length)
 
     def generate(
         self,
@@ -253,19 +196,10 @@ class RobertaForMaskedLM(RobertaPreTrainedModel):
         return_dict: bool | None = None,
     ) -> Any:
         """Logits [B, S, V]; with labels the loss over those that are not -100."""
-        body = self.roberta(
-            input_ids,
-            attention_mask,
-            token_type_ids,
-            position_ids,
-            head_mask,
-            inputs_embeds,
-            encoder_hidden_states,
-            encoder_attention_mask,
-            output_attentions=output_attentions,
-            output_hidden_states=output_hidden_states,
-            return_dict=True,
-        )
+        inputs = (input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds)
+        states = (encoder_hidden_states, encoder_attention_mask)
+        wanted = {"output_attentions": output_attentions, "output_hidden_states": output_hidden_states}
+        body = self.roberta(*inputs, *states, **wanted, return_dict=True)
         logits = self.lm_head(body.last_hidden_state)
         loss = None if labels is None else token_loss(logits, labels, self.loss_reduction)
         return self.output(MaskedLMOutput, return_dict, body, loss=loss, logits=logits)
@@ -297,17 +231,9 @@ class RobertaForSequenceClassification(RobertaPreTrainedModel):
         return_dict: bool | None = None,
     ) -> Any:
         """Logits [B, K]; with labels the loss of `config.problem_type`, or of the type that the labels show."""
-        body = self.roberta(
-            input_ids,
-            attention_mask,
-            token_type_ids,
-            position_ids,
-            head_mask,
-            inputs_embeds,
-            output_attentions=output_attentions,
-            output_hidden_states=output_hidden_states,
-            return_dict=True,
-        )
+        inputs = (input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds)
+        wanted = {"output_attentions": output_attentions, "output_hidden_states": output_hidden_states}
+        body = self.roberta(*inputs, **wanted, return_dict=True)
         logits = self.classifier(body.last_hidden_state)
         problem_type = self.config.problem_type
         loss = None if labels is None else sequence_loss(logits, labels, problem_type, self.loss_reduction)
@@ -388,17 +314,9 @@ class RobertaForTokenClassification(RobertaPreTrainedModel):
         return_dict: bool | None = None,
     ) -> Any:
         """Logits [B, S, K]; with labels the loss over those that are not -100."""
-        body = self.roberta(
-            input_ids,
-            attention_mask,
-            token_type_ids,
-            position_ids,
-            head_mask,
-            inputs_embeds,
-            output_attentions=output_attentions,
-            output_hidden_states=output_hidden_states,
-            return_dict=True,
-        )
+        inputs = (input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds)
+        wanted = {"output_attentions": output_attentions, "output_hidden_states": output_hidden_states}
+        body = self.roberta(*inputs, **wanted, return_dict=True)
         logits = self.classifier(self.dropout(body.last_hidden_state))
         loss = None if labels is None else token_loss(logits, labels, self.loss_reduction)
         return self.output(TokenClassifierOutput, return_dict, body, loss=loss, logits=logits)
@@ -431,20 +349,12 @@ class RobertaForQuestionAnswering(RobertaPreTrainedModel):
         return_dict: bool | None = None,
     ) -> Any:
         """Start and end logits [B, S]; with both positions the loss over those inside the sequence."""
-        body = self.roberta(
-            input_ids,
-            attention_mask,
-            token_type_ids,
-            position_ids,
-            head_mask,
-            inputs_embeds,
-            output_attentions=output_attentions,
-            output_hidden_states=output_hidden_states,
-            return_dict=True,
-        )
+        inputs = (input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds)
+        wanted = {"output_attentions": output_attentions, "output_hidden_states": output_hidden_states}
+        body = self.roberta(*inputs, **wanted, return_dict=True)
         start, end = self.qa_outputs(body.last_hidden_state).unbind(dim=2)
         loss = None
-        if start_positions is not None and end_positions is not None:
+        if start_positions is not None or end_positions is not None:
             loss = span_loss(start, end, start_positions, end_positions, self.loss_reduction)
         return self.output(
             QuestionAnsweringModelOutput, return_dict, body, loss=loss, start_logits=start, end_logits=end

@@ -15,9 +15,10 @@ from roberta_core.checkpoints import hub
 from roberta_core.checkpoints.card import card
 from roberta_core.checkpoints.source import resolve
 from roberta_core.config import RobertaConfig
-from roberta_core.outputs import ModelOutput
+from roberta_core.outputs import FixedCache, ModelOutput
 from roberta_core.parameters import draw
 from roberta_core.surgery import Surgery, prune_heads, resize_token_types, resize_vocabulary
+from roberta_pt.caches import empty
 from roberta_pt.weights import assign, drop_aliases, fill_aliases, tensors
 
 logger = logging.getLogger(__name__)
@@ -181,6 +182,16 @@ class RobertaPreTrainedModel(nn.Module):
     def wants(self, name: str, value: bool | None) -> bool:
         """Whether a call asks for an output: by its argument, else by the configuration."""
         return bool(getattr(self.config, name) if value is None else value)
+
+    def caches(self, use_cache: bool | None) -> bool:
+        """Whether a call returns its keys and values: a decoder's does, unless told otherwise."""
+        if use_cache and not self.config.is_decoder:
+            raise ValueError("use_cache=True needs a decoder: is_decoder=True in the configuration")
+        return self.config.is_decoder and self.wants("use_cache", use_cache)
+
+    def init_cache(self, batch_size: int, max_length: int) -> FixedCache:
+        """An empty cache with room for `max_length` tokens, for calls that all have the same shapes."""
+        return empty(self.base_model, batch_size, max_length)
 
     def output(
         self, kind: type[ModelOutput], return_dict: bool | None, body: Mapping[str, Any] | None = None, **fields: Any

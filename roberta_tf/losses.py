@@ -56,9 +56,15 @@ def problem(labels: tf.Tensor, classes: int) -> str:
 
 
 def span_loss(
-    start_logits: tf.Tensor, end_logits: tf.Tensor, starts: tf.Tensor, ends: tf.Tensor, reduction: str = "mean"
+    start_logits: tf.Tensor,
+    end_logits: tf.Tensor,
+    starts: tf.Tensor | None,
+    ends: tf.Tensor | None,
+    reduction: str = "mean",
 ) -> tf.Tensor:
     """The mean of both cross entropies of logits [B, S] and positions [B]; a position outside [0, S) is ignored."""
+    if starts is None or ends is None:
+        raise ValueError("an answer has two ends: give start_positions and end_positions, or neither")
     losses = []
     for logits, positions in ((start_logits, starts), (end_logits, ends)):
         positions = tf.reshape(tf.cast(positions, tf.int32), [-1])
@@ -77,6 +83,8 @@ def _raised(logits: tf.Tensor) -> tf.Tensor:
 
 def _reduced(losses: tf.Tensor, kept: tf.Tensor, reduction: str, count: tf.Tensor | int | None = None) -> tf.Tensor:
     if reduction == "none":
+        if count is not None:
+            raise ValueError("num_items_in_batch divides a sum, but with loss_reduction='none' there is none")
         return losses
     kept = tf.maximum(tf.reduce_sum(tf.cast(kept, losses.dtype)), 1) if count is None else tf.cast(count, losses.dtype)
     return tf.reduce_sum(losses) / kept

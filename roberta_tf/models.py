@@ -21,16 +21,16 @@ from roberta_core.outputs import (
     SequenceClassifierOutput,
     TokenClassifierOutput,
 )
+from roberta_tf.caches import Cache, real_before, taken
 from roberta_tf.encoder import Embeddings, Encoder, Pooler
 from roberta_tf.generation import generated
 from roberta_tf.heads import ClassificationHead, LMHead
 from roberta_tf.layers import Linear, sizes
-from roberta_tf.losses import causal_loss, problem, sequence_loss, span_loss, token_loss
+from roberta_tf.losses import causal_loss, sequence_loss, span_loss, token_loss
 from roberta_tf.masks import additive, combined, head_masks
 from roberta_tf.pretrained import TFRobertaPreTrainedModel
 from roberta_tf.weights import readable
 
-Cache = tuple[tuple[tf.Tensor, ...], ...]
 CHOICES = ("input_ids", "attention_mask", "token_type_ids", "position_ids", "inputs_embeds")  # [B, C, ...]
 
 
@@ -73,30 +73,24 @@ class TFRobertaModel(TFRobertaPreTrainedModel):
         `ValueError` for ids, lengths and shapes that the model cannot take.
         """
         output_attentions = self.wants("output_attentions", output_attentions)
-        past, filled = self.cached(past_key_values)
+        past, filled = taken(past_key_values)
         cached_length = sizes(past[0][0])[2] if past else 0
         past_length = cached_length if filled is None else filled
-        inputs = {
-            "input_ids": input_ids,
-            "inputs_embeds": inputs_embeds,
-            "attention_mask": attention_mask,
-            "token_type_ids": token_type_ids,
-            "position_ids": position_ids,
-            "head_mask": head_mask,
-            "encoder_hidden_states": encoder_hidden_states,
-        }
-        key_length = None if filled is None else cached_length
-        check_inputs(self.config, {name: readable(value) for name, value in inputs.items()}, past_length, key_length)
-        given: Any = input_ids if inputs_embeds is None else inputs_embeds[:, :, 0]
+        inputs = {"input_ids": input_ids, "inputs_embeds": inputs_embeds, "attention_mask": attention_mask}
+        inputs |= {"token_type_ids": token_type_ids, "position_ids": position_ids, "head_mask": head_mask}
+        inputs |= {"encoder_hidden_states": encoder_hidden_states, "encoder_attention_mask": encoder_attention_mask}
+        inputs = {name: readable(value) for name, value in inputs.items()} | {"past_key_values": past}
+        check_inputs(self.config, inputs, past_length, None if filled is None else cached_length)
+        given: Any = input_ids
+        if inputs_embeds is not None:  # they hide which of them are pads, so none is
+            given = tf.fill(tf.shape(inputs_embeds)[:2], self.config.pad_token_id + 1)
         if token_type_ids is None:
             token_type_ids = tf.zeros_like(given, tf.int32)
         if position_ids is None:
-            position_ids = self.positions(input_ids, given, attention_mask, past_length)
+            position_ids = self.embeddings.positions(given, real_before(attention_mask, past_length))
         embedded = self.embeddings(input_ids, token_type_ids, position_ids, inputs_embeds)
-        states_mask = None
-        if encoder_hidden_states is not None and encoder_attention_mask is not None:
-            states_mask = additive(encoder_attention_mask, embedded)
-        key_length = sizes(given)[1] + past_length if key_length is None else key_length
+        key_length = sizes(given)[1] + past_length if filled is None else cached_length
+        states_mask = None if encoder_attention_mask is None else additive(encoder_attention_mask, embedded)
         hidden_states, attentions, cross_attentions, present = self.encoder(
             embedded,
             combined(self.config, attention_mask, embedded, past_length, key_length),
@@ -118,41 +112,6 @@ class TFRobertaModel(TFRobertaPreTrainedModel):
             cross_attentions=cross_attentions if output_attentions and encoder_hidden_states is not None else None,
         )
 
-    def positions(
-        self,
-        input_ids: tf.Tensor | None,
-        given: tf.Tensor,
-        attention_mask: tf.Tensor | None,
-        past_length: tf.Tensor | int,
-    ) -> tf.Tensor:
-        """Positions [B, S] that go on after the cached tokens; embeddings hide their pads, so they count through."""
-        past = past_length
-        if attention_mask is not None and attention_mask.shape.rank == 2:
-            before = tf.range(tf.shape(attention_mask)[1]) < past_length
-            seen = tf.not_equal(attention_mask, 0) & before  # pads of the past do not count
-            past = tf.reduce_sum(tf.cast(seen, tf.int32), axis=1, keepdims=True)
-        if input_ids is not None:
-            return self.embeddings.positions(input_ids, past)
-        steps = tf.broadcast_to(tf.range(1, tf.shape(given)[1] + 1), tf.shape(given))
-        return steps + past + self.config.pad_token_id
-
-    def cached(self, past_key_values: Any) -> tuple[Cache | None, Any]:
-        """The cache as a tuple a layer, and how much of it is filled if its length is fixed."""
-        if isinstance(past_key_values, FixedCache):
-            return past_key_values
-        return past_key_values or None, None
-
-    def init_cache(self, batch: int, length: int) -> FixedCache:
-        """An empty cache with room for `length` tokens: L of (key, value), each [B, N, T, H]."""
-        heads = [layer.attention.self.heads for layer in self.encoder.layer]
-        shapes = [(batch, count, length, self.config.head_size) for count in heads]
-        empty = tuple(tf.zeros(shape, self.compute_dtype) for shape in shapes)
-        return FixedCache(tuple(zip(empty, empty, strict=True)), tf.constant(0))
-
-    def caches(self, use_cache: bool | None) -> bool:
-        """Whether to return the keys and values: a decoder does, unless told otherwise."""
-        return self.config.is_decoder and (self.config.use_cache if use_cache is None else use_cache)
-
 
 class TFRobertaForCausalLM(TFRobertaPreTrainedModel):
     """RoBERTa with the language-model head, each token predicting the next; wants `config.is_decoder`."""
@@ -165,10 +124,6 @@ class TFRobertaForCausalLM(TFRobertaPreTrainedModel):
             self.roberta = self.body(TFRobertaModel)
             self.lm_head = LMHead(config)
         self.initialise()
-
-    def init_cache(self, batch: int, length: int) -> FixedCache:
-        """An empty cache with room for `length` tokens, for calls that all have the same shapes."""
-        return self.roberta.init_cache(batch, length)
 
     def generate(
         self,
@@ -186,10 +141,6 @@ class TFRobertaForCausalLM(TFRobertaPreTrainedModel):
         """
         prompt = input_ids if inputs is None else inputs
         return generated(self, prompt, attention_mask, encoder_hidden_states, encoder_attention_mask, arguments)
-
-    def classes(self, inputs: Mapping[str, Any]) -> int:
-        """The words of the vocabulary."""
-        return self.config.vocab_size
 
     def call(
         self,
@@ -211,22 +162,12 @@ class TFRobertaForCausalLM(TFRobertaPreTrainedModel):
         num_items_in_batch: tf.Tensor | int | None = None,
     ) -> Any:
         """Logits [B, S, V] of the next tokens; with labels the loss, divided by `num_items_in_batch` if given."""
-        body = self.roberta(
-            input_ids,
-            attention_mask,
-            token_type_ids,
-            position_ids,
-            head_mask,
-            inputs_embeds,
-            encoder_hidden_states,
-            encoder_attention_mask,
-            past_key_values,
-            use_cache if labels is None else False,
-            output_attentions,
-            output_hidden_states,
-            return_dict=True,
-            training=training,
-        )
+        if use_cache is None and labels is not None:
+            use_cache = False  # what learns reads whole texts
+        inputs = (input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds)
+        states = (encoder_hidden_states, encoder_attention_mask)
+        wanted = (use_cache, output_attentions, output_hidden_states)
+        body = self.roberta(*inputs, *states, past_key_values, *wanted, return_dict=True, training=training)
         logits = self.lm_head(body.last_hidden_state, words=self.get_input_embeddings())
         loss = None if labels is None else causal_loss(logits, labels, self.loss_reduction, num_items_in_batch)
         return self.packed(CausalLMOutputWithCrossAttentions, return_dict, body, loss=loss, logits=logits)
@@ -244,10 +185,6 @@ class TFRobertaForMaskedLM(TFRobertaPreTrainedModel):
             self.lm_head = LMHead(config)
         self.initialise()
 
-    def classes(self, inputs: Mapping[str, Any]) -> int:
-        """The words of the vocabulary."""
-        return self.config.vocab_size
-
     def call(
         self,
         input_ids: tf.Tensor | None = None,
@@ -263,18 +200,9 @@ class TFRobertaForMaskedLM(TFRobertaPreTrainedModel):
         training: bool | None = False,
     ) -> Any:
         """Logits [B, S, V]; with labels the loss over those that are not -100."""
-        body = self.roberta(
-            input_ids,
-            attention_mask,
-            token_type_ids,
-            position_ids,
-            head_mask,
-            inputs_embeds,
-            output_attentions=output_attentions,
-            output_hidden_states=output_hidden_states,
-            return_dict=True,
-            training=training,
-        )
+        inputs = (input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds)
+        wanted = {"output_attentions": output_attentions, "output_hidden_states": output_hidden_states}
+        body = self.roberta(*inputs, **wanted, return_dict=True, training=training)
         logits = self.lm_head(body.last_hidden_state, words=self.get_input_embeddings())
         loss = None if labels is None else token_loss(logits, labels, self.loss_reduction)
         return self.packed(MaskedLMOutput, return_dict, body, loss=loss, logits=logits)
@@ -292,13 +220,6 @@ class TFRobertaForSequenceClassification(TFRobertaPreTrainedModel):
             self.classifier = ClassificationHead(config)
         self.initialise()
 
-    def classes(self, inputs: Mapping[str, Any]) -> int | None:
-        """The labels of a sequence, where one of them is to be chosen."""
-        if "labels" not in inputs:
-            return None
-        problem_type = self.config.problem_type or problem(inputs["labels"], self.config.num_labels)
-        return self.config.num_labels if problem_type == "single_label_classification" else None
-
     def call(
         self,
         input_ids: tf.Tensor | None = None,
@@ -314,18 +235,9 @@ class TFRobertaForSequenceClassification(TFRobertaPreTrainedModel):
         training: bool | None = False,
     ) -> Any:
         """Logits [B, K]; with labels the loss of `config.problem_type`, or of the type that the labels show."""
-        body = self.roberta(
-            input_ids,
-            attention_mask,
-            token_type_ids,
-            position_ids,
-            head_mask,
-            inputs_embeds,
-            output_attentions=output_attentions,
-            output_hidden_states=output_hidden_states,
-            return_dict=True,
-            training=training,
-        )
+        inputs = (input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds)
+        wanted = {"output_attentions": output_attentions, "output_hidden_states": output_hidden_states}
+        body = self.roberta(*inputs, **wanted, return_dict=True, training=training)
         logits = self.classifier(body.last_hidden_state)
         problem_type = self.config.problem_type
         loss = None if labels is None else sequence_loss(logits, labels, problem_type, self.loss_reduction)
@@ -351,10 +263,6 @@ class TFRobertaForMultipleChoice(TFRobertaPreTrainedModel):
         for name, value in chosen.items():
             check_choices(name, sizes(value))
         return {**inputs, **{name: flat(value) for name, value in chosen.items()}}
-
-    def classes(self, inputs: Mapping[str, Any]) -> int:
-        """The choices."""
-        return inputs["input_ids" if "input_ids" in inputs else "inputs_embeds"].shape[1]
 
     def call(
         self,
@@ -405,10 +313,6 @@ class TFRobertaForTokenClassification(TFRobertaPreTrainedModel):
             self.classifier = Linear(config.hidden_size, config.num_labels)
         self.initialise()
 
-    def classes(self, inputs: Mapping[str, Any]) -> int:
-        """The labels of a token."""
-        return self.config.num_labels
-
     def call(
         self,
         input_ids: tf.Tensor | None = None,
@@ -424,18 +328,9 @@ class TFRobertaForTokenClassification(TFRobertaPreTrainedModel):
         training: bool | None = False,
     ) -> Any:
         """Logits [B, S, K]; with labels the loss over those that are not -100."""
-        body = self.roberta(
-            input_ids,
-            attention_mask,
-            token_type_ids,
-            position_ids,
-            head_mask,
-            inputs_embeds,
-            output_attentions=output_attentions,
-            output_hidden_states=output_hidden_states,
-            return_dict=True,
-            training=training,
-        )
+        inputs = (input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds)
+        wanted = {"output_attentions": output_attentions, "output_hidden_states": output_hidden_states}
+        body = self.roberta(*inputs, **wanted, return_dict=True, training=training)
         logits = self.classifier(self.dropout(body.last_hidden_state))
         loss = None if labels is None else token_loss(logits, labels, self.loss_reduction)
         return self.packed(TokenClassifierOutput, return_dict, body, loss=loss, logits=logits)
@@ -469,21 +364,12 @@ class TFRobertaForQuestionAnswering(TFRobertaPreTrainedModel):
         training: bool | None = False,
     ) -> Any:
         """Start and end logits [B, S]; with both positions the loss over those inside the sequence."""
-        body = self.roberta(
-            input_ids,
-            attention_mask,
-            token_type_ids,
-            position_ids,
-            head_mask,
-            inputs_embeds,
-            output_attentions=output_attentions,
-            output_hidden_states=output_hidden_states,
-            return_dict=True,
-            training=training,
-        )
+        inputs = (input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds)
+        wanted = {"output_attentions": output_attentions, "output_hidden_states": output_hidden_states}
+        body = self.roberta(*inputs, **wanted, return_dict=True, training=training)
         start, end = tf.unstack(self.qa_outputs(body.last_hidden_state), axis=2)
         loss = None
-        if start_positions is not None and end_positions is not None:
+        if start_positions is not None or end_positions is not None:
             loss = span_loss(start, end, start_positions, end_positions, self.loss_reduction)
         return self.packed(
             QuestionAnsweringModelOutput, return_dict, body, loss=loss, start_logits=start, end_logits=end

@@ -16,11 +16,12 @@ from roberta_core import checkpoints
 from roberta_core.checkpoints import hub
 from roberta_core.checkpoints.card import card
 from roberta_core.checkpoints.source import resolve
-from roberta_core.checks import check_inputs, check_labels
+from roberta_core.checks import check_inputs, check_labels, label_classes
 from roberta_core.config import RobertaConfig
-from roberta_core.outputs import ModelOutput
+from roberta_core.outputs import FixedCache, ModelOutput
 from roberta_core.parameters import draw
 from roberta_core.surgery import Surgery, prune_heads, resize_token_types, resize_vocabulary
+from roberta_tf.caches import empty, taken
 from roberta_tf.calls import Graphs, bound, converted, ordinary
 from roberta_tf.fitting import FitModel
 from roberta_tf.weights import assign, build, readable, tensors
@@ -126,21 +127,17 @@ class TFRobertaPreTrainedModel(FitModel):
     def check(self, inputs: Mapping[str, Any]) -> None:
         """Raise `ValueError` for inputs that cannot be, as far as their values can be read: a graph sees none."""
         values = {name: readable(value) for name, value in self.rows(inputs).items()}
-        past, filled = self.base_model.cached(inputs.get("past_key_values"))
+        past, filled = taken(inputs.get("past_key_values"))
         cached_length = past[0][0].shape[2] if past else 0
         lengths = (cached_length, None) if filled is None else (int(filled), cached_length)
-        check_inputs(self.config, values, *lengths)
-        classes = self.classes(inputs)
-        if "labels" in inputs and classes is not None:
+        check_inputs(self.config, {**values, "past_key_values": past}, *lengths)
+        classes = label_classes(self.config, self.architecture, {**inputs, "labels": readable(inputs.get("labels"))})
+        if classes is not None:
             check_labels("labels", readable(inputs["labels"]), classes)
 
     def rows(self, inputs: Mapping[str, Any]) -> Mapping[str, Any]:
         """The inputs as the body gets them."""
         return inputs
-
-    def classes(self, inputs: Mapping[str, Any]) -> int | None:
-        """How many classes the labels choose from; None where they do not."""
-        return None
 
     @classmethod
     def from_config(cls, config: RobertaConfig | dict[str, Any], custom_objects: Any = None, **settings: Any) -> Self:
@@ -240,6 +237,16 @@ class TFRobertaPreTrainedModel(FitModel):
     def wants(self, name: str, value: bool | None) -> bool:
         """Whether a call asks for an output: by its argument, else by the configuration."""
         return bool(getattr(self.config, name) if value is None else value)
+
+    def caches(self, use_cache: bool | None) -> bool:
+        """Whether a call returns its keys and values: a decoder's does, unless told otherwise."""
+        if use_cache and not self.config.is_decoder:
+            raise ValueError("use_cache=True needs a decoder: is_decoder=True in the configuration")
+        return self.config.is_decoder and self.wants("use_cache", use_cache)
+
+    def init_cache(self, batch_size: int, max_length: int) -> FixedCache:
+        """An empty cache with room for `max_length` tokens, for calls that all have the same shapes."""
+        return empty(self.base_model, batch_size, max_length)
 
     def packed(
         self, kind: type[ModelOutput], return_dict: bool | None, body: Mapping[str, Any] | None = None, **fields: Any

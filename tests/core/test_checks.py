@@ -3,7 +3,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from roberta_core.checks import check_choices, check_inputs, check_labels
+from roberta_core.checks import check_choices, check_inputs, check_labels, label_classes
 from roberta_core.config import RobertaConfig
 
 CONFIG = RobertaConfig(
@@ -73,6 +73,53 @@ def test_cached_tokens_count():
         check_inputs(CONFIG, {"input_ids": IDS, "attention_mask": np.ones((2, 7))}, past_length=10)
 
 
+def cross() -> RobertaConfig:
+    return RobertaConfig.from_dict({**CONFIG.to_dict(), "is_decoder": True, "add_cross_attention": True})
+
+
+STATES = np.ones((2, 5, 12))
+
+
+@pytest.mark.parametrize("mask", [(2, 5), (2, 7, 5), (2, 1, 7, 5)])
+def test_an_encoder_has_rows_of_the_same_batch_and_a_mask_over_them(mask):
+    good = {"input_ids": IDS, "encoder_hidden_states": STATES, "encoder_attention_mask": np.ones(mask)}
+    check_inputs(cross(), good)
+    for name, wrong in (
+        ("encoder_hidden_states", STATES[:1]),
+        ("encoder_hidden_states", STATES[..., :11]),
+        ("encoder_attention_mask", np.ones((2, 7))),
+        ("encoder_attention_mask", np.ones((2, 6, 5))),
+    ):
+        with pytest.raises(ValueError, match=f"{name} has the shape"):
+            check_inputs(cross(), {**good, name: wrong})
+
+
+def test_a_mask_over_an_encoder_that_did_not_come_is_refused():
+    with pytest.raises(ValueError, match="which encoder_hidden_states to attend, and those did not come"):
+        check_inputs(cross(), {"input_ids": IDS, "encoder_attention_mask": np.ones((2, 5))})
+
+
+def test_a_cache_of_another_model_or_without_its_encoder_is_refused():
+    part = np.ones((2, 3, 4, 4))
+    check_inputs(cross(), {"input_ids": IDS, "past_key_values": ((part, part),) * 2}, past_length=4)
+    both = {"input_ids": IDS, "past_key_values": ((part,) * 4,) * 2}
+    check_inputs(cross(), {**both, "encoder_hidden_states": STATES}, past_length=4)
+    for cache, sentence in (
+        (((part, part),), "past_key_values has 1 layers; the model has 2"),
+        (((part[:1], part[:1]),) * 2, r"past_key_values has the shape \[1, 3, 4, 4\]"),
+        (((part[..., :3], part),) * 2, r"past_key_values has the shape \[2, 3, 4, 3\]"),
+        (both["past_key_values"], "past_key_values has an encoder's keys too"),
+    ):
+        with pytest.raises(ValueError, match=sentence):
+            check_inputs(cross(), {"input_ids": IDS, "past_key_values": cache}, past_length=4)
+
+
+def test_a_head_mask_over_heads_that_are_gone_is_refused():
+    pruned = RobertaConfig.from_dict({**CONFIG.to_dict(), "pruned_heads": {"1": [0]}})
+    with pytest.raises(ValueError, match="this model lost some"):
+        check_inputs(pruned, {"input_ids": IDS, "head_mask": np.ones(3)})
+
+
 def test_values_that_cannot_be_read_are_let_through():
     check_inputs(CONFIG, {"input_ids": Unreadable((2, 400))})
 
@@ -83,6 +130,28 @@ def test_labels_are_classes_or_ignored():
     for wrong in (5, -1):
         with pytest.raises(ValueError, match=f"labels has {wrong}; with 5 classes it must be from 0 to 4, or -100"):
             check_labels("labels", np.array([0, wrong]), 5)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "labels", "problem_type", "classes"),
+    [
+        ("ForCausalLM", IDS, None, 101),
+        ("ForMaskedLM", IDS, None, 101),
+        ("ForTokenClassification", IDS, None, 4),
+        ("ForMultipleChoice", IDS[:, 0], None, 3),
+        ("ForSequenceClassification", IDS[:, 0], None, 4),
+        ("ForSequenceClassification", IDS[:, :1], "single_label_classification", 4),
+        ("ForSequenceClassification", IDS[:, 0] / 2, None, None),
+        ("ForSequenceClassification", IDS[:, :4], None, None),
+        ("ForSequenceClassification", IDS[:, 0], "regression", None),
+        ("ForTokenClassification", Unreadable((2, 7)), None, None),
+        ("ForQuestionAnswering", None, None, None),
+    ],
+)
+def test_labels_choose_from_the_classes_of_their_head(architecture, labels, problem_type, classes):
+    config = RobertaConfig(vocab_size=101, num_labels=4, problem_type=problem_type)
+    inputs = {"input_ids": np.full((2, 3, 7), 5), "labels": labels}
+    assert label_classes(config, architecture, inputs) == classes
 
 
 def test_choices_have_three_axes():

@@ -133,7 +133,9 @@ def test_a_model_without_a_pooler_has_no_pooled_output(make, config, ids):
 
 
 def test_only_a_decoder_returns_its_cache(make, config, ids):
-    assert make(roberta_pt.RobertaModel, config)(ids, use_cache=True).past_key_values is None
+    assert make(roberta_pt.RobertaModel, config)(ids).past_key_values is None
+    with pytest.raises(ValueError, match="use_cache=True needs a decoder"):
+        make(roberta_pt.RobertaModel, config)(ids, use_cache=True)
     config.is_decoder = True
     assert len(make(roberta_pt.RobertaModel, config)(ids).past_key_values) == 2
     assert make(roberta_pt.RobertaModel, config)(ids, use_cache=False).past_key_values is None

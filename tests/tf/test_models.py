@@ -160,7 +160,9 @@ def test_the_causal_loss_may_be_divided_by_a_given_count(make, config, ids):
 
 
 def test_only_a_decoder_returns_its_cache(make, config, ids):
-    assert make(roberta_tf.TFRobertaModel, config)(ids, use_cache=True).past_key_values is None
+    assert make(roberta_tf.TFRobertaModel, config)(ids).past_key_values is None
+    with pytest.raises(ValueError, match="use_cache=True needs a decoder"):
+        make(roberta_tf.TFRobertaModel, config)(ids, use_cache=True)
     config.is_decoder = True
     assert len(make(roberta_tf.TFRobertaModel, config)(ids).past_key_values) == 1
     assert make(roberta_tf.TFRobertaModel, config)(ids, use_cache=False).past_key_values is None
