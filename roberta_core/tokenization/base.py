@@ -26,7 +26,7 @@ class TokenizerBase(TokenTable):
 
     model_input_names: Sequence[str] = ("input_ids", "attention_mask")
     is_fast: bool
-    add_prefix_space: bool | None
+    add_prefix_space: Any
 
     def __init__(
         self,

@@ -21,9 +21,6 @@ from roberta_core.tokenization.vocabulary import Merge
 class ByteLevelTokenizer(TokenizerBase):
     """RoBERTa's tokenizer but for the splitting of a text, which a child adds with `_pieces`."""
 
-    errors: str
-    add_prefix_space: bool
-
     def __init__(
         self,
         roles: Mapping[str, Any],
@@ -64,8 +61,9 @@ class ByteLevelTokenizer(TokenizerBase):
     def _split(self, texts: list[Text], options: Options, *, traced: bool) -> list[Pieces]:
         if not options.words:
             return self._spaced(texts, options, spaced=bool(options.spaced), traced=traced)  # pyright: ignore[reportArgumentType]
-        flat = iter(self._spaced([word for words in texts for word in words], options, spaced=True, traced=traced))
-        return [join_words([next(flat) for _ in words], traced=traced) for words in texts]
+        once = list(dict.fromkeys(word for words in texts for word in words))  # most words come again and again
+        known = dict(zip(once, self._spaced(once, options, spaced=True, traced=traced), strict=True))
+        return [join_words([known[word] for word in words], traced=traced) for words in texts]
 
     def _spaced(self, texts: list[str], options: Options, *, spaced: bool, traced: bool) -> list[Pieces]:
         """Texts with a blank put before each that begins with none, if `spaced`: the spans leave it out."""

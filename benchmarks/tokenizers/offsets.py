@@ -1,0 +1,146 @@
+"""Check the offsets of every token of every text: `python -m benchmarks.tokenizers.offsets`.
+
+The property: the characters of a token's span are those that any of its bytes is part of, without the blanks at their
+ends if offsets are trimmed, and without the blank that was put before the text. It is worked out from the tokens'
+bytes alone, for the fast tokenizer; the readable one must give the same spans. The exit status is 1 if it ever fails.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from benchmarks.tokenizers.texts import DATA, VOCABULARY, files
+from roberta_core.tokenization import RobertaTokenizer, RobertaTokenizerFast
+from roberta_core.tokenization.byte_alphabet import BLANKS, token_to_bytes
+
+BATCH = 2000
+MODES = [
+    *({"trim_offsets": trim, "add_prefix_space": spaced} for trim, spaced in product((True, False), repeat=2)),
+    *({"trim_offsets": trim, "is_split_into_words": True} for trim in (True, False)),
+]
+Span = tuple[int, int]
+
+
+class Expected:
+    """The spans that tokens must have, from the bytes that they stand for."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        self.added = tokenizer.added_tokens_decoder
+        self.bytes = {
+            index: (self.added[index].content.encode() if index in self.added else token_to_bytes(token))
+            for token, index in tokenizer.get_vocab().items()
+        }
+
+    def spans(self, text: str, ids: Sequence[int], *, spaced: bool, trim: bool) -> list[Span]:
+        """One for each id; ValueError if the ids do not stand for the text."""
+        moved = int(spaced and text != "" and text[0] not in BLANKS)
+        text = " " * moved + text
+        encoded = text.encode("utf-8")
+        places = None if text.isascii() else [at for at, character in enumerate(text) for _ in character.encode()]
+        found, done = [], 0
+        for index in ids:
+            start, piece = done, self.bytes[index]
+            if index not in self.added and encoded.startswith(piece, start):
+                done = start + len(piece)
+            else:
+                done = self.end(encoded, start, index, piece)
+            first, last = (start, done) if places is None else (places[start], places[done - 1] + 1)
+            if trim:
+                part = text[first:last]
+                blanks = BLANKS if index in self.added else " "
+                first += len(part) - len(part.lstrip(blanks))
+                last = first + len(part.strip(blanks))
+            found.append((max(first - moved, 0), max(last - moved, 0)))
+        if done != len(encoded):
+            raise ValueError(f"{text!r:.80}: the tokens end at byte {done} of {len(encoded)}")
+        return found
+
+    def end(self, encoded: bytes, start: int, index: int, piece: bytes) -> int:
+        """Where a token's bytes end, with the blanks that it eats."""
+        token = self.added.get(index)
+        if token is not None and token.lstrip:
+            start = len(encoded) - len(lstripped(encoded[start:]))
+        if not encoded.startswith(piece, start):
+            raise ValueError(f"{encoded[start : start + 20]!r} is not {piece!r}")
+        end = start + len(piece)
+        if token is not None and token.rstrip:
+            end = len(encoded) - len(lstripped(encoded[end:]))
+        return end
+
+
+def lstripped(encoded: bytes) -> bytes:
+    """The bytes without the blanks that they begin with."""
+    return encoded.decode("utf-8").lstrip(BLANKS).encode("utf-8")
+
+
+def violations(expected: Expected, text: str | list[str], encoding: Any, row: int, mode: dict[str, Any]) -> int:
+    """How many tokens of a row have another span than they must."""
+    ids, spans = encoding["input_ids"][row], encoding["offset_mapping"][row]
+    trim = mode["trim_offsets"]
+    if isinstance(text, str):
+        wanted = expected.spans(text, ids, spaced=mode["add_prefix_space"], trim=trim)
+    else:
+        parts: list[list[int]] = [[] for _ in text]
+        for index, word in zip(ids, encoding.word_ids(row), strict=True):
+            parts[word].append(index)
+        pairs = zip(text, parts, strict=True)
+        wanted = [span for word, part in pairs for span in expected.spans(word, part, spaced=True, trim=trim)]
+    return sum(one != other for one, other in zip(spans, wanted, strict=True))
+
+
+def check(texts: list[Any], twins: tuple[Any, Any], expected: Expected, mode: dict[str, Any]) -> Counter[str]:
+    """The counts of one batch."""
+    words = mode.get("is_split_into_words", False)
+    for tokenizer in twins:
+        tokenizer.trim_offsets, tokenizer.add_prefix_space = mode["trim_offsets"], mode.get("add_prefix_space", False)
+    wanted = {"return_offsets_mapping": True, "add_special_tokens": False, "is_split_into_words": words}
+    encoding, other = (tokenizer(texts, **wanted) for tokenizer in twins)
+    counts = Counter(texts=len(texts), tokens=sum(map(len, encoding["input_ids"])))
+    for row, text in enumerate(texts):
+        counts["violations"] += violations(expected, text, encoding, row, mode)
+        counts["readable differs"] += encoding["offset_mapping"][row] != other["offset_mapping"][row]
+    return counts
+
+
+def batches(data: Path, words: bool) -> Iterator[tuple[str, list[Any]]]:
+    """(collection, texts); where words are wanted, a text's own or what its blanks part."""
+    for collection, _, texts in files(data):
+        if not words:
+            texts = [text for text in texts if isinstance(text, str)]
+        else:
+            texts = [text.split() if isinstance(text, str) else list(text) for text in texts]
+        for start in range(0, len(texts), BATCH):
+            yield collection, texts[start : start + BATCH]
+
+
+def main() -> int:
+    """Check every mode; 1 if a span is wrong."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--data", type=Path, default=DATA)
+    given = parser.parse_args()
+    vocabulary = [given.data / name for name in VOCABULARY]
+    twins = RobertaTokenizerFast(*vocabulary), RobertaTokenizer(*vocabulary)
+    expected = Expected(twins[0])
+    wrong = 0
+    for mode in MODES:
+        sums: dict[str, Counter[str]] = {}
+        for collection, texts in batches(given.data, mode.get("is_split_into_words", False)):
+            sums.setdefault(collection, Counter()).update(check(texts, twins, expected, mode))
+        print(", ".join(f"{name}={value}" for name, value in mode.items()))
+        for collection, counts in sums.items():
+            told = ", ".join(
+                f"{counts[name]:,} {name}" for name in ("texts", "tokens", "violations", "readable differs")
+            )
+            print(f"  {collection:10}{told}", flush=True)
+            wrong += counts["violations"] + counts["readable differs"]
+    return int(wrong > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
