@@ -347,10 +347,12 @@ class FlaxRobertaPreTrainedModel(nnx.Module):
         words.embedding = embeddings.embedding
         self.base_model.embeddings.word_embeddings = words
 
-    def resize_token_embeddings(self, size: int | None = None, pad_to_multiple_of: int | None = None) -> Embedding:
+    def resize_token_embeddings(
+        self, new_num_tokens: int | None = None, pad_to_multiple_of: int | None = None
+    ) -> Embedding:
         """Give the vocabulary another size: first words stay, new ones are drawn, new biases are 0."""
-        if size is not None or pad_to_multiple_of is not None:
-            size = self.config.vocab_size if size is None else size
+        if new_num_tokens is not None or pad_to_multiple_of is not None:
+            size = self.config.vocab_size if new_num_tokens is None else new_num_tokens
             self._become(resize_vocabulary, size, pad_to_multiple_of, self.seed or 0)
         return self.get_input_embeddings()
 

@@ -224,7 +224,7 @@ class Encoder(nn.Module):
         self.layer = nn.ModuleList(
             [Layer(config, index, attn_implementation) for index in range(config.num_hidden_layers)]
         )
-        self.gradient_checkpointing = False
+        self.gradient_checkpointing, self.checkpointing = False, {"use_reentrant": False}
 
     def forward(
         self,
@@ -244,7 +244,7 @@ class Encoder(nn.Module):
             one_past = None if past is None else past[index]
             arguments = (hidden, mask, one_head_mask, states, states_mask, one_past, filled, need_weights)
             if self.gradient_checkpointing and self.training:
-                hidden, weights, cross_weights, cache = checkpoint(layer, *arguments, use_reentrant=False)
+                hidden, weights, cross_weights, cache = checkpoint(layer, *arguments, **self.checkpointing)
             else:
                 hidden, weights, cross_weights, cache = layer(*arguments)
             hidden_states += (hidden,)

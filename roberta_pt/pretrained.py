@@ -215,10 +215,21 @@ class RobertaPreTrainedModel(nn.Module):
         self.base_model.embeddings.word_embeddings = embeddings
         self.tie_weights()
 
-    def resize_token_embeddings(self, size: int | None = None, pad_to_multiple_of: int | None = None) -> nn.Embedding:
+    def set_output_embeddings(self, embeddings: nn.Linear) -> None:
+        """Replace the layer that scores the vocabulary. `ValueError` where it is tied or there is none."""
+        head: Any = getattr(self, "lm_head", None)
+        if head is None or self.config.tie_word_embeddings:
+            raise ValueError("the output embeddings are tied, or this class has none: see set_input_embeddings")
+        head.decoder, head.bias = embeddings, embeddings.bias
+
+    def resize_token_embeddings(
+        self, new_num_tokens: int | None = None, pad_to_multiple_of: int | None = None, mean_resizing: bool = False
+    ) -> nn.Embedding:
         """Give the vocabulary another size: first words stay, new ones are drawn, new biases are 0."""
-        if size is not None or pad_to_multiple_of is not None:
-            size = self.config.vocab_size if size is None else size
+        if mean_resizing:
+            raise ValueError("mean_resizing=True draws new words around the old ones; here they are drawn as at first")
+        if new_num_tokens is not None or pad_to_multiple_of is not None:
+            size = self.config.vocab_size if new_num_tokens is None else new_num_tokens
             self._become(resize_vocabulary, size, pad_to_multiple_of, self.seed or 0)
         return self.get_input_embeddings()
 
@@ -238,13 +249,22 @@ class RobertaPreTrainedModel(nn.Module):
         assign(self, surgery.tensors.items(), dtype=self.dtype)
         self.tie_weights()
 
-    def gradient_checkpointing_enable(self) -> None:
-        """Keep only each layer's input for the backward pass, and compute the rest again."""
+    def gradient_checkpointing_enable(self, gradient_checkpointing_kwargs: Mapping[str, Any] | None = None) -> None:
+        """Keep only each layer's input for the backward pass, and compute the rest again.
+
+        Further arguments are those of `torch.utils.checkpoint.checkpoint`; without one, use_reentrant=False.
+        """
         self.base_model.encoder.gradient_checkpointing = True
+        self.base_model.encoder.checkpointing = {"use_reentrant": False, **(gradient_checkpointing_kwargs or {})}
 
     def gradient_checkpointing_disable(self) -> None:
         """Keep all that the backward pass needs."""
         self.base_model.encoder.gradient_checkpointing = False
+
+    @property
+    def is_gradient_checkpointing(self) -> bool:
+        """Whether the backward pass computes the layers again."""
+        return self.base_model.encoder.gradient_checkpointing
 
     def num_parameters(self, only_trainable: bool = False, exclude_embeddings: bool = False) -> int:
         """How many numbers the parameters hold, a tied one counted once."""
