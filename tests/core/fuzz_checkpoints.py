@@ -1,8 +1,9 @@
 """Feed mutated files to every reader of checkpoints: `python tests/core/fuzz_checkpoints.py --inputs 100000`.
 
 A file is a good one with a few bytes set, inserted, removed, copied or cut off. Whatever comes, a reader gives arrays
-that lie in the file or raises `CheckpointError`; anything else, a second without an answer and memory that grows are
-findings. They are written to a folder, and the exit status is 1. Not a test: it takes minutes.
+that lie in the file or raises `CheckpointError` (for config.json `ValueError` or `TypeError`); anything else is a
+crash, a few seconds without an answer are a hang. Both are written to a folder, and the exit status is 1. The last line
+has the totals. Not a test: it takes minutes.
 """
 
 import argparse
@@ -12,13 +13,16 @@ import signal
 import sys
 import tempfile
 import time
+import warnings
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 
 from roberta_core import checkpoints
-from roberta_core.checkpoints import CheckpointError, bin_file, formats
-from roberta_core.config import RobertaConfig
+from roberta_core.checkpoints import CheckpointError, bin_file, conversion, fairseq_file, formats, safetensors_file
+from roberta_core.checkpoints.shards import index_name
+from roberta_core.config import CONFIG_NAME, RobertaConfig
 from roberta_core.parameters import parameters
 
 SLOW = 5  # seconds; ordinary files take milliseconds
@@ -26,7 +30,10 @@ INTERESTING = [b"\0", b"\xff", b"\x7f", b"\x80", b"\xff" * 4, b"\xff" * 8, b"\0"
 
 
 def good_files(folder):
-    """The good files by reader, made by ourselves: each format, and the older stream if torch is there."""
+    """(what, folder, the file in it to change, how it is read): each format, made by ourselves, and what stands beside.
+
+    Also the older stream of torch if that is there.
+    """
     config = RobertaConfig(
         vocab_size=11, hidden_size=4, num_attention_heads=2, intermediate_size=6, num_hidden_layers=1,
         max_position_embeddings=9, layer_norm_eps=1e-5, type_vocab_size=1,
@@ -34,16 +41,34 @@ def good_files(folder):
     tensors = {name: np.ones(row.shape, np.float32) for name, row in parameters(config, "ForMaskedLM").items()}
     found = []
     for row in formats.FORMATS:
-        place = folder / row.name
-        checkpoints.save(place, config, "ForMaskedLM", tensors, format=row.name)
-        found.append((row.name, row.file, row.read, (place / row.file).read_bytes()))
+        checkpoints.save(folder / row.name, config, "ForMaskedLM", tensors, format=row.name)
+        found.append((row.name, folder / row.name, row.file, lambda place, read=row.read: summed(read(place))))
+    shards = folder / "shards"
+    checkpoints.save(shards, config, "ForMaskedLM", tensors, max_shard_size="1KB")
+    found.append(
+        ("index", shards, index_name(safetensors_file.FILE), lambda place: summed(safetensors_file.read(place)))
+    )
+    found.append(("fairseq, settings", folder / "fairseq", fairseq_file.FILE, fairseq_file.config))
+    found.append(("config.json", folder / "safetensors", CONFIG_NAME, RobertaConfig.from_pretrained))
+    whole = folder / "whole"
+    checkpoints.save(whole, config, "ForMaskedLM", tensors, format="bin")
+    found.append(
+        ("bin, as a model", whole, bin_file.FILE, lambda place: summed(conversion.open_checkpoint(place).tensors))
+    )
     try:
         import torch
     except ImportError:
         return found
     state = {name: torch.from_numpy(array) for name, array in tensors.items()}
-    torch.save(state, folder / "stream", _use_new_zipfile_serialization=False)
-    return [*found, ("bin, old stream", bin_file.FILE, bin_file.read, (folder / "stream").read_bytes())]
+    (folder / "stream").mkdir()
+    torch.save(state, folder / "stream" / bin_file.FILE, _use_new_zipfile_serialization=False)
+    return [*found, ("bin, old stream", folder / "stream", bin_file.FILE, lambda place: summed(bin_file.read(place)))]
+
+
+def summed(tensors):
+    """Touch every value."""
+    for name in tensors:
+        tensors[name].sum()
 
 
 def mutated(content, chance):
@@ -67,17 +92,31 @@ def mutated(content, chance):
     return bytes(content)
 
 
-def one(read, folder):
+def one(file, read, folder):
     """Read a folder to the end; "read" or "refused"."""
+    refusals = (CheckpointError, ValueError, TypeError) if file == CONFIG_NAME else (CheckpointError,)
     try:
-        tensors = read(folder)
-        for name in tensors:
-            tensors[name].sum()
-    except CheckpointError as error:
+        read(folder)
+    except refusals as error:
         if "\n" in str(error) or len(str(error)) > 1000:
-            raise ValueError("the refusal is not one short sentence") from error
+            raise RuntimeError("the refusal is not one short sentence") from error
         return "refused"
     return "read"
+
+
+def replace(path, content):
+    """Write a file anew: some file systems sync one that is written over."""
+    path.unlink()
+    path.write_bytes(content)
+
+
+def anonymous():
+    """Megabytes of memory that are not of mapped files; None where there is no /proc."""
+    try:
+        text = Path("/proc/self/status").read_text()
+    except OSError:
+        return None
+    return next(int(line.split()[1]) // 1024 for line in text.splitlines() if line.startswith("RssAnon"))
 
 
 def too_slow(*_):
@@ -90,34 +129,40 @@ def main():
     options.add_argument("--seed", type=int, default=0)
     options.add_argument("--findings", type=Path, default=Path("fuzz-findings"))
     options = options.parse_args()
-    chance, start, findings = random.Random(options.seed), time.perf_counter(), 0
-    counts = {}
+    chance, start, peak = random.Random(options.seed), time.perf_counter(), 0
+    counts = Counter()
     signal.signal(signal.SIGALRM, too_slow)
+    warnings.simplefilter("ignore")
     with tempfile.TemporaryDirectory() as folder, np.errstate(all="ignore"):
-        files = good_files(Path(folder))
+        files = [(*row, (row[1] / row[2]).read_bytes()) for row in good_files(Path(folder))]
         for number in range(options.inputs):
-            name, file, read, content = files[number % len(files)]
-            place = Path(folder) / "input"
-            place.mkdir(exist_ok=True)
-            (place / file).write_bytes(mutated(content, chance))
+            name, place, file, read, content = files[number % len(files)]
+            replace(place / file, mutated(content, chance))
             signal.alarm(SLOW)
             try:
-                outcome = one(read, place)
-            except BaseException as error:
-                outcome, findings = type(error).__name__, findings + 1
-                options.findings.mkdir(exist_ok=True)
-                (options.findings / f"{number}-{outcome}-{file}").write_bytes((place / file).read_bytes())
-                if isinstance(error, KeyboardInterrupt):
-                    raise
+                outcome = one(file, read, place)
+            except TimeoutError:
+                outcome = "hang"
+            except Exception as error:
+                outcome = f"crash: {type(error).__name__}"
             finally:
                 signal.alarm(0)
-                (place / file).unlink()
-            counts[name, outcome] = counts.get((name, outcome), 0) + 1
+            if outcome not in ("read", "refused"):
+                options.findings.mkdir(exist_ok=True)
+                (options.findings / f"{number}-{file}").write_bytes((place / file).read_bytes())
+            replace(place / file, content)
+            counts[name, outcome] += 1
+            peak = max(peak, anonymous() or 0) if number % 100 == 0 else peak
     for (name, outcome), count in sorted(counts.items()):
-        print(f"{name:18} {outcome:12} {count:8,}")
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-    print(f"{options.inputs:,} inputs, {findings} findings, {peak} MB at most, {time.perf_counter() - start:.0f} s")
-    sys.exit(bool(findings))
+        print(f"{name:18} {outcome:20} {count:8,}")
+    crashes = sum(count for (_, outcome), count in counts.items() if outcome.startswith("crash"))
+    hangs = sum(count for (_, outcome), count in counts.items() if outcome == "hang")
+    whole = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    print(
+        f"{options.inputs:,} inputs, {crashes} crashes, {hangs} hangs, at most {peak} MB of anonymous memory "
+        f"({whole} MB with mapped files and libraries), {time.perf_counter() - start:.0f} s"
+    )
+    sys.exit(bool(crashes or hangs))
 
 
 if __name__ == "__main__":
