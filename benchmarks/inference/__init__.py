@@ -1,0 +1,1 @@
+"""How fast the models are beside what a user would pick instead: one run, the same weights and inputs, interleaved."""

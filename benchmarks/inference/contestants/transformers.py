@@ -1,0 +1,54 @@
+"""The published library: PyTorch, and TensorFlow and Flax where its version has them, as called and compiled."""
+
+import transformers
+
+
+def version(name):
+    """Of the library."""
+    return transformers.__version__
+
+
+def load(name, folder):
+    """`pt`, `tf`, `tf-function`, `tf-xla`, `flax` or `flax-jit`, after the library's own name."""
+    framework, _, way = name.removeprefix("transformers-").partition("-")
+    return {"pt": pytorch, "tf": tensorflow, "flax": flax}[framework](folder, way)
+
+
+def pytorch(folder, way):
+    """The model in eval mode, without gradients."""
+    import torch
+
+    model = transformers.RobertaModel.from_pretrained(folder, add_pooling_layer=False).eval()
+
+    def run(ids, mask):
+        with torch.no_grad():
+            return model(torch.from_numpy(ids), attention_mask=torch.from_numpy(mask)).last_hidden_state.numpy()
+
+    return run
+
+
+def tensorflow(folder, way):
+    """The model as called, or inside a `tf.function`."""
+    import tensorflow as tf
+
+    model = transformers.TFRobertaModel.from_pretrained(folder, from_pt=True, add_pooling_layer=False)
+
+    def call(ids, mask):
+        return model(ids, attention_mask=mask, training=False).last_hidden_state
+
+    function = tf.function(call, jit_compile=way == "xla") if way else call
+    return lambda ids, mask: function(*(tf.constant(array, tf.int32) for array in (ids, mask))).numpy()
+
+
+def flax(folder, way):
+    """The model as called, or its call inside `jax.jit`."""
+    import jax
+    import numpy as np
+
+    model = transformers.FlaxRobertaModel.from_pretrained(folder, from_pt=True, add_pooling_layer=False)
+
+    def call(params, ids, mask):
+        return model(ids, attention_mask=mask, params=params).last_hidden_state
+
+    function = jax.jit(call) if way else call
+    return lambda ids, mask: np.asarray(function(model.params, ids.astype("i4"), mask.astype("i4")))

@@ -1,0 +1,141 @@
+"""Implementations side by side: each in its own process, taking turns, so that a busy machine is as busy for all."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+HERE = Path(__file__).parent
+CONTESTANTS = {
+    **dict.fromkeys(("pt", "tf", "flax"), "triberta.py"),
+    **dict.fromkeys(
+        ("transformers-pt", "transformers-tf", "transformers-tf-function", "transformers-tf-xla", "transformers-flax",
+         "transformers-flax-jit"), "transformers.py",
+    ),
+    **dict.fromkeys(("onnxruntime", "openvino"), "exported.py"),
+    "limit": "limit.py",
+}  # fmt: skip
+PAUSE = 0.3  # seconds between two turns: threads of the last one may still spin
+SAME = 1e-4  # two implementations that differ by more of the largest value do not compute the same
+
+Shape = tuple[int, int]
+
+
+@dataclass
+class Timing:
+    """Seconds a call: the first one, which may compile, and the ones after it."""
+
+    first: float
+    rest: list[float] = field(default_factory=list)
+
+    @property
+    def median(self) -> float:
+        """Of the calls after the first."""
+        return statistics.median(self.rest)
+
+
+@dataclass
+class Result:
+    """What an implementation did: seconds to import and load, times by shape, the peak of its memory in MiB."""
+
+    name: str
+    version: str
+    start: float
+    peak: int = 0
+    timings: dict[Shape, Timing] = field(default_factory=dict)
+
+
+class Worker:
+    """The process of one implementation. `OSError` if it ends before it has answered."""
+
+    def __init__(self, name: str, python: str, folder: Path):
+        contestant = HERE / "contestants" / CONTESTANTS[name]
+        self.command = [python, str(HERE / "worker.py"), str(contestant), name, str(folder)]
+        self.name = name
+        self.process = subprocess.Popen(
+            self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        )
+        said = self.answer()
+        self.result = Result(name, said["version"], said["start"])
+
+    def answer(self) -> dict[str, Any]:
+        """The next line that it says."""
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        if not line:
+            status, command = self.process.wait(), shlex.join(self.command)
+            raise ChildProcessError(f"{self.name} ended with status {status}; run it by hand: {command}")
+        return json.loads(line)
+
+    def run(self, shape: Shape, seed: int) -> list[float] | None:
+        """One call, noted in the result; a sample of its answer, or None if it has none."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(json.dumps({"shape": shape, "seed": seed}) + "\n")
+        self.process.stdin.flush()
+        said = self.answer()
+        self.result.peak = said["peak"]
+        if shape in self.result.timings:
+            self.result.timings[shape].rest.append(said["seconds"])
+        else:
+            self.result.timings[shape] = Timing(said["seconds"])
+        return said["sample"]
+
+    def close(self) -> None:
+        """End the process."""
+        self.process.kill()
+        self.process.communicate()
+
+
+def measure(
+    folder: Path,
+    pythons: Mapping[str, str],
+    shapes: Sequence[Shape],
+    rounds: int,
+    tell: Callable[[str], None] = lambda text: None,
+) -> list[Result]:
+    """Times of implementations, named with the interpreter of their environment, in `rounds` after the first call.
+
+    `ValueError` if two of them answer differently.
+    """
+    with ExitStack() as stack:
+        workers = []
+        for name, python in pythons.items():
+            tell(f"load {name}")
+            workers.append(Worker(name, python, folder))
+            stack.callback(workers[-1].close)
+        for shape in shapes:
+            for turn in range(rounds + 1):
+                tell(f"{shape[0]} x {shape[1]}, round {turn} of {rounds}")
+                answers = {}
+                first = turn % len(workers)
+                for worker in workers[first:] + workers[:first]:
+                    time.sleep(PAUSE)
+                    answers[worker.name] = worker.run(shape, turn)
+                agree(answers)
+        return [worker.result for worker in workers]
+
+
+def agree(answers: Mapping[str, list[float] | None]) -> None:
+    """Raise `ValueError` if the samples of two implementations differ: they would not do the same work."""
+    given = {name: np.asarray(sample) for name, sample in answers.items() if sample is not None}
+    for name, sample in given.items():
+        reference = next(iter(given))
+        error = np.abs(sample - given[reference]).max() / np.abs(given[reference]).max()
+        if not error <= SAME:
+            raise ValueError(f"{name} and {reference} give different answers: {error:.1e} of the largest value")
+
+
+def here(names: Sequence[str]) -> dict[str, str]:
+    """The interpreter of this process for each name."""
+    return dict.fromkeys(names, sys.executable)

@@ -1,0 +1,147 @@
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks.inference import harness, report, worker
+from benchmarks.inference.harness import Result, Timing, agree, measure
+from roberta_core.cli import main
+from roberta_core.config import RobertaConfig
+
+SHAPES = [(2, 5), (3, 7)]
+CONTESTANT = """
+import time
+import numpy as np
+
+def version(name):
+    return "1.0"
+
+def load(name, folder):
+    print("a greeting")
+    if name == "broken":
+        raise RuntimeError("no")
+    def run(ids, mask):
+        time.sleep(0.02 if name == "slow" else 0)
+        states = np.tile(ids[..., None] + mask[..., None], 9) + np.arange(9)
+        return None if name == "limit" else states + (name == "wrong")
+    return run
+"""
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A checkpoint's configuration, and contestants that need NumPy only."""
+    place = tmp_path / "contestants"
+    place.mkdir()
+    (place / "contestant.py").write_text(CONTESTANT)
+    (tmp_path / "worker.py").write_text(Path(worker.__file__).read_text())
+    monkeypatch.setattr(harness, "HERE", tmp_path)
+    names = ("quick", "slow", "wrong", "broken", "limit", "pt")
+    monkeypatch.setattr(harness, "CONTESTANTS", dict.fromkeys(names, "contestant.py"))
+    monkeypatch.setattr(harness, "PAUSE", 0)
+    RobertaConfig(vocab_size=50).save_pretrained(tmp_path / "model")
+    return tmp_path / "model"
+
+
+def python(*names):
+    return dict.fromkeys(names, sys.executable)
+
+
+def test_each_runs_every_shape_once_and_then_in_rounds(folder):
+    results = measure(folder, python("quick", "slow", "limit"), SHAPES, rounds=3)
+    assert [result.name for result in results] == ["quick", "slow", "limit"]
+    for result in results:
+        assert result.version == "1.0"
+        assert list(result.timings) == SHAPES
+        assert all(len(timing.rest) == 3 and timing.first > 0 for timing in result.timings.values())
+    assert results[1].timings[2, 5].median > 0.02 > results[0].timings[2, 5].median
+
+
+def test_one_that_answers_differently_is_an_error(folder):
+    with pytest.raises(ValueError, match="wrong and quick give different answers"):
+        measure(folder, python("quick", "wrong"), SHAPES, rounds=1)
+
+
+def test_one_that_ends_is_named_with_its_command(folder):
+    with pytest.raises(ChildProcessError, match=r"broken ended with status 1; run it by hand: .*worker.py"):
+        measure(folder, python("broken"), SHAPES, rounds=1)
+
+
+@pytest.mark.parametrize(("error", "fine"), [(5e-5, True), (2e-4, False), (np.nan, False)])
+def test_answers_agree_within_a_ten_thousandth(error, fine):
+    answers = {"one": [1.0, -3.0], "none": None, "other": [1.0, -3.0 * (1 + error)]}
+    if fine:
+        agree(answers)
+    else:
+        with pytest.raises(ValueError, match="other and one"):
+            agree(answers)
+
+
+def test_inputs_are_the_same_for_everyone_and_hold_real_tokens_only():
+    ids, mask = worker.inputs(3, 7, 50, seed=1)
+    again, _ = worker.inputs(3, 7, 50, seed=1)
+    other, _ = worker.inputs(3, 7, 50, seed=2)
+    np.testing.assert_array_equal(ids, again)
+    assert (ids != other).any()
+    assert ids.shape == mask.shape == (3, 7)
+    assert mask.all()
+    assert (ids[:, 0] == 0).all()
+    assert (ids[:, -1] == 2).all()
+    assert ((ids[:, 1:-1] >= 4) & (ids[:, 1:-1] < 50)).all()
+
+
+def test_operations_are_those_of_the_encoder():
+    base = RobertaConfig.base()
+    assert report.products(base, (1, 1)) == pytest.approx(170e6, rel=1e-3)
+    assert report.operations(base, (2, 100)) - report.products(base, (2, 100)) == 4 * 2 * 100 * 100 * 768 * 12
+
+
+@pytest.fixture
+def results():
+    found = [Result("pt", "2", 1.5, 300), Result("limit", "2", 0.5, 200)]
+    for result, seconds in zip(found, (0.2, 0.1), strict=True):
+        result.timings[1, 8] = Timing(9.0, [seconds, seconds * 3, seconds / 2])
+    return found
+
+
+def test_the_share_of_the_limit_is_that_of_the_rates(results):
+    config = RobertaConfig.base()
+    share = report.operations(config, (1, 8)) / report.products(config, (1, 8)) / 2
+    cells = [cell for column in report.to_table(results, config).columns for cell in column.cells]
+    assert any(f"{share:.0%}" in str(cell) for cell in cells)
+    said = json.loads(report.to_json(results, config))["results"][0]["shapes"][0]
+    assert said["median_seconds"] == 0.2
+    assert said["first_seconds"] == 9
+    assert said["gflops"] == pytest.approx(report.operations(config, (1, 8)) / 0.2e9)
+
+
+def test_a_chart_is_drawn(results, tmp_path):
+    report.write_chart(tmp_path / "chart.svg", results, RobertaConfig.base())
+    assert (tmp_path / "chart.svg").read_text().count("<svg") == 1
+
+
+def test_the_command_writes_every_number(folder, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["bench", str(folder), "--frameworks", "pt", "--shapes", "2x5", "--rounds", "2", "--json", "-"])
+    assert ended.value.code == 0
+    (found,) = json.loads(capsys.readouterr().out)["results"]
+    assert found["name"] == "pt"
+    assert len(found["shapes"][0]["seconds"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--shapes", "8"], "a shape is BATCHxLENGTH"),
+        (["--shapes", "0x8"], "a shape is BATCHxLENGTH"),
+        (["--peer", "nobody=python"], "is not NAME=PYTHON"),
+        (["--peer", "slow=no/python"], "there is no no/python"),
+    ],
+)
+def test_wrong_usage_is_one_sentence(folder, capsys, arguments, sentence):
+    with pytest.raises(SystemExit) as ended:
+        main(["bench", str(folder), "--frameworks", "pt", *arguments])
+    assert ended.value.code == 2
+    assert sentence in capsys.readouterr().err
