@@ -7,6 +7,8 @@ if TYPE_CHECKING:
     from roberta_core.config import RobertaConfig as RobertaConfig
     from roberta_core.tokenization import RobertaTokenizer as RobertaTokenizer
     from roberta_core.tokenization import RobertaTokenizerFast as RobertaTokenizerFast
+    from roberta_core.tokenization import TokenizerFast as TokenizerFast
+    from roberta_core.tokenization import load_tokenizer as load_tokenizer
 
 __version__ = "0.1.0"
 
@@ -15,9 +17,13 @@ HOMES = {
     "RobertaConfig": "roberta_core.config",
     "RobertaTokenizer": "roberta_core.tokenization",
     "RobertaTokenizerFast": "roberta_core.tokenization",
+    "TokenizerFast": "roberta_core.tokenization",
+    "load_tokenizer": "roberta_core.tokenization",
 }
 
-__all__ = ["RobertaConfig", "RobertaTokenizer", "RobertaTokenizerFast", "__version__"]
+__all__ = [
+    "RobertaConfig", "RobertaTokenizer", "RobertaTokenizerFast", "TokenizerFast", "__version__", "load_tokenizer",
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

@@ -49,20 +49,39 @@ def make_whole(
     return whole
 
 
-def read_whole(path: FilePath) -> tuple[models.BPE, dict[int, AddedToken]]:
-    """The model and the added tokens of a tokenizer.json. Raises ValueError if it is no byte-level BPE."""
-    path = os.fspath(path)
+def open_whole(file: FilePath | Tokenizer) -> Tokenizer:
+    """The tokenizer of a tokenizer.json, or the one given. Raises ValueError if the file is no tokenizer."""
+    if isinstance(file, Tokenizer):
+        return file
+    path = os.fspath(file)
     if not os.path.isfile(path):
         raise FileNotFoundError(f"{path}: there is no such file")
     try:
-        whole = Tokenizer.from_file(path)
+        return Tokenizer.from_file(path)
     except Exception as error:  # the library raises a bare Exception
         raise ValueError(f"{path}: not a tokenizer ({error})") from None
-    parts = whole.model, whole.pre_tokenizer, whole.normalizer
-    if not isinstance(parts[0], models.BPE) or not isinstance(parts[1], pre_tokenizers.ByteLevel) or parts[2]:
+
+
+def is_byte_level(whole: Tokenizer) -> bool:
+    """Whether it splits texts as RoBERTa's does: byte-level BPE on GPT-2's words, without a normaliser."""
+    splitter = whole.pre_tokenizer
+    known = isinstance(splitter, pre_tokenizers.ByteLevel) and splitter.use_regex and whole.normalizer is None
+    return known and isinstance(whole.model, models.BPE)
+
+
+def is_published(whole: Tokenizer) -> bool:
+    """Whether it is RoBERTa's tokenizer, with its special tokens around texts."""
+    return is_byte_level(whole) and isinstance(whole.post_processor, processors.RobertaProcessing)
+
+
+def read_whole(file: FilePath | Tokenizer) -> tuple[models.BPE, dict[int, AddedToken]]:
+    """The model and the added tokens of a tokenizer.json. Raises ValueError if it is no byte-level BPE."""
+    whole = open_whole(file)
+    if not is_byte_level(whole):
+        parts = whole.model, whole.pre_tokenizer, whole.normalizer
         found = " ".join(type(part).__name__ for part in parts if part is not None)
-        raise ValueError(f"{path}: not RoBERTa's byte-level BPE, but {found}")
-    return parts[0], whole.get_added_tokens_decoder()
+        raise ValueError(f"{file}: not RoBERTa's byte-level BPE, but {found}; load_tokenizer() reads it")
+    return whole.model, whole.get_added_tokens_decoder()  # pyright: ignore[reportReturnType]
 
 
 def contents(model: models.BPE) -> tuple[dict[str, int], list[Merge]]:

@@ -25,6 +25,7 @@ class TokenizerBase(TokenTable):
     """What a caller sees of a tokenizer. A child supplies the vocabulary, the pieces of texts, and what is saved."""
 
     model_input_names: Sequence[str] = ("input_ids", "attention_mask")
+    tokenizer_class: str  # what tokenizer_config.json calls it
     is_fast: bool
     add_prefix_space: Any
 
@@ -79,11 +80,13 @@ class TokenizerBase(TokenTable):
         `revision`, `token` and the like say how to come by a repository, as in `checkpoints.resolve`; other `settings`
         replace the tokenizer's own.
         """
-        from roberta_core.checkpoints import hub
-        from roberta_core.checkpoints.source import resolve
+        found = cls._taken(files.read_settings(files.folder_of(source, settings)))
+        return cls(**{**found, "name_or_path": os.fspath(source), **settings})
 
-        folder = resolve(source, ("config", "tokenizer"), **hub.options(settings))
-        return cls(**{**files.read_settings(folder), "name_or_path": os.fspath(source), **settings})
+    @classmethod
+    def _taken(cls, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """Those of a folder's settings that the constructor takes."""
+        return {name: value for name, value in settings.items() if name != "tokenizer_class"}
 
     def save_vocabulary(
         self, save_directory: str | os.PathLike[str], filename_prefix: str | None = None

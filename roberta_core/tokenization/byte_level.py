@@ -21,6 +21,8 @@ from roberta_core.tokenization.vocabulary import Merge
 class ByteLevelTokenizer(TokenizerBase):
     """RoBERTa's tokenizer but for the splitting of a text, which a child adds with `_pieces`."""
 
+    tokenizer_class = "RobertaTokenizer"
+
     def __init__(
         self,
         roles: Mapping[str, Any],

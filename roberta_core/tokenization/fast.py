@@ -29,7 +29,7 @@ class RobertaTokenizerFast(ByteLevelTokenizer):
         self,
         vocab_file: FilePath | Mapping[str, int] | None = None,
         merges_file: FilePath | Iterable[Merge] | None = None,
-        tokenizer_file: FilePath | None = None,
+        tokenizer_file: FilePath | Tokenizer | None = None,
         errors: str = "replace",
         bos_token: str | AddedToken = ROLES["bos_token"],
         eos_token: str | AddedToken = ROLES["eos_token"],

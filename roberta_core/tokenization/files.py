@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,6 +36,14 @@ PLAIN = (
 )
 
 
+def folder_of(source: str | os.PathLike[str], settings: dict[str, Any]) -> Path:
+    """The folder of a checkpoint's tokenizer; what says how to come by it is taken out of `settings`."""
+    from roberta_core.checkpoints import hub
+    from roberta_core.checkpoints.source import resolve
+
+    return resolve(source, ("config", "tokenizer"), **hub.options(settings))
+
+
 def read_settings(folder: Path) -> dict[str, Any]:
     """The arguments that make the tokenizer of a folder. Raises FileNotFoundError if it holds no vocabulary."""
     found = read_json(folder / SETTINGS) if (folder / SETTINGS).exists() else {}
@@ -48,6 +57,8 @@ def read_settings(folder: Path) -> dict[str, Any]:
         if value:
             arguments[role] = value
     arguments["model_max_length"] = limit(folder, found.get("model_max_length"))
+    if isinstance(found.get("tokenizer_class"), str):
+        arguments["tokenizer_class"] = found["tokenizer_class"]
     if (folder / WHOLE).exists():
         return arguments | {"tokenizer_file": str(folder / WHOLE)}
     if (folder / VOCAB).exists() and (folder / MERGES).exists():
@@ -71,9 +82,11 @@ def limit(folder: Path, stated: float | None) -> int | None:
     """The longest row in tokens: what the settings state, and never more than the checkpoint's positions."""
     limits = [int(stated)] if stated else []
     if (folder / CONFIG).exists():
+        from roberta_core.config import MODEL_TYPES, RobertaConfig
+
         config = read_json(folder / CONFIG)
-        # The defaults are the configuration's own, for a file that omits them. Positions are counted from pad + 1.
-        limits.append(config.get("max_position_embeddings", 512) - config.get("pad_token_id", 1) - 1)
+        if config.get("model_type", "roberta") in MODEL_TYPES:  # others count their positions in other ways
+            limits.append(RobertaConfig.from_dict(config).max_sequence_length)
     return min(limits) if limits else None
 
 
@@ -106,9 +119,9 @@ def settings_of(tokenizer: TokenizerBase) -> dict[str, object]:
             for index, token in tokenizer.added_tokens_decoder.items()
         },
         **tokenizer.special_tokens_map,
-        **{name: getattr(tokenizer, name) for name in PLAIN},
+        **{name: getattr(tokenizer, name) for name in PLAIN if getattr(tokenizer, name, None) is not None},
         "model_max_length": tokenizer.model_max_length,
-        "tokenizer_class": "RobertaTokenizer",
+        "tokenizer_class": tokenizer.tokenizer_class,
     }
 
 

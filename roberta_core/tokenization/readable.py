@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from itertools import accumulate, pairwise
 from typing import Any
 
-from tokenizers import AddedToken, models
+from tokenizers import AddedToken, Tokenizer, models
 
 from roberta_core.tokenization.assembly import contents, make_model, read_whole
 from roberta_core.tokenization.byte_level import ByteLevelTokenizer
@@ -47,7 +47,7 @@ class RobertaTokenizer(ByteLevelTokenizer):
         mask_token: str | AddedToken = ROLES["mask_token"],
         add_prefix_space: bool = False,
         *,
-        tokenizer_file: FilePath | None = None,
+        tokenizer_file: FilePath | Tokenizer | None = None,
         trim_offsets: bool = True,
         additional_special_tokens: Iterable[str | AddedToken] = (),
         added: Mapping[int, AddedToken] | None = None,
