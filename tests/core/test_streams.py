@@ -1,0 +1,62 @@
+import time
+
+import pytest
+
+from roberta_core.data import streams
+from roberta_core.data.streams import batches, best_budget, through
+
+
+def test_a_batch_has_rows_of_similar_length_within_the_budget():
+    lengths = [5, 40, 6, 41, 7, 90, 1]
+    found = list(batches(lengths, 82))
+    assert found == [[5], [3, 1], [4, 2, 0, 6]]
+    assert sorted(number for rows in found for number in rows) == list(range(7))
+    for rows in found:
+        assert len(rows) == 1 or len(rows) * max(lengths[row] for row in rows) <= 82
+
+
+def test_rows_without_a_token_are_batched_too():
+    assert list(batches([0, 0, 0], 2)) == [[0, 1], [2]]
+
+
+@pytest.mark.parametrize("window", [1, 3, 100])
+def test_results_come_in_the_order_of_the_rows(window):
+    rows = ["x" * (7 * number % 11) for number in range(40)]
+    seen = []
+
+    def run(batch):
+        seen.append(len(batch))
+        return [len(row) for row in batch]
+
+    assert list(through(rows, len, run, 30, window)) == [len(row) for row in rows]
+    assert sum(seen) == 40
+    assert max(seen) <= window
+
+
+def test_an_endless_stream_is_answered_window_by_window():
+    def endless():
+        number = 0
+        while True:
+            number += 1
+            yield number
+
+    results = through(endless(), lambda row: row % 5, lambda batch: batch, 16, window=10)
+    assert [next(results) for _ in range(25)] == list(range(1, 26))
+
+
+def test_a_run_that_forgets_a_row_is_an_error():
+    with pytest.raises(ValueError, match="shorter"):
+        list(through(["a", "b"], len, lambda batch: batch[:1], 10))
+
+
+def test_the_smallest_budget_that_keeps_the_machine_busy_is_chosen(monkeypatch):
+    clock, calls = [0.0], []
+    monkeypatch.setattr(time, "perf_counter", lambda: clock[0])
+
+    def run(size, length):
+        calls.append((size, length))
+        clock[0] += max(0.05, size * length / 1e4)  # 500 tokens take as long as one
+
+    assert best_budget(run, 32) == 512
+    assert set(calls) == {(8, 32), (16, 32), (32, 32)}
+    assert len(calls) == 3 * (1 + streams.TRIALS)
