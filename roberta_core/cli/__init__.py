@@ -23,6 +23,7 @@ COMMANDS = {
     "convert": "roberta_core.cli.convert:convert",
     "evaluate": "roberta_core.cli.evaluate:evaluate",
     "pretrain": "roberta_core.cli.pretrain:pretrain",
+    "tokenizer": "roberta_core.cli.tokenizer:tokenizer",
 }
 QUIET = {"TF_CPP_MIN_LOG_LEVEL": "2"}  # else a framework's greetings stand among the errors
 REFUSED, USAGE, INTERRUPTED = 1, 2, 130
@@ -50,12 +51,14 @@ def points() -> dict[str, EntryPoint]:
 
 
 def build(name: str) -> Any:
-    """A command made of its function's signature; one whose module cannot be loaded says so when it is called."""
+    """A command made of its function's signature, or a group of them; one that cannot be loaded says so when called."""
     point = points()[name]
     try:
         function = getattr(import_module(point.module), point.attr)
     except ImportError as error:
         function = unavailable(name, error)
+    if isinstance(function, typer.Typer):
+        return typer.main.get_command(function)
     single = typer.Typer(add_completion=False)
     single.command(name)(function)
     return typer.main.get_command(single)

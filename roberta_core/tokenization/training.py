@@ -16,7 +16,7 @@ from roberta_core.tokenization.vocabulary import Merge
 
 Progress = Callable[[int, int], None]
 
-BLOCK = 1 << 20  # bytes
+BLOCK = 1 << 16  # bytes; the library holds some hundreds of pieces at a time
 # A text may be cut after a line end that has no blank on either side: such a cut falls between two words of the
 # byte-level splitter, so the pieces are counted as in the whole text.
 CUT = re.compile(r"(?s).*\S\n(?=\S)")

@@ -1,0 +1,89 @@
+"""A vocabulary as fairseq has it: dict.txt, whose symbols are GPT-2's ids, with GPT-2's encoder.json and vocab.bpe.
+
+fairseq's dictionary puts `<s> <pad> </s> <unk>` before the lines of dict.txt, and its masked_lm task `<mask>` after
+them; neither stands in the file. The same numbers are rows of the word table.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from roberta_core.tokenization import files
+from roberta_core.tokenization.byte_level import ByteLevelTokenizer
+from roberta_core.tokenization.fast import RobertaTokenizerFast
+from roberta_core.tokenization.special_tokens import FIRST, LAST
+from roberta_core.tokenization.vocabulary import FilePath, merges_text, read_merges, read_text, read_vocab
+
+DICTIONARY, ENCODER, MERGES = "dict.txt", "encoder.json", "vocab.bpe"
+OVERWRITE = "#fairseq:overwrite"  # a flag that may end a line
+
+
+def read_fairseq(
+    dictionary: FilePath, encoder: FilePath | None = None, merges: FilePath | None = None
+) -> RobertaTokenizerFast:
+    """The tokenizer of a dict.txt (or the folder that holds it), with GPT-2's two files from beside it if not given.
+
+    Raises ValueError for a file that is broken, or for symbols that are not GPT-2's numbers, such as SentencePiece's.
+    """
+    path = Path(dictionary)
+    path = path / DICTIONARY if path.is_dir() else path
+    tokens = {index: token for token, index in read_vocab(encoder or _beside(path, ENCODER)).items()}
+    vocab = {token: index for index, token in enumerate(FIRST)}
+    for number, symbol in enumerate(read_symbols(path), start=1):
+        token = tokens.get(int(symbol)) if symbol.isdecimal() else symbol
+        if token is None:
+            raise ValueError(f"{path}: line {number} has the symbol {symbol}, which {ENCODER} does not know")
+        if token in vocab:
+            raise ValueError(f"{path}: line {number} has {token!r} a second time")
+        vocab[token] = len(vocab)
+    vocab[LAST] = len(vocab)
+    return RobertaTokenizerFast(vocab, read_merges(merges or _beside(path, MERGES)))
+
+
+def read_symbols(path: Path) -> list[str]:
+    """The symbols of a dict.txt in order. Raises ValueError naming the first line that is not a symbol and a count."""
+    symbols = []
+    for number, line in enumerate(read_text(path).removesuffix("\n").split("\n"), start=1):
+        symbol, _, count = line.rstrip().removesuffix(OVERWRITE).rstrip().rpartition(" ")
+        if not symbol or not count.isdecimal():
+            raise ValueError(f"{path}: line {number} is {line[:40]!r}, expected a symbol and a count")
+        symbols.append(symbol)
+    return symbols
+
+
+def write_fairseq(tokenizer: ByteLevelTokenizer, folder: str | os.PathLike[str]) -> tuple[str, ...]:
+    """Write dict.txt, encoder.json and vocab.bpe; returns the paths.
+
+    dict.txt gives a line to each id between the first four special tokens and the mask, so that a row of the word table
+    keeps its number. The counts are 0: a tokenizer does not know them. Raises ValueError for ids that fairseq cannot
+    have: other special tokens than the published ones, tokens added after the mask, or holes.
+    """
+    vocab = tokenizer.get_vocab()
+    in_order = sorted(vocab, key=vocab.__getitem__)
+    if [vocab[token] for token in in_order] != list(range(len(vocab))):
+        raise ValueError("fairseq counts its symbols without holes, and these ids have some")
+    if tuple(in_order[: len(FIRST)]) != FIRST or in_order[-1] != LAST:
+        raise ValueError(f"fairseq's ids begin with {' '.join(FIRST)} and end with {LAST}; these do not")
+    numbers = {token: number for number, token in enumerate(in_order[len(FIRST) : -1])}
+    texts = {
+        DICTIONARY: "".join(f"{number} 0\n" for number in numbers.values()),
+        ENCODER: _json(numbers),
+        MERGES: merges_text(tokenizer.merges()),
+    }
+    return files.write(Path(folder), texts)
+
+
+def _json(numbers: Mapping[str, int]) -> str:
+    return json.dumps(numbers)  # in ASCII, as GPT-2's
+
+
+def _beside(path: Path, name: str) -> Path:
+    found = path.parent / name
+    if not found.is_file():
+        raise FileNotFoundError(
+            f"{path} has numbers of GPT-2's BPE for symbols; {name} that tells them is not beside it"
+        )
+    return found
