@@ -127,10 +127,10 @@ def of_fairseq(fairseq: Path, folder: Path) -> Iterator[Entry]:
     """A checkpoint of fairseq as the classes whose outputs it has."""
     kind = folder.name.rpartition("-")[2]
     held = load_file(fairseq / f"expected/{kind}.safetensors")
-    classes = {BODY_ONLY.get(kind, "ForMaskedLM"): ("hidden_states", "lm_logits")}
+    classes = {BODY_ONLY.get(kind, "ForMaskedLM"): "lm_logits"}
     if kind == "classification":
-        classes["ForSequenceClassification"] = ("classification_logits",)
-    for architecture, outputs in classes.items():
+        classes["ForSequenceClassification"] = "classification_logits"
+    for architecture, logits in classes.items():
         cases = []
         for batch in ("right", "left", "longest"):
             tokens = held[f"{batch}.in.src_tokens"]
@@ -138,7 +138,6 @@ def of_fairseq(fairseq: Path, folder: Path) -> Iterator[Entry]:
             mask = {"input_ids": tokens, "attention_mask": real.astype(np.int64)}
             wanted = {"hidden_states": held[f"{batch}.out.inner_states"]}
             if architecture != "Model":
-                logits = next(name for name in outputs if name.endswith("logits"))
                 wanted["logits"] = held[f"{batch}.out.{logits}"]
             cases.append(Case(batch, mask, wanted, real=real))
         name = f"fairseq {folder.name} as {architecture}"
@@ -222,7 +221,7 @@ def said(cell: Cell) -> str:
 
 def main(given: Sequence[str] | None = None) -> int:
     """Print the table; the exit status is 1 if something in it fails."""
-    options = argparse.ArgumentParser(prog="python -m conformance.matrix", description=__doc__.splitlines()[0])
+    options = argparse.ArgumentParser(prog="python -m conformance.matrix")
     options.add_argument("fixtures", type=Path, help="a folder with hf/ and fairseq/")
     options.add_argument("--frameworks", default="", help="names with commas between; otherwise all that are installed")
     options.add_argument("--match", default="", help="only checkpoints with this in their name")

@@ -1,23 +1,24 @@
 """From any format to any other: one tensor at a time, all or nothing."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
 import ml_dtypes
 import numpy as np
 
-from roberta_core.checkpoints import fairseq_file, formats
+from roberta_core.checkpoints import formats
 from roberta_core.checkpoints.atomic import refuse_unfinished
 from roberta_core.checkpoints.errors import CheckpointError, listed
 from roberta_core.checkpoints.hub import CARRIED
 from roberta_core.checkpoints.mapped import same_bits
 from roberta_core.checkpoints.matching import match
-from roberta_core.checkpoints.names import understand
+from roberta_core.checkpoints.names import dialect, understand
 from roberta_core.checkpoints.report import LoadReport
-from roberta_core.config import CONFIG_NAME, RobertaConfig
+from roberta_core.config import RobertaConfig
 from roberta_core.parameters import ARCHITECTURES, draw, parameters
 
 DTYPES = {
@@ -26,6 +27,8 @@ DTYPES = {
     "float16": np.dtype(np.float16),
     "bfloat16": np.dtype(ml_dtypes.bfloat16),
 }
+
+VERIFIERS = "roberta.verifiers"  # the group of entry points
 
 # Which class a file without one in its configuration is of: the first whose tensor it has.
 SIGNS = {
@@ -42,6 +45,8 @@ class Opened:
 
     folder: Path
     format: str
+    files: list[str]  # of the weights, the index first
+    dialect: str  # in which the file's keys are spelled: "pt", "tf", "flax", or "fairseq"
     config: RobertaConfig
     architecture: str
     tensors: Mapping[str, np.ndarray]  # published names; what the file does not give is drawn
@@ -62,6 +67,16 @@ class Summary:
     bytes: int  # of the tensors
     not_finite: tuple[str, ...]  # tensors with NaN or infinity
     carried: tuple[str, ...]  # files that went along
+
+
+@dataclass(frozen=True)
+class Check:
+    """What one implementation makes of a converted checkpoint: its error in parts of an output's largest value."""
+
+    name: str
+    error: float
+    tolerance: float
+    complaint: str | None
 
 
 class Cast(Mapping[str, np.ndarray]):
@@ -88,11 +103,8 @@ def open_checkpoint(folder: Path, architecture: str | None = None, seed: int = 0
     A head that the file does not have is drawn, as `report.sentences()` says. `CheckpointError` if it does not load.
     """
     refuse_unfinished(folder)
+    config = RobertaConfig.from_pretrained(folder)
     kind = formats.find(folder)
-    if (folder / CONFIG_NAME).exists() or kind.name != "fairseq":
-        config = RobertaConfig.from_pretrained(folder)
-    else:
-        config = fairseq_file.config(folder)
     tensors, metadata = kind.read(folder), kind.metadata(folder)
     meanings = understand(tensors.keys(), metadata, config)
     known = {meaning.name: key for key, meaning in meanings.items() if meaning is not None}
@@ -104,9 +116,18 @@ def open_checkpoint(folder: Path, architecture: str | None = None, seed: int = 0
     if problems:
         raise CheckpointError(f"{folder} does not load as Roberta{architecture}: {'; '.join(problems)}")
     found |= draw(config, architecture, seed, pooler, only=report.missing)
-    dialect = "pt" if kind.name == "fairseq" else metadata.get("format", kind.dialect)
-    name = next((row.name for row in formats.FORMATS if (row.file, row.dialect) == (kind.file, dialect)), kind.name)
-    return Opened(folder, name, config, architecture, {name: found[name] for name in table}, report)
+    spoken = dialect(tensors.keys(), metadata, config)
+    name = next((row.name for row in formats.FORMATS if (row.file, row.dialect) == (kind.file, spoken)), kind.name)
+    return Opened(
+        folder=folder,
+        format=name,
+        files=formats.files(folder, kind),
+        dialect="fairseq" if kind.name == "fairseq" else spoken,
+        config=config,
+        architecture=architecture,
+        tensors={name: found[name] for name in table},
+        report=report,
+    )
 
 
 def convert(
@@ -146,7 +167,7 @@ def convert(
         raise ValueError(f"{architecture!r} is no RoBERTa class; there are {', '.join(ARCHITECTURES)}")
     opened = open_checkpoint(source, architecture, seed)
     tensors = Cast(opened.tensors, DTYPES[dtype] if dtype else None)
-    not_finite = tuple(name for name in tensors if not _finite(tensors[name]))
+    not_finite = tuple(name for name in tensors if not finite(tensors[name]))
     if strict and not_finite:
         raise CheckpointError(f"{source} has numbers that are not finite, as {dtype or 'stored'}: {listed(not_finite)}")
     inside = target.exists() and source.samefile(target)
@@ -177,14 +198,25 @@ def convert(
     )
 
 
+def verifiers() -> Iterator[Callable[[Summary], Iterable[Check]]]:
+    """What proves a conversion by running models: found by entry point, for the core has none."""
+    for point in entry_points(group=VERIFIERS):
+        yield point.load()
+
+
+def written(summary: Summary) -> dict[str, np.ndarray]:
+    """What a conversion wrote, read back: published names, mapped."""
+    kind = formats.named(summary.format)
+    tensors, metadata = kind.read(summary.folder), kind.metadata(summary.folder)
+    config, architecture = summary.source.config, summary.source.architecture
+    pooler = any(name.endswith("pooler.dense.weight") for name in summary.source.tensors)
+    report = LoadReport(str(summary.folder), architecture)
+    return match(tensors, metadata, config, parameters(config, architecture, pooler), report)[0]
+
+
 def differences(summary: Summary) -> list[str]:
     """Read back what was written and compare every tensor bit for bit with the source; the names that differ."""
-    kind = formats.named(summary.format)
-    written, metadata = kind.read(summary.folder), kind.metadata(summary.folder)
-    config, architecture = summary.source.config, summary.source.architecture
-    want = Cast(summary.source.tensors, DTYPES[summary.dtype] if summary.cast else None)
-    table = parameters(config, architecture, any(name.endswith("pooler.dense.weight") for name in want))
-    found, _ = match(written, metadata, config, table, LoadReport(str(summary.folder), architecture))
+    want, found = Cast(summary.source.tensors, DTYPES[summary.dtype] if summary.cast else None), written(summary)
     return [name for name in want if name not in found or not same_bits(found[name], want[name])]
 
 
@@ -199,6 +231,6 @@ def _class_of(config: RobertaConfig, shapes: Mapping[str, tuple[int, ...]]) -> s
     return "ForCausalLM" if architecture == "ForMaskedLM" and config.is_decoder else architecture
 
 
-def _finite(array: np.ndarray) -> bool:
+def finite(array: np.ndarray) -> bool:
     """Whether every number is finite, a part at a time."""
     return all(bool(np.isfinite(array[i : i + 4096]).all()) for i in range(0, len(array), 4096))

@@ -133,7 +133,10 @@ def config(folder: str | os.PathLike[str]) -> RobertaConfig:
         "tie_word_embeddings": not _setting(settings, "untie_weights_roberta", False),
     }
     fields |= _labels(folder, names, settings)
-    return RobertaConfig(**fields)
+    try:
+        return RobertaConfig(**fields)
+    except (ValueError, TypeError) as error:  # numbers that its settings have and no model can
+        raise CheckpointError(f"{folder / FILE} has settings of no model: {clipped(str(error))}") from None
 
 
 def _opened(folder: Path) -> tuple[dict[str, Tensor], Mapping[str, Any]]:

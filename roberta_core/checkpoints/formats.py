@@ -10,7 +10,7 @@ from roberta_core.checkpoints import bin_file, fairseq_file, fairseq_writer, h5_
 from roberta_core.checkpoints.atomic import Transaction
 from roberta_core.checkpoints.errors import CheckpointError, listed
 from roberta_core.checkpoints.mapped import Content
-from roberta_core.checkpoints.shards import index_name
+from roberta_core.checkpoints.shards import index_name, read_index
 
 Stage = Callable[[Transaction, Content, int], None]
 
@@ -72,6 +72,12 @@ def has(folder: Path, format: Format) -> bool:
 def names(format: Format) -> tuple[str, str]:
     """The files by which a format is known: the weights alone, or the index of their shards."""
     return format.file, index_name(format.file)
+
+
+def files(folder: Path, format: Format) -> list[str]:
+    """The weights files of a format in a folder: the one, or the index and its shards."""
+    alone, index = names(format)
+    return [alone] if (folder / alone).exists() else [index, *sorted(set(read_index(folder / index).values()))]
 
 
 def before(format: Format) -> list[Format]:

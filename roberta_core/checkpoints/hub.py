@@ -51,7 +51,7 @@ class Repository:
 
     name: str
     revision: str | None = None
-    cache_dir: str | os.PathLike[str] | None = None
+    cache_dir: str | Path | None = None
     token: str | bool | None = None
     local_files_only: bool = False
     subfolder: str = ""

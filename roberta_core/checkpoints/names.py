@@ -53,12 +53,23 @@ def understand(keys: Collection[str], metadata: Mapping[str, str], config: Rober
     The metadata name the dialect, and decide where the keys do not; but they can be absent, foreign ("mlx", "np") or
     copied from a file with other names.
     """
+    return _reading(keys, metadata, config)[1]
+
+
+def dialect(keys: Collection[str], metadata: Mapping[str, str], config: RobertaConfig) -> str:
+    """The dialect in which most keys mean something, as `understand` takes them."""
+    return _reading(keys, metadata, config)[0]
+
+
+def _reading(
+    keys: Collection[str], metadata: Mapping[str, str], config: RobertaConfig
+) -> tuple[str, dict[str, Known | None]]:
     order = sorted(DIALECTS, key=lambda dialect: dialect != metadata.get("format"))
     readings = [
-        {key: known.get(bare_key(key, dialect)) for key in keys}
+        (dialect, {key: known.get(bare_key(key, dialect)) for key in keys})
         for dialect, known in ((dialect, dictionary(config, dialect)) for dialect in order)
     ]
-    return max(readings, key=lambda reading: sum(known is not None for known in reading.values()))
+    return max(readings, key=lambda reading: sum(known is not None for known in reading[1].values()))
 
 
 def dictionary(config: RobertaConfig, dialect: str) -> dict[str, Known]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -13,7 +13,6 @@ import typer
 if TYPE_CHECKING:
     import numpy as np
 
-    from roberta_core.config import RobertaConfig
 
 LAYER = re.compile(r"\.layer\.(\d+)\.")
 SIZES = (
@@ -21,11 +20,11 @@ SIZES = (
     "max_sequence_length", "type_vocab_size", "layer_norm_eps", "hidden_act",
 )  # fmt: skip
 
+TITLES = {"pt": "PyTorch", "tf": "TensorFlow", "flax": "Flax", "fairseq": "fairseq"}
+
 
 def info(
-    checkpoint: Annotated[
-        str, typer.Argument(help="A folder with a checkpoint, or an embedded model.")
-    ] = "roberta-tiny",
+    checkpoint: Annotated[str, typer.Argument(help="A folder, an embedded model, or one on the Hub.")] = "roberta-tiny",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Tell a checkpoint's class, sizes, tensors and format, and whether every tensor has its place."""
@@ -38,35 +37,28 @@ def info(
 
 def examine(source: str) -> dict[str, Any]:
     """The facts about a checkpoint, for JSON. `CheckpointError` or `ValueError` if it does not load."""
-    from roberta_core import RobertaConfig, checkpoints
-    from roberta_core.checkpoints import formats
+    from roberta_core.checkpoints import conversion, resolve
 
-    folder = checkpoints.resolve(source)
-    config = RobertaConfig.from_pretrained(folder)
-    format = formats.find(folder)
-    stored = format.read(folder)
-    architecture = architecture_of(config, stored)
-    tensors, report = checkpoints.load(folder, config, architecture)
+    folder = resolve(source)
+    opened = conversion.open_checkpoint(folder)
+    report, config, tensors = opened.report, opened.config, opened.tensors
+    stored = {name: tensors[name] for name in report.loaded}
     return {
         "checkpoint": source,
         "folder": str(folder),
-        "format": format.name,
-        "class": f"Roberta{architecture}",
+        "format": opened.format,
+        "files": opened.files,
+        "dialect": opened.dialect,
+        "class": f"Roberta{opened.architecture}",
         "parameters": sum(tensor.size for tensor in tensors.values()),
-        "bytes": sum(tensor.nbytes for tensor in tensors.values()),
+        "bytes": sum(tensor.nbytes for tensor in stored.values()),
         "config": {**config.to_dict(), "max_sequence_length": config.max_sequence_length},
+        "missing": list(report.missing),
+        "unexpected": list(report.unexpected),
+        "not_finite": [name for name, tensor in stored.items() if not conversion.finite(tensor)],
         "remarks": list(report.sentences()),
         "tensors": {name: described(tensor) for name, tensor in tensors.items()},
     }
-
-
-def architecture_of(config: RobertaConfig, stored: Iterable[str]) -> str:
-    """The class that the configuration names; else one that the tensors show."""
-    from roberta_core.parameters import ARCHITECTURES
-
-    named = (config.architectures or [""])[0]
-    known = next((name for name in ARCHITECTURES if named.endswith(name)), None)
-    return known or ("ForMaskedLM" if any("lm_head" in name for name in stored) else "Model")
 
 
 def described(tensor: np.ndarray) -> dict[str, Any]:
@@ -89,6 +81,8 @@ def show(facts: Mapping[str, Any]) -> None:
         "checkpoint": facts["checkpoint"],
         "class": facts["class"],
         "format": f"{facts['format']}, {', '.join(sorted({one['dtype'] for one in tensors.values()}))}",
+        "files": ", ".join(facts["files"]),
+        "names": f"as {TITLES[facts['dialect']]} spells them",
         "parameters": f"{facts['parameters']:,} in {len(tensors)} tensors, {facts['bytes'] / 1e6:,.1f} MB",
         **{name.replace("_", " "): str(facts["config"][name]) for name in SIZES},
     }
@@ -102,6 +96,8 @@ def show(facts: Mapping[str, Any]) -> None:
     for row in folded(tensors):
         table.add_row(*map(Text, row))
     console.print(table)
+    if facts["not_finite"]:
+        console.print(Text(f"not finite: {', '.join(facts['not_finite'])}"))
     for remark in facts["remarks"]:
         console.print(Text(remark))
 

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from roberta_core import checkpoints
-from roberta_core.checkpoints import CheckpointError, fairseq_file, torch_file
+from roberta_core.checkpoints import CheckpointError, fairseq_file, fairseq_writer, torch_file
 from roberta_core.checkpoints.plain_pickle import Plain
 from roberta_core.checkpoints.torch_writer import Code, described, dict_of, write
 from roberta_core.config import RobertaConfig
@@ -275,6 +275,23 @@ def test_settings_in_the_form_of_omegaconf_are_understood(tmp_path, monkeypatch)
         frame = {"args": None, "cfg": code}
         write(stream, tensors, described(tensors, tensors), {}, lambda state: dict_of({**frame, "model": state}))
     assert fairseq_file.config(tmp_path / "dict") == RobertaConfig(**{**SIZES, "classifier_dropout": 0.25})
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [({"num_attention_heads": 7}, "does not split into 7 heads"), ({"classifier_dropout": -1e307}, "at least 0")],
+)
+def test_settings_of_no_model_are_refused(tmp_path, monkeypatch, changes, reason):
+    original = fairseq_writer._frame
+
+    def frame(config, classes):
+        vars(config).update(changes)
+        return original(config, classes)
+
+    monkeypatch.setattr(fairseq_writer, "_frame", frame)
+    save(tmp_path)
+    with pytest.raises(CheckpointError, match=f"has settings of no model: .*{reason}"):
+        fairseq_file.config(tmp_path)
 
 
 def test_a_checkpoint_without_a_model_is_refused(tmp_path):

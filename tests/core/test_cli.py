@@ -213,6 +213,8 @@ def test_info_as_json_has_every_tensor(run, checkpoint):
     }
     assert facts["parameters"] * 4 == facts["bytes"]
     assert facts["remarks"] == []
+    assert (facts["format"], facts["dialect"], facts["files"]) == ("safetensors", "pt", ["model.safetensors"])
+    assert (facts["missing"], facts["unexpected"], facts["not_finite"]) == ([], [], [])
 
 
 @pytest.mark.parametrize("named", [None, ["BertForMadeUp"]])

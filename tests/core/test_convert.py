@@ -5,7 +5,8 @@ import pytest
 import typer
 
 from roberta_core import checkpoints
-from roberta_core.checkpoints import CheckpointError
+from roberta_core.checkpoints import CheckpointError, conversion
+from roberta_core.checkpoints.conversion import Check
 from roberta_core.cli.convert import convert
 from roberta_core.config import RobertaConfig
 from roberta_core.parameters import parameters
@@ -49,6 +50,29 @@ def test_a_copy_that_differs_is_an_error(start, tmp_path, monkeypatch):
     monkeypatch.setattr("roberta_core.checkpoints.conversion.differences", lambda summary: ["lm_head.bias"])
     with pytest.raises(CheckpointError, match=r"differs from .* in 1 tensors, first lm_head\.bias"):
         run(start, tmp_path / "to", "--to", "bin", "--verify")
+
+
+def test_what_verifiers_find_is_told_and_a_failure_is_an_error(start, tmp_path, monkeypatch, capsys):
+    checks = [Check("one", 1e-7, 1e-5, None)]
+    monkeypatch.setattr(conversion, "verifiers", lambda: [lambda summary: checks])
+    run(start, tmp_path / "to", "--to", "bin", "--verify", "--json")
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["checks"] == [{"name": "one", "error": 1e-7, "tolerance": 1e-5, "complaint": None}]
+    checks.append(Check("two", 1.0, 1e-5, "logits: error 1.0e+00 is over 1e-05"))
+    with pytest.raises(CheckpointError, match="was written, but two fails: logits: error"):
+        run(start, tmp_path / "to", "--to", "bin", "--verify")
+
+
+def test_strict_refuses_numbers_that_are_not_finite_and_writes_nothing(start, tmp_path):
+    config = RobertaConfig.from_pretrained(start)
+    tensors, _ = checkpoints.load(start, config, "ForMaskedLM")
+    tensors["lm_head.bias"] = np.full_like(tensors["lm_head.bias"], np.nan)
+    checkpoints.save(start.parent / "odd", config, "ForMaskedLM", tensors)
+    with pytest.raises(CheckpointError, match=r"not finite, as stored: lm_head\.bias"):
+        run(start.parent / "odd", tmp_path / "to", "--to", "bin", "--strict")
+    assert not (tmp_path / "to").exists()
+    run(start.parent / "odd", tmp_path / "to", "--to", "bin")
+    assert (tmp_path / "to" / "pytorch_model.bin").exists()
 
 
 def test_a_source_that_does_not_exist_is_an_error(tmp_path):

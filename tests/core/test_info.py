@@ -1,0 +1,61 @@
+"""`roberta info` on every format: what it is, how its keys are spelled, what is missing."""
+
+import numpy as np
+import pytest
+
+from roberta_core import checkpoints
+from roberta_core.checkpoints.formats import FORMATS
+from roberta_core.cli.info import examine, show
+from roberta_core.config import RobertaConfig
+from roberta_core.parameters import draw
+
+
+@pytest.fixture
+def plain(config):
+    """A configuration that fairseq can express too."""
+    config.type_vocab_size = 1
+    return config
+
+
+@pytest.mark.parametrize("format", FORMATS, ids=lambda format: format.name)
+def test_every_format_is_told(plain, tmp_path, format, capsys):
+    checkpoints.save(tmp_path, plain, "ForMaskedLM", dict(draw(plain, "ForMaskedLM")), format=format.name)
+    facts = examine(str(tmp_path))
+    assert (facts["format"], facts["files"], facts["class"]) == (format.name, [format.file], "RobertaForMaskedLM")
+    assert facts["dialect"] == ("fairseq" if format.name == "fairseq" else format.dialect)
+    assert (facts["missing"], facts["unexpected"], facts["not_finite"], facts["remarks"]) == ([], [], [], [])
+    assert facts["bytes"] == 4 * facts["parameters"]
+    show(facts)
+    assert f"{format.name}, float32" in capsys.readouterr().out
+
+
+def test_shards_are_told(config, tmp_path):
+    tensors = dict(draw(config, "ForMaskedLM"))
+    checkpoints.save(tmp_path, config, "ForMaskedLM", tensors, format="bin", max_shard_size="10KB")
+    files = examine(str(tmp_path))["files"]
+    assert files[0] == "pytorch_model.bin.index.json"
+    assert sorted(files) == sorted(path.name for path in tmp_path.glob("pytorch_model*"))
+
+
+def test_what_is_missing_and_what_is_not_finite_is_told(config, tmp_path, capsys):
+    tensors = dict(draw(config, "Model", pooler=False))
+    tensors["embeddings.LayerNorm.bias"] = np.full(12, np.inf, np.float32)
+    checkpoints.save(tmp_path, config, "Model", tensors)
+    config.architectures = ["RobertaForTokenClassification"]
+    config.save_pretrained(tmp_path)
+    facts = examine(str(tmp_path))
+    assert facts["missing"] == ["classifier.weight", "classifier.bias"]
+    assert facts["not_finite"] == ["roberta.embeddings.LayerNorm.bias"]
+    assert facts["bytes"] < 4 * facts["parameters"]
+    show(facts)
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "not finite: roberta.embeddings.LayerNorm.bias" in shown
+    assert "classifier is new" in shown
+
+
+def test_a_folder_of_fairseq_needs_no_configuration(shared):
+    facts = examine(str(shared / "fixtures/fairseq/v0.12.2-classification"))
+    assert (facts["format"], facts["dialect"]) == ("fairseq", "fairseq")
+    assert facts["class"] == "RobertaForSequenceClassification"
+    config = RobertaConfig.from_pretrained(shared / "fixtures/fairseq/v0.12.2-classification", hidden_dropout_prob=0.0)
+    assert (config.vocab_size, config.num_labels, config.hidden_dropout_prob) == (105, 3, 0.0)
