@@ -38,10 +38,10 @@ class ModelForward:
             "position_ids": position_ids,
             "attention_mask": attention_mask,
         }
-        if self.states is not None:
-            inputs["encoder_hidden_states"] = _repeated(self.states, rows)
-            if self.states_mask is not None:
-                inputs["encoder_attention_mask"] = _repeated(self.states_mask, rows)
+        for name, value in (("encoder_hidden_states", self.states), ("encoder_attention_mask", self.states_mask)):
+            if value is not None:
+                inputs[name] = _repeated(value, rows)
+        checked = {name: value for name, value in inputs.items() if name != "attention_mask"}
         if cache is None:
             hidden = self.model.roberta(**inputs, use_cache=False, return_dict=True).last_hidden_state
             return np.asarray(last_logits(*self.fixed, self.leaves, hidden[:, -1:])), None
@@ -53,7 +53,7 @@ class ModelForward:
                 inputs[name] = np.pad(inputs[name], pads, constant_values=self.model.config.pad_token_id)
         room = cache.layers[0][0].shape[2] - self.front - attention_mask.shape[1]
         inputs["attention_mask"] = np.pad(attention_mask != 0, ((0, 0), (self.front, room)))
-        self.model.check({"input_ids": input_ids, "position_ids": position_ids})
+        self.model.check(checked)
         logits, cache = read(*self.fixed, self.leaves, inputs, cache.layers, np.int32(cache.filled))
         return np.asarray(logits), cache
 

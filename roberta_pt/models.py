@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from roberta_core.checks import check_choices, check_inputs
 from roberta_core.config import RobertaConfig
+from roberta_core.generation import prompt_of
 from roberta_core.outputs import (
     BaseModelOutputWithPoolingAndCrossAttentions,
     CausalLMOutputWithCrossAttentions,
@@ -164,7 +165,7 @@ class RobertaForCausalLM(RobertaPreTrainedModel):
 
         A `GenerateOutput` if `return_dict_in_generate`. `ValueError` for prompts padded on the right or too long.
         """
-        prompt = input_ids if inputs is None else inputs
+        prompt = prompt_of(inputs, input_ids)
         return generated(self, prompt, attention_mask, encoder_hidden_states, encoder_attention_mask, arguments)
 
 

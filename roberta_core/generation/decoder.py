@@ -86,6 +86,13 @@ def _positions(mask: np.ndarray, pad: int) -> np.ndarray:
     return np.cumsum(real, axis=1) * real + pad
 
 
+def prompt_of(inputs: Any, input_ids: Any) -> Any:
+    """The prompts, which have two published names. `ValueError` if they came under both."""
+    if inputs is not None and input_ids is not None:
+        raise ValueError("the prompts came twice, as inputs and as input_ids")
+    return input_ids if inputs is None else inputs
+
+
 def run(
     config: RobertaConfig,
     forward: Forward,
