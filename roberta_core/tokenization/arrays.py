@@ -12,7 +12,8 @@ import numpy as np
 
 from roberta_core.tokenization.rows import COLUMNS, Row
 
-BACKENDS = {"pt": "pt", "tf": "tf", "jax": "flax"}  # what return_tensors says -> the backend that knows how
+# What return_tensors says -> the backend that makes the tensors, and the published width of their whole numbers.
+BACKENDS = {"pt": ("pt", np.int64), "tf": ("tf", np.int32), "jax": ("flax", np.int32)}
 
 
 def rows_as_arrays(rows: list[Row], names: tuple[str, ...]) -> dict[str, np.ndarray]:
@@ -62,7 +63,7 @@ def as_array(name: str, column: list) -> np.ndarray:
 
 
 def as_tensor(array: np.ndarray, kind: str) -> Any:
-    """The array as a tensor of the framework that `kind` names; NumPy's stays as it is.
+    """The array as a tensor of the framework that `kind` names, whole numbers in its width; NumPy's stays as it is.
 
     Raises `BackendError` (a ValueError) if the framework is not installed.
     """
@@ -70,4 +71,5 @@ def as_tensor(array: np.ndarray, kind: str) -> Any:
         return array
     from roberta_core import backend
 
-    return backend.load(BACKENDS[kind]).tensor(array)
+    name, width = BACKENDS[kind]
+    return backend.load(name).tensor(array.astype(width, copy=False) if array.dtype == np.int64 else array)

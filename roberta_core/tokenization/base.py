@@ -7,17 +7,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
-import numpy as np
 from tokenizers import AddedToken, Tokenizer
 
 from roberta_core.tokenization import files
-from roberta_core.tokenization.arrays import as_array, as_tensor
 from roberta_core.tokenization.batch_encoding import BatchEncoding
 from roberta_core.tokenization.encoding import encode
 from roberta_core.tokenization.inputs import Text, read_samples
-from roberta_core.tokenization.options import SIDES, TENSORS, UNLIMITED, Options, choose, lengths, read_options
+from roberta_core.tokenization.options import SIDES, UNLIMITED, Options, choose, lengths, read_options
 from roberta_core.tokenization.padding import pad_columns
-from roberta_core.tokenization.rows import COLUMNS, Frame, Pieces, Row
+from roberta_core.tokenization.rows import Frame, Pieces, Row
 from roberta_core.tokenization.tokens import TokenTable
 
 
@@ -137,7 +135,8 @@ class TokenizerBase(TokenTable):
     ) -> BatchEncoding:
         """Encode a text, a pair, or a batch of either (lists), each split into words or not.
 
-        Returns lists [S], or [B, S] for a batch, or tensors [B, S] of int64 with `return_tensors`. A text that is
+        Returns lists [S], or [B, S] for a batch, or tensors [B, S] with `return_tensors`: "np", or "pt", "tf" or "jax"
+        where that framework is installed, of int64 (int32 in TensorFlow and JAX). A text that is
         longer than the model takes is returned whole unless `truncation` is asked for. With
         `return_overflowing_tokens` what was cut off follows as rows of its own, and `overflow_to_sample_mapping`
         says whose they are. `text_target` is encoded alike and stands beside as `labels`, or alone where there is no
@@ -222,11 +221,7 @@ class TokenizerBase(TokenTable):
         side = choose("padding_side", padding_side or self.padding_side, SIDES)
         masked = "attention_mask" in self.model_input_names if return_attention_mask is None else return_attention_mask
         columns = pad_columns(encoded_inputs, self.pad_token_id, mode, length, multiple, side, masked=masked)
-        if return_tensors is None:
-            return BatchEncoding(columns)
-        kind = choose("return_tensors", return_tensors, TENSORS)
-        arrays = {name: as_array(name, values) if name in COLUMNS else values for name, values in columns.items()}
-        return BatchEncoding({name: as_tensor(np.asarray(values), kind) for name, values in arrays.items()})
+        return BatchEncoding(columns, tensor_type=return_tensors)
 
     # Special tokens around texts ------------------------------------------------------------------------------------
 

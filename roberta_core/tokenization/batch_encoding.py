@@ -3,24 +3,59 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from roberta_core.tokenization.rows import Row, Span
+import numpy as np
+
+from roberta_core.tokenization.arrays import as_array, as_tensor
+from roberta_core.tokenization.options import TENSORS, choose
+from roberta_core.tokenization.rows import COLUMNS, Row, Span
 
 Trace = Callable[[], tuple[list[Row], list[list[str]]]]  # the rows with spans and words, and the tokens of each
+
+
+@dataclass(frozen=True, slots=True)
+class Encoding:
+    """One row with all that is known of its tokens, in lists of the row's length."""
+
+    ids: list[int]
+    type_ids: list[int]
+    tokens: list[str]
+    offsets: list[Span]
+    attention_mask: list[int]
+    special_tokens_mask: list[int]
+    word_ids: list[int | None]
+    sequence_ids: list[int | None]
+    n_sequences: int
+
+    def __len__(self) -> int:
+        return len(self.ids)
 
 
 class BatchEncoding(dict[str, Any]):
     """Columns such as `input_ids` by name, also as attributes: `model(**encoding)` takes them as they are.
 
-    The origin of tokens (`tokens`, `word_ids`, `char_to_token`, ...) is worked out when it is first asked for. It does
-    not travel with a pickled or copied encoding.
+    `encoding[0]` is the first row with all that is known of it. The origin of tokens (`tokens`, `word_ids`,
+    `char_to_token`, ...) is worked out when it is first asked for. It does not travel with a pickled or copied
+    encoding. `tensor_type` turns the columns into tensors, as `convert_to_tensors` does.
     """
 
-    def __init__(self, columns: Mapping[str, Any] | None = None, trace: Trace | None = None) -> None:
-        super().__init__(columns or {})
+    def __init__(
+        self,
+        data: Mapping[str, Any] | None = None,
+        trace: Trace | None = None,
+        tensor_type: str | None = None,
+        prepend_batch_axis: bool = False,
+    ) -> None:
+        super().__init__(data or {})
         self._trace = trace
         self._traced: tuple[list[Row], list[list[str]]] | None = None
+        self.convert_to_tensors(tensor_type, prepend_batch_axis)
+
+    def __getitem__(self, name: Any) -> Any:
+        """A column by its name, else rows by their place."""
+        return self.encodings[name] if isinstance(name, int | slice) else super().__getitem__(name)
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_") or name not in self:
@@ -46,6 +81,32 @@ class BatchEncoding(dict[str, Any]):
             if hasattr(value, "to"):
                 self[name] = value.to(device, **settings)
         return self
+
+    def convert_to_tensors(self, tensor_type: str | None = None, prepend_batch_axis: bool = False) -> BatchEncoding:
+        """Turn every column into a tensor ("np", "pt", "tf", "jax"), of one row [1, S] if `prepend_batch_axis`.
+
+        Returns the encoding itself. Raises ValueError for a column that is no array, such as rows of several lengths.
+        """
+        if tensor_type is None:
+            return self
+        kind = choose("tensor_type", tensor_type, TENSORS)
+        for name, values in self.items():
+            column = [values] if prepend_batch_axis else values
+            array = as_array(name, column) if name in COLUMNS and isinstance(column, list) else np.asarray(column)
+            self[name] = as_tensor(array, kind)
+        return self
+
+    @property
+    def encodings(self) -> list[Encoding]:
+        """Every row with all that is known of it."""
+        rows, tokens = self._rows(), (self._traced or ([], []))[1]
+        return [
+            Encoding(
+                row.ids(), row.types(), texts, row.spans(), row.attention(), row.specials(), row.words(),
+                row.sequences(), 1 if row.second is None else 2,
+            )
+            for row, texts in zip(rows, tokens, strict=True)
+        ]  # fmt: skip
 
     @property
     def n_sequences(self) -> int:

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import AddedToken, Tokenizer
 
-from roberta_core.tokenization import RobertaTokenizer, RobertaTokenizerFast
+from roberta_core import backend
+from roberta_core.tokenization import BatchEncoding, RobertaTokenizer, RobertaTokenizerFast
 from roberta_core.tokenization.byte_alphabet import BYTE_TO_CHARACTER
 
 LETTERS = "abcdefghij"
@@ -375,6 +376,63 @@ def test_arrays_are_int64_with_a_row_for_each_text(tokenizer):
         tokenizer(["abc", "a"], return_tensors="np")
 
 
+def test_lists_become_tensors_afterwards(tokenizer):
+    encoding = tokenizer(["abc", "a"], padding=True)
+    assert encoding.convert_to_tensors("np") is encoding
+    assert {name: (type(value), value.shape) for name, value in encoding.items()} == {
+        "input_ids": (np.ndarray, (2, 5)),
+        "attention_mask": (np.ndarray, (2, 5)),
+    }
+    one = BatchEncoding({"input_ids": [7, 8], "labels": 1.5}, tensor_type="np", prepend_batch_axis=True)
+    assert (one.input_ids.tolist(), one.labels.tolist()) == ([[7, 8]], [1.5])
+    with pytest.raises(ValueError, match="its rows have 3 to 5 tokens"):
+        tokenizer(["abc", "a"]).convert_to_tensors("np")
+    with pytest.raises(ValueError, match="tensor_type 'mlx' is unknown"):
+        tokenizer("a").convert_to_tensors("mlx")
+
+
+def test_a_row_of_an_encoding_has_all_that_is_known_of_it(tokenizer):
+    encoding = tokenizer(["ab", "a"], ["b", "c"], padding=True)
+    assert [len(row) for row in encoding.encodings] == [7, 7]
+    row = encoding[1]
+    assert (row.ids, row.attention_mask) == (encoding.input_ids[1], encoding.attention_mask[1])
+    assert row.tokens == ["<s>", "a", "</s>", "</s>", "c", "</s>", "<pad>"]
+    assert (row.special_tokens_mask, row.type_ids) == ([1, 0, 1, 1, 0, 1, 1], [0] * 7)
+    assert row.offsets == [(0, 0), (0, 1), (0, 0), (0, 0), (0, 1), (0, 0), (0, 0)]
+    assert (row.word_ids, row.n_sequences) == ([None, 0, None, None, 0, None, None], 2)
+    assert row.sequence_ids == [None, 0, None, None, 1, None, None]
+    assert encoding[:1] == encoding.encodings[:1]
+    with pytest.raises(IndexError):
+        _ = encoding[2]
+
+
+@pytest.mark.parametrize("name", ["pt", "tf", "jax"])
+def test_a_framework_that_is_not_there_says_what_to_install(tokenizer, name, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda module: None)
+    monkeypatch.setattr(backend, "load", backend.load.__wrapped__)
+    with pytest.raises(ValueError, match=r"pip install 'triberta\[(pt|tf|flax)\]'"):
+        tokenizer("a", return_tensors=name)
+
+
+def test_a_target_is_encoded_alike_and_stands_beside_as_labels(tokenizer):
+    assert tokenizer("a", text_target="b c", return_length=True) == {
+        **tokenizer("a", return_length=True),
+        "labels": tokenizer("b c").input_ids,
+    }
+    assert tokenizer(text_target=["a", "b"]) == tokenizer(["a", "b"])
+    assert tokenizer("a", None, "b", "c").labels == tokenizer("b", "c").input_ids
+
+
+def test_positions_of_arguments_are_the_published_ones(tokenizer):
+    whole = tokenizer("abc", None, None, None, False, "max_length", True, 5, 0, False, None, "left", "np")
+    assert whole.input_ids.tolist() == [[PAD, PAD, *ids("a", "b", "c")]]
+    assert tokenizer.encode("abc", None, False, "max_length", True, 5, 0, "left", "np").tolist() == [
+        [PAD, PAD, *ids("a", "b", "c")]
+    ]
+    assert tokenizer.encode_plus("abc", None, False, "max_length", True, 4).input_ids == [*ids("a", "b", "c"), PAD]
+    assert tokenizer.batch_encode_plus(["abc"], False, False, True, 2).input_ids == [ids("a", "b")]
+
+
 def test_an_encoding_is_the_keywords_of_a_call(tokenizer):
     def model(input_ids=None, attention_mask=None):
         return input_ids, attention_mask
@@ -450,6 +508,14 @@ def test_the_newer_name_of_additional_tokens_is_read(kind, tmp_path):
     path = tmp_path / "tokenizer_config.json"
     path.write_text(path.read_text().replace("additional_special_tokens", "extra_special_tokens"))
     assert kind.from_pretrained(tmp_path).additional_special_tokens == ["<a>"]
+
+
+@pytest.mark.parametrize(("legacy", "left_out"), [(True, {"tokenizer.json"}), (False, {"vocab.json", "merges.txt"})])
+def test_either_form_can_be_saved_alone(kind, tokenizer, tmp_path, legacy, left_out):
+    both = {"vocab.json", "merges.txt", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"}
+    tokenizer.save_pretrained(tmp_path, legacy)
+    assert {path.name for path in tmp_path.iterdir()} == both - left_out
+    assert kind.from_pretrained(tmp_path)("hello a") == tokenizer("hello a")
 
 
 def test_saving_again_gives_the_same_bytes(kind, tokenizer, tmp_path):
