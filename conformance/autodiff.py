@@ -211,7 +211,7 @@ def differentiable(model: type[Oracle]) -> type[Oracle]:
             rows: Any = super().table(name, ids)
             if name not in self.unlearned:
                 return rows
-            return np.where((ids == self.config.pad_token_id)[..., None], rows.value, rows)
+            return np.where((ids == self.config.pad_token_id)[..., None], _value(rows), rows)
 
     return Differentiable
 
@@ -227,6 +227,7 @@ def gradients(
     """By every tensor, the gradient of the sum of the outputs named in `weights`, each times its weight there."""
     run = differentiable(model)(config, architecture, tensors)
     stages: Any = run.run(**inputs)
-    parts = [(stages[name] * weight).sum() for name, weight in weights.items()]
-    found = backward(sum(parts[1:], parts[0]))
+    parts: Any = [(stages[name] * weight).sum() for name, weight in weights.items()]
+    total: Any = sum(parts[1:], parts[0])
+    found = backward(total)
     return {name: found.get(leaf.number, np.zeros(leaf.shape)) for name, leaf in run.tensors.items()}

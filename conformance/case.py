@@ -9,7 +9,7 @@ import json
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from conformance.oracle import Stages, run
 from roberta_core.config import RobertaConfig
 from roberta_core.parameters import BASE_PREFIX, Kind, parameters
 
+OUTPUTS = ("last_hidden_state", "pooler_output", "logits", "start_logits", "end_logits")
 FOLDER = Path(__file__).parent / "cases"
 
 
@@ -35,6 +36,7 @@ class Case:
     rtol: float
     reason: str  # what was measured, and why the tolerance is not less
     stages: tuple[str, ...] = field(default=("*",))  # patterns of the stages that are judged
+    gradients: Mapping[str, Any] | None = None  # rtol and reason, where gradients are judged too
 
     @classmethod
     def read(cls, path: Path) -> "Case":
@@ -59,13 +61,23 @@ class Case:
         return {name: draw_input(name, value) for name, value in self.inputs.items()}
 
     @cached_property
+    def weights_of_outputs(self) -> dict[str, np.ndarray]:
+        """What is differentiated: the loss, or the sum of the other outputs, each times numbers drawn by its name."""
+        if "loss" in self.expected:
+            return {"loss": np.ones((), np.float32)}
+        drawn = {"seed": self.weights["seed"], "spread": 1.0}
+        outputs = {name: self.expected[name].shape for name in OUTPUTS if name in self.expected}
+        return {name: draw_input(name, {**drawn, "shape": shape}) for name, shape in outputs.items()}
+
+    @cached_property
     def expected(self) -> Stages:
         """What the float64 model gives."""
         return run(self.configuration, self.architecture, self.tensors, self.arrays)
 
 
+@cache
 def load_cases() -> dict[str, Case]:
-    """The suite, by name."""
+    """The suite, by name, read once."""
     return {path.stem: Case.read(path) for path in sorted(FOLDER.glob("*.json"))}
 
 

@@ -123,12 +123,10 @@ def show_faults() -> int:
     """The table of planted faults; the exit status is 1 if one is not caught."""
     from rich.console import Console
 
-    from conformance.case import load_cases
-    from conformance.faults import FAULTS, catches
+    from conformance.planted import best_catches
     from conformance.report import fault_table
 
-    cases = load_cases().values()
     with Console(stderr=True).status("plant faults"):
-        found = [(name, next(iter(catches(name, cases)), None)) for name in FAULTS]
+        found = list(best_catches())
     Console().print(fault_table(found))
     return 0 if all(catch is not None and catch.caught for _, catch in found) else 1

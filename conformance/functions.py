@@ -4,12 +4,13 @@ Shapes: B batch, S sequence, K labels.
 """
 
 import math
+from typing import Any
 
 import numpy as np
 
 Array = np.ndarray  # of float64
 IGNORED = -100
-ERF = np.frompyfunc(math.erf, 1, 1)
+ERF: Any = np.frompyfunc(math.erf, 1, 1)
 
 
 def erf(x: Array) -> Array:

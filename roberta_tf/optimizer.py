@@ -20,7 +20,8 @@ class AdamW(keras.optimizers.AdamW):
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         """One variable's step."""
         given: Any = self.epsilon
-        beta, steps = tf.cast(self.beta_2, variable.dtype), tf.cast(self.iterations + 1, variable.dtype)
+        done: Any = self.iterations
+        beta, steps = tf.cast(self.beta_2, variable.dtype), tf.cast(done + 1, variable.dtype)
         self.epsilon: Any = given * tf.sqrt(1 - beta**steps)
         try:
             super().update_step(gradient, variable, learning_rate)

@@ -33,6 +33,10 @@ class Adapter(Protocol):
         """The model of a checkpoint."""
         ...
 
+    def tensors(self, model: Any) -> dict[str, np.ndarray]:
+        """What a model holds, by its published names, in the published shapes."""
+        ...
+
     def run(self, model: Any, inputs: Mapping[str, np.ndarray], attentions: bool) -> dict[str, np.ndarray]:
         """The stages of a forward pass without dropout; without `attentions` by the path that users get."""
         ...
@@ -53,6 +57,14 @@ def find(name: str) -> Adapter:
     from conformance.adapters.framework import Framework
 
     return Framework(name)
+
+
+def arguments(inputs: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """A case's inputs as a class takes them: a cache [L, 2 or 4, B, N, T, H] as the published tuples."""
+    given: dict[str, Any] = dict(inputs)
+    if "past_key_values" in given:
+        given["past_key_values"] = tuple(tuple(layer) for layer in given["past_key_values"])
+    return given
 
 
 def flatten(output: Mapping[str, Any]) -> dict[str, np.ndarray]:

@@ -6,7 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from conformance.adapters import flatten
+from conformance.adapters import arguments, flatten
+from conformance.steps import Training
+from conformance.text import ARCHITECTURE, Text, stages_of
 from roberta_core.backend import load
 from roberta_core.config import RobertaConfig
 
@@ -31,9 +33,38 @@ class Framework:
         """The framework's model of a checkpoint."""
         return self.backend.from_pretrained(architecture, source)
 
+    def tensors(self, model: Any) -> dict[str, np.ndarray]:
+        """What a model holds, by its published names."""
+        return self.backend.tensors(model)
+
     def run(self, model: Any, inputs: Mapping[str, np.ndarray], attentions: bool) -> dict[str, np.ndarray]:
         """The outputs as stages; asked for `attentions`, a framework may leave its fused kernel."""
-        given: dict[str, Any] = dict(inputs)
-        if "past_key_values" in given:  # [L, 2 or 4, B, N, T, H] as the published tuples
-            given["past_key_values"] = tuple(tuple(layer) for layer in given["past_key_values"])
-        return flatten(self.backend.run(model, given, output_hidden_states=True, output_attentions=attentions))
+        return flatten(
+            self.backend.run(model, arguments(inputs), output_hidden_states=True, output_attentions=attentions)
+        )
+
+    def gradients(
+        self, model: Any, inputs: Mapping[str, np.ndarray], weights: Mapping[str, np.ndarray]
+    ) -> dict[str, np.ndarray]:
+        """The gradients of a weighted sum of outputs, by tensor."""
+        return self.backend.gradients(model, arguments(inputs), weights)
+
+    def train(self, training: Training) -> dict[str, np.ndarray]:
+        """The weights after a training."""
+        start = {name: tensor.copy() for name, tensor in training.tensors.items()}  # PyTorch trains in their memory
+        model = self.build(training.architecture, training.configuration, start)
+        self.backend.adamw(model, training.arrays, training.settings)
+        return self.tensors(model)
+
+    def write(self, text: Text, use_cache: bool) -> dict[str, np.ndarray]:
+        """The tokens and scores of a text."""
+        model = self.build(ARCHITECTURE, text.configuration, text.tensors)
+        output = model.generate(
+            self.backend.tensor(text.ids),
+            attention_mask=self.backend.tensor(text.mask),
+            use_cache=use_cache,
+            output_scores=True,
+            return_dict_in_generate=True,
+            **text.arguments,
+        )
+        return stages_of(output.sequences, output.scores)

@@ -29,6 +29,10 @@ class Reference:
         tensors, _ = load(folder, config, architecture)
         return Oracle(config, architecture, tensors)
 
+    def tensors(self, model: Oracle) -> dict[str, np.ndarray]:
+        """The tensors that it was given."""
+        return dict(model.tensors)
+
     def run(self, model: Oracle, inputs: Mapping[str, np.ndarray], attentions: bool) -> dict[str, np.ndarray]:
         """Every stage, the attentions only if asked for."""
         stages = model.run(**inputs)

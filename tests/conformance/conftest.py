@@ -1,3 +1,4 @@
+import os
 import shutil
 from functools import cache
 
@@ -5,12 +6,14 @@ import pytest
 
 from conformance.case import Case, draw_weight, load_cases
 from conformance.faults import FAULTS, Catch, stage_errors
+from roberta_core import backend
 from roberta_core.checkpoints import save
 from roberta_core.config import RobertaConfig
 from roberta_core.parameters import parameters
 from roberta_core.tokenization import train_tokenizer
 
 CASES = load_cases()
+MODULES = {"pt": "torch", "tf": "tensorflow", "flax": "jax"}
 
 
 @cache
@@ -84,3 +87,29 @@ def checkpoint(tokenizer_files, tmp_path_factory):
         return str(folder)
 
     return made
+
+
+@cache
+def adapter(name: str):
+    """The adapter of a framework, made once.
+
+    ROBERTA_TEST_FRAMEWORKS lists the modules that an environment must have; without it a framework that is not
+    installed is skipped, with it that is a failure.
+    """
+    if name not in backend.available() and MODULES[name] not in os.environ.get("ROBERTA_TEST_FRAMEWORKS", "").split():
+        pytest.skip(f"{MODULES[name]} is not installed")
+    from conformance.adapters.framework import Framework
+
+    return Framework(name)
+
+
+@pytest.fixture(scope="session", name="adapter")
+def fixture_adapter():
+    """`adapter("pt")`: the adapter of a framework."""
+    return adapter
+
+
+@pytest.fixture(params=list(MODULES))
+def framework(request):
+    """The adapter of each framework."""
+    return adapter(request.param)

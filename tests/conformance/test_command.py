@@ -125,19 +125,30 @@ def test_a_framework_that_is_not_installed_is_refused(parity, monkeypatch):
     assert err.strip() == "roberta: pt needs torch: pip install 'triberta[pt]'"
 
 
-def test_the_table_of_faults_ends_with_status_0_if_all_are_caught(parity, monkeypatch):
-    from conformance import faults
+@pytest.fixture
+def only(monkeypatch):
+    """`only(**kinds)`: plant these faults alone."""
+    from conformance import planted
 
-    few = {name: faults.FAULTS[name] for name in ("the mask ignored", "positions from 0")}
-    monkeypatch.setattr(faults, "FAULTS", few)
+    def plant(**kinds):
+        changed = {kind: (names, planted.KINDS[kind][1]) for kind, names in kinds.items()}
+        monkeypatch.setattr(planted, "KINDS", changed)
+
+    return plant
+
+
+def test_the_table_of_faults_ends_with_status_0_if_all_are_caught(parity, only):
+    planted = ["the mask ignored", "a clamp on gradients", "eps inside the root", "a cache one step late"]
+    only(outputs=planted[:1], gradients=planted[1:2], steps=planted[2:3], text=planted[3:])
     status, out, _ = parity("--faults")
     assert status == 0
-    assert "the mask ignored" in out
+    assert all(what in out for what in ("gradients", "steps of", "text"))
 
 
-def test_a_fault_that_nothing_catches_ends_with_status_1(parity, monkeypatch):
+def test_a_fault_that_nothing_catches_ends_with_status_1(parity, only, monkeypatch):
     from conformance import faults
 
-    monkeypatch.setattr(faults, "FAULTS", {"nothing at all": lambda subject: subject})
+    monkeypatch.setitem(faults.FAULTS, "nothing at all", lambda subject: subject)
+    only(outputs=["nothing at all"])
     status, _, _ = parity("--faults")
     assert status == 1

@@ -1,16 +1,8 @@
-"""The frameworks themselves: on every case, and with every planted fault that can be given to them.
-
-ROBERTA_TEST_FRAMEWORKS lists the modules that an environment must have; without it a framework that is not installed is
-skipped, with it that is a failure.
-"""
-
-import os
-from functools import cache
+"""The frameworks themselves: on every case, and with every planted fault that can be given to them."""
 
 import numpy as np
 import pytest
 
-from conformance.adapters.framework import Framework
 from conformance.case import load_cases
 from conformance.changes import Subject
 from conformance.compare import compare_all, judge
@@ -18,9 +10,8 @@ from conformance.faults import FAULTS, MARGIN
 from conformance.suite import both_paths, run_checkpoint
 from roberta_core import backend
 
-MODULES = {"pt": "torch", "tf": "tensorflow", "flax": "jax"}
 CASES = load_cases()
-EVERY_FRAMEWORK = pytest.mark.parametrize("name", MODULES)
+EVERY_FRAMEWORK = pytest.mark.parametrize("name", ["pt", "tf", "flax"])
 
 
 def portable(fault: str) -> dict[str, Subject]:
@@ -32,17 +23,9 @@ def portable(fault: str) -> dict[str, Subject]:
 PORTABLE = [fault for fault in FAULTS if portable(fault)]
 
 
-@cache
-def adapter(name: str) -> Framework:
-    """The adapter of a framework, made once."""
-    if name not in backend.available() and MODULES[name] not in os.environ.get("ROBERTA_TEST_FRAMEWORKS", "").split():
-        pytest.skip(f"{MODULES[name]} is not installed")
-    return Framework(name)
-
-
 @EVERY_FRAMEWORK
 @pytest.mark.parametrize("case", CASES)
-def test_every_stage_is_within_the_tolerance(name, case):
+def test_every_stage_is_within_the_tolerance(adapter, name, case):
     one = CASES[case]
     model = adapter(name).build(one.architecture, one.configuration, one.tensors)
     verdicts = both_paths(adapter(name), model, one.arrays, one.expected, one.rtol, one.stages)
@@ -50,7 +33,7 @@ def test_every_stage_is_within_the_tolerance(name, case):
 
 
 @EVERY_FRAMEWORK
-def test_a_model_gives_back_the_tensors_that_it_was_given(name):
+def test_a_model_gives_back_the_tensors_that_it_was_given(adapter, name):
     case = CASES["masked_lm_untied"]
     model = adapter(name).build(case.architecture, case.configuration, case.tensors)
     judge(adapter(name).backend.tensors(model), case.tensors, 0.0)
@@ -58,7 +41,7 @@ def test_a_model_gives_back_the_tensors_that_it_was_given(name):
 
 @EVERY_FRAMEWORK
 @pytest.mark.parametrize("fault", PORTABLE)
-def test_a_planted_fault_is_noticed(name, fault, best_catch):
+def test_a_planted_fault_is_noticed(adapter, name, fault, best_catch):
     case = CASES[best_catch(fault).case]
     subject = portable(fault)[case.name]
     model = adapter(name).build(subject.architecture, subject.config, subject.tensors)
@@ -68,14 +51,14 @@ def test_a_planted_fault_is_noticed(name, fault, best_catch):
 
 
 @EVERY_FRAMEWORK
-def test_the_embedded_model_is_within_the_tolerance_on_real_text(name):
+def test_the_embedded_model_is_within_the_tolerance_on_real_text(adapter, name):
     report = run_checkpoint([adapter(name)], "roberta-tiny")
     assert report.tolerance == 1e-5
     assert not [verdict.complaint for verdict in report.frameworks[0].verdicts if not verdict.ok]
     assert len(report.fills) == 5
 
 
-def test_a_framework_that_is_missing_fails_only_where_it_is_required(monkeypatch):
+def test_a_framework_that_is_missing_fails_only_where_it_is_required(monkeypatch, adapter):
     def missing(name):
         raise backend.BackendError(f"{name} is not installed")
 

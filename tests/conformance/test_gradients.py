@@ -1,0 +1,85 @@
+"""The frameworks' gradients, and the directions in which nothing depends on a tensor."""
+
+import numpy as np
+import pytest
+
+from conformance.case import load_cases
+from conformance.changes import Subject
+from conformance.compare import judge
+from conformance.gradient import NULL_LEAST, expected, is_null, judge_gradients
+from roberta_core.parameters import ARCHITECTURES
+
+CASES = {name: case for name, case in load_cases().items() if case.gradients}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_every_gradient_is_within_the_tolerance(framework, name):
+    case = CASES[name]
+    model = framework.build(case.architecture, case.configuration, case.tensors)
+    got = framework.gradients(model, case.arrays, case.weights_of_outputs)
+    verdicts = judge_gradients(got, expected(Subject.of(case), case.weights_of_outputs), case)
+    assert {verdict.stage for verdict in verdicts} == set(case.tensors)
+    assert not [verdict.complaint for verdict in verdicts if not verdict.ok]
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_the_gradients_of_every_class_are_judged(architecture):
+    assert any(case.architecture == architecture for case in CASES.values())
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_tolerance_of_gradients_has_a_measured_reason(name):
+    rules = CASES[name].gradients
+    measured = [float(word) for word in rules["reason"].replace(",", " ").split() if "e-" in word]
+    assert len(measured) == 3
+    assert max(measured) <= rules["rtol"] == 1e-5
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_null_directions_are_those_whose_gradient_is_zero(name):
+    case = CASES[name]
+    found = expected(Subject.of(case), case.weights_of_outputs)
+    largest = max(np.abs(value).max() for value in found.values())
+    for tensor, gradient in found.items():
+        null = is_null(tensor, case.architecture, case.configuration.num_hidden_layers)
+        assert null == (np.abs(gradient).max() < 1e-12 * largest), tensor
+
+
+@pytest.mark.parametrize("name", ["masked_lm", "padding_left", "masked_row", "cross_attention", "token_types"])
+def test_moving_the_bias_of_a_key_changes_no_output(framework, name):
+    case = load_cases()[name]
+    biases = [tensor for tensor in case.tensors if tensor.endswith("self.key.bias")]
+    assert len(biases) == case.configuration.num_hidden_layers * (1 + (name == "cross_attention"))
+    drawn = np.random.default_rng(0).standard_normal
+    moved = {tensor: case.tensors[tensor] + drawn(case.tensors[tensor].shape).astype(np.float32) for tensor in biases}
+    model = framework.build(case.architecture, case.configuration, {**case.tensors, **moved})
+    got = framework.run(model, case.arrays, attentions=True)
+    kept = {stage: value for stage, value in got.items() if not stage.startswith("past_key_values")}
+    judge(kept, {stage: case.expected[stage] for stage in kept}, 2 * case.rtol)
+
+
+def test_a_gradient_of_the_wrong_tensor_is_seen():
+    case = CASES["masked_lm"]
+    want = expected(Subject.of(case), case.weights_of_outputs)
+    names = [f"roberta.encoder.layer.{layer}.attention.self.value.weight" for layer in (0, 1)]
+    swapped = {**want, names[0]: want[names[1]], names[1]: want[names[0]]}
+    assert {verdict.stage for verdict in judge_gradients(swapped, want, case) if not verdict.ok} == set(names)
+
+
+def test_a_missing_gradient_is_seen():
+    case = CASES["masked_lm"]
+    want = expected(Subject.of(case), case.weights_of_outputs)
+    got = {name: value for name, value in want.items() if name != "lm_head.bias"}
+    assert [verdict.complaint for verdict in judge_gradients(got, want, case) if not verdict.ok] == [
+        "lm_head.bias: missing"
+    ]
+
+
+def test_noise_in_a_null_direction_is_held_against_the_models_largest_gradient():
+    case = CASES["masked_lm"]
+    want = expected(Subject.of(case), case.weights_of_outputs)
+    name = "roberta.encoder.layer.0.attention.self.key.bias"
+    largest = max(np.abs(value).max() for value in want.values())
+    for size, ok in ((0.5, True), (20, False)):
+        noisy = {**want, name: want[name] + size * NULL_LEAST * case.gradients["rtol"] * largest}
+        assert all(verdict.ok for verdict in judge_gradients(noisy, want, case)) == ok
