@@ -54,9 +54,9 @@ class PyTorchBackend:
     ) -> dict[str, np.ndarray]:
         """The gradients of a weighted sum of outputs, by the parameters' published names."""
         output = model.eval()(**tree_map(from_numpy, dict(inputs)))
-        total = torch.stack([(output[name] * from_numpy(np.asarray(weight))).sum() for name, weight in weights.items()]).sum()
+        parts = [(output[name] * from_numpy(np.asarray(weight))).sum() for name, weight in weights.items()]
         names, values = zip(*model.named_parameters(), strict=True)
-        found = torch.autograd.grad(total, values, materialize_grads=True, allow_unused=True)
+        found = torch.autograd.grad(parts, values, materialize_grads=True, allow_unused=True)
         return dict(zip(names, map(to_numpy, found), strict=True))
 
     def adamw(self, model: Any, batches: Iterable[Mapping[str, np.ndarray]], settings: Optimizer) -> None:

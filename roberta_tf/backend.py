@@ -75,7 +75,9 @@ def _gradients(model: Any, inputs: Mapping[str, Any], weights: Mapping[str, Any]
     with tf.GradientTape() as tape:
         output = model(dict(inputs), training=False)
         total = tf.add_n([tf.reduce_sum(output[name] * weight) for name, weight in weights.items()])
-    found = tape.gradient(total, [variable.value for variable in values], unconnected_gradients="zero")
+    found = tape.gradient(
+        total, [variable.value for variable in values], unconnected_gradients=tf.UnconnectedGradients.ZERO
+    )
     return [tf.convert_to_tensor(gradient) for gradient in found]
 
 
