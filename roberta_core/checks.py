@@ -147,8 +147,8 @@ def label_classes(config: RobertaConfig, architecture: str, inputs: Mapping[str,
     if architecture == "ForMultipleChoice":
         return inputs["input_ids" if "input_ids" in inputs else "inputs_embeds"].shape[1]
     if architecture == "ForSequenceClassification":
-        chosen = config.num_labels > 1 and labels.ndim == 1 and np.issubdtype(labels.dtype, np.integer)
-        shown = "single_label_classification" if chosen else None
+        single = labels.shape[1:] in ((), (1,)) and np.issubdtype(labels.dtype, np.integer)
+        shown = "single_label_classification" if single and config.num_labels > 1 else None
         return config.num_labels if (config.problem_type or shown) == "single_label_classification" else None
     return getattr(config, CLASSES[architecture]) if architecture in CLASSES else None
 

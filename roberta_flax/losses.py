@@ -35,7 +35,8 @@ def causal_loss(logits: Array, labels: Array, reduction: str = "mean", count: Ar
 def sequence_loss(logits: Array, labels: Array, problem_type: str | None, reduction: str = "mean") -> Array:
     """The loss of logits [B, K] by problem type.
 
-    Without one it is regression where K is 1, else one class where labels are whole numbers [B], else many labels.
+    Without one it is regression where K is 1, else one class where labels are whole numbers [B] or [B, 1], else many
+    labels.
     """
     problem_type = problem_type or problem(labels, logits.shape[1])
     if problem_type == "single_label_classification":
@@ -51,7 +52,7 @@ def problem(labels: Array, classes: int) -> str:
     """The problem type that labels [B] or [B, K] show."""
     if classes == 1:
         return "regression"
-    single = labels.ndim == 1 and not jnp.issubdtype(labels.dtype, jnp.floating)
+    single = labels.shape[1:] in ((), (1,)) and not jnp.issubdtype(labels.dtype, jnp.floating)
     return "single_label_classification" if single else "multi_label_classification"
 
 

@@ -30,10 +30,11 @@ def causal_loss(logits: Tensor, labels: Tensor, reduction: str = "mean", count: 
 def sequence_loss(logits: Tensor, labels: Tensor, problem_type: str | None, reduction: str = "mean") -> Tensor:
     """The loss of logits [B, K] by problem type.
 
-    Without one it is regression where K is 1, else one class where labels are whole numbers [B], else many labels.
+    Without one it is regression where K is 1, else one class where labels are whole numbers [B] or [B, 1], else many
+    labels.
     """
     if problem_type is None:
-        single = labels.ndim == 1 and not labels.is_floating_point()
+        single = labels.shape[1:] in ((), (1,)) and not labels.is_floating_point()
         problem_type = "single_label_classification" if single else "multi_label_classification"
         problem_type = "regression" if logits.shape[1] == 1 else problem_type
     if problem_type == "single_label_classification":

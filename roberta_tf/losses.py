@@ -35,7 +35,8 @@ def causal_loss(
 def sequence_loss(logits: tf.Tensor, labels: tf.Tensor, problem_type: str | None, reduction: str = "mean") -> tf.Tensor:
     """The loss of logits [B, K] by problem type.
 
-    Without one it is regression where K is 1, else one class where labels are whole numbers [B], else many labels.
+    Without one it is regression where K is 1, else one class where labels are whole numbers [B] or [B, 1], else many
+    labels.
     """
     problem_type = problem_type or problem(labels, sizes(logits)[1])
     if problem_type == "single_label_classification":
@@ -51,7 +52,7 @@ def problem(labels: tf.Tensor, classes: int) -> str:
     """The problem type that labels [B] or [B, K] show."""
     if classes == 1:
         return "regression"
-    single = labels.shape.rank == 1 and not labels.dtype.is_floating
+    single = tuple(labels.shape[1:]) in ((), (1,)) and not labels.dtype.is_floating
     return "single_label_classification" if single else "multi_label_classification"
 
 

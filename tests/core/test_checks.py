@@ -141,6 +141,7 @@ def test_labels_are_classes_or_ignored():
         ("ForMultipleChoice", IDS[:, 0], None, 3),
         ("ForSequenceClassification", IDS[:, 0], None, 4),
         ("ForSequenceClassification", IDS[:, :1], "single_label_classification", 4),
+        ("ForSequenceClassification", IDS[:, :1], None, 4),
         ("ForSequenceClassification", IDS[:, 0] / 2, None, None),
         ("ForSequenceClassification", IDS[:, :4], None, None),
         ("ForSequenceClassification", IDS[:, 0], "regression", None),

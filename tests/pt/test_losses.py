@@ -61,7 +61,9 @@ def test_regression_over_several_targets_is_the_mean_of_squares():
 def test_whole_numbers_are_classes():
     labels = np.array([3, -100, 0])
     want = entropies(LOGITS[:, 0], labels)[labels >= 0].mean()
-    assert sequence_loss(LOGITS[:, 0], torch.from_numpy(labels), None).item() == pytest.approx(want, rel=1e-12)
+    for shape in ((3,), (3, 1)):
+        loss = sequence_loss(LOGITS[:, 0], torch.from_numpy(labels).view(shape), None)
+        assert loss.item() == pytest.approx(want, rel=1e-12)
 
 
 @pytest.mark.parametrize("kind", [torch.int64, torch.float32])

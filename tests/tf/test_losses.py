@@ -63,7 +63,9 @@ def test_regression_over_several_targets_is_the_mean_of_squares():
 def test_whole_numbers_are_classes():
     labels = np.array([3, -100, 0])
     want = entropies(LOGITS[:, 0], labels)[labels >= 0].mean()
-    assert float(sequence_loss(LOGITS[:, 0], tf.constant(labels), None)) == pytest.approx(want, rel=1e-12)
+    for shape in ((3,), (3, 1)):
+        loss = sequence_loss(LOGITS[:, 0], tf.constant(labels.reshape(shape)), None)
+        assert float(loss) == pytest.approx(want, rel=1e-12)
 
 
 @pytest.mark.parametrize("kind", [np.int64, np.float32])
