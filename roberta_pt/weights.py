@@ -7,7 +7,6 @@ import ml_dtypes
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch._C._functorch import is_functorch_wrapped_tensor
 
 from roberta_pt.layers import Embedding, Linear
 
@@ -62,7 +61,7 @@ def readable(tensor: Tensor | None) -> Tensor | np.ndarray | None:
     """An array to check values in, where reading them costs nothing: eager, on the CPU; else the tensor itself."""
     if type(tensor) is not Tensor or tensor.device.type != "cpu":
         return tensor
-    if torch.compiler.is_compiling() or torch._C._get_tracing_state() or is_functorch_wrapped_tensor(tensor):
+    if torch.compiler.is_compiling() or torch._C._get_tracing_state() or torch._C._are_functorch_transforms_active():
         return tensor
     return to_numpy(tensor)
 
