@@ -115,6 +115,8 @@ class RobertaPreTrainedModel(nn.Module):
         ignore_mismatched_sizes: bool = False,
         output_loading_info: bool = False,
         add_pooling_layer: bool | None = None,
+        from_tf: bool = False,
+        from_flax: bool = False,
         **kwargs: Any,
     ) -> Any:
         """The model of a checkpoint, in eval mode: a folder, the name of an embedded model, or one on the Hub.
@@ -122,7 +124,8 @@ class RobertaPreTrainedModel(nn.Module):
         Parameters are mapped from the file, not copied, where they are stored as `dtype` (float32 unless given).
         What the checkpoint lacks, such as a new head, is drawn from `seed` and named in the log. Other keyword
         arguments are the constructor's settings, say how to come by a repository (`checkpoints.resolve`) or override
-        fields of the configuration. `OSError` if there is no such checkpoint, `CheckpointError` if it does not fit.
+        fields of the configuration. Every framework's files are read, so `from_tf` and `from_flax` say nothing.
+        `OSError` if there is no such checkpoint, `CheckpointError` if it does not fit.
         """
         folder = resolve(source, **hub.options(kwargs))
         settings = {name: kwargs.pop(name) for name in ("attn_implementation", "loss_reduction") if name in kwargs}

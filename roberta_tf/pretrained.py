@@ -167,6 +167,7 @@ class TFRobertaPreTrainedModel(FitModel):
         ignore_mismatched_sizes: bool = False,
         output_loading_info: bool = False,
         add_pooling_layer: bool | None = None,
+        from_pt: bool = False,
         **kwargs: Any,
     ) -> Any:
         """The model of a checkpoint: a folder, the name of an embedded model, or one on the Hub.
@@ -174,7 +175,8 @@ class TFRobertaPreTrainedModel(FitModel):
         Variables are copied once from the mapped file; `dtype` is a Keras policy, such as "mixed_bfloat16".
         What the checkpoint lacks, such as a new head, is drawn from `seed` and named in the log. Other keyword
         arguments are the constructor's settings, say how to come by a repository (`checkpoints.resolve`) or override
-        fields of the configuration. `OSError` if there is no such checkpoint, `CheckpointError` if it does not fit.
+        fields of the configuration. Every framework's files are read, so `from_pt` says nothing. `OSError` if there is
+        no such checkpoint, `CheckpointError` if it does not fit.
         """
         folder = resolve(source, **hub.options(kwargs))
         known = ("attn_implementation", "loss_reduction", "name", "trainable")

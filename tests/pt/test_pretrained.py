@@ -142,6 +142,14 @@ def test_a_model_is_saved_in_any_format_and_loads_bit_for_bit(make, config, tmp_
         np.testing.assert_array_equal(found[name], want, err_msg=name)
 
 
+@pytest.mark.parametrize(("said", "format"), [("from_tf", "h5"), ("from_flax", "msgpack")])
+def test_a_file_may_be_said_to_be_what_it_is(make, config, tmp_path, said, format):
+    make(RobertaForMaskedLM, config).save_pretrained(tmp_path, format=format)
+    plain, told = (RobertaForMaskedLM.from_pretrained(tmp_path, **flags) for flags in ({}, {said: True}))
+    for (name, want), (_, value) in zip(tensors(plain), tensors(told), strict=True):
+        np.testing.assert_array_equal(value, want, err_msg=name)
+
+
 def test_the_tokenizer_goes_along_unless_the_folder_has_one(tmp_path):
     model = RobertaForMaskedLM.from_pretrained("roberta-tiny")
     model.save_pretrained(tmp_path / "new")
