@@ -82,6 +82,7 @@ def transaction(folder: str | os.PathLike[str]) -> Iterator[Transaction]:
     """Save files into a folder, all or none; made if it is not there. `CheckpointError` if that fails."""
     folder = Path(folder)
     try:
+        made = not folder.exists()
         folder.mkdir(parents=True, exist_ok=True)
         with _locked(folder):
             _finish(folder)
@@ -93,6 +94,8 @@ def transaction(folder: str | os.PathLike[str]) -> Iterator[Transaction]:
             except BaseException:
                 with contextlib.suppress(OSError):
                     save.discard()
+                    if made:
+                        folder.rmdir()  # which fails, as it should, if anything is in it
                 raise
     except CheckpointError:
         raise

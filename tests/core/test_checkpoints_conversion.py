@@ -52,6 +52,37 @@ def test_any_format_becomes_any_other_and_comes_back(tmp_path, start, to):
     assert_same(checkpoints.load(tmp_path / "back", config, "ForMaskedLM")[0], tensors)
 
 
+VARIANTS = {
+    **{architecture: (architecture, {}) for architecture in ARCHITECTURES},
+    "ForCausalLM, decoder": ("ForCausalLM", {"is_decoder": True}),
+    "ForCausalLM, cross": ("ForCausalLM", {"is_decoder": True, "add_cross_attention": True}),
+    "ForMaskedLM, untied": ("ForMaskedLM", {"tie_word_embeddings": False}),
+    "ForTokenClassification, 5 labels": ("ForTokenClassification", {"num_labels": 5}),
+}
+# What a format cannot hold, and so refuses.
+IMPOSSIBLE = [
+    *[(f"ForCausalLM, {kind}", "fairseq") for kind in ("decoder", "cross")],
+    *[("ForMaskedLM, untied", format) for format in ("h5", "tf-safetensors")],
+]
+
+
+@pytest.mark.parametrize("to", NAMES)
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_every_class_goes_through_every_format_bit_for_bit(tmp_path, variant, to):
+    architecture, changes = VARIANTS[variant]
+    _, tensors = save(tmp_path / "start", architecture, **changes)
+    if (variant, to) in IMPOSSIBLE:
+        with pytest.raises(CheckpointError, match="take another format"):
+            conversion.convert(tmp_path / "start", tmp_path / "to", to)
+        assert not (tmp_path / "to").exists()
+        return
+    conversion.convert(tmp_path / "start", tmp_path / "to", to)
+    conversion.convert(tmp_path / "to", tmp_path / "back", "safetensors")
+    written, file = (tmp_path / name / "model.safetensors" for name in ("start", "back"))
+    assert file.read_bytes() == written.read_bytes()
+    assert_same(conversion.open_checkpoint(tmp_path / "back").tensors, tensors)
+
+
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_every_class_is_known_again_without_its_name(tmp_path, architecture):
     _, tensors = save(tmp_path, architecture)
