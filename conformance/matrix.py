@@ -234,11 +234,14 @@ def main(given: Sequence[str] | None = None) -> int:
     frameworks = {name: backend.load(name) for name in names}
     only = [name for name in options.cases.split(",") if name]
     found: dict[str, dict[str, Cell]] = {}
-    with Console(stderr=True).status("start") as status:
+    progress = Console(stderr=True)
+    with progress.status("start") as status:
         for entry in entries(options.fixtures):
             if options.match in entry.name:
                 status.update(entry.name)
                 found[entry.name] = {name: measure(one, entry, only) for name, one in frameworks.items()}
+                if not progress.is_terminal:
+                    print(entry.name, *map(said, found[entry.name].values()), file=sys.stderr, flush=True)
     Console(width=None if sys.stdout.isatty() else 120).print(table(found, names))
     cells = {(row, name): cell for row, line in found.items() for name, cell in line.items()}
     wrong = {place: cell.complaint for place, cell in cells.items() if cell.complaint}

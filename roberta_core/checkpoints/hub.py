@@ -257,13 +257,8 @@ def options(given: dict[str, Any]) -> dict[str, Any]:
 
 
 def carried(folder: Path | None, target: Path) -> dict[str, bytes]:
-    """The tokenizer's files beside a checkpoint, for another folder; none if that has some already."""
-    if folder is None or any((target / name).exists() for name in CARRIED):
-        return {}
-    return dict(_read(folder))
-
-
-def _read(folder: Path) -> Iterator[tuple[str, bytes]]:
-    for name in CARRIED:
-        if (folder / name).is_file():
-            yield name, (folder / name).read_bytes()
+    """What goes along from a checkpoint's folder to another one: nothing of a tokenizer if that has one already."""
+    own = any((target / name).exists() for name in (*TOKENIZER, *VOCABULARY))
+    wanted = [name for name in CARRIED if not (own and name in (*TOKENIZER, *VOCABULARY))]
+    found = [] if folder is None else [name for name in wanted if (folder / name).is_file()]
+    return {name: (folder / name).read_bytes() for name in found if folder and not (target / name).exists()}

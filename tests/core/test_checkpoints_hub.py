@@ -1,5 +1,6 @@
 """Models on a Hub, which runs on localhost: what is fetched, what is refused, what is uploaded."""
 
+import json
 import logging
 import os
 import shutil
@@ -9,7 +10,7 @@ import sys
 import numpy as np
 import pytest
 
-from roberta_core import RobertaConfig, RobertaTokenizerFast, checkpoints
+from roberta_core import RobertaConfig, RobertaTokenizerFast, checkpoints, cli
 from roberta_core.checkpoints import CheckpointError, conversion, formats, resolve
 from roberta_core.checkpoints import hub as module
 from roberta_core.checkpoints.card import TASKS, card
@@ -260,6 +261,25 @@ def test_what_cannot_be_a_name_is_not_asked_for(hub, name):
     with pytest.raises(CheckpointError, match="nor is it a name on the Hub"):
         resolve(name)
     assert hub.asked == []
+
+
+def test_what_goes_along_is_not_taken_where_a_tokenizer_is(tmp_path):
+    (tmp_path / "generation_config.json").write_text("{}")
+    assert set(module.carried(TINY, tmp_path)) == {name for name in module.CARRIED if (TINY / name).exists()}
+    (tmp_path / "vocab.json").write_text("{}")
+    assert not set(module.carried(TINY, tmp_path)) & {*module.TOKENIZER, *module.VOCABULARY}
+    assert module.carried(TINY, TINY) == module.carried(None, tmp_path) == {}
+
+
+def test_commands_take_a_name_on_the_hub_and_conversion_carries_its_tokenizer(hub, tmp_path, capsys):
+    hub.add(NAME, TINY)
+    for command in (["info", NAME, "--json"], ["convert", NAME, str(tmp_path / "to"), "--to", "h5", "--json"]):
+        with pytest.raises(SystemExit) as ended:
+            cli.main(command)
+        assert ended.value.code == 0
+        assert json.loads(capsys.readouterr().out)["class"] == "RobertaForMaskedLM"
+    assert RobertaTokenizerFast.from_pretrained(tmp_path / "to").vocab_size
+    assert (tmp_path / "to" / "tf_model.h5").exists()
 
 
 # Uploading ------------------------------------------------------------------------------------------------------------
