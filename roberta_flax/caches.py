@@ -6,6 +6,7 @@ Shapes: B batch, S sequence, T cached tokens, N heads, H head.
 from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
 from roberta_core.outputs import FixedCache
@@ -31,7 +32,8 @@ def empty(model: Any, batch: int, length: int) -> FixedCache:
     """A cache of a Model with room for `length` tokens: L of (key, value), each [B, N, T, H]."""
     heads = [layer.attention.self.heads for layer in model.encoder.layer]
     shapes = [(batch, count, length, model.config.head_size) for count in heads]
-    return FixedCache(tuple((jnp.zeros(shape, model.dtype), jnp.zeros(shape, model.dtype)) for shape in shapes), 0)
+    layers = tuple((jnp.zeros(shape, model.dtype), jnp.zeros(shape, model.dtype)) for shape in shapes)
+    return FixedCache(layers, np.int32(0))  # of the type that calls return, so that a jitted step is traced once
 
 
 def real_before(attention_mask: Array | None, past_length: Array | int) -> Array | int:

@@ -38,7 +38,7 @@ class Embedding(keras.layers.Embedding):
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
         """The rows of ids [...] as [..., D]; an id outside the table is an error on a CPU, NaN elsewhere."""
-        rows = tf.gather(tf.convert_to_tensor(self.embeddings), inputs)
+        rows = looked_up(tf.convert_to_tensor(self.embeddings), inputs)
         # Outside the table a GPU reads zeros, XLA the nearest row, and Keras's own call would count from the end.
         inside = tf.expand_dims((inputs >= 0) & (inputs < self.input_dim), -1)
         rows = tf.cast(tf.where(inside, rows, tf.constant(math.nan, rows.dtype)), self.compute_dtype)
@@ -51,6 +51,20 @@ class Embedding(keras.layers.Embedding):
         rows = tf.reshape(hidden, (-1, self.output_dim))
         scores = tf.matmul(rows, tf.cast(self.embeddings, hidden.dtype), transpose_b=True)
         return tf.reshape(scores, (*sizes(hidden)[:2], self.input_dim))
+
+
+@tf.custom_gradient
+def looked_up(table: tf.Tensor, ids: tf.Tensor) -> Any:
+    """The rows of ids [...] as [..., D], with a gradient that is one tensor.
+
+    TensorFlow's own is a list of rows, one for each id, and Keras's Adam squares those of a repeated id one by one.
+    """
+
+    def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, None]:
+        rows = tf.reshape(upstream, (-1, table.shape[1]))
+        return tf.math.unsorted_segment_sum(rows, tf.reshape(ids, [-1]), table.shape[0]), None
+
+    return tf.gather(table, ids), gradient
 
 
 class LayerNorm(keras.layers.LayerNormalization):
