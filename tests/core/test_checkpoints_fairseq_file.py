@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from roberta_core import checkpoints
-from roberta_core.checkpoints import CheckpointError, fairseq_file, fairseq_writer, torch_file
+from roberta_core.checkpoints import CheckpointError, conversion, fairseq_file, fairseq_writer, torch_file
 from roberta_core.checkpoints.plain_pickle import Plain
 from roberta_core.checkpoints.torch_writer import Code, described, dict_of, write
 from roberta_core.config import RobertaConfig
@@ -212,6 +212,25 @@ def test_what_is_written_has_the_keys_of_fairseq(tmp_path):
         state["model"]["encoder.lm_head.weight"].storage
         is state["model"]["encoder.sentence_encoder.embed_tokens.weight"].storage
     )
+
+
+@pytest.mark.parametrize("kind", ["masked_lm", "classification"])
+def test_fairseqs_own_file_is_written_again_with_its_keys_shapes_and_values(tmp_path, shared, kind):
+    source = shared / "fixtures/fairseq" / f"v0.10.2-{kind}"
+    architecture = {"masked_lm": "ForMaskedLM", "classification": "ForSequenceClassification"}[kind]
+    conversion.convert(source, tmp_path / "plain", "safetensors", architecture=architecture)
+    conversion.convert(tmp_path / "plain", tmp_path / "again", "fairseq")
+    names = fairseq_file._Names(fairseq_file.NAMES)
+    ours, theirs = (
+        torch_file.tensors_of(torch_file.read(folder / "model.pt", names)["model"])
+        for folder in (tmp_path / "again", source)
+    )
+    dropped = {"encoder.sentence_encoder.version"}
+    if kind == "classification":  # the class has no language-model head
+        dropped |= {name for name in theirs if name.startswith("encoder.lm_head.")}
+    assert set(ours) == set(theirs) - dropped
+    for name, tensor in ours.items():
+        np.testing.assert_array_equal(tensor.array(), theirs[name].array(), err_msg=name)
 
 
 @pytest.mark.parametrize(
