@@ -224,7 +224,8 @@ class Encoder(nn.Module):
         self.layer = nn.ModuleList(
             [Layer(config, index, attn_implementation) for index in range(config.num_hidden_layers)]
         )
-        self.gradient_checkpointing, self.checkpointing = False, {"use_reentrant": False}
+        self.gradient_checkpointing = False
+        self.checkpointing: dict[str, Any] = {"use_reentrant": False}
 
     def forward(
         self,

@@ -275,7 +275,8 @@ class TFRobertaPreTrainedModel(FitModel):
         """Take over the word embeddings of another table, for the language-model head too if it is tied."""
         self.resize_token_embeddings(embeddings.input_dim)
         name = next(name for name, _ in tensors(self) if name.endswith("word_embeddings.weight"))
-        assign(self, [(name, embeddings.embeddings.numpy())])
+        values: Any = embeddings.embeddings
+        assign(self, [(name, values.numpy())])
 
     def resize_token_embeddings(
         self, new_num_tokens: int | None = None, pad_to_multiple_of: int | None = None
