@@ -1,0 +1,63 @@
+"""The long checks of checkpoints, run briefly: they work, and they find what they look for."""
+
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+
+
+def run(script, *arguments):
+    return subprocess.run([sys.executable, str(HERE / script), *arguments], capture_output=True, text=True, timeout=300)
+
+
+@pytest.fixture(scope="module")
+def kill_saves():
+    spec = importlib.util.spec_from_file_location("kill_saves", HERE / "kill_saves.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_killed_saves_leave_nothing_wrong(tmp_path):
+    ended = run("kill_saves.py", "--kills", "14", "--folder", str(tmp_path))
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert "14 kills in " in ended.stdout
+    assert " 0 wrong" in ended.stdout
+
+
+def test_a_mixture_of_two_checkpoints_is_found(tmp_path, kill_saves):
+    for name in ("old", "new"):
+        kill_saves.save(tmp_path / name, name, "safetensors")
+        assert kill_saves.outcome(tmp_path / name) == name
+    shutil.copy(tmp_path / "old" / "config.json", tmp_path / "new" / "config.json")
+    assert kill_saves.outcome(tmp_path / "new") not in kill_saves.RIGHT["over an old one"]
+
+
+def test_fuzzing_finds_nothing_and_ends_with_its_totals(tmp_path):
+    ended = run("fuzz_checkpoints.py", "--inputs", "360", "--findings", str(tmp_path / "found"))
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert ended.stdout.splitlines()[-1].startswith("360 inputs, 0 crashes, 0 hangs, at most ")
+    assert not (tmp_path / "found").exists()
+
+
+def test_fuzzing_finds_a_reader_that_crashes(tmp_path):
+    code = (
+        "import runpy, sys; from roberta_core.checkpoints import zip_file, torch_file\n"
+        "def broken(file): raise KeyError('planted')\n"
+        "torch_file.records = broken\n"
+        f"sys.argv = ['fuzz', '--inputs', '60', '--findings', {str(tmp_path / 'found')!r}]\n"
+        f"runpy.run_path({str(HERE / 'fuzz_checkpoints.py')!r}, run_name='__main__')"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
+    assert ended.returncode == 1, ended.stdout + ended.stderr
+    assert "crash: KeyError" in ended.stdout
+    assert list((tmp_path / "found").iterdir())
