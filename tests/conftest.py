@@ -17,6 +17,7 @@ def hub(tmp_path, monkeypatch):
     """A Hub on localhost (see `hub_server`) that is asked instead of the one out there, and an empty cache."""
     import huggingface_hub.constants
     import huggingface_hub.file_download
+    import huggingface_hub.utils
 
     spec = importlib.util.spec_from_file_location("hub_server", Path(__file__).with_name("hub_server.py"))
     assert spec is not None
@@ -31,8 +32,12 @@ def hub(tmp_path, monkeypatch):
         monkeypatch.setattr(module, "HUGGINGFACE_CO_URL_TEMPLATE", template, raising=False)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub-cache"))
+    # Older releases keep sessions, and in them whether they were made online.
+    forget = getattr(huggingface_hub.utils, "reset_sessions", lambda: None)
+    forget()
     yield server
     server.stop()
+    forget()
 
 
 @pytest.fixture(scope="session")
