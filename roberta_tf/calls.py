@@ -81,6 +81,7 @@ class Graphs:
         """All that a trace depends on: kinds of inputs, options, settings, and how each layer computes."""
         kinds = tuple((name, *map(_kind, tf.nest.flatten(value))) for name, value in inputs.items())
         settings = tuple(getattr(self.model.config, name) for name in SETTINGS)
+        settings += (self.model.base_model.encoder.gradient_checkpointing,)
         return kinds, tuple(sorted(options.items())), settings, tuple(map(_state, self.layers))
 
     @cached_property

@@ -10,10 +10,10 @@ from typing import Any
 
 import keras
 import tensorflow as tf
-from keras.layers import Dropout
 
 from roberta_core.config import RobertaConfig
-from roberta_tf.layers import Embedding, LayerNorm, Linear, sizes
+from roberta_tf.layers import Dropout, Embedding, LayerNorm, Linear, sizes
+from roberta_tf.recompute import recomputed
 
 
 def gelu(x: tf.Tensor) -> tf.Tensor:
@@ -232,6 +232,7 @@ class Encoder(keras.layers.Layer):
     def __init__(self, config: RobertaConfig):
         super().__init__()
         self.layer = [Layer(config, index) for index in range(config.num_hidden_layers)]
+        self.gradient_checkpointing = False
 
     def call(
         self,
@@ -242,15 +243,16 @@ class Encoder(keras.layers.Layer):
         cross_mask: tf.Tensor | None = None,
         past: tuple[tuple[tf.Tensor, ...], ...] | None = None,
         filled: tf.Tensor | None = None,
+        training: bool | None = None,
     ) -> tuple[tuple[tf.Tensor, ...], tuple, tuple, tuple]:
         """Hidden states L+1 of [B, S, D], weights and cross weights L of [B, N, S, T], and L caches."""
         hidden_states, attentions, cross_attentions, present = (hidden,), (), (), ()
         for index, layer in enumerate(self.layer):
             one_head_mask = None if head_mask is None else head_mask[index]
             one_past = None if past is None else past[index]
-            hidden, weights, cross_weights, cache = layer(
-                hidden, attention_mask, one_head_mask, states, cross_mask, one_past, filled
-            )
+            run = recomputed(layer) if self.gradient_checkpointing and training else layer
+            arguments = (hidden, attention_mask, one_head_mask, states, cross_mask, one_past, filled)
+            hidden, weights, cross_weights, cache = run(*arguments)
             hidden_states += (hidden,)
             attentions += (weights,)
             cross_attentions += (cross_weights,)

@@ -67,6 +67,20 @@ def looked_up(table: tf.Tensor, ids: tf.Tensor) -> Any:
     return tf.gather(table, ids), gradient
 
 
+class Dropout(keras.layers.Dropout):
+    """Dropout that may be given the seed of its next call, to fall on the same elements again."""
+
+    def __init__(self, rate: float):
+        super().__init__(rate)
+        object.__setattr__(self, "given", [])  # no part of the layer's state, which Keras would track
+
+    def call(self, inputs: tf.Tensor, training: bool = False) -> Any:
+        """[...] to [...]."""
+        if not self.given:
+            return super().call(inputs, training=training)
+        return tf.nn.experimental.stateless_dropout(inputs, rate=self.rate, seed=tf.cast(self.given.pop(), tf.int32))
+
+
 class LayerNorm(keras.layers.LayerNormalization):
     """A LayerNorm that waits for its values. Keras's own call loses digits: it scales before it centres."""
 

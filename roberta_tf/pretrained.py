@@ -302,6 +302,14 @@ class TFRobertaPreTrainedModel(FitModel):
         vars(self.config).update(vars(surgery.config))
         assign(self, surgery.tensors.items())
 
+    def gradient_checkpointing_enable(self) -> None:
+        """Keep only each layer's input for the backward pass, and compute the rest again."""
+        self.base_model.encoder.gradient_checkpointing = True
+
+    def gradient_checkpointing_disable(self) -> None:
+        """Keep all that the backward pass needs."""
+        self.base_model.encoder.gradient_checkpointing = False
+
     def num_parameters(self, only_trainable: bool = False, exclude_embeddings: bool = False) -> int:
         """How many numbers the parameters hold, a tied one counted once."""
         layers = self._flatten_layers()

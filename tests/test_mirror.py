@@ -24,12 +24,15 @@ OWN_FILES = {
     ("roberta_pt", "products.py"): "PyTorch has two libraries for a matrix product, and prefers the slower one on AMD",
     ("roberta_tf", "calls.py"): "an ordinary call goes to a kept tf.function",
     ("roberta_tf", "fitting.py"): "Keras's compile and fit",
+    ("roberta_tf", "recompute.py"): "TensorFlow's gradient checkpointing would draw dropout anew",
     ("roberta_flax", "calls.py"): "an ordinary call goes to a kept jitted function, a published one to a pure function",
     ("roberta_flax", "buckets.py"): "XLA compiles each shape anew",
 }
 # Public classes that one package has for its own library, and why: (package, file, class without prefix).
 OWN_CLASSES = {
     ("roberta_flax", "layers.py", "NoKeys"): "Flax's constructors ask for random keys",
+    ("roberta_tf", "optimizer.py", "AdamW"): "Keras's own has its epsilon elsewhere",
+    ("roberta_tf", "layers.py", "Dropout"): "to draw the same elements again while a layer is computed again",
     ("roberta_flax", "pretrained.py", "Held"): "nnx compares and hashes what a module holds",
 }
 # Public classes whose docstrings may differ, and why: (file, class without prefix).

@@ -151,6 +151,46 @@ def test_cross_attention_reads_the_encoder_and_caches_its_keys(make, config, ids
     assert apart(model(ids, encoder_hidden_states=states).logits, whole.logits) > 0.1
 
 
+@pytest.mark.parametrize("rate", [0.0, 0.1])
+def test_gradient_checkpointing_changes_no_gradient(fresh, config, ids, rate):
+    config.hidden_dropout_prob = config.attention_probs_dropout_prob = rate
+    model = fresh(TFRobertaModel, config)
+    seeds = [layer.seed_generator.state for layer in model._flatten_layers() if hasattr(layer, "seed_generator")]
+
+    def gradients():
+        for seed in seeds:
+            seed.assign([5, 0])  # so that dropout falls on the same elements
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_sum(tf.square(model(ids, training=True).last_hidden_state))
+        return [loss, *tape.gradient(loss, model.encoder.trainable_weights)], [seed.numpy().tolist() for seed in seeds]
+
+    want, drawn = gradients()
+    model.gradient_checkpointing_enable()
+    got, drawn_again = gradients()
+    assert len(model.graphs.traced) == 2
+    model.gradient_checkpointing_disable()
+    assert not model.encoder.gradient_checkpointing
+    assert drawn == drawn_again
+    largest = max(float(tf.reduce_max(tf.abs(value))) for value in want[1:])
+    for one, other in zip(got, want, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6 * largest)
+
+
+def test_a_layer_is_computed_again_for_the_backward_pass(fresh, config, ids, monkeypatch):
+    model, calls = fresh(TFRobertaModel, config), []
+    monkeypatch.setattr("roberta_tf.pretrained.ordinary", lambda model, arguments: False)
+    call = model.encoder.layer[0].intermediate.call
+    monkeypatch.setattr(model.encoder.layer[0].intermediate, "call", lambda x: calls.append(1) or call(x))
+    model.gradient_checkpointing_enable()
+    model(ids)
+    assert len(calls) == 1
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_sum(tf.square(model(ids, training=True).last_hidden_state))
+    assert len(calls) == 2
+    tape.gradient(loss, model.encoder.trainable_weights)
+    assert len(calls) == 3
+
+
 def test_the_pad_gets_no_gradient_from_being_looked_up(make, config, ids):
     model = make(TFRobertaModel, config)
     tables = [model.embeddings.word_embeddings.embeddings.value, model.embeddings.position_embeddings.embeddings.value]
