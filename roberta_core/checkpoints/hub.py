@@ -109,7 +109,7 @@ def fetch(repository: Repository, wants: Collection[str]) -> Path:
     reason = "local_files_only is set"
     if not repository.local_files_only:
         try:
-            return _folder(repository, repository.names(), repository.file, wants)
+            return _folder(repository, "on the Hub", repository.names(), repository.file, wants)
         except UnreachableError as error:
             reason = str(error)
             logger.warning("%s: the Hub was not reached (%s); looking in its cache", repository.name, reason)
@@ -124,7 +124,7 @@ def fetch(repository: Repository, wants: Collection[str]) -> Path:
             raise CheckpointError(f"the Hub's cache has no {clipped(name)} of {repository.name}, and {reason}")
         return path
 
-    return _folder(repository, names, cached, wants)
+    return _folder(repository, f"in the Hub's cache ({reason})", names, cached, wants)
 
 
 def push(
@@ -190,22 +190,24 @@ def choose(names: Collection[str], wants: Collection[str]) -> list[str]:
     return list(dict.fromkeys(chosen))
 
 
-def _folder(repository: Repository, names: Collection[str], get: Callable[[str], Path], wants: Collection[str]) -> Path:
+def _folder(
+    repository: Repository, place: str, names: Collection[str], get: Callable[[str], Path], wants: Collection[str]
+) -> Path:
     """The one folder in which all the wanted files are."""
-    where = repository.name + (f", folder {repository.subfolder}," if repository.subfolder else "")
+    where = f"{repository.name}{f', folder {repository.subfolder},' if repository.subfolder else ''} {place}"
     chosen = choose(names, wants)
     if not chosen:
-        raise CheckpointError(f"{where} on the Hub has nothing of a RoBERTa: neither {CONFIG_NAME} nor weights")
+        raise CheckpointError(f"{where} has nothing of a RoBERTa: neither {CONFIG_NAME} nor weights")
     weights = [name for name in chosen if any(name in formats.names(row) for row in formats.FORMATS)]
     if "weights" in wants and not weights:
         readable = listed(dict.fromkeys(row.file for row in formats.FORMATS))
-        raise CheckpointError(f"{where} on the Hub has no weights; looked for {readable}, alone or with an index")
+        raise CheckpointError(f"{where} has no weights; looked for {readable}, alone or with an index")
     paths = [get(name) for name in chosen]
     for index in [path for path in paths if path.name.endswith(shards.index_name(""))]:
         paths += [get(name) for name in sorted(set(shards.read_map(index).values()))]
     folders = {path.parent for path in paths}
     if len(folders) > 1:
-        raise CheckpointError(f"{where} changed on the Hub while its files were fetched; try again")
+        raise CheckpointError(f"{where} changed while its files were fetched; try again")
     return folders.pop()
 
 
