@@ -258,15 +258,9 @@ class FlaxRobertaForMultipleChoice(FlaxRobertaPreTrainedModel):
     ) -> Any:
         """Logits [B, C]; hidden states and attentions have B*C rows."""
         given: Any = input_ids if input_ids is not None else inputs_embeds
-        rows = [input_ids, attention_mask, token_type_ids, position_ids]
-        body = self.roberta.forward(
-            *(None if row is None else merged(row) for row in rows),
-            head_mask,
-            None if inputs_embeds is None else merged(inputs_embeds),
-            output_attentions=output_attentions,
-            output_hidden_states=output_hidden_states,
-            return_dict=True,
-        )
+        rows = [flat(row) for row in (input_ids, attention_mask, token_type_ids, position_ids)]
+        wanted = {"output_attentions": output_attentions, "output_hidden_states": output_hidden_states}
+        body = self.roberta.forward(*rows, head_mask, flat(inputs_embeds), **wanted, return_dict=True)
         scores = self.classifier(self.dropout(body.pooler_output))
         logits = scores.reshape(given.shape[:2])
         loss = None if labels is None else token_loss(logits, labels.flatten(), self.loss_reduction)
@@ -277,7 +271,7 @@ class FlaxRobertaForMultipleChoice(FlaxRobertaPreTrainedModel):
         for name in ("input_ids", "inputs_embeds"):
             if name in inputs:
                 check_choices(name, inputs[name].shape)
-        return {name: value if name == "head_mask" else merged(value) for name, value in inputs.items()}
+        return {name: value if name == "head_mask" else flat(value) for name, value in inputs.items()}
 
 
 class FlaxRobertaForTokenClassification(FlaxRobertaPreTrainedModel):
@@ -353,6 +347,6 @@ class FlaxRobertaForQuestionAnswering(FlaxRobertaPreTrainedModel):
         )
 
 
-def merged(rows: Array) -> Array:
-    """[B, C, ...] to [B * C, ...]."""
-    return rows.reshape(-1, *rows.shape[2:])
+def flat(x: Array | None) -> Array | None:
+    """[B, C, ...] to [B*C, ...]."""
+    return None if x is None else x.reshape(-1, *x.shape[2:])

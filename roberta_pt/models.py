@@ -272,15 +272,9 @@ class RobertaForMultipleChoice(RobertaPreTrainedModel):
             if value is not None:
                 check_choices(name, value.shape)
         given: Any = input_ids if input_ids is not None else inputs_embeds
-        rows = [input_ids, attention_mask, token_type_ids, position_ids]
-        body = self.roberta(
-            *(None if row is None else row.flatten(0, 1) for row in rows),
-            head_mask,
-            None if inputs_embeds is None else inputs_embeds.flatten(0, 1),
-            output_attentions=output_attentions,
-            output_hidden_states=output_hidden_states,
-            return_dict=True,
-        )
+        rows = [flat(row) for row in (input_ids, attention_mask, token_type_ids, position_ids)]
+        wanted = {"output_attentions": output_attentions, "output_hidden_states": output_hidden_states}
+        body = self.roberta(*rows, head_mask, flat(inputs_embeds), **wanted, return_dict=True)
         scores = self.classifier(self.dropout(body.pooler_output))
         logits = scores.view(given.shape[:2])
         loss = None if labels is None else token_loss(logits, labels.flatten(), self.loss_reduction)
@@ -360,3 +354,8 @@ class RobertaForQuestionAnswering(RobertaPreTrainedModel):
         return self.output(
             QuestionAnsweringModelOutput, return_dict, body, loss=loss, start_logits=start, end_logits=end
         )
+
+
+def flat(x: Tensor | None) -> Tensor | None:
+    """[B, C, ...] to [B*C, ...]."""
+    return None if x is None else x.flatten(0, 1)

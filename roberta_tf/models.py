@@ -284,16 +284,9 @@ class TFRobertaForMultipleChoice(TFRobertaPreTrainedModel):
             if value is not None:
                 check_choices(name, sizes(value))
         given: Any = input_ids if input_ids is not None else inputs_embeds
-        rows = [input_ids, attention_mask, token_type_ids, position_ids]
-        body = self.roberta(
-            *(None if row is None else flat(row) for row in rows),
-            head_mask,
-            None if inputs_embeds is None else flat(inputs_embeds),
-            output_attentions=output_attentions,
-            output_hidden_states=output_hidden_states,
-            return_dict=True,
-            training=training,
-        )
+        rows = [flat(row) for row in (input_ids, attention_mask, token_type_ids, position_ids)]
+        wanted = {"output_attentions": output_attentions, "output_hidden_states": output_hidden_states}
+        body = self.roberta(*rows, head_mask, flat(inputs_embeds), **wanted, return_dict=True, training=training)
         scores = self.classifier(self.dropout(body.pooler_output))
         logits = tf.reshape(scores, sizes(given)[:2])
         loss = None if labels is None else token_loss(logits, tf.reshape(labels, [-1]), self.loss_reduction)
@@ -377,6 +370,6 @@ class TFRobertaForQuestionAnswering(TFRobertaPreTrainedModel):
         )
 
 
-def flat(x: tf.Tensor) -> tf.Tensor:
+def flat(x: tf.Tensor | None) -> tf.Tensor | None:
     """[B, C, ...] to [B*C, ...]."""
-    return tf.reshape(x, (-1, *sizes(x)[2:]))
+    return None if x is None else tf.reshape(x, (-1, *sizes(x)[2:]))
