@@ -104,6 +104,20 @@ def test_every_argument_of_a_call_has_an_effect(build, ids, architecture, name):
     assert not same(model(**before), model(**after))
 
 
+@pytest.mark.parametrize("name", ["attention_mask", "position_ids", "head_mask", "use_cache", "output_attentions"])
+def test_an_argument_that_is_ignored_would_be_noticed(build, ids, monkeypatch, name):
+    forward = CLASSES["Model"].forward
+
+    def forgetful(*values, **named):
+        given = inspect.signature(forward).bind(*values, **named)
+        given.arguments.pop(name, None)
+        return forward(*given.args, **given.kwargs)
+
+    monkeypatch.setattr(CLASSES["Model"], "forward", forgetful)
+    with pytest.raises(AssertionError):
+        test_every_argument_of_a_call_has_an_effect(build, ids, "ForCausalLM", name)
+
+
 @pytest.mark.parametrize(
     ("architecture", "arguments", "sentence"),
     [
