@@ -153,6 +153,12 @@ def label_classes(config: RobertaConfig, architecture: str, inputs: Mapping[str,
     return getattr(config, CLASSES[architecture]) if architecture in CLASSES else None
 
 
+def check_targets(shape: Any, logits: Any) -> None:
+    """Raise `ValueError` unless targets have a number for each logit [B, K]; where K is 1 they may be [B]."""
+    whole = tuple(logits)
+    _expect("labels", shape, (whole[:1], whole) if whole[1] == 1 else (whole,))
+
+
 def check_labels(name: str, labels: Any, classes: int, ignored: int = -100) -> None:
     """Raise `ValueError` unless every label that can be read is a class number or the one that is ignored."""
     if not isinstance(labels, np.ndarray):

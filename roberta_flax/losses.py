@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from roberta_core.checks import check_labels
+from roberta_core.checks import check_labels, check_targets
 from roberta_flax.layers import raised
 from roberta_flax.weights import readable
 
@@ -41,6 +41,7 @@ def sequence_loss(logits: Array, labels: Array, problem_type: str | None, reduct
     problem_type = problem_type or problem(labels, logits.shape[1])
     if problem_type == "single_label_classification":
         return token_loss(logits, labels.flatten(), reduction)
+    check_targets(labels.shape, logits.shape)
     logits = raised(logits)
     targets = jnp.reshape(labels.astype(logits.dtype), logits.shape)
     pointwise = _squared if problem_type == "regression" else _binary_entropy

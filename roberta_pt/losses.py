@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from roberta_core.checks import check_labels
+from roberta_core.checks import check_labels, check_targets
 from roberta_pt.weights import readable
 
 IGNORED = -100
@@ -39,6 +39,7 @@ def sequence_loss(logits: Tensor, labels: Tensor, problem_type: str | None, redu
         problem_type = "regression" if logits.shape[1] == 1 else problem_type
     if problem_type == "single_label_classification":
         return token_loss(logits, labels.flatten(), reduction)
+    check_targets(labels.shape, logits.shape)
     logits = _raised(logits)
     targets = labels.to(logits.dtype).view(logits.shape)
     pointwise = F.mse_loss if problem_type == "regression" else F.binary_cross_entropy_with_logits

@@ -7,7 +7,7 @@ Logits below float32 are raised to it first.
 
 import tensorflow as tf
 
-from roberta_core.checks import check_labels
+from roberta_core.checks import check_labels, check_targets
 from roberta_tf.layers import sizes
 from roberta_tf.weights import readable
 
@@ -41,6 +41,7 @@ def sequence_loss(logits: tf.Tensor, labels: tf.Tensor, problem_type: str | None
     problem_type = problem_type or problem(labels, sizes(logits)[1])
     if problem_type == "single_label_classification":
         return token_loss(logits, tf.reshape(labels, [-1]), reduction)
+    check_targets(sizes(labels), sizes(logits))
     logits = _raised(logits)
     targets = tf.reshape(tf.cast(labels, logits.dtype), tf.shape(logits))
     pointwise = _squared_error if problem_type == "regression" else tf.nn.sigmoid_cross_entropy_with_logits

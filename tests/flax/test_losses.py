@@ -79,6 +79,12 @@ def test_many_labels_may_be_numbers_of_either_kind(kind):
     assert sequence_loss(jnp.asarray(LOGITS[:, 0]), labels, "multi_label_classification", "none").shape == (3,)
 
 
+@pytest.mark.parametrize("shape", [(3,), (3, 3), (2, 4)])
+def test_targets_of_another_shape_are_refused(shape):
+    with pytest.raises(ValueError, match=r"labels has the shape .*; with these inputs it must be \[3, 4\]"):
+        sequence_loss(jnp.asarray(LOGITS[:, 0]), jnp.zeros(shape), "regression")
+
+
 def test_spans_outside_the_sequence_are_ignored():
     start, end = LOGITS[:, :, 0], LOGITS[:, :, 1]
     starts, ends = np.array([4, 5, -1]), np.array([0, 2, -100])
