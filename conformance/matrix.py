@@ -11,8 +11,11 @@ import argparse
 import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from functools import cache
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +25,7 @@ from safetensors.numpy import load_file
 from conformance.compare import compare
 from roberta_core import backend
 from roberta_core.checkpoints import CheckpointError
+from roberta_core.cli import frameworks
 
 RTOL = 1e-5  # of an output's largest value; transformers itself scores 5.2e-6 in float32
 PAD = 1
@@ -219,6 +223,25 @@ def said(cell: Cell) -> str:
     return "refused" if cell.refused else f"{cell.error:.1e}"
 
 
+def apart(fixtures: Path, name: str, rows: Sequence[str], only: Sequence[str]) -> dict[str, Cell]:
+    """A framework's column, measured in a process of its own: the compilers of two crashed in one."""
+    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+        try:
+            return pool.submit(column, fixtures, name, rows, only).result()
+        except BrokenProcessPool:
+            return {row: Cell(np.inf, 0, "its process died") for row in rows}
+
+
+def column(fixtures: Path, name: str, rows: Sequence[str], only: Sequence[str]) -> dict[str, Cell]:
+    """The named entries in one framework, told on stderr as they come."""
+    framework, found = frameworks.load(name), {}
+    for entry in entries(fixtures):
+        if entry.name in rows:
+            found[entry.name] = measure(framework, entry, only)
+            print(f"{name}: {entry.name}: {said(found[entry.name])}", file=sys.stderr, flush=True)
+    return found
+
+
 def main(given: Sequence[str] | None = None) -> int:
     """Print the table; the exit status is 1 if something in it fails."""
     options = argparse.ArgumentParser(prog="python -m conformance.matrix")
@@ -231,17 +254,10 @@ def main(given: Sequence[str] | None = None) -> int:
     from rich.console import Console
 
     names = [name for name in options.frameworks.split(",") if name] or list(backend.available())
-    frameworks = {name: backend.load(name) for name in names}
     only = [name for name in options.cases.split(",") if name]
-    found: dict[str, dict[str, Cell]] = {}
-    progress = Console(stderr=True)
-    with progress.status("start") as status:
-        for entry in entries(options.fixtures):
-            if options.match in entry.name:
-                status.update(entry.name)
-                found[entry.name] = {name: measure(one, entry, only) for name, one in frameworks.items()}
-                if not progress.is_terminal:
-                    print(entry.name, *map(said, found[entry.name].values()), file=sys.stderr, flush=True)
+    rows = [entry.name for entry in entries(options.fixtures) if options.match in entry.name]
+    columns = {name: apart(options.fixtures, name, rows, only) for name in names}
+    found = {row: {name: columns[name][row] for name in names} for row in rows}
     Console(width=None if sys.stdout.isatty() else 120).print(table(found, names))
     cells = {(row, name): cell for row, line in found.items() for name, cell in line.items()}
     wrong = {place: cell.complaint for place, cell in cells.items() if cell.complaint}

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from concurrent.futures.process import BrokenProcessPool
 
 import numpy as np
 import pytest
@@ -112,3 +113,22 @@ def test_a_folder_without_fixtures_is_refused_and_no_entry_is_no_success(fixture
     with pytest.raises(ValueError, match="has no hf/checkpoints"):
         list(matrix.entries(tmp_path))
     assert matrix.main([str(fixtures), "--frameworks", "pt", "--match", "nothing"])
+
+
+def test_a_process_that_dies_fails_its_rows(fixtures, monkeypatch):
+    class Died:
+        def __init__(self, *_):
+            pass
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            pass
+
+        def submit(self, *_):
+            raise BrokenProcessPool
+
+    monkeypatch.setattr(matrix, "ProcessPoolExecutor", Died)
+    cells = matrix.apart(fixtures, "pt", ["one", "two"], ())
+    assert [cell.complaint for cell in cells.values()] == ["its process died"] * 2
