@@ -9,21 +9,30 @@ import torch
 
 from roberta_core.parameters import decays, parameters
 from roberta_core.training.recipe import Optimizer
+from roberta_core.training.steps import rate_factors
 
 
 def adamw(model: Any, settings: Optimizer) -> torch.optim.AdamW:
-    """The optimiser of a model's parameters, at the recipe's peak learning rate."""
+    """The optimiser of a model's parameters, at the recipe's peak learning rate; each group has its `factor`."""
     table = parameters(model.config, model.architecture, model.has_pooler)
-    groups: dict[bool, list[torch.Tensor]] = {True: [], False: []}
+    factors = rate_factors(table, model.config.num_hidden_layers, settings.layer_decay)
+    groups: dict[tuple[float, bool], list[torch.Tensor]] = {}
     for name, parameter in model.named_parameters():
-        groups[decays(table[name])].append(parameter)
-    return torch.optim.AdamW(
+        groups.setdefault((factors[name], decays(table[name])), []).append(parameter)
+    optimizer = torch.optim.AdamW(
         [
-            {"params": groups[True], "weight_decay": settings.weight_decay},
-            {"params": groups[False], "weight_decay": 0.0},
+            {"params": group, "factor": factor, "weight_decay": settings.weight_decay * decayed}
+            for (factor, decayed), group in groups.items()
         ],
-        lr=settings.peak_learning_rate,
         betas=(settings.beta1, settings.beta2),
         eps=settings.epsilon,
         fused=True,
     )
+    set_rate(optimizer, settings.peak_learning_rate)
+    return optimizer
+
+
+def set_rate(optimizer: torch.optim.AdamW, learning_rate: float) -> None:
+    """Give each group its learning rate."""
+    for group in optimizer.param_groups:
+        group["lr"] = learning_rate * group["factor"]

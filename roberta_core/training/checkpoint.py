@@ -10,7 +10,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,12 @@ class State:
     second_moments: Mapping[str, np.ndarray]
     steps: int
     random: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+    def check(self, names: Collection[str]) -> None:
+        """Raise `ValueError` unless it holds exactly the parameters of these names."""
+        for what in (self.tensors, self.first_moments, self.second_moments):
+            if set(what) != set(names):
+                raise ValueError(f"the state and the model differ in {sorted(set(what) ^ set(names))}")
 
 
 def save(folder: Path, state: State, config: Mapping[str, Any], notes: Mapping[str, Any], keep: int = 2) -> Path:

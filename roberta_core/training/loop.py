@@ -3,7 +3,7 @@
 import json
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,6 +14,7 @@ from roberta_core.data.batches import Batch, MaskedBlocks
 from roberta_core.training import checkpoint
 from roberta_core.training.checkpoint import State, TrainingError
 from roberta_core.training.recipe import Recipe
+from roberta_core.training.steps import split
 
 LOG = "log.jsonl"
 
@@ -21,8 +22,14 @@ LOG = "log.jsonl"
 class Trainer(Protocol):
     """A model with its optimiser. Scalars come out lazily: `float()` waits for them."""
 
-    def step(self, batch: Batch, learning_rate: float) -> Mapping[str, Any]:
-        """One step of the optimiser: the `loss` and `gradient_norm` before it."""
+    model: Any
+
+    def step(self, batches: Sequence[Batch], learning_rate: float) -> Mapping[str, Any]:
+        """One step of the optimiser on the mean loss of all labels of the micro-batches.
+
+        What they show before it: `loss`, and `gradient_norm` before clipping. A batch has what the class takes, labels
+        included, or for pretraining the masked inputs with `masked_positions` and `masked_labels`.
+        """
         ...
 
     def evaluate(self, batch: Batch) -> Mapping[str, Any]:
@@ -66,8 +73,9 @@ class Pretraining:
             return False
         state, notes = checkpoint.load(path)
         wanted = json.loads(json.dumps(self.recipe.to_dict()))
-        if notes["recipe"] != wanted:
-            differ = [name for name in wanted if notes["recipe"].get(name) != wanted[name]]
+        found = json.loads(json.dumps(Recipe.from_dict(notes["recipe"]).to_dict()))  # with what is new since then
+        if found != wanted:
+            differ = [name for name in wanted if found[name] != wanted[name]]
             raise TrainingError(f"{path} was trained with another recipe (see its {', '.join(differ)})")
         if notes["data"] != self._data():
             raise TrainingError(f"{path} was trained on other texts: {notes['data']} then, {self._data()} now")
@@ -84,7 +92,8 @@ class Pretraining:
         started, tokens = time.perf_counter(), 0
         while self.step < optimizer.steps:
             batch = self.data.batch(self.step, optimizer.batch_size)
-            self.pending.append(self.trainer.step(batch, schedule(self.step)))
+            batches = split(batch, optimizer.micro_batch_size)
+            self.pending.append(self.trainer.step(batches, schedule(self.step)))
             tokens += int(batch["attention_mask"].sum())
             self.step += 1
             if self._is_due(run.log_every):

@@ -58,9 +58,14 @@ class MaskingRates:
 
 @dataclass(frozen=True)
 class Optimizer:
-    """AdamW with linear warm-up and decay; `clip_norm` 0 leaves gradients as they are (Liu et al. 2019, Table 9)."""
+    """AdamW with linear warm-up and decay; `clip_norm` 0 leaves gradients as they are (Liu et al. 2019, Table 9).
+
+    A step takes `batch_size` sequences, `micro_batch_size` of them at a time (0: all at once). The learning rate of a
+    layer is `layer_decay` times that of the layer above it.
+    """
 
     batch_size: int = 256
+    micro_batch_size: int = 0
     steps: int = 1000
     warmup_steps: int = 60
     peak_learning_rate: float = 1e-4
@@ -69,11 +74,17 @@ class Optimizer:
     epsilon: float = 1e-6
     weight_decay: float = 0.01
     clip_norm: float = 0.0
+    layer_decay: float = 1.0
     precision: str = "float32"
 
     def __post_init__(self) -> None:
         for name in ("batch_size", "steps"):
             _at_least(name, getattr(self, name), 1)
+        _at_least("micro_batch_size", self.micro_batch_size, 0)
+        if self.micro_batch_size and self.batch_size % self.micro_batch_size:
+            raise ValueError(f"batch_size {self.batch_size} is no multiple of micro_batch_size {self.micro_batch_size}")
+        if not 0 < self.layer_decay <= 1:
+            raise ValueError(f"layer_decay is {self.layer_decay}; it must be above 0 and at most 1")
         for name in ("beta1", "beta2"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 0 and below 1")
@@ -93,10 +104,14 @@ class Optimizer:
 
 @dataclass(frozen=True)
 class Run:
-    """How the run goes: its seed, the CPU threads (0: the framework's choice) and what is done every so many steps."""
+    """How the run goes: its seed, the CPU threads (0: the framework's choice) and what is done every so many steps.
+
+    `gradient_checkpointing` keeps only each layer's input for the backward pass: less memory, a third more work.
+    """
 
     seed: int = 0
     threads: int = 0
+    gradient_checkpointing: bool = False
     log_every: int = 50
     evaluate_every: int = 500
     evaluation_blocks: int = 512

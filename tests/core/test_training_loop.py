@@ -28,8 +28,9 @@ class Counter:
     def __init__(self, losses=None):
         self.value, self.steps, self.losses = np.zeros(1), 0, losses or {}
 
-    def step(self, batch, learning_rate):
-        self.value = self.value * 0.9 + learning_rate * batch["input_ids"].sum() + batch["masked_positions"].sum()
+    def step(self, batches, learning_rate):
+        ids, places = (sum(batch[name].sum() for batch in batches) for name in ("input_ids", "masked_positions"))
+        self.value, self.batches = self.value * 0.9 + learning_rate * ids + places, len(batches)
         self.steps += 1
         return {"loss": self.losses.get(self.steps, float(self.steps)), "gradient_norm": 1.0}
 
@@ -89,10 +90,10 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_end(tmp_path, killed_at):
     whole, stopped, resumed = Counter(), Counter(), Counter()
     run(tmp_path / "whole", whole).run()
 
-    def stop(batch, learning_rate, step=stopped.step):
+    def stop(batches, learning_rate, step=stopped.step):
         if stopped.steps + 1 == killed_at:
             raise Killed
-        return step(batch, learning_rate)
+        return step(batches, learning_rate)
 
     stopped.step = stop
     with pytest.raises(Killed):
@@ -102,6 +103,15 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_end(tmp_path, killed_at):
     assert pretraining.step == (killed_at - 1) // 3 * 3
     pretraining.run()
     assert resumed.value == whole.value
+
+
+def test_a_batch_comes_in_micro_batches_of_the_size_that_the_recipe_says(tmp_path):
+    whole, parts = Counter(), Counter()
+    run(tmp_path / "whole", whole).run()
+    optimizer = dataclasses.replace(RECIPE.optimizer, micro_batch_size=1)
+    run(tmp_path / "parts", parts, dataclasses.replace(RECIPE, optimizer=optimizer)).run()
+    assert (whole.batches, parts.batches) == (1, 3)
+    assert parts.value == pytest.approx(whole.value)
 
 
 def test_the_checkpoint_notes_where_the_data_stood(tmp_path):

@@ -69,7 +69,7 @@ def test_the_loss_is_that_of_the_model_over_the_masked_positions(data):
     inputs = {name: torch.from_numpy(batch[name]) for name in ("input_ids", "attention_mask")}
     with torch.no_grad():
         wanted = ours.model(**inputs, labels=torch.from_numpy(labels))
-    assert float(ours.step(batch, 1e-3)["loss"]) == pytest.approx(float(wanted.loss), rel=1e-6)
+    assert float(ours.step([batch], 1e-3)["loss"]) == pytest.approx(float(wanted.loss), rel=1e-6)
 
 
 def test_an_evaluation_sums_over_the_labels_and_changes_nothing(data):
@@ -81,12 +81,11 @@ def test_an_evaluation_sums_over_the_labels_and_changes_nothing(data):
     assert first["count"] == (batch["masked_labels"] != -100).sum()
     assert 0 <= int(first["correct"]) <= first["count"]
     assert all((before.tensors[name] == array).all() for name, array in ours.model.state_dict().items())
-    assert ours.model.training
 
 
 def test_training_learns(data):
     ours = trainer(dropout=0.0)
-    losses = [float(ours.step(data.batch(number, 3), 1e-2)["loss"]) for number in range(60)]
+    losses = [float(ours.step([data.batch(number, 3)], 1e-2)["loss"]) for number in range(60)]
     assert np.mean(losses[-10:]) < np.mean(losses[:10]) - 0.3
 
 
@@ -98,7 +97,7 @@ def test_a_step_is_adamw_with_decay_on_matrices_alone(data):
         for parameter in ours.parameters.values():
             parameter.add_(0.1)
     before = copy.deepcopy(ours.model.state_dict())
-    ours.step(data.batch(0, 3), 1e-3)
+    ours.step([data.batch(0, 3)], 1e-3)
     table = parameters(ours.model.config, "ForMaskedLM")
     for name, parameter in ours.parameters.items():
         gradient = parameter.grad
@@ -111,7 +110,7 @@ def test_a_step_is_adamw_with_decay_on_matrices_alone(data):
 def test_gradients_over_the_norm_are_scaled_down_and_smaller_ones_left(data):
     batch = data.batch(0, 3)
     free, tight, loose = (trainer(recipe(clip_norm=norm), dropout=0.0) for norm in (0.0, 0.01, 1e3))
-    norms = [float(one.step(batch, 0.0)["gradient_norm"]) for one in (free, tight, loose)]
+    norms = [float(one.step([batch], 0.0)["gradient_norm"]) for one in (free, tight, loose)]
     assert norms[0] == norms[1] == norms[2] > 0.01
     for name, parameter in free.parameters.items():
         torch.testing.assert_close(tight.parameters[name].grad, parameter.grad * (0.01 / norms[0]))
@@ -121,7 +120,7 @@ def test_gradients_over_the_norm_are_scaled_down_and_smaller_ones_left(data):
 def test_bfloat16_keeps_float32_parameters_and_comes_near(data):
     half, full = trainer(recipe(precision="bfloat16"), dropout=0.0), trainer(dropout=0.0)
     batch = data.batch(0, 3)
-    losses = [float(one.step(batch, 1e-3)["loss"]) for one in (half, full)]
+    losses = [float(one.step([batch], 1e-3)["loss"]) for one in (half, full)]
     assert losses[0] != losses[1]
     assert losses[0] == pytest.approx(losses[1], rel=1e-2)
     assert all(parameter.dtype == torch.float32 for parameter in half.parameters.values())
@@ -130,14 +129,14 @@ def test_bfloat16_keeps_float32_parameters_and_comes_near(data):
 def test_a_state_goes_on_to_the_same_bits_dropout_too(data):
     whole = trainer()
     for number in range(3):
-        whole.step(data.batch(number, 3), 1e-2)
+        whole.step([data.batch(number, 3)], 1e-2)
     state = whole.state()
     for number in range(3, 6):
-        whole.step(data.batch(number, 3), 1e-2)
+        whole.step([data.batch(number, 3)], 1e-2)
     resumed = trainer(seed=9)
     resumed.load_state(state)
     for number in range(3, 6):
-        resumed.step(data.batch(number, 3), 1e-2)
+        resumed.step([data.batch(number, 3)], 1e-2)
     for part in ("tensors", "first_moments", "second_moments"):
         wanted, got = getattr(whole.state(), part), getattr(resumed.state(), part)
         assert all((wanted[name] == got[name]).all() for name in wanted)
@@ -145,13 +144,13 @@ def test_a_state_goes_on_to_the_same_bits_dropout_too(data):
 
 def test_a_state_has_the_published_names(data):
     ours = trainer()
-    ours.step(data.batch(0, 3), 1e-2)
+    ours.step([data.batch(0, 3)], 1e-2)
     assert set(ours.state().tensors) == set(parameters(ours.model.config, "ForMaskedLM"))
 
 
 def test_a_state_of_another_model_is_refused(data):
     ours = trainer()
-    ours.step(data.batch(0, 3), 1e-2)
+    ours.step([data.batch(0, 3)], 1e-2)
     state = ours.state()
     state.second_moments = {name: array for name, array in state.second_moments.items() if name != "lm_head.bias"}
     with pytest.raises(ValueError, match=r"differ in \['lm_head.bias'\]"):

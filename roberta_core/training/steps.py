@@ -1,0 +1,83 @@
+"""What a step of the optimiser is in every framework: its micro-batches, how much each counts, and each tensor's rate.
+
+Shapes: B batch, S sequence, K masked positions at most, C choices or classes.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+import numpy as np
+
+from roberta_core.config import RobertaConfig
+from roberta_core.data.batches import IGNORED, Batch
+from roberta_core.parameters import BASE_PREFIX
+
+LAYER = re.compile(r"encoder\.layer\.(\d+)\.")
+
+
+def split(batch: Batch, size: int) -> list[Batch]:
+    """The micro-batches of a batch, `size` rows each; 0 leaves it whole."""
+    rows = len(next(iter(batch.values())))
+    starts = range(0, rows, size or rows)
+    return [{name: array[start : start + (size or rows)] for name, array in batch.items()} for start in starts]
+
+
+def shares(config: RobertaConfig, architecture: str, batches: Sequence[Batch]) -> list[float]:
+    """The share of all labels that each micro-batch has: so much does its mean loss count in the step's."""
+    if not batches:
+        raise ValueError("a step needs a batch")
+    counts = [labels(config, architecture, batch) for batch in batches]
+    return [count / max(sum(counts), 1) for count in counts]
+
+
+def labels(config: RobertaConfig, architecture: str, batch: Batch) -> float:
+    """How many labels a mean loss is taken over; of an answer, each end is half a label."""
+    if "masked_labels" in batch:
+        return _kept(batch["masked_labels"])
+    if architecture not in COUNTS:
+        raise ValueError(f"{architecture} has no loss to train with")
+    return COUNTS[architecture](config, batch)
+
+
+def rate_factors(names: Iterable[str], layers: int, decay: float) -> dict[str, float]:
+    """What each tensor's learning rate is multiplied by: 1 in the head, `decay` once more for each layer below it.
+
+    The pooler is counted to the head, the embeddings lie below the first of `layers` layers (Clark et al. 2020, as in
+    ELECTRA's fine-tuning).
+    """
+    return {name: float(decay ** (layers + 1 - _height(name, layers))) for name in names}
+
+
+def _height(name: str, layers: int) -> int:
+    """0 for the embeddings, 1 for the first layer, one more than the layers for a head."""
+    name = name.removeprefix(BASE_PREFIX)
+    found = LAYER.match(name)
+    if found:
+        return int(found[1]) + 1
+    return 0 if name.startswith("embeddings.") else layers + 1
+
+
+def _kept(array: np.ndarray) -> int:
+    return int((array != IGNORED).sum())
+
+
+def _sequence_labels(config: RobertaConfig, batch: Batch) -> int:
+    array = batch["labels"]
+    single = config.num_labels > 1 and array[0].size == 1 and array.dtype.kind in "iu"
+    kind = config.problem_type or ("single_label_classification" if single else "by row")
+    return _kept(array) if kind == "single_label_classification" else len(array)
+
+
+def _ends(config: RobertaConfig, batch: Batch) -> float:
+    ends = np.stack([batch["start_positions"], batch["end_positions"]])
+    return float(((ends >= 0) & (ends < batch["input_ids"].shape[1])).sum()) / 2
+
+
+COUNTS: Mapping[str, Callable[[RobertaConfig, Batch], float]] = {
+    "ForCausalLM": lambda config, batch: _kept(batch["labels"][:, 1:]),  # the first token is not predicted
+    "ForMaskedLM": lambda config, batch: _kept(batch["labels"]),
+    "ForSequenceClassification": _sequence_labels,
+    "ForMultipleChoice": lambda config, batch: _kept(batch["labels"]),
+    "ForTokenClassification": lambda config, batch: _kept(batch["labels"]),
+    "ForQuestionAnswering": _ends,
+}
