@@ -17,6 +17,9 @@ from roberta_core.config import RobertaConfig
 TABLES = {"input_ids": "vocab_size", "token_type_ids": "type_vocab_size", "position_ids": "max_position_embeddings"}
 # Where the configuration counts the classes that a class's labels choose from.
 CLASSES = {"ForCausalLM": "vocab_size", "ForMaskedLM": "vocab_size", "ForTokenClassification": "num_labels"}
+# What a class learns from has a label for each token, or for each row of ids.
+BY_TOKEN = ("ForCausalLM", "ForMaskedLM", "ForTokenClassification")
+TARGETS = ("labels", "start_positions", "end_positions")
 AXES = {"input_ids": ("batch", "sequence"), "inputs_embeds": ("batch", "sequence", "hidden")}
 
 
@@ -145,7 +148,7 @@ def label_classes(config: RobertaConfig, architecture: str, inputs: Mapping[str,
     if not isinstance(labels, np.ndarray):
         return None
     if architecture == "ForMultipleChoice":
-        return inputs["input_ids" if "input_ids" in inputs else "inputs_embeds"].shape[1]
+        return inputs["inputs_embeds" if inputs.get("input_ids") is None else "input_ids"].shape[1]
     if architecture == "ForSequenceClassification":
         single = labels.shape[1:] in ((), (1,)) and np.issubdtype(labels.dtype, np.integer)
         shown = "single_label_classification" if single and config.num_labels > 1 else None
@@ -153,10 +156,27 @@ def label_classes(config: RobertaConfig, architecture: str, inputs: Mapping[str,
     return getattr(config, CLASSES[architecture]) if architecture in CLASSES else None
 
 
+def check_learning(config: RobertaConfig, architecture: str, inputs: Mapping[str, Any]) -> None:
+    """Raise `ValueError` for labels or positions of a call that do not fit its inputs, or that no class has."""
+    for name in TARGETS:
+        if inputs.get(name) is not None:
+            shape = tuple(inputs["inputs_embeds" if inputs.get("input_ids") is None else "input_ids"].shape)
+            rows = ((shape[0],), (shape[0], 1), (shape[0], config.num_labels))
+            _expect(name, inputs[name].shape, (shape[:2],) if architecture in BY_TOKEN else rows)
+    classes = label_classes(config, architecture, inputs)
+    if classes is not None:
+        check_labels("labels", inputs["labels"], classes)
+
+
 def check_targets(shape: Any, logits: Any) -> None:
     """Raise `ValueError` unless targets have a number for each logit [B, K]; where K is 1 they may be [B]."""
     whole = tuple(logits)
     _expect("labels", shape, (whole[:1], whole) if whole[1] == 1 else (whole,))
+
+
+def check_label_shape(name: str, shape: Any, logits: Any) -> None:
+    """Raise `ValueError` unless there is a label for each row of logits [..., K]."""
+    _expect(name, shape, (tuple(logits)[:-1],))
 
 
 def check_labels(name: str, labels: Any, classes: int, ignored: int = -100) -> None:

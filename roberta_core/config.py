@@ -257,7 +257,7 @@ class RobertaConfig:
         return cls.from_dict(_read_json(Path(path)))
 
     @classmethod
-    def from_pretrained(cls, source: str | os.PathLike[str], **kwargs: Any) -> Any:
+    def from_pretrained(cls, pretrained_model_name_or_path: str | os.PathLike[str], **kwargs: Any) -> Any:
         """The configuration of a checkpoint: a folder, a config.json, the name of an embedded model, or one on the Hub.
 
         A folder with fairseq's `model.pt` and no config.json is read too. `revision`, `token` and the like say how to
@@ -267,13 +267,13 @@ class RobertaConfig:
         from roberta_core.checkpoints import fairseq_file, hub
         from roberta_core.checkpoints.source import resolve
 
-        path, where = Path(source), hub.options(kwargs)
-        path = path if path.is_file() else resolve(source, ("config",), **where) / CONFIG_NAME
+        path, where = Path(pretrained_model_name_or_path), hub.options(kwargs)
+        path = path if path.is_file() else resolve(pretrained_model_name_or_path, ("config",), **where) / CONFIG_NAME
         if not path.exists() and (path.parent / fairseq_file.FILE).exists():
             fields = fairseq_file.config(path.parent).to_dict()
         else:
             fields = _read_json(path)
-        return cls.from_dict({**fields, "_name_or_path": str(source)}, **kwargs)
+        return cls.from_dict({**fields, "_name_or_path": str(pretrained_model_name_or_path)}, **kwargs)
 
     def to_dict(self) -> dict[str, Any]:
         """Every field, for the eye and for comparison; `from_dict` gives an equal configuration."""
@@ -295,10 +295,10 @@ class RobertaConfig:
         """Write `to_json_string` to a file."""
         Path(path).write_text(self.to_json_string(use_diff), encoding="utf-8")
 
-    def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
+    def save_pretrained(self, save_directory: str | os.PathLike[str]) -> None:
         """Write config.json into a folder, which is made if it is not there."""
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        self.to_json_file(Path(folder) / CONFIG_NAME)
+        Path(save_directory).mkdir(parents=True, exist_ok=True)
+        self.to_json_file(Path(save_directory) / CONFIG_NAME)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, RobertaConfig) and _comparable(self) == _comparable(other)

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from roberta_core.checks import BY_TOKEN
 from roberta_core.outputs import ModelOutput
 from roberta_flax.losses import IGNORED
 from roberta_flax.masks import NEVER
@@ -32,7 +33,6 @@ AXES = {
 }
 CACHE = ("B.P.", "B.P.", "B.E.", "B.E.")
 PRESENT = ("R.T.", "R.T.", "R.E.", "R.E.")
-BY_TOKEN = ("ForCausalLM", "ForMaskedLM", "ForTokenClassification")  # their logits and labels are one a token
 
 Growth = Mapping[str, tuple[int, int]]  # by axis, what is added before and after
 

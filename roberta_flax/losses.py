@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from roberta_core.checks import check_labels, check_targets
+from roberta_core.checks import check_label_shape, check_labels, check_targets
 from roberta_flax.layers import raised
 from roberta_flax.weights import readable
 
@@ -18,6 +18,7 @@ IGNORED = -100
 
 def token_loss(logits: Array, labels: Array, reduction: str = "mean", count: Array | int | None = None) -> Array:
     """Cross entropy of logits [..., K] and labels [...], -100 ignored; `count` replaces the number of kept labels."""
+    check_label_shape("labels", labels.shape, logits.shape)
     check_labels("labels", readable(labels), logits.shape[-1])
     labels = jnp.reshape(labels, logits.shape[:-1])
     inside = (labels >= 0) & (labels < logits.shape[-1])
@@ -29,6 +30,7 @@ def token_loss(logits: Array, labels: Array, reduction: str = "mean", count: Arr
 
 def causal_loss(logits: Array, labels: Array, reduction: str = "mean", count: Array | int | None = None) -> Array:
     """Cross entropy of each position's logits [B, S, V] and the label [B, S] that comes after it."""
+    check_label_shape("labels", labels.shape, logits.shape)
     return token_loss(logits[:, :-1], labels[:, 1:], reduction, count)
 
 

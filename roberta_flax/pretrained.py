@@ -16,12 +16,11 @@ from roberta_core import checkpoints
 from roberta_core.checkpoints import hub
 from roberta_core.checkpoints.card import card
 from roberta_core.checkpoints.source import resolve
-from roberta_core.checks import check_inputs, check_labels, label_classes
+from roberta_core.checks import check_inputs, check_learning
 from roberta_core.config import RobertaConfig
 from roberta_core.outputs import FixedCache, ModelOutput
 from roberta_core.parameters import Kind, draw, parameters
 from roberta_core.surgery import Surgery, prune_heads, resize_token_types, resize_vocabulary
-from roberta_flax.buckets import BY_TOKEN
 from roberta_flax.caches import empty, taken
 from roberta_flax.calls import accepted, call, check_room
 from roberta_flax.layers import Embedding, Linear
@@ -198,13 +197,7 @@ class FlaxRobertaPreTrainedModel(nnx.Module):
         else:
             check_inputs(self.config, rows, int(filled) if isinstance(filled, np.ndarray) else filled, length)
             check_room(rows, filled, length)
-        classes = label_classes(self.config, self.architecture, inputs)
-        if classes is not None:
-            check_labels("labels", inputs["labels"], classes)
-        if "labels" in inputs and self.architecture in BY_TOKEN:
-            rows = inputs["input_ids" if "input_ids" in inputs else "inputs_embeds"].shape[:2]
-            if inputs["labels"].shape != rows:
-                raise ValueError(f"labels has the shape {list(inputs['labels'].shape)}; it must be {list(rows)}")
+        check_learning(self.config, self.architecture, inputs)
 
     def rows(self, inputs: Mapping[str, Any]) -> Mapping[str, Any]:
         """The inputs as Model takes them."""
@@ -218,7 +211,7 @@ class FlaxRobertaPreTrainedModel(nnx.Module):
     @classmethod
     def from_pretrained(
         cls,
-        source: str | os.PathLike[str],
+        pretrained_model_name_or_path: str | os.PathLike[str],
         dtype: DTypeLike = jnp.float32,
         *,
         config: RobertaConfig | None = None,
@@ -238,11 +231,11 @@ class FlaxRobertaPreTrainedModel(nnx.Module):
         configuration. Every framework's files are read, so `from_pt` says nothing. `OSError` if there is no such
         checkpoint, `CheckpointError` if it does not fit.
         """
-        folder = resolve(source, **hub.options(kwargs))
+        folder = resolve(pretrained_model_name_or_path, **hub.options(kwargs))
         known = ("attn_implementation", "loss_reduction", "gradient_checkpointing", "input_shape", "add_pooling_layer")
         settings = {name: kwargs.pop(name) for name in known if name in kwargs}
         model = cls(
-            config or RobertaConfig.from_pretrained(folder, _name_or_path=str(source), **kwargs),
+            config or RobertaConfig.from_pretrained(folder, _name_or_path=str(pretrained_model_name_or_path), **kwargs),
             dtype=dtype,
             _do_init=False,
             **settings,
@@ -267,7 +260,7 @@ class FlaxRobertaPreTrainedModel(nnx.Module):
 
     def save_pretrained(
         self,
-        folder: str | os.PathLike[str],
+        save_directory: str | os.PathLike[str],
         params: Mapping[str, Any] | None = None,
         *,
         max_shard_size: int | str = "5GB",
@@ -278,9 +271,9 @@ class FlaxRobertaPreTrainedModel(nnx.Module):
         As model.safetensors transformers and the other two frameworks read it; other formats, such as "bin", "h5" and
         "msgpack", are in `checkpoints.formats.FORMATS`. `CheckpointError` if it cannot be written.
         """
-        stored, carried = dict(tensors(self, params)), hub.carried(self._config.folder, Path(folder))
+        stored, carried = dict(tensors(self, params)), hub.carried(self._config.folder, Path(save_directory))
         checkpoints.save(
-            folder,
+            save_directory,
             self.config,
             self.architecture,
             stored,
@@ -291,7 +284,7 @@ class FlaxRobertaPreTrainedModel(nnx.Module):
 
     def push_to_hub(
         self,
-        name: str,
+        repo_id: str,
         params: Mapping[str, Any] | None = None,
         *,
         max_shard_size: int | str = "5GB",
@@ -302,12 +295,12 @@ class FlaxRobertaPreTrainedModel(nnx.Module):
 
         `where` are `token`, `private`, `revision`, `commit_message` and `create_pr`, as in `hub.push`.
         """
-        text = card(name, self.config, self.architecture, self.num_parameters(), format)
+        text = card(repo_id, self.config, self.architecture, self.num_parameters(), format)
 
         def save(folder: Path) -> None:
             self.save_pretrained(folder, params, max_shard_size=max_shard_size, format=format)
 
-        return hub.push(name, save, text, format, **where)
+        return hub.push(repo_id, save, text, format, **where)
 
     def wants(self, name: str, value: bool | None) -> bool:
         """Whether a call asks for an output: by its argument, else by the configuration."""

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from roberta_core.checks import check_labels, check_targets
+from roberta_core.checks import check_label_shape, check_labels, check_targets
 from roberta_pt.weights import readable
 
 IGNORED = -100
@@ -17,6 +17,7 @@ IGNORED = -100
 
 def token_loss(logits: Tensor, labels: Tensor, reduction: str = "mean", count: Tensor | int | None = None) -> Tensor:
     """Cross entropy of logits [..., K] and labels [...], -100 ignored; `count` replaces the number of kept labels."""
+    check_label_shape("labels", labels.shape, logits.shape)
     check_labels("labels", readable(labels), logits.shape[-1])
     losses = F.cross_entropy(_raised(logits).flatten(0, -2), labels.long().flatten(), reduction="none")
     return _reduced(losses.view(labels.shape), labels != IGNORED, reduction, count)
@@ -24,6 +25,7 @@ def token_loss(logits: Tensor, labels: Tensor, reduction: str = "mean", count: T
 
 def causal_loss(logits: Tensor, labels: Tensor, reduction: str = "mean", count: Tensor | int | None = None) -> Tensor:
     """Cross entropy of each position's logits [B, S, V] and the label [B, S] that comes after it."""
+    check_label_shape("labels", labels.shape, logits.shape)
     return token_loss(logits[:, :-1], labels[:, 1:], reduction, count)
 
 

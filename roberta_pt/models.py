@@ -114,6 +114,7 @@ class RobertaForCausalLM(RobertaPreTrainedModel):
     """RoBERTa with the language-model head, each token predicting the next; wants `config.is_decoder`."""
 
     architecture = "ForCausalLM"
+    accepts_loss_kwargs = True  # asks transformers' Trainer for num_items_in_batch
 
     def __init__(self, config: RobertaConfig, **settings: Any):
         super().__init__(config, **settings)

@@ -106,7 +106,7 @@ class RobertaPreTrainedModel(nn.Module):
     @classmethod
     def from_pretrained(
         cls,
-        source: str | os.PathLike[str],
+        pretrained_model_name_or_path: str | os.PathLike[str],
         *,
         config: RobertaConfig | None = None,
         dtype: torch.dtype | str | None = None,
@@ -127,12 +127,14 @@ class RobertaPreTrainedModel(nn.Module):
         fields of the configuration. Every framework's files are read, so `from_tf` and `from_flax` say nothing.
         `OSError` if there is no such checkpoint, `CheckpointError` if it does not fit.
         """
-        folder = resolve(source, **hub.options(kwargs))
+        folder = resolve(pretrained_model_name_or_path, **hub.options(kwargs))
         settings = {name: kwargs.pop(name) for name in ("attn_implementation", "loss_reduction") if name in kwargs}
         if add_pooling_layer is not None:
             settings["add_pooling_layer"] = add_pooling_layer
         model = cls(
-            config or RobertaConfig.from_pretrained(folder, _name_or_path=str(source), **kwargs), seed=None, **settings
+            config or RobertaConfig.from_pretrained(folder, _name_or_path=str(pretrained_model_name_or_path), **kwargs),
+            seed=None,
+            **settings,
         )
         found, report = checkpoints.load(
             folder,
@@ -150,16 +152,16 @@ class RobertaPreTrainedModel(nn.Module):
         return (model.eval(), report.as_dict()) if output_loading_info else model.eval()
 
     def save_pretrained(
-        self, folder: str | os.PathLike[str], *, max_shard_size: int | str = "5GB", format: str = "safetensors"
+        self, save_directory: str | os.PathLike[str], *, max_shard_size: int | str = "5GB", format: str = "safetensors"
     ) -> None:
         """Write config.json and the weights, and the tokenizer's files if the model was loaded with some beside it.
 
         As model.safetensors transformers and the other two frameworks read it; other formats, such as "bin", "h5" and
         "msgpack", are in `checkpoints.formats.FORMATS`. `CheckpointError` if it cannot be written.
         """
-        stored, carried = dict(tensors(self)), hub.carried(self.folder, Path(folder))
+        stored, carried = dict(tensors(self)), hub.carried(self.folder, Path(save_directory))
         checkpoints.save(
-            folder,
+            save_directory,
             self.config,
             self.architecture,
             stored,
@@ -169,18 +171,18 @@ class RobertaPreTrainedModel(nn.Module):
         )
 
     def push_to_hub(
-        self, name: str, *, max_shard_size: int | str = "5GB", format: str = "safetensors", **where: Any
+        self, repo_id: str, *, max_shard_size: int | str = "5GB", format: str = "safetensors", **where: Any
     ) -> str:
         """Upload what `save_pretrained` writes, with a model card if there is none; returns the commit's address.
 
         `where` are `token`, `private`, `revision`, `commit_message` and `create_pr`, as in `hub.push`.
         """
-        text = card(name, self.config, self.architecture, self.num_parameters(), format)
+        text = card(repo_id, self.config, self.architecture, self.num_parameters(), format)
 
         def save(folder: Path) -> None:
             self.save_pretrained(folder, max_shard_size=max_shard_size, format=format)
 
-        return hub.push(name, save, text, format, **where)
+        return hub.push(repo_id, save, text, format, **where)
 
     def wants(self, name: str, value: bool | None) -> bool:
         """Whether a call asks for an output: by its argument, else by the configuration."""

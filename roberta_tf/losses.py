@@ -7,7 +7,7 @@ Logits below float32 are raised to it first.
 
 import tensorflow as tf
 
-from roberta_core.checks import check_labels, check_targets
+from roberta_core.checks import check_label_shape, check_labels, check_targets
 from roberta_tf.layers import sizes
 from roberta_tf.weights import readable
 
@@ -18,6 +18,7 @@ def token_loss(
     logits: tf.Tensor, labels: tf.Tensor, reduction: str = "mean", count: tf.Tensor | int | None = None
 ) -> tf.Tensor:
     """Cross entropy of logits [..., K] and labels [...], -100 ignored; `count` replaces the number of kept labels."""
+    check_label_shape("labels", sizes(labels), sizes(logits))
     check_labels("labels", readable(labels), sizes(logits)[-1])
     kept = tf.not_equal(labels, IGNORED)
     classes = tf.where(kept, tf.cast(labels, tf.int32), 0)
@@ -29,6 +30,7 @@ def causal_loss(
     logits: tf.Tensor, labels: tf.Tensor, reduction: str = "mean", count: tf.Tensor | int | None = None
 ) -> tf.Tensor:
     """Cross entropy of each position's logits [B, S, V] and the label [B, S] that comes after it."""
+    check_label_shape("labels", sizes(labels), sizes(logits))
     return token_loss(logits[:, :-1], labels[:, 1:], reduction, count)
 
 

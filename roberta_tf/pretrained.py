@@ -16,7 +16,7 @@ from roberta_core import checkpoints
 from roberta_core.checkpoints import hub
 from roberta_core.checkpoints.card import card
 from roberta_core.checkpoints.source import resolve
-from roberta_core.checks import check_inputs, check_labels, label_classes
+from roberta_core.checks import TARGETS, check_inputs, check_learning
 from roberta_core.config import RobertaConfig
 from roberta_core.outputs import FixedCache, ModelOutput
 from roberta_core.parameters import draw
@@ -131,9 +131,8 @@ class TFRobertaPreTrainedModel(FitModel):
         cached_length = past[0][0].shape[2] if past else 0
         lengths = (cached_length, None) if filled is None else (int(filled), cached_length)
         check_inputs(self.config, {**values, "past_key_values": past}, *lengths)
-        classes = label_classes(self.config, self.architecture, {**inputs, "labels": readable(inputs.get("labels"))})
-        if classes is not None:
-            check_labels("labels", readable(inputs["labels"]), classes)
+        targets = {name: readable(inputs.get(name)) for name in TARGETS}
+        check_learning(self.config, self.architecture, {**inputs, **targets})
 
     def rows(self, inputs: Mapping[str, Any]) -> Mapping[str, Any]:
         """The inputs as the body gets them."""
@@ -159,7 +158,7 @@ class TFRobertaPreTrainedModel(FitModel):
     @classmethod
     def from_pretrained(
         cls,
-        source: str | os.PathLike[str],
+        pretrained_model_name_or_path: str | os.PathLike[str],
         *,
         config: RobertaConfig | None = None,
         dtype: Any = None,
@@ -178,13 +177,13 @@ class TFRobertaPreTrainedModel(FitModel):
         fields of the configuration. Every framework's files are read, so `from_pt` says nothing. `OSError` if there is
         no such checkpoint, `CheckpointError` if it does not fit.
         """
-        folder = resolve(source, **hub.options(kwargs))
+        folder = resolve(pretrained_model_name_or_path, **hub.options(kwargs))
         known = ("attn_implementation", "loss_reduction", "name", "trainable")
         settings = {name: kwargs.pop(name) for name in known if name in kwargs}
         if add_pooling_layer is not None:
             settings["add_pooling_layer"] = add_pooling_layer
         model = cls(
-            config or RobertaConfig.from_pretrained(folder, _name_or_path=str(source), **kwargs),
+            config or RobertaConfig.from_pretrained(folder, _name_or_path=str(pretrained_model_name_or_path), **kwargs),
             seed=None,
             dtype=dtype,
             **settings,
@@ -204,16 +203,16 @@ class TFRobertaPreTrainedModel(FitModel):
         return (model, report.as_dict()) if output_loading_info else model
 
     def save_pretrained(
-        self, folder: str | os.PathLike[str], *, max_shard_size: int | str = "5GB", format: str = "safetensors"
+        self, save_directory: str | os.PathLike[str], *, max_shard_size: int | str = "5GB", format: str = "safetensors"
     ) -> None:
         """Write config.json and the weights, and the tokenizer's files if the model was loaded with some beside it.
 
         As model.safetensors transformers and the other two frameworks read it; other formats, such as "bin", "h5" and
         "msgpack", are in `checkpoints.formats.FORMATS`. `CheckpointError` if it cannot be written.
         """
-        stored, carried = dict(tensors(self)), hub.carried(self.folder, Path(folder))
+        stored, carried = dict(tensors(self)), hub.carried(self.folder, Path(save_directory))
         checkpoints.save(
-            folder,
+            save_directory,
             self.config,
             self.architecture,
             stored,
@@ -223,18 +222,18 @@ class TFRobertaPreTrainedModel(FitModel):
         )
 
     def push_to_hub(
-        self, name: str, *, max_shard_size: int | str = "5GB", format: str = "safetensors", **where: Any
+        self, repo_id: str, *, max_shard_size: int | str = "5GB", format: str = "safetensors", **where: Any
     ) -> str:
         """Upload what `save_pretrained` writes, with a model card if there is none; returns the commit's address.
 
         `where` are `token`, `private`, `revision`, `commit_message` and `create_pr`, as in `hub.push`.
         """
-        text = card(name, self.config, self.architecture, self.num_parameters(), format)
+        text = card(repo_id, self.config, self.architecture, self.num_parameters(), format)
 
         def save(folder: Path) -> None:
             self.save_pretrained(folder, max_shard_size=max_shard_size, format=format)
 
-        return hub.push(name, save, text, format, **where)
+        return hub.push(repo_id, save, text, format, **where)
 
     def wants(self, name: str, value: bool | None) -> bool:
         """Whether a call asks for an output: by its argument, else by the configuration."""

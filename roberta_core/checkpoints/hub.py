@@ -23,6 +23,8 @@ VOCABULARY = ("vocab.json", "merges.txt", "added_tokens.json")  # where there is
 # What goes along beside weights and configuration.
 CARRIED = (*TOKENIZER, *VOCABULARY, "generation_config.json", fairseq_file.DICTIONARY, fairseq_file.LABELS)
 OPTIONS = ("revision", "cache_dir", "token", "local_files_only", "subfolder", "force_download")
+# Further ones of the published classes: no format that is read runs code, and the best one is taken first.
+SAYING_NOTHING = ("trust_remote_code", "use_safetensors", "low_cpu_mem_usage", "resume_download")
 
 # Refusals of the Hub by the names of the library's errors, the more special first; all else is not reaching it.
 REFUSALS = {
@@ -255,6 +257,10 @@ def _endpoint() -> str | None:
 
 def options(given: dict[str, Any]) -> dict[str, Any]:
     """Those of a call's keyword arguments that say how to come by a repository, taken out of it."""
+    for name in SAYING_NOTHING:
+        given.pop(name, None)
+    if "use_auth_token" in given:  # as `token` was called
+        given.setdefault("token", given.pop("use_auth_token"))
     return {name: given.pop(name) for name in OPTIONS if name in given}
 
 

@@ -78,7 +78,8 @@ class _Display:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.bar.stop()
+        if not self.as_json:  # older versions of rich end even a bar that was never shown with an empty line
+            self.bar.stop()
 
     def reading(self, done: int, total: int) -> None:
         self.bar.update(self.task, description="tokenising", completed=done >> 20, total=total >> 20)

@@ -72,14 +72,14 @@ class TokenizerBase(TokenTable):
     # Loading and saving ---------------------------------------------------------------------------------------------
 
     @classmethod
-    def from_pretrained(cls, source: str | os.PathLike[str], **settings: Any) -> Self:
+    def from_pretrained(cls, pretrained_model_name_or_path: str | os.PathLike[str], **settings: Any) -> Self:
         """The tokenizer of a checkpoint: a folder, the name of an embedded model, or one on the Hub.
 
         `revision`, `token` and the like say how to come by a repository, as in `checkpoints.resolve`; other `settings`
         replace the tokenizer's own.
         """
-        found = cls._taken(files.read_settings(files.folder_of(source, settings)))
-        return cls(**{**found, "name_or_path": os.fspath(source), **settings})
+        found = cls._taken(files.read_settings(files.folder_of(pretrained_model_name_or_path, settings)))
+        return cls(**{**found, "name_or_path": os.fspath(pretrained_model_name_or_path), **settings})
 
     @classmethod
     def _taken(cls, settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -153,6 +153,21 @@ def test_a_subfolder_of_a_repository_and_of_a_folder_is_taken(hub, save, config)
             resolve(NAME, subfolder=outside)
 
 
+def test_arguments_on_which_nothing_depends_are_accepted(hub, save):
+    folder = save()
+    hub.add(NAME, folder)
+    accepted = {"trust_remote_code": True, "use_safetensors": True, "low_cpu_mem_usage": True, "resume_download": True}
+    assert RobertaConfig.from_pretrained(NAME, **accepted) == RobertaConfig.from_pretrained(folder)
+
+
+def test_the_token_may_be_called_as_it_was(hub, save):
+    folder = save()
+    hub.add(NAME, folder)
+    hub.secret.add(NAME)
+    got = RobertaConfig.from_pretrained(NAME, use_auth_token=hub.TOKEN)
+    assert got == RobertaConfig.from_pretrained(folder)
+
+
 def test_a_token_opens_private_and_gated_repositories(hub, save):
     folder = save()
     for name, places in (("someone/private", hub.secret), ("someone/gated", hub.gated)):

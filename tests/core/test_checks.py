@@ -3,7 +3,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from roberta_core.checks import check_choices, check_inputs, check_labels, label_classes
+from roberta_core.checks import check_choices, check_inputs, check_labels, check_learning, label_classes
 from roberta_core.config import RobertaConfig
 
 CONFIG = RobertaConfig(
@@ -153,6 +153,22 @@ def test_labels_choose_from_the_classes_of_their_head(architecture, labels, prob
     config = RobertaConfig(vocab_size=101, num_labels=4, problem_type=problem_type)
     inputs = {"input_ids": np.full((2, 3, 7), 5), "labels": labels}
     assert label_classes(config, architecture, inputs) == classes
+
+
+@pytest.mark.parametrize(
+    ("architecture", "name", "shape", "sentence"),
+    [
+        ("ForMaskedLM", "labels", (2, 6), r"labels has the shape \[2, 6\]; with these inputs it must be \[2, 7\]"),
+        ("ForTokenClassification", "labels", (2,), r"labels has the shape \[2\]; .* \[2, 7\]"),
+        ("ForSequenceClassification", "labels", (3,), r"labels has the shape \[3\]; .* \[2\] or \[2, 1\] or \[2, 4\]"),
+        ("ForQuestionAnswering", "end_positions", (3,), r"end_positions has the shape \[3\]"),
+    ],
+)
+def test_labels_of_another_shape_are_refused(architecture, name, shape, sentence):
+    config = RobertaConfig(vocab_size=101, num_labels=4)
+    with pytest.raises(ValueError, match=sentence):
+        check_learning(config, architecture, {"input_ids": IDS, name: np.zeros(shape, int)})
+    check_learning(config, architecture, {"input_ids": IDS, name: IDS % 4 if shape == (2, 6) else None})
 
 
 def test_choices_have_three_axes():

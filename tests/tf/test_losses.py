@@ -30,6 +30,12 @@ def test_the_causal_loss_is_shifted_by_one():
     assert float(causal_loss(LOGITS, tf.constant(LABELS), count=40)) == pytest.approx(want.sum() / 40, rel=1e-12)
 
 
+@pytest.mark.parametrize(("loss", "shape"), [(token_loss, (3, 4)), (token_loss, (5, 3)), (causal_loss, (3, 4))])
+def test_labels_of_another_shape_are_refused(loss, shape):
+    with pytest.raises(ValueError, match=r"labels has the shape .*; with these inputs it must be \[3, 5\]"):
+        loss(LOGITS, tf.constant(np.zeros(shape, np.int64)))
+
+
 def test_everything_ignored_gives_zero_and_no_gradient():
     with tf.GradientTape(persistent=True) as tape:
         tape.watch(LOGITS)
