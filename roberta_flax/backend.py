@@ -12,7 +12,7 @@ import numpy as np
 import roberta_flax
 from roberta_core.config import RobertaConfig
 from roberta_core.outputs import ModelOutput
-from roberta_core.training.recipe import Optimizer
+from roberta_core.training.recipe import Optimizer, Recipe
 from roberta_flax.weights import assign, tensors
 
 
@@ -60,7 +60,7 @@ class FlaxBackend:
 
     def adamw(self, model: Any, batches: Iterable[Mapping[str, np.ndarray]], settings: Optimizer) -> None:
         """A step of AdamW on the loss of each batch, without dropout; the module is loaded when it is asked for."""
-        from roberta_flax.optimizer import adamw, apply_updates
+        from roberta_flax.optimizer import adamw, applied
 
         optimizer = adamw(model, settings)
 
@@ -68,7 +68,7 @@ class FlaxBackend:
         def step(params: Any, state: Any, batch: Mapping[str, Any]) -> Any:
             gradients = jax.grad(lambda params: model(**batch, params=params).loss)(params)
             updates, state = optimizer.update(gradients, state, params)
-            return apply_updates(params, updates), state
+            return applied(params, updates, settings.peak_learning_rate), state
 
         params, state = model.params, optimizer.init(model.params)
         for batch in batches:
@@ -78,6 +78,12 @@ class FlaxBackend:
     def tensor(self, array: np.ndarray) -> jax.Array:
         """An array of JAX; of 64-bit numbers it keeps 32 bits, unless JAX was told otherwise."""
         return jax.numpy.asarray(array)
+
+    def trainer(self, model: Any, recipe: Recipe) -> Any:
+        """The training steps of a model; the module is loaded when it is asked for."""
+        from roberta_flax.training import Trainer
+
+        return Trainer(model, recipe)
 
     def _class(self, architecture: str) -> Any:
         return getattr(roberta_flax, f"FlaxRoberta{architecture}")

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jax.core import Tracer
+from jax.typing import DTypeLike
 
 from roberta_core.checks import TABLES
 from roberta_core.outputs import FixedCache, ModelOutput
@@ -46,9 +47,9 @@ def call(
     key = key if train else None
     exact = "start_positions" in inputs or isinstance(inputs.get("past_key_values"), FixedCache)
     if exact or not all(map(_alone, jax.tree.leaves((leaves, inputs, key)))):
-        return run(*fixed, leaves, _narrow(inputs), key)
+        return run(*fixed, leaves, narrow(inputs), key)
     sizes, rounded = sizes_of(model, inputs)
-    output = run(*fixed, leaves, _narrow(padded(model, inputs, sizes, rounded)), key)
+    output = run(*fixed, leaves, narrow(padded(model, inputs, sizes, rounded)), key)
     return cut(model, output, sizes, rounded)
 
 
@@ -57,13 +58,30 @@ def run(structure: Any, settings: str, options: Options, train: bool, leaves: li
     """The forward pass of a model taken apart, as a pure function; `settings` only tell configurations apart."""
     model = jax.tree.unflatten(structure, leaves)
     if train:
-        drops = [module for _, module in nnx.iter_modules(model) if isinstance(module, nnx.Dropout) and module.rate > 0]
-        if drops and key is None:
-            raise ValueError("train=True needs dropout_rng, such as jax.random.key(0): this model has dropout")
-        stream = None if key is None else nnx.Rngs(dropout=key).dropout
-        for module in drops:
-            module.deterministic, module.rngs = False, stream
+        dropping(model, key)
     return model.forward(**inputs, **dict(options))
+
+
+def dropping(model: Any, key: Any) -> None:
+    """Let a model's dropout draw from a key; `ValueError` if there is none to draw from."""
+    drops = [module for _, module in nnx.iter_modules(model) if isinstance(module, nnx.Dropout) and module.rate > 0]
+    if drops and key is None:
+        raise ValueError("train=True needs dropout_rng, such as jax.random.key(0): this model has dropout")
+    stream = None if key is None else nnx.Rngs(dropout=key).dropout
+    for module in drops:
+        module.deterministic, module.rngs = False, stream
+
+
+def computing_in(model: Any, dtype: DTypeLike) -> None:
+    """Let every layer of a model compute in another type."""
+    for _, module in nnx.iter_modules(model):
+        if "dtype" in vars(module):
+            vars(module)["dtype"] = dtype
+
+
+def put_together(structure: Any, params: Mapping[str, Any]) -> Any:
+    """A model from its tree without values and its params."""
+    return jax.tree.unflatten(structure, _given(structure, [None] * structure.num_leaves, params))
 
 
 def accepted(model: type, arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -128,7 +146,7 @@ def _alone(leaf: Any) -> bool:
     return not isinstance(leaf, jax.Array) or len(leaf.sharding.device_set) == 1
 
 
-def _narrow(inputs: Mapping[str, Any]) -> dict[str, Any]:
+def narrow(inputs: Mapping[str, Any]) -> dict[str, Any]:
     """Whole numbers as int32, whatever came: one compiled function serves them all."""
 
     def narrowed(value: Any) -> Any:

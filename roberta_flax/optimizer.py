@@ -5,24 +5,28 @@ Weight decay is for matrices and tables alone (Liu et al. 2019, section 5).
 
 from typing import Any
 
+import jax
 import optax
-from optax import apply_updates
 
 from roberta_core.parameters import decays, parameters, spell
 from roberta_core.training.recipe import Optimizer
+from roberta_core.training.steps import rate_factors
 from roberta_flax.weights import nested
-
-__all__ = ["adamw", "apply_updates"]
 
 
 def adamw(model: Any, settings: Optimizer) -> optax.GradientTransformation:
-    """The optimiser of a model's params, at the recipe's peak learning rate."""
+    """The optimiser of a model's params; its updates are for a learning rate of 1."""
     table = parameters(model.config, model.architecture, model.has_pooler)
-    return optax.adamw(
-        settings.peak_learning_rate,
-        b1=settings.beta1,
-        b2=settings.beta2,
-        eps=settings.epsilon,
-        weight_decay=settings.weight_decay,
-        mask=nested((spell(parameter, "flax"), decays(parameter)) for parameter in table.values()),
+    rates = rate_factors(table, model.config.num_hidden_layers, settings.layer_decay)
+    factors = nested((spell(parameter, "flax"), -rates[name]) for name, parameter in table.items())
+    decayed = nested((spell(parameter, "flax"), decays(parameter)) for parameter in table.values())
+    return optax.chain(
+        optax.scale_by_adam(settings.beta1, settings.beta2, settings.epsilon),
+        optax.add_decayed_weights(settings.weight_decay, decayed),
+        optax.stateless(lambda updates, _: jax.tree.map(lambda update, factor: factor * update, updates, factors)),
     )
+
+
+def applied(params: Any, updates: Any, learning_rate: Any) -> Any:
+    """The params after a step with this learning rate."""
+    return jax.tree.map(lambda value, update: value + learning_rate * update, params, updates)

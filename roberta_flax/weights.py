@@ -50,10 +50,15 @@ def tensors(model: Any, params: Mapping[str, Any] | None = None) -> Iterator[tup
         yield name, value.T if is_turned(parameter, "flax") else value
 
 
+def variables(model: Any) -> dict[str, Any]:
+    """The variables of a model by Flax's names."""
+    names = [spell(parameter, "flax") for parameter in _table(model).values()]
+    return {name: _found(model, name) for name in names}
+
+
 def params_of(model: Any) -> dict[str, Any]:
     """The parameters of a model, not copied, as the published nested dict. `ValueError` if it has no values."""
-    names = [spell(parameter, "flax") for parameter in _table(model).values()]
-    values = {name: _found(model, name).get_raw_value() for name in names}
+    values = {name: variable.get_raw_value() for name, variable in variables(model).items()}
     if any(isinstance(value, jax.ShapeDtypeStruct) for value in values.values()):
         raise ValueError("this model was made without values (_do_init=False): its params are yours to keep")
     return nested(values.items())
@@ -61,9 +66,9 @@ def params_of(model: Any) -> dict[str, Any]:
 
 def set_params(model: Any, params: Mapping[str, Any]) -> None:
     """Make the arrays of a nested dict the parameters of a model. `ValueError` unless it has exactly those."""
-    names = [spell(parameter, "flax") for parameter in _table(model).values()]
-    for name, value in matched(names, params).items():
-        _found(model, name).set_value(jnp.asarray(value))
+    own = variables(model)
+    for name, value in matched(own, params).items():
+        own[name].set_value(jnp.asarray(value))
 
 
 def nested(leaves: Iterable[tuple[str, Any]]) -> dict[str, Any]:

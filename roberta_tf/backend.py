@@ -10,7 +10,7 @@ import tensorflow as tf
 import roberta_tf
 from roberta_core.config import RobertaConfig
 from roberta_core.outputs import ModelOutput
-from roberta_core.training.recipe import Optimizer
+from roberta_core.training.recipe import Optimizer, Recipe
 from roberta_tf.weights import assign, published, tensors, variables
 
 
@@ -59,12 +59,19 @@ class TensorFlowBackend:
         from roberta_tf.optimizer import adamw
 
         optimizer, values = adamw(model, settings), [value for _, value in variables(model)]
-        for batch in batches:
-            optimizer.apply(_gradients(model, batch, {"loss": np.float32(1)}, values), values)
+        for step, batch in enumerate(batches, 1):
+            gradients = _gradients(model, batch, {"loss": np.float32(1)}, values)
+            optimizer.apply(gradients, optimizer.rates(step, settings.peak_learning_rate))
 
     def tensor(self, array: np.ndarray) -> tf.Tensor:
         """A tensor of a copy of the array."""
         return tf.convert_to_tensor(array)
+
+    def trainer(self, model: Any, recipe: Recipe) -> Any:
+        """The training steps of a model; the module is loaded when it is asked for."""
+        from roberta_tf.training import Trainer
+
+        return Trainer(model, recipe)
 
     def _class(self, architecture: str) -> Any:
         return getattr(roberta_tf, f"TFRoberta{architecture}")

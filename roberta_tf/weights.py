@@ -50,6 +50,13 @@ def _give(layer: Any, path: str, values: Mapping[str, tf.Tensor]) -> None:
         _make(layer, path, values)
 
 
+def loaded(model: Any, tensors: Iterable[tuple[str, np.ndarray]]) -> Iterator[tuple[str, tf.Tensor]]:
+    """Copies of NumPy arrays as Keras keeps them, with their published names."""
+    table = _table(model)
+    for name, array in tensors:
+        yield name, tf.convert_to_tensor(array.T if is_turned(table[name], "tf") else array)
+
+
 def tensors(model: Any) -> Iterator[tuple[str, np.ndarray]]:
     """The parameters of a model as NumPy arrays in the published shapes."""
     return published(model, variables(model))

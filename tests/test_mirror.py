@@ -20,7 +20,6 @@ CLASSES = ("Roberta", "Backend")  # names that the prefix stands before; layers 
 
 # Files that one package has for its own library, and why: (package, file).
 OWN_FILES = {
-    ("roberta_pt", "training.py"): "so far only PyTorch trains",
     ("roberta_pt", "products.py"): "PyTorch has two libraries for a matrix product, and prefers the slower one on AMD",
     ("roberta_tf", "calls.py"): "an ordinary call goes to a kept tf.function",
     ("roberta_tf", "fitting.py"): "Keras's compile and fit",
@@ -31,7 +30,7 @@ OWN_FILES = {
 # Public classes that one package has for its own library, and why: (package, file, class without prefix).
 OWN_CLASSES = {
     ("roberta_flax", "layers.py", "NoKeys"): "Flax's constructors ask for random keys",
-    ("roberta_tf", "optimizer.py", "AdamW"): "Keras's own has its epsilon elsewhere",
+    ("roberta_tf", "optimizer.py", "AdamW"): "Keras's own has its epsilon elsewhere, and knows one rate",
     ("roberta_tf", "layers.py", "Dropout"): "to draw the same elements again while a layer is computed again",
     ("roberta_flax", "pretrained.py", "Held"): "nnx compares and hashes what a module holds",
 }
