@@ -37,6 +37,7 @@ class Case:
     reason: str  # what was measured, and why the tolerance is not less
     stages: tuple[str, ...] = field(default=("*",))  # patterns of the stages that are judged
     gradients: Mapping[str, Any] | None = None  # rtol and reason, where gradients are judged too
+    halves: Mapping[str, Mapping[str, Any]] | None = None  # the same by type, where half precision is judged too
 
     @classmethod
     def read(cls, path: Path) -> "Case":

@@ -41,9 +41,18 @@ class Backend(Protocol):
         ...
 
     def from_tensors(
-        self, architecture: str, config: RobertaConfig, tensors: Mapping[str, np.ndarray], **settings: Any
+        self,
+        architecture: str,
+        config: RobertaConfig,
+        tensors: Mapping[str, np.ndarray],
+        *,
+        precision: str = "float32",
+        **settings: Any,
     ) -> Any:
-        """The framework's own model with the tensors given by their published names."""
+        """The framework's own model with the tensors given by their published names.
+
+        `precision`, such as "bfloat16", is the type that it computes in, each framework having its own way.
+        """
         ...
 
     def tensors(self, model: Any) -> dict[str, np.ndarray]:

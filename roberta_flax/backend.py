@@ -32,10 +32,16 @@ class FlaxBackend:
         return self._class(architecture).from_pretrained(source, **settings)
 
     def from_tensors(
-        self, architecture: str, config: RobertaConfig, tensors: Mapping[str, np.ndarray], **settings: Any
+        self,
+        architecture: str,
+        config: RobertaConfig,
+        tensors: Mapping[str, np.ndarray],
+        *,
+        precision: str = "float32",
+        **settings: Any,
     ) -> Any:
-        """A model with the tensors given by their published names."""
-        model = self._class(architecture)(config, _do_init=False, **settings)
+        """A model with the tensors given by their published names, which computes in `precision`."""
+        model = self._class(architecture)(config, _do_init=False, **{"dtype": jnp.dtype(precision), **settings})
         assign(model, tensors.items())
         return model
 

@@ -31,13 +31,19 @@ class PyTorchBackend:
         return self._class(architecture).from_pretrained(source, **settings)
 
     def from_tensors(
-        self, architecture: str, config: RobertaConfig, tensors: Mapping[str, np.ndarray], **settings: Any
+        self,
+        architecture: str,
+        config: RobertaConfig,
+        tensors: Mapping[str, np.ndarray],
+        *,
+        precision: str = "float32",
+        **settings: Any,
     ) -> Any:
-        """A model in eval mode with the tensors given by their published names."""
+        """A model in eval mode with the tensors given by their published names, kept as `precision`."""
         model = self._class(architecture)(config, seed=None, **settings)
         assign(model, tensors.items())
         model.tie_weights()
-        return model.eval()
+        return model.to(getattr(torch, precision)).eval()
 
     def tensors(self, model: Any) -> dict[str, np.ndarray]:
         """The parameters by their published names."""

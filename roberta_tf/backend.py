@@ -30,10 +30,17 @@ class TensorFlowBackend:
         return self._class(architecture).from_pretrained(source, **settings)
 
     def from_tensors(
-        self, architecture: str, config: RobertaConfig, tensors: Mapping[str, np.ndarray], **settings: Any
+        self,
+        architecture: str,
+        config: RobertaConfig,
+        tensors: Mapping[str, np.ndarray],
+        *,
+        precision: str = "float32",
+        **settings: Any,
     ) -> Any:
-        """A model with the tensors given by their published names."""
-        model = self._class(architecture)(config, seed=None, **settings)
+        """A model with the tensors given by their published names, under Keras's mixed policy of `precision`."""
+        policy = {} if precision == "float32" else {"dtype": f"mixed_{precision}"}
+        model = self._class(architecture)(config, seed=None, **{**policy, **settings})
         assign(model, tensors.items())
         return model
 

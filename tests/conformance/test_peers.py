@@ -3,7 +3,7 @@ import pytest
 from conformance.adapters.oracle import Reference
 from conformance.case import load_cases
 from conformance.compare import Verdict
-from conformance.peers import PEERS, cell, marks, placed, section, table
+from conformance.peers import PEERS, alike, cell, marks, placed, section, table
 
 
 class Late(Reference):
@@ -42,6 +42,13 @@ def test_a_library_replaces_its_own_part_of_the_page(release):
     assert got.endswith("\nafter")
     assert "new" in got
     assert "old" not in got
+
+
+def test_a_page_that_says_otherwise_is_told_from_one_with_other_digits():
+    page = "| plain | `logits` first, 3.2e-04 at most |"
+    assert alike(page, page.replace("3.2e-04", "3.4e-04"))
+    assert not alike(page, page.replace("plain", "longest"))
+    assert not alike(page, page.replace("logits", "loss"))
 
 
 def test_a_page_without_a_place_is_refused():
