@@ -19,6 +19,7 @@ GROUP = "roberta.commands"  # entry points of commands that live above the core
 COMMANDS = {
     "info": "roberta_core.cli.info:info",
     "fill-mask": "roberta_core.cli.fill_mask:fill_mask",
+    "finetune": "roberta_core.cli.finetune:finetune",
     "classify": "roberta_core.cli.classify:classify",
     "convert": "roberta_core.cli.convert:convert",
     "evaluate": "roberta_core.cli.evaluate:evaluate",

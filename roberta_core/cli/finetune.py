@@ -1,0 +1,158 @@
+"""`roberta finetune`: train a checkpoint for a task."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from roberta_core.cli.frameworks import FRAMEWORK, chosen, load, quiet
+
+COLUMNS = "Columns of the data for the task's fields, such as text=review,label=stars."
+
+
+def finetune(
+    task: Annotated[
+        str,
+        typer.Argument(
+            help="classification (also pairs and regression), tagging, multiple-choice, question-answering."
+        ),
+    ],
+    train: Annotated[
+        list[str], typer.Option(help="A file: .jsonl, .json (SQuAD's too), .csv, .tsv, .conll, .parquet. Repeatable.")
+    ],
+    output: Annotated[Path, typer.Option(help="Where the log, the result and the best model go.")],
+    recipe: Annotated[str, typer.Option(help="A built-in recipe's name, or a TOML file.")],
+    model: Annotated[str, typer.Option(help="A folder, an embedded model, or one on the Hub.")] = "roberta-tiny",
+    validation: Annotated[
+        list[str] | None, typer.Option(help="What to evaluate on and choose the best by. Repeatable.")
+    ] = None,
+    framework: FRAMEWORK = None,
+    seeds: Annotated[str | None, typer.Option(help="Seeds with commas between; else the recipe's.")] = None,
+    columns: Annotated[str | None, typer.Option(help=COLUMNS)] = None,
+    header: Annotated[str | None, typer.Option(help="The columns of files that do not begin with their names.")] = None,
+    format: Annotated[str | None, typer.Option(help="The files' format, if their names do not say it.")] = None,
+    strict: Annotated[bool, typer.Option(help="Refuse data with faults instead of skipping them.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line instead of the display.")] = False,
+) -> None:
+    """Fine-tune a checkpoint for a task, as a recipe says; the best model by the task's score is kept.
+
+    It is a checkpoint like any other, in OUTPUT/model (with several seeds in OUTPUT/seed-N/model).
+    """
+    from roberta_core.training import finetune as training
+    from roberta_core.training.finetuning import Validation
+    from roberta_core.training.recipe import Recipe
+
+    (name,) = chosen(None, framework)
+    plan, reading = Recipe.load(recipe), reading_of(columns, header, format, strict)
+    numbers = numbers_of(seeds, plan.run.seed)
+    if (output / training.RESULT).exists():
+        raise ValueError(f"{output} has a result already: give another --output")
+    with Display(as_json) as display:
+        work = training.task_named(task, model, plan, reading)
+        examples = training.examples_of(work, train, reading, "training", display.report, learn=True)
+        kept = training.examples_of(work, validation, reading, "validation", display.report) if validation else []
+        features = work.features(examples)
+        plan = training.scheduled(plan, len(features))
+        backend = load(name)
+        display.start(plan.optimizer.steps * len(numbers), plan.optimizer.steps, numbers)
+        with quiet():
+            job = training.Job(
+                backend, model, plan, work, features, Validation(kept, work.features(kept)) if kept else None, output,
+                display.report,
+            )  # fmt: skip
+            result = training.finetune(job, numbers)
+        display.end(result)
+
+
+def reading_of(columns: str | None, header: str | None, format: str | None, strict: bool) -> Any:
+    """How the options say that files are read; `typer.BadParameter` if they do not say it right."""
+    from roberta_core.training.finetune import Reading
+
+    pairs: dict[str, str] = {}
+    for part in columns.split(",") if columns else []:
+        name, equals, column = part.partition("=")
+        if not equals and pairs:  # a further column of the field before: choices=a,b,c
+            pairs[list(pairs)[-1]] += f",{name}"
+        elif not equals or not name or not column:
+            raise typer.BadParameter(f"--columns has {part!r}, where FIELD=COLUMN is wanted")
+        else:
+            pairs[name] = column
+    return Reading(pairs, tuple(header.split(",")) if header else (), format, strict)
+
+
+def numbers_of(seeds: str | None, default: int) -> list[int]:
+    """The seeds of the option, or the default one."""
+    parts = seeds.split(",") if seeds is not None else [str(default)]
+    if not all(part.strip().isdecimal() for part in parts) or len(set(parts)) < len(parts):
+        raise typer.BadParameter(f"--seeds is {seeds!r}; give different whole numbers with commas between")
+    return [int(part) for part in parts]
+
+
+class Display:
+    """What the terminal shows: a progress bar, what was skipped, and a line for each evaluation; or JSON lines."""
+
+    def __init__(self, as_json: bool):
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+        self.as_json = as_json
+        self.bar = Progress(
+            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
+            console=Console(stderr=as_json), disable=as_json,
+        )  # fmt: skip
+        self.task = self.bar.add_task("reading", total=None)
+        self.steps, self.seeds = 0, [0]
+
+    def __enter__(self) -> Display:
+        if not self.as_json:
+            self.bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if not self.as_json:
+            self.bar.stop()
+
+    def start(self, total: int, steps: int, seeds: list[int]) -> None:
+        """Training begins: `steps` for each of the seeds."""
+        self.steps, self.seeds = steps, seeds
+        self.bar.reset(self.task, description="training", total=total)
+
+    def report(self, line: Mapping[str, Any]) -> None:
+        """A line of the log."""
+        if self.as_json:
+            print(json.dumps(line), flush=True)
+        elif "data" in line:
+            self._say(f"{line['examples']:,} examples for {line['data']}, {line['skipped']:,} skipped")
+            for reason in line["reasons"]:
+                self._say(f"  skipped {reason}")
+        elif "loss" in line:
+            done = self.seeds.index(line["seed"]) * self.steps + line["step"]
+            speed = f"{line['tokens_per_second']:,} tokens/s"
+            self.bar.update(self.task, completed=done, description=f"loss {line['loss']:.3f}  {speed}")
+        elif "scores" in line:
+            best = "  best so far" if line["best"] else ""
+            self._say(f"seed {line['seed']}, epoch {line['epoch']:g}: {scores(line['scores'])}{best}")
+            for name in ("remark", "stopped"):
+                if name in line:
+                    self._say(f"  {line[name]}")
+
+    def end(self, result: Mapping[str, Any]) -> None:
+        """What came of all seeds."""
+        if self.as_json:
+            print(json.dumps({"result": {name: result.get(name) for name in ("median", "deviation", "seeds")}}))
+        elif "median" in result and len(self.seeds) > 1:
+            self._say(f"median of {len(self.seeds)} seeds: {scores(result['median'])}")
+
+    def _say(self, sentence: str) -> None:
+        from rich.text import Text
+
+        self.bar.console.print(Text(sentence))
+
+
+def scores(found: Mapping[str, float]) -> str:
+    """Scores for people."""
+    return ", ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in found.items())

@@ -1,0 +1,93 @@
+"""The measures of each task, from the libraries that define them; SQuAD's by the definition of its authors.
+
+scikit-learn, scipy and seqeval come with the extra `train` and are imported when a score is asked for.
+"""
+
+import re
+import string
+from collections import Counter
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+
+ARTICLES = re.compile(r"\b(a|an|the)\b")
+PUNCTUATION = str.maketrans("", "", string.punctuation)
+
+
+def library(name: str) -> Any:
+    """A module of a library of the extra `train`; `ValueError` says how to come by it."""
+    try:
+        return import_module(name)
+    except ImportError:
+        raise ValueError(f"the scores need {name.split('.')[0]}: pip install 'triberta[train]'") from None
+
+
+def classification(gold: Sequence[str], predicted: Sequence[str], labels: Sequence[str]) -> dict[str, float]:
+    """Accuracy, F1 (of two labels that of the second, else the mean over labels) and Matthews' correlation."""
+    measures = library("sklearn.metrics")
+    average = {"average": "binary", "pos_label": labels[1]} if len(labels) == 2 else {"average": "macro"}
+    return {
+        "accuracy": float(measures.accuracy_score(gold, predicted)),
+        "f1": float(measures.f1_score(gold, predicted, labels=list(labels), zero_division=0.0, **average)),
+        "matthews": float(measures.matthews_corrcoef(gold, predicted)),
+    }
+
+
+def regression(gold: Sequence[float], predicted: Sequence[float]) -> dict[str, float]:
+    """Pearson's and Spearman's correlation, 0 where a side is constant; and the mean squared error."""
+    stats = library("scipy.stats")
+    error = float(np.mean((np.asarray(gold) - np.asarray(predicted)) ** 2))
+    if np.ptp(gold) == 0 or np.ptp(predicted) == 0:
+        return {"pearson": 0.0, "spearman": 0.0, "squared_error": error}
+    return {
+        "pearson": float(stats.pearsonr(gold, predicted).statistic),
+        "spearman": float(stats.spearmanr(gold, predicted).statistic),
+        "squared_error": error,
+    }
+
+
+def tagging(gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]]) -> dict[str, float]:
+    """Precision, recall and F1 of entities as seqeval counts them (CoNLL's way), and the accuracy of words."""
+    measures = library("seqeval.metrics")
+    lists = [list(map(list, labels)) for labels in (gold, predicted)]
+    return {
+        name: float(getattr(measures, function)(*lists, **settings))
+        for name, function, settings in (
+            ("f1", "f1_score", {"zero_division": 0}),
+            ("precision", "precision_score", {"zero_division": 0}),
+            ("recall", "recall_score", {"zero_division": 0}),
+            ("accuracy", "accuracy_score", {}),
+        )
+    }
+
+
+def choice(gold: Sequence[int], predicted: Sequence[int]) -> dict[str, float]:
+    """Accuracy."""
+    return {"accuracy": float(library("sklearn.metrics").accuracy_score(gold, predicted))}
+
+
+def answering(gold: Sequence[Sequence[str]], predicted: Sequence[str]) -> dict[str, float]:
+    """Exact match and F1, shares of 1, of the best of each question's answers; none at all means that it has none."""
+    exact, overlap = [], []
+    for answers, answer in zip(gold, predicted, strict=True):
+        wanted = [words(text) for text in answers]
+        wanted = [text for text in wanted if text] or [[]]
+        given = words(answer)
+        exact.append(max(given == text for text in wanted))
+        overlap.append(max(_overlap(text, given) for text in wanted))
+    return {"f1": float(np.mean(overlap)), "exact_match": float(np.mean(exact))}
+
+
+def words(text: str) -> list[str]:
+    """A text's words as SQuAD compares them: lower case, without punctuation and articles."""
+    return ARTICLES.sub(" ", text.lower().translate(PUNCTUATION)).split()
+
+
+def _overlap(wanted: list[str], given: list[str]) -> float:
+    """F1 of words; of no words it is 1 where the other has none either."""
+    if not wanted or not given:
+        return float(wanted == given)
+    shared = sum((Counter(wanted) & Counter(given)).values())
+    return 2 * shared / (len(wanted) + len(given)) if shared else 0.0

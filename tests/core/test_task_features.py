@@ -1,0 +1,265 @@
+"""The features, predictions and faults of every task, over the embedded model's tokenizer."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from roberta_core import RobertaConfig, RobertaTokenizerFast
+from roberta_core.data.batches import IGNORED
+from roberta_core.data.records import Record, Skipped
+from roberta_core.data.tasks import TASKS
+from roberta_core.data.tasks.base import STEP, Shuffled, in_batches
+from roberta_core.training.recipe import Task as Settings
+
+CONTEXT = "The old man came to the sea. He saw a white house near the river, and went in to meet the captain."
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return RobertaTokenizerFast.from_pretrained("roberta-tiny")
+
+
+def made(name, tokenizer, rows, length=32, **settings):
+    """A task that has learnt from the rows, their examples, and what was skipped."""
+    task, skipped = TASKS[name](tokenizer, length, Settings(**settings)), Skipped()
+    records = [Record(row, f"F, line {number}") for number, row in enumerate(rows, 1)]
+    return task, task.examples(records, skipped, learn=True), skipped
+
+
+def question(start=None, answer="a white house", **more):
+    start = CONTEXT.find(answer) if start is None else start
+    return {
+        "question": "What did he see?",
+        "context": CONTEXT,
+        "answers": [{"text": answer, "answer_start": start}],
+        **more,
+    }
+
+
+def test_single_texts_and_pairs_are_framed_and_labels_numbered(tokenizer):
+    rows = [{"sentence": "Good.", "label": 10}, {"premise": "A.", "hypothesis": "B.", "label": 9}]
+    task, examples, _ = made("classification", tokenizer, rows)
+    single, pair = task.features(examples)
+    assert task.labels == ("9", "10")
+    assert (single.ids, single.targets) == (tokenizer("Good.")["input_ids"], {"labels": 1})
+    assert (pair.ids, pair.targets) == (tokenizer("A.", "B.")["input_ids"], {"labels": 0})
+    assert task.config() == {"id2label": {0: "9", 1: "10"}, "problem_type": "single_label_classification"}
+
+
+def test_fractions_make_a_regression(tokenizer):
+    rows = [{"text": "a", "label": "1.5"}, {"text": "b", "label": "2"}, {"text": "c", "label": "3.25"}]
+    task, examples, _ = made("classification", tokenizer, rows)
+    assert task.config() == {"id2label": {0: "score"}, "problem_type": "regression"}
+    batch = task.collate(task.features(examples))
+    assert batch["labels"].dtype == np.float32
+    assert batch["labels"].tolist() == [1.5, 2.0, 3.25]
+    predictions = task.predictions(examples, [], [{"logits": np.array([value])} for value in (1.0, 2.0, 3.0)])
+    assert predictions == [1.0, 2.0, 3.0]
+
+
+def test_a_batch_is_padded_to_few_lengths_and_its_mask_says_so(tokenizer):
+    task, examples, _ = made("classification", tokenizer, [{"text": "a", "label": 0}, {"text": "a " * 20, "label": 1}])
+    features = task.features(examples)
+    batch = task.collate(features)
+    assert batch["input_ids"].shape[1] % STEP == 0
+    assert batch["attention_mask"].sum(axis=1).tolist() == [len(feature.ids) for feature in features]
+    assert (batch["input_ids"][batch["attention_mask"] == 0] == tokenizer.pad_token_id).all()
+
+
+def test_a_word_has_its_label_at_its_first_piece_alone(tokenizer):
+    words = ["Unquestionably", "in", "Yokohama"]
+    task, examples, _ = made("tagging", tokenizer, [{"tokens": words, "labels": ["O", "O", "B-location"]}])
+    (feature,) = task.features(examples)
+    labels, firsts = feature.targets["labels"], feature.notes
+    assert len(feature.ids) > len(words) + 2
+    assert [word for word in firsts if word is not None] == [0, 1, 2]
+    assert [label for label in labels if label != IGNORED] == [0, 0, 1]
+    assert firsts[1] == 0
+    assert tokenizer.decode(feature.ids[firsts.index(2) :]).strip().startswith("Yokohama")
+
+
+def test_a_long_sentence_goes_on_in_the_next_row_and_every_word_is_predicted(tokenizer):
+    words = ["Yokohama", "unquestionably"] * 20
+    labels = [f"L{number % 3}" for number in range(40)]
+    task, examples, _ = made(
+        "tagging", tokenizer, [{"tokens": words, "labels": labels}, {"tokens": ["a"], "labels": ["L0"]}]
+    )
+    features = task.features(examples)
+    assert len(features) > 2
+    outputs = []
+    for feature in features:
+        logits = np.zeros((len(feature.ids), 3))
+        for place, label in enumerate(feature.targets["labels"]):
+            logits[place, max(label, 0)] = 1
+        outputs.append({"logits": logits})
+    assert task.predictions(examples, features, outputs) == [labels, ["L0"]]
+
+
+def test_choices_are_rows_of_one_feature(tokenizer):
+    rows = [
+        {"prompt": "He", "ending0": "sat.", "ending1": "flew to the moon.", "label": "1"},
+        {"article": "He sat.", "question": "Who _ ?", "options": ["sat", "lay"], "answer": "A"},
+    ]
+    task, examples, _ = made("multiple-choice", tokenizer, rows)
+    first, second = task.features(examples)
+    assert first.ids == [tokenizer("He", end)["input_ids"] for end in ("sat.", "flew to the moon.")]
+    assert second.ids[1] == tokenizer("He sat.", "Who lay ?")["input_ids"]
+    assert [first.targets["labels"], second.targets["labels"]] == [1, 0]
+    assert task.collate([first, second])["input_ids"].shape == (2, 2, 16)
+
+
+def test_the_context_is_cut_before_the_question_and_its_choice(tokenizer):
+    row = {"context": "word " * 50, "question": "one two three four", "choices": ["five", "six"], "label": 0}
+    task, examples, _ = made("multiple-choice", tokenizer, [row], longest_question=3)
+    ids = task.features(examples)[0].ids[0]
+    assert len(ids) == 32
+    assert ids[-4:-1] == tokenizer("one two three four five", add_special_tokens=False)["input_ids"][:3]
+
+
+def windows(tokenizer, row, **settings):
+    task, examples, skipped = made("question-answering", tokenizer, [row], **settings)
+    assert not skipped.count, skipped.reasons
+    return task, examples, task.features(examples)
+
+
+def test_windows_cover_the_context_and_overlap(tokenizer):
+    _, _, features = windows(tokenizer, question(), length=24, overlap=4)
+    covered = [[span for span in feature.notes if span] for feature in features]
+    assert len(features) > 1
+    assert covered[0][0][0] == 0
+    assert covered[-1][-1][1] == len(CONTEXT)
+    for before, after in itertools.pairwise(covered):
+        assert before[-4:] == after[:4]
+
+
+def test_the_target_is_the_answer_where_the_window_has_it_whole_and_else_nowhere(tokenizer):
+    _, _, features = windows(tokenizer, question(), length=24, overlap=4)
+    found = 0
+    for feature in features:
+        start, end = feature.targets["start_positions"], feature.targets["end_positions"]
+        spans = [span for span in feature.notes if span]
+        begin = CONTEXT.find("a white house")
+        if spans[0][0] <= begin and begin + len("a white house") <= spans[-1][1]:
+            found += 1
+            assert CONTEXT[feature.notes[start][0] : feature.notes[end][1]] == "a white house"
+        else:
+            assert (start, end) == (0, 0)
+    assert found
+
+
+def answered(tokenizer, rows, null=0.0, **settings):
+    """Outputs that point at the target of each window, `<s>` scoring `null`."""
+    task, examples, _ = made("question-answering", tokenizer, rows, length=24, overlap=4, **settings)
+    features = task.features(examples)
+    outputs = []
+    for feature in features:
+        scores = np.full((2, len(feature.ids)), -5.0)
+        for row, name in zip(scores, ("start_positions", "end_positions"), strict=True):
+            row[feature.targets[name]] = 5.0
+            row[0] = null
+        outputs.append({"start_logits": scores[0], "end_logits": scores[1]})
+    return task, examples, task.predictions(examples, features, outputs)
+
+
+def test_the_best_span_of_all_windows_is_the_answer(tokenizer):
+    task, examples, (answer,) = answered(tokenizer, [question()])
+    assert answer.text == "a white house"
+    assert answer.candidates[0] == ("a white house", 10.0)
+    assert task.scores(examples, [answer]) == {"f1": 1.0, "exact_match": 1.0}
+
+
+CHOICE = {"prompt": "a", "choices": ["b", "c"], "label": 0}
+NO_ANSWER = {"question": "Why?", "context": CONTEXT, "answers": [], "is_impossible": True}
+
+
+def test_there_is_no_answer_if_that_scores_better_and_the_data_has_such_questions(tokenizer):
+    assert answered(tokenizer, [question()], null=6.0)[2][0].text == "a white house"
+    task, examples, found = answered(tokenizer, [question(), NO_ANSWER], null=6.0)
+    assert [answer.text for answer in found] == ["", ""]
+    assert task.scores(examples, found) == {"f1": 0.5, "exact_match": 0.5}
+    found = answered(tokenizer, [question(), NO_ANSWER], null=6.0, null_threshold=3.0)[2]
+    assert found[0].text == "a white house"
+
+
+def test_an_answer_never_ends_before_it_begins_nor_is_too_long(tokenizer):
+    task, examples, features = windows(tokenizer, question(), length=64, longest_answer=3)
+    generator = np.random.default_rng(0)
+    for _ in range(20):
+        outputs = [{f"{end}_logits": generator.normal(size=len(f.ids)) for end in ("start", "end")} for f in features]
+        (answer,) = task.predictions(examples, features, outputs)
+        assert answer.text
+        assert len(tokenizer(" " + answer.text, add_special_tokens=False)["input_ids"]) <= 4
+        assert list(answer.candidates) == sorted(answer.candidates, key=lambda found: -found[1])
+
+
+FAULTS = {
+    "a missing column": ("classification", {"text": "a"}, "no label (in label or"),
+    "no text": ("classification", {"text": " ", "label": 1}, "its text is empty"),
+    "a text of a million characters": ("classification", {"text": "x" * 1_000_000, "label": 1}, "1,000,000 characters"),
+    "labels of another number": ("tagging", {"tokens": ["a"], "labels": []}, "1 tokens, but 0 labels"),
+    "a label that is no choice": (
+        "multiple-choice",
+        {"prompt": "a", "choices": ["b", "c"], "label": 2},
+        "label '2' is none",
+    ),
+    "an answer elsewhere": ("question-answering", question(start=3), "'a white house' is not in the context at 3"),
+    "an answer nowhere": ("question-answering", question(start=10_000), "is not in the context at 10000"),
+    "an answer without place": ("question-answering", {**question(), "answers": [{"text": "a"}]}, "no answer_start"),
+    "an impossible answer": ("question-answering", question(is_impossible=True), "no answer, but has one"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_is_told_with_its_place(tokenizer, fault):
+    name, row, said = FAULTS[fault]
+    _, examples, skipped = made(name, tokenizer, [row])
+    assert not examples
+    assert skipped.reasons[0].startswith("F, line 1: ")
+    assert said in skipped.reasons[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "good", "bad"),
+    [
+        ("classification", {"text": "a", "label": "x"}, {"text": "a", "label": "y"}),
+        ("tagging", {"tokens": ["a"], "labels": ["O"]}, {"tokens": ["a"], "labels": ["B-x"]}),
+        ("multiple-choice", CHOICE, {**CHOICE, "choices": list("bcd")}),
+    ],
+)  # fmt: skip
+def test_what_training_did_not_show_is_unknown_afterwards(tokenizer, name, good, bad):
+    task, _, _ = made(name, tokenizer, [good])
+    skipped = Skipped()
+    assert len(task.examples([Record(good, "G"), Record(bad, "B, line 7")], skipped)) == 1
+    assert skipped.reasons[0].startswith("B, line 7: ")
+
+
+@pytest.mark.parametrize("name", ["classification", "tagging"])
+def test_the_labels_survive_in_the_configuration(tokenizer, name):
+    row = {"text": "a", "label": "x", "tokens": ["a", "b"], "labels": ["O", "B-x"]}
+    task, _, _ = made(name, tokenizer, [row, {**row, "label": "y"}])
+    again = TASKS[name](tokenizer, 32, Settings())
+    again.of_config(RobertaConfig(**task.config()))
+    assert again.labels == task.labels
+
+
+def test_every_feature_comes_once_an_epoch_in_batches_of_one_size(tokenizer):
+    rows = [{"text": f"{'a ' * (number % 7)}{number}", "label": number % 2} for number in range(23)]
+    task, examples, _ = made("classification", tokenizer, rows)
+    features = task.features(examples)
+    data = Shuffled(task, features, 5, seed=1)
+    batches = [data.batch(number) for number in range(23)]  # five epochs
+    assert {len(batch["labels"]) for batch in batches} == {5}
+    rows = [tuple(row[row != 1]) for batch in batches for row in batch["input_ids"]]
+    wanted = sorted(tuple(feature.ids) for feature in features)
+    for epoch in range(5):
+        assert sorted(rows[epoch * 23 : (epoch + 1) * 23]) == wanted
+    assert rows[:23] != rows[23:46]
+    np.testing.assert_equal(Shuffled(task, features, 5, seed=1).batch(7), batches[7])
+
+
+def test_an_evaluation_has_every_feature_once_in_full_batches(tokenizer):
+    task, examples, _ = made("classification", tokenizer, [{"text": "a " * n, "label": 0} for n in range(1, 8)])
+    found = list(in_batches(task, task.features(examples), 3))
+    assert sorted(place for places, _ in found for place in places) == list(range(7))
+    assert {len(batch["input_ids"]) for _, batch in found} == {3}
