@@ -12,6 +12,16 @@ from roberta_core.parameters import Kind, parameters
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 
+def loaded(name: str):
+    """A module that lies beside this file."""
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
+    assert spec is not None
+    assert spec.loader is not None
+    found = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(found)
+    return found
+
+
 @pytest.fixture
 def hub(tmp_path, monkeypatch):
     """A Hub on localhost (see `hub_server`) that is asked instead of the one out there, and an empty cache."""
@@ -19,12 +29,7 @@ def hub(tmp_path, monkeypatch):
     import huggingface_hub.file_download
     import huggingface_hub.utils
 
-    spec = importlib.util.spec_from_file_location("hub_server", Path(__file__).with_name("hub_server.py"))
-    assert spec is not None
-    assert spec.loader is not None
-    found = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(found)
-    server = found.Hub()
+    server = loaded("hub_server").Hub()
     monkeypatch.setenv("HF_ENDPOINT", server.url)
     monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", server.url)
     template = server.url + "/{repo_id}/resolve/{revision}/{filename}"
@@ -47,6 +52,12 @@ def shared() -> Path:
     if not (folder / "fixtures").is_dir():
         pytest.skip(f"no reference files in {folder}; ROBERTA_SHARED names another folder")
     return folder
+
+
+@pytest.fixture(scope="session")
+def steps():
+    """What the tests of training steps share (see `steps.py`)."""
+    return loaded("steps")
 
 
 def large_weights(config: RobertaConfig, architecture: str, seed: int = 3) -> dict[str, np.ndarray]:

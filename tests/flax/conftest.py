@@ -35,6 +35,14 @@ def compiled(eager):
 
 
 @pytest.fixture
+def hasty():
+    """Functions compiled in a third of the time and not made quick: they run once or twice."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+
+
+@pytest.fixture
 def make(weights):
     """A model of any class with large weights."""
 

@@ -1,242 +1,185 @@
-"""Pretraining steps in PyTorch, and a run that is killed."""
-
-import copy
-import signal
-import subprocess
-import sys
-import time
-from pathlib import Path
+"""Training steps in PyTorch, and a run that is killed."""
 
 import numpy as np
 import pytest
-import torch
 from safetensors.numpy import load_file
 
-from roberta_core.data.batches import MaskedBlocks
-from roberta_core.data.masking import Masking
 from roberta_core.parameters import decays, parameters
-from roberta_core.tokenization import train_tokenizer
-from roberta_core.training import pretrain
-from roberta_core.training.recipe import Recipe
-from roberta_pt import RobertaForMaskedLM
 from roberta_pt.backend import BACKEND
-from roberta_pt.training import Trainer
 
-OPTIMIZER = {"batch_size": 3, "steps": 50, "warmup_steps": 5, "peak_learning_rate": 1e-2}
-MODEL = {
-    "hidden_size": 12,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 3,
-    "intermediate_size": 20,
-    "max_position_embeddings": 19,
-    "hidden_dropout_prob": 0.1,
-    "attention_probs_dropout_prob": 0.1,
-}
-
-
-def recipe(**optimizer):
-    return Recipe.from_dict(
-        {
-            "model": MODEL,
-            "data": {"sequence_length": 17},
-            "optimizer": {**OPTIMIZER, **optimizer},
-            "run": {"threads": 1},
-        }
-    )
-
-
-def trainer(plan=None, dropout=0.1, seed=0):
-    plan = plan or recipe()
-    config = plan.config(101)
-    config.hidden_dropout_prob = config.attention_probs_dropout_prob = dropout
-    return Trainer(RobertaForMaskedLM(config, seed=seed), plan)
+CLASSES = (
+    "ForCausalLM", "ForMaskedLM", "ForSequenceClassification", "ForMultipleChoice", "ForTokenClassification",
+    "ForQuestionAnswering",
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
-def data():
-    starts = np.arange(40) * 9
-    tokens = np.arange(369) % 90 + 4
-    stops = starts + 9 + np.arange(40) % 4
-    return MaskedBlocks(tokens, np.stack([starts, stops], axis=1), Masking(101, 100, rate=0.3), 17, seed=1)
+def make(steps):
+    """`make(plan, ...)`: a trainer."""
+
+    def made(*arguments, **settings):
+        return steps.trainer(BACKEND, *arguments, **settings)
+
+    return made
 
 
-def test_the_loss_is_that_of_the_model_over_the_masked_positions(data):
-    ours = trainer(dropout=0.0)
-    batch = data.batch(0, 3)
-    labels = np.full_like(batch["input_ids"], -100)
-    rows, places = np.nonzero(batch["masked_labels"] != -100)
-    labels[rows, batch["masked_positions"][rows, places]] = batch["masked_labels"][rows, places]
-    inputs = {name: torch.from_numpy(batch[name]) for name in ("input_ids", "attention_mask")}
-    with torch.no_grad():
-        wanted = ours.model(**inputs, labels=torch.from_numpy(labels))
-    assert float(ours.step([batch], 1e-3)["loss"]) == pytest.approx(float(wanted.loss), rel=1e-6)
+def test_the_loss_is_that_of_the_model_over_the_masked_positions(make, steps):
+    ours, batch = make(scale=20.0), steps.batch(0)
+    wanted = float(BACKEND.run(ours.model, steps.labelled(batch)).loss)
+    assert float(ours.step([batch], 0.0)["loss"]) == pytest.approx(wanted, rel=2e-6)
 
 
-def test_an_evaluation_sums_over_the_labels_and_changes_nothing(data):
-    ours = trainer(dropout=0.5)
+@pytest.mark.parametrize("architecture", CLASSES)
+def test_every_class_learns_by_its_own_loss(make, steps, architecture):
+    ours, batch = make(None, architecture, scale=20.0), steps.task(architecture)
+    losses = [float(BACKEND.run(ours.model, batch).loss)]
+    for _ in range(2):
+        assert float(ours.step([batch], 1e-3)["loss"]) == pytest.approx(losses[-1], rel=1e-5)
+        losses.append(float(BACKEND.run(ours.model, batch).loss))
+    assert losses[2] < losses[1] < losses[0]
+
+
+def test_an_evaluation_sums_over_the_labels_and_changes_nothing(make, steps):
+    ours, batch = make(steps.recipe(0.5)), steps.batch(0)
     before = ours.state()
-    batch = data.batch(0, 3)
     first, second = ours.evaluate(batch), ours.evaluate(batch)
     assert float(first["loss"]) == float(second["loss"])  # no dropout
-    assert first["count"] == (batch["masked_labels"] != -100).sum()
-    assert 0 <= int(first["correct"]) <= first["count"]
-    assert all((before.tensors[name] == array).all() for name, array in ours.model.state_dict().items())
+    count = (batch["masked_labels"] != -100).sum()
+    wanted = float(BACKEND.run(ours.model, steps.labelled(batch)).loss)
+    assert (float(first["loss"]) / count, int(first["count"])) == (pytest.approx(wanted, rel=1e-6), count)
+    assert 0 <= int(first["correct"]) <= count
+    assert not steps.differing(before, ours.state())
 
 
-def test_training_learns(data):
-    ours = trainer(dropout=0.0)
-    losses = [float(ours.step([data.batch(number, 3)], 1e-2)["loss"]) for number in range(60)]
+def test_training_learns(make, steps):
+    losses = steps.run(make(), range(60))
     assert np.mean(losses[-10:]) < np.mean(losses[:10]) - 0.3
 
 
-def test_a_step_is_adamw_with_decay_on_matrices_alone(data):
+def test_a_step_is_adamw_with_decay_on_matrices_alone(make, steps):
     """The first step of AdamW is the sign of the gradient, then the decay (Loshchilov & Hutter 2019)."""
-    plan = recipe(weight_decay=0.5, epsilon=1e-12)
-    ours = trainer(plan, dropout=0.0)
-    with torch.no_grad():
-        for parameter in ours.parameters.values():
-            parameter.add_(0.1)
-    before = copy.deepcopy(ours.model.state_dict())
-    ours.step([data.batch(0, 3)], 1e-3)
+    ours, batch = make(steps.recipe(weight_decay=0.5, epsilon=1e-12), scale=20.0), steps.batch(0)
+    before = ours.state().tensors
+    gradients = BACKEND.gradients(ours.model, steps.labelled(batch), {"loss": np.float32(1)})
+    ours.step([batch], 1e-3)
     table = parameters(ours.model.config, "ForMaskedLM")
-    for name, parameter in ours.parameters.items():
-        gradient = parameter.grad
-        clear = gradient.abs() > 1e-6  # smaller ones are noise next to epsilon
+    for name, after in ours.state().tensors.items():
+        clear = np.abs(gradients[name]) > 1e-4  # smaller ones are noise next to epsilon
         decayed = before[name] * (1 - 1e-3 * 0.5 * decays(table[name]))
-        wanted = (decayed - 1e-3 * gradient.sign())[clear]
-        torch.testing.assert_close(parameter.detach()[clear], wanted, rtol=0, atol=2e-6, msg=name)
+        wanted = decayed - 1e-3 * np.sign(gradients[name])
+        np.testing.assert_allclose(after[clear], wanted[clear], rtol=0, atol=2e-6, err_msg=name)
 
 
-def test_gradients_over_the_norm_are_scaled_down_and_smaller_ones_left(data):
-    batch = data.batch(0, 3)
-    free, tight, loose = (trainer(recipe(clip_norm=norm), dropout=0.0) for norm in (0.0, 0.01, 1e3))
-    norms = [float(one.step([batch], 0.0)["gradient_norm"]) for one in (free, tight, loose)]
-    assert norms[0] == norms[1] == norms[2] > 0.01
-    for name, parameter in free.parameters.items():
-        torch.testing.assert_close(tight.parameters[name].grad, parameter.grad * (0.01 / norms[0]))
-        torch.testing.assert_close(loose.parameters[name].grad, parameter.grad, rtol=0, atol=0)
+def test_gradients_over_the_norm_are_scaled_down_and_smaller_ones_left(make, steps):
+    free, tight, loose = (make(steps.recipe(clip_norm=norm), scale=20.0) for norm in (0.0, 0.01, 1e6))
+    norms = [float(one.step([steps.batch(0)], 0.0)["gradient_norm"]) for one in (free, tight, loose)]
+    assert norms[0] == pytest.approx(norms[1], rel=1e-6)
+    assert norms[0] == pytest.approx(norms[2], rel=1e-6)
+    assert norms[0] > 0.01
+    means = [one.state().first_moments for one in (free, tight, loose)]
+    squares = sum(float(np.square(mean / 0.1, dtype=np.float64).sum()) for mean in means[0].values())
+    assert squares**0.5 == pytest.approx(norms[0], rel=1e-5)
+    for name, mean in means[0].items():
+        np.testing.assert_allclose(means[1][name], mean * (0.01 / norms[0]), rtol=1e-4, atol=1e-10)
+        np.testing.assert_allclose(means[2][name], mean, rtol=1e-4, atol=1e-9)
 
 
-def test_bfloat16_keeps_float32_parameters_and_comes_near(data):
-    half, full = trainer(recipe(precision="bfloat16"), dropout=0.0), trainer(dropout=0.0)
-    batch = data.batch(0, 3)
-    losses = [float(one.step([batch], 1e-3)["loss"]) for one in (half, full)]
+def test_micro_batches_give_the_step_of_the_whole_batch(make, steps):
+    """Their labels are unequal in number, so a mean of means would be another step."""
+    whole, parts = make(scale=20.0), make(scale=20.0)
+    batch = steps.batch(2)
+    batches = [{name: array[rows] for name, array in batch.items()} for rows in (slice(0, 1), slice(1, 4))]
+    counts = [(part["masked_labels"] != -100).sum() for part in batches]
+    assert counts[0] * 3 != counts[1]
+    one, other = whole.step([batch], 1e-3), parts.step(batches, 1e-3)
+    assert float(other["loss"]) == pytest.approx(float(one["loss"]), rel=1e-6)
+    assert float(other["gradient_norm"]) == pytest.approx(float(one["gradient_norm"]), rel=1e-5)
+    wanted, got = whole.state().first_moments, parts.state().first_moments
+    for name, mean in wanted.items():
+        np.testing.assert_allclose(got[name], mean, rtol=1e-4, atol=1e-6 * np.abs(mean).max() + 1e-8, err_msg=name)
+    second = [float(one.step(given, 1e-3)["loss"]) for one, given in ((whole, [batch]), (parts, batches))]
+    assert second[1] == pytest.approx(second[0], rel=1e-5)
+
+
+def test_lower_layers_learn_at_a_lower_rate(make, steps):
+    ours, slower = (make(steps.recipe(layer_decay=decay), scale=20.0) for decay in (1.0, 0.5))
+    before = ours.state().tensors
+    for one in (ours, slower):
+        one.step([steps.batch(0)], 1e-3)
+    ours, slower = ours.state().tensors, slower.state().tensors
+    for name, factor in (
+        ("lm_head.dense.weight", 1.0),
+        ("roberta.encoder.layer.0.output.dense.weight", 0.5),
+        ("roberta.embeddings.position_embeddings.weight", 0.25),
+    ):
+        whole, part = ours[name] - before[name], slower[name] - before[name]
+        assert np.abs(whole).max() > 5e-4
+        np.testing.assert_allclose(part, whole * factor, rtol=0, atol=1e-6, err_msg=name)
+
+
+def test_bfloat16_keeps_float32_parameters_and_comes_near(make, steps):
+    half, full = make(steps.recipe(precision="bfloat16")), make()
+    losses = [float(one.step([steps.batch(0)], 1e-3)["loss"]) for one in (half, full)]
     assert losses[0] != losses[1]
     assert losses[0] == pytest.approx(losses[1], rel=1e-2)
-    assert all(parameter.dtype == torch.float32 for parameter in half.parameters.values())
+    assert {array.dtype.name for array in half.state().tensors.values()} == {"float32"}
+    assert losses[1] == pytest.approx(float(BACKEND.run(make().model, steps.labelled(steps.batch(0))).loss), rel=1e-6)
 
 
-def test_a_state_goes_on_to_the_same_bits_dropout_too(data):
-    whole = trainer()
-    for number in range(3):
-        whole.step([data.batch(number, 3)], 1e-2)
+def test_layers_computed_again_make_the_same_step_dropout_too(make, steps):
+    losses = [steps.run(make(steps.recipe(0.3, {"gradient_checkpointing": on})), range(3)) for on in (False, True)]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+    assert losses[0] != pytest.approx(steps.run(make(), range(3)), rel=1e-4)  # there is dropout
+
+
+def test_dropout_is_drawn_anew_in_each_step_and_from_the_seed(make, steps):
+    losses = [steps.run(make(steps.recipe(0.3, {"seed": seed})), [0, 0], rate=0.0) for seed in (0, 0, 1)]
+    assert losses[0] == losses[1]
+    assert len({*losses[0], *losses[2]}) == 4
+
+
+def test_a_state_goes_on_to_the_same_bits_dropout_too(make, steps):
+    whole = make(steps.recipe(0.1))
+    steps.run(whole, range(3))
     state = whole.state()
-    for number in range(3, 6):
-        whole.step([data.batch(number, 3)], 1e-2)
-    resumed = trainer(seed=9)
+    steps.run(whole, range(3, 6))
+    resumed = make(steps.recipe(0.1), seed=9)
+    steps.run(resumed, range(2))
     resumed.load_state(state)
-    for number in range(3, 6):
-        resumed.step([data.batch(number, 3)], 1e-2)
+    assert not steps.differing(state, resumed.state())
+    steps.run(resumed, range(3, 6))
+    assert not steps.differing(whole.state(), resumed.state())
+
+
+def test_a_state_has_the_published_names_and_shapes(make, steps):
+    ours = make()
+    steps.run(ours, range(1))
+    wanted = {name: row.shape for name, row in parameters(ours.model.config, "ForMaskedLM").items()}
     for part in ("tensors", "first_moments", "second_moments"):
-        wanted, got = getattr(whole.state(), part), getattr(resumed.state(), part)
-        assert all((wanted[name] == got[name]).all() for name in wanted)
+        assert {name: array.shape for name, array in getattr(ours.state(), part).items()} == wanted
 
 
-def test_a_state_has_the_published_names(data):
-    ours = trainer()
-    ours.step([data.batch(0, 3)], 1e-2)
-    assert set(ours.state().tensors) == set(parameters(ours.model.config, "ForMaskedLM"))
-
-
-def test_a_state_of_another_model_is_refused(data):
-    ours = trainer()
-    ours.step([data.batch(0, 3)], 1e-2)
+def test_a_state_of_another_model_is_refused(make):
+    ours = make()
     state = ours.state()
     state.second_moments = {name: array for name, array in state.second_moments.items() if name != "lm_head.bias"}
     with pytest.raises(ValueError, match=r"differ in \['lm_head.bias'\]"):
         ours.load_state(state)
 
 
-RUN = """
-import sys
-from pathlib import Path
-sys.path.insert(0, sys.argv[3])
-from test_training import run
-run(Path(sys.argv[1]), Path(sys.argv[2]))
-"""
-
-
-def run(texts, output):
-    """Start a run or go on with it, in this process."""
-    recipe = Recipe.load(texts / "recipe.toml")
-    vocabulary = pretrain.Vocabulary.of(texts)
-    train, held_out = pretrain.split(recipe, [str(texts / "[0-9].txt")])
-    pretraining, model = pretrain.prepare(BACKEND, recipe, vocabulary, train, held_out, output, lambda line: None)
-    pretraining.resume()
-    pretraining.run()
-    config = recipe.config(vocabulary.size)
-    pretrain.export(output / "model", BACKEND.tensors(model), config, vocabulary, recipe)
-
-
-RECIPE = """
-[model]
-hidden_size = 12
-num_hidden_layers = 2
-num_attention_heads = 3
-intermediate_size = 20
-max_position_embeddings = 19
-[data]
-sequence_length = 17
-held_out = ["1.txt"]
-[optimizer]
-batch_size = 3
-steps = 90
-warmup_steps = 10
-peak_learning_rate = 5e-3
-[run]
-threads = 1
-evaluate_every = 30
-checkpoint_every = 3
-"""
-
-
-@pytest.fixture(scope="module")
-def texts(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("texts")
-    words = ["the", "old", "man", "came", "to", "a", "house", "by", "sea", "and", "said", "nothing", "of", "it"]
-    generator = np.random.default_rng(0)
-    for number in range(3):
-        sentences = (" ".join(generator.choice(words, 8)).capitalize() + "." for _ in range(50))
-        (folder / f"{number}.txt").write_text(" ".join(sentences) + "\n")
-    train_tokenizer(sorted(folder.glob("[0-9].txt")), 300, folder)
-    (folder / "recipe.toml").write_text(RECIPE)
-    (folder / "run.py").write_text(RUN)
-    return folder
-
-
-def killed_after(texts, output, step, delay):
-    """A run in a process of its own that is killed some seconds after a checkpoint of that step."""
-    command = [sys.executable, "-c", RUN, str(texts), str(output), str(Path(__file__).parent)]
-    process = subprocess.Popen(command)
-    deadline = time.monotonic() + 120
-    while not any(int(path.name[5:]) >= step for path in output.glob("step-???????")):
-        assert process.poll() is None, f"it ended with {process.poll()} before step {step}"
-        assert time.monotonic() < deadline, f"no checkpoint of step {step}"
-        time.sleep(0.002)
-    time.sleep(delay)
-    process.send_signal(signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL
-
-
-def test_a_run_that_is_killed_twice_resumes_to_the_same_bits(texts, tmp_path):
+def test_a_run_that_is_killed_resumes_to_the_same_bits(steps, tmp_path):
+    (tmp_path / "texts").mkdir()
+    texts = steps.texts(tmp_path / "texts", dropout=0.1, steps=90)
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    run(texts, whole)
-    killed_after(texts, killed, step=9, delay=0.003)
-    killed_after(texts, killed, step=33, delay=0.011)
+    steps.pretrained(steps.command(texts, whole, BACKEND.name))
+    for number, (step, delay) in enumerate(((9, 0.003), (33, 0.011))):
+        further = ["--resume"] if number else []
+        steps.killed(steps.command(texts, killed, BACKEND.name, *further), killed, step, delay)
     assert not (killed / "model").exists()
-    run(texts, killed)
-    for name in ("step-0000090/model.safetensors", "step-0000090/optimizer.safetensors", "model/model.safetensors"):
+    steps.pretrained(steps.command(texts, killed, BACKEND.name, "--resume"))
+    last = "step-0000090"
+    for name in (f"{last}/model.safetensors", f"{last}/optimizer.safetensors", "model/model.safetensors"):
         wanted, got = load_file(whole / name), load_file(killed / name)
         assert set(wanted) == set(got)
-        assert all((wanted[key] == got[key]).all() for key in wanted)
-    assert len(load_file(killed / "model" / "model.safetensors")) > 40
+        assert [key for key in wanted if wanted[key].tobytes() != got[key].tobytes()] == []
+    assert len(load_file(killed / "model" / "model.safetensors")) > 20

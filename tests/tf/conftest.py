@@ -16,6 +16,14 @@ models = {}
 
 
 @pytest.fixture
+def eager():
+    """The operations one by one: a graph takes a second to trace, and is used once or twice."""
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
+
+
+@pytest.fixture
 def fresh(weights):
     """A model of any class with large weights."""
 
