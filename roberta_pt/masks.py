@@ -3,10 +3,12 @@
 Shapes: B batch, S sequence, T keys (S, plus cached ones), D hidden, N heads, L layers.
 """
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from roberta_core.config import RobertaConfig
+from roberta_pt.weights import readable
 
 
 def additive(mask: Tensor, embedded: Tensor) -> Tensor:
@@ -21,6 +23,7 @@ def combined(
     config: RobertaConfig, mask: Tensor | None, embedded: Tensor, past_length: Tensor | int, key_length: int
 ) -> Tensor | None:
     """The caller's mask, and for a decoder the causal one, as [B, 1, S or 1, T]; None where all is attended."""
+    mask = None if hides_nothing(mask) else mask
     if not config.is_decoder:
         return None if mask is None else additive(mask, embedded)
     queries, keys = (torch.arange(size, device=embedded.device) for size in (embedded.shape[1], key_length))
@@ -28,6 +31,12 @@ def combined(
     if mask is None:
         return additive(causal[None], embedded)
     return additive(mask, embedded).masked_fill(~causal, torch.finfo(embedded.dtype).min)
+
+
+def hides_nothing(mask: Tensor | None) -> bool:
+    """Whether a mask is known to hide nothing, without waiting for a device: the fused kernel is quicker without."""
+    values = readable(mask)
+    return isinstance(values, np.ndarray) and bool(values.all())
 
 
 def head_masks(config: RobertaConfig, head_mask: Tensor | None, embedded: Tensor) -> Tensor | None:

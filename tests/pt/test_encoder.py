@@ -4,7 +4,7 @@ import torch
 
 from roberta_core.config import RobertaConfig
 from roberta_pt import RobertaForCausalLM, RobertaForMaskedLM, RobertaModel
-from roberta_pt.encoder import ACTIVATIONS
+from roberta_pt.encoder import ACTIVATIONS, SelfAttention
 
 
 def close(got, want, rtol=2e-6):
@@ -194,3 +194,21 @@ def test_the_expected_outputs_of_transformers_are_met(shared, make):
 def test_relative_positions_are_refused():
     with pytest.raises(ValueError, match="relative_key"):
         RobertaModel(RobertaConfig(position_embedding_type="relative_key"))
+
+
+@pytest.mark.parametrize(("rank", "implementation"), [(2, "sdpa"), (3, "sdpa"), (4, "eager")])
+def test_a_mask_that_hides_nothing_is_left_out(monkeypatch, make, config, rank, implementation):
+    seen = []
+    attend = SelfAttention.attend
+    monkeypatch.setattr(SelfAttention, "attend", lambda *given: (seen.append(given[4]), attend(*given))[1])
+    model = make(RobertaModel, config, attn_implementation=implementation)
+    ids = torch.tensor([[0, 5, 6, 2], [0, 7, 2, 9]])
+    shape = {2: (2, 4), 3: (2, 4, 4), 4: (2, 1, 4, 4)}[rank]
+    mask = torch.ones(shape)
+    whole = model(ids, attention_mask=mask).last_hidden_state
+    mask[0, ..., 3] = 0
+    part = model(ids, attention_mask=mask).last_hidden_state
+    hidden = [one is not None for one in seen]
+    assert hidden == [False] * config.num_hidden_layers + [True] * config.num_hidden_layers
+    assert (whole - part).abs().max() > 1e-4
+    torch.testing.assert_close(whole, model(ids).last_hidden_state)
