@@ -14,9 +14,14 @@ def pretrain(
     texts: Annotated[
         list[str], typer.Option(help="Documents: a file, a glob, or @LIST with a name a line. Repeatable.")
     ],
-    tokenizer: Annotated[Path, typer.Option(help="A folder with a tokenizer.json.")],
     recipe: Annotated[str, typer.Option(help="A built-in recipe's name, or a TOML file.")],
     output: Annotated[Path, typer.Option(help="Where checkpoints, the log and at last the model go.")],
+    tokenizer: Annotated[
+        Path | None, typer.Option(help="A folder with a tokenizer.json; that of --model if there is one.")
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(help="A checkpoint to go on from, as when it is adapted to other texts.")
+    ] = None,
     held_out: Annotated[
         list[str] | None, typer.Option(help="Documents to keep for evaluation, besides those that the recipe names.")
     ] = None,
@@ -25,12 +30,13 @@ def pretrain(
     resume: Annotated[bool, typer.Option(help="Go on from the newest checkpoint in the output folder.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line instead of the display.")] = False,
 ) -> None:
-    """Train a new RoBERTa on texts with masked-language modelling, as a recipe says.
+    """Train a RoBERTa, new or of a checkpoint, on texts with masked-language modelling, as a recipe says.
 
     A run that was stopped goes on with --resume, to the same bits as if it had not been. The trained model is at last
     in OUTPUT/model.
     """
-    from roberta_core import backend
+    from roberta_core import RobertaConfig, backend
+    from roberta_core.checkpoints import resolve
     from roberta_core.training import pretrain as training
     from roberta_core.training.recipe import Recipe
 
@@ -38,19 +44,22 @@ def pretrain(
         raise typer.BadParameter(f"--dtype is {dtype!r}; known are {', '.join(training.DTYPES)}")
     plan = Recipe.load(recipe)
     framework_backend = backend.load(framework)
-    vocabulary = training.Vocabulary.of(tokenizer)
+    if tokenizer is None and model is None:
+        raise typer.BadParameter("give a --tokenizer, or a --model that has one")
+    vocabulary = training.Vocabulary.of(tokenizer or resolve(model or ""))
     train, kept = training.split(plan, texts, held_out or [])
     _refuse_overwriting(output, resume)
     with _Display(plan.optimizer.steps, as_json) as display:
-        run, model = training.prepare(
-            framework_backend, plan, vocabulary, train, kept, output, display.report, display.reading
+        run, trained = training.prepare(
+            framework_backend, plan, vocabulary, train, kept, output, display.report, display.reading, model
         )
         if resume:
             run.resume()
         display.start(run.step, len(train), len(kept), len(run.data.tokens), len(run.data))
         run.run()
-    tensors = framework_backend.tensors(model)
-    training.export(output / "model", tensors, plan.config(vocabulary.size), vocabulary, plan, dtype)
+    tensors = framework_backend.tensors(trained)
+    config = RobertaConfig.from_dict(dict(run.config))
+    training.export(output / "model", tensors, config, vocabulary, plan, dtype)
     display.say({"done": run.step, "model": str(output / "model")}, f"The model is in {output / 'model'}")
 
 

@@ -5,22 +5,29 @@ where each sentence begins, and `documents` with which sentence each document be
 """
 
 import hashlib
+import itertools
 import json
 import os
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO, Any
 
 import numpy as np
 from tokenizers import Tokenizer
 
 from roberta_core.data import texts
+from roberta_core.data.records import Skipped, lines
 
 TOKENIZER = "tokenizer.json"
 ARRAYS = ("tokens", "sentences", "documents")
 NOTE = "corpus.json"
 BATCH = 20_000  # sentences encoded at a time
 PAGE = 32  # sentences
+CHUNK = 1 << 20  # characters of a document that are tokenised at a time
+THREADS = 2  # while one chunk is encoded, which needs no Python, the next is cut into sentences
 
 Progress = Callable[[int, int], None]
 
@@ -42,30 +49,47 @@ def build(
     unwrap: bool = True,
     spaced_every: int = 0,
     progress: Progress | None = None,
+    skipped: Skipped | None = None,
 ) -> Corpus:
     """The corpus of these files, tokenised into `folder`, or taken from there if it is of the same files.
 
     `tokenizer` is a folder with a tokenizer.json; `separator` the id that ends a document; `unwrap` joins wrapped
     lines; of every `spaced_every` pages (0: none) one gets its punctuation set apart. `progress` is told the bytes
-    done and their total. `ValueError` for files that hold no text.
+    done and their total; lines that are no UTF-8 or absurdly long and files without text are left out and counted in
+    `skipped`. Memory does not grow with the corpus, except that pages are set apart a document at a time.
+
+    Raises:
+        ValueError: the files hold no text, or (a `DataError`) something is left out where `skipped` is strict.
     """
-    note = {"fingerprint": _fingerprint(files, tokenizer, (separator, unwrap, spaced_every)), "files": len(files)}
-    if not _is_there(folder, note):
+    skipped = Skipped() if skipped is None else skipped
+    note: dict[str, Any] = {
+        "fingerprint": _fingerprint(files, tokenizer, (separator, unwrap, spaced_every)), "files": len(files)
+    }  # fmt: skip
+    found = _note(folder)
+    if {name: found.get(name) for name in note} == note and not (skipped.strict and found.get("skipped")):
+        skipped.count += found.get("skipped", 0)
+        skipped.reasons += found.get("reasons", [])
+    else:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / NOTE).unlink(missing_ok=True)
+        left_out = Skipped(skipped.strict)
         reader = Tokenizer.from_file(str(tokenizer / TOKENIZER))
-        arrays = _tokenised(files, reader, separator, unwrap, spaced_every, progress)
-        for name, array in zip(ARRAYS, arrays, strict=True):
-            np.save(folder / f"{name}.npy", array)
+        documents = _tokenised(files, reader, unwrap, spaced_every, progress, left_out)
+        dtype = np.uint16 if reader.get_vocab_size() <= 1 << 16 else np.uint32
+        _write(folder, documents, separator, np.dtype(dtype), f"{len(files)} files hold no text", left_out)
+        note |= {"skipped": left_out.count, "reasons": left_out.reasons}
         (folder / NOTE).write_text(json.dumps(note))  # last: without it the arrays are made anew
+        skipped.count += left_out.count
+        skipped.reasons += left_out.reasons
     return Corpus(*(np.load(folder / f"{name}.npy", mmap_mode="r") for name in ARRAYS))
 
 
-def _is_there(folder: Path, note: dict[str, object]) -> bool:
+def _note(folder: Path) -> dict[str, Any]:
     try:
-        return json.loads((folder / NOTE).read_text()) == note
+        found = json.loads((folder / NOTE).read_text())
     except (OSError, ValueError):
-        return False
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _fingerprint(files: Sequence[Path], tokenizer: Path, settings: tuple[int, ...]) -> str:
@@ -77,36 +101,138 @@ def _fingerprint(files: Sequence[Path], tokenizer: Path, settings: tuple[int, ..
     return digest.hexdigest()
 
 
+# The ids and lengths of a chunk's sentences, and whether a document ends here.
+Piece = tuple[Sequence[np.ndarray], np.ndarray, bool]
+
+
 def _tokenised(
     files: Sequence[Path],
     tokenizer: Tokenizer,
-    separator: int,
     unwrap: bool,
     spaced_every: int,
     progress: Progress | None,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    dtype = np.uint16 if tokenizer.get_vocab_size() <= 1 << 16 else np.uint32
-    pieces, lengths, documents = [], [], []
-    sizes = [os.path.getsize(path) for path in files]
-    for count, path in enumerate(files):
-        text = texts.read(path)
+    skipped: Skipped,
+) -> Iterator[Piece]:
+    """The pieces of all documents in order; a few of them at a time are being worked on."""
+    total, done = sum(os.path.getsize(path) for path in files), 0
+
+    def work(text: str, page: int) -> tuple[list[np.ndarray], np.ndarray]:
         sentences = texts.sentences(texts.unwrap(text) if unwrap else text)
         if spaced_every:
-            sentences = list(_spaced(sentences, spaced_every, count))
-        for ids in encode(tokenizer, sentences):
-            pieces.append(np.asarray(ids, dtype))
-            lengths.append(len(ids))
-        if len(lengths) == (documents[-1][1] if documents else 0):
-            continue  # an empty file is no document
-        pieces.append(np.asarray([separator], dtype))
-        lengths[-1] += 1
-        documents.append((documents[-1][1] if documents else 0, len(lengths)))
-        if progress is not None:
-            progress(sum(sizes[: count + 1]), sum(sizes))
-    if not documents:
-        raise ValueError(f"{len(files)} files hold no text")
-    starts = np.concatenate([[0], np.cumsum(lengths)])
-    return np.concatenate(pieces), starts, np.array([0, *(end for _, end in documents)])
+            sentences = list(_spaced(sentences, spaced_every, page))
+        ids, lengths = [], []
+        for start in range(0, len(sentences), BATCH):
+            rows = [row for row in encode(tokenizer, sentences[start : start + BATCH]) if row]
+            lengths += map(len, rows)
+            count = sum(map(len, rows))
+            ids.append(np.fromiter(itertools.chain.from_iterable(rows), np.uint32, count))
+        return ids, np.array(lengths, np.int64)
+
+    waiting: deque[tuple[Future[Any], bool, int]] = deque()
+    with ThreadPoolExecutor(THREADS) as pool:
+        for number, path in enumerate(files):
+            for text, ends in _chunks(path, skipped, whole=bool(spaced_every)):
+                waiting.append((pool.submit(work, text, number), ends, os.path.getsize(path) if ends else 0))
+                while len(waiting) > 2 * THREADS or (waiting and waiting[0][0].done()):
+                    done += waiting[0][2]
+                    yield _settled(waiting.popleft())
+                    if progress is not None:
+                        progress(done, total)
+        while waiting:
+            yield _settled(waiting.popleft())
+    if progress is not None:
+        progress(total, total)
+
+
+def _settled(piece: tuple[Future[Any], bool, int]) -> Piece:
+    ids, lengths = piece[0].result()
+    return ids, lengths, piece[1]
+
+
+def _chunks(path: Path, skipped: Skipped, whole: bool) -> Iterator[tuple[str, bool]]:
+    """A document in chunks that end where paragraphs do, with whether it is the last; joined they are the document.
+
+    A paragraph that is longer than several chunks is cut between lines.
+    """
+    held: list[str] = []
+    pending, size, before = "", 0, skipped.count
+    for _, line in lines(path, skipped):
+        line = line.replace("\r", "\n")
+        full = size > CHUNK and not whole and held[-1].strip() and not texts.TITLE.search(held[-1])
+        if full and (not line.strip() or size > 8 * CHUNK):
+            if pending:
+                yield pending, False
+            # The line's end goes with what follows, like all blanks before a sentence.
+            pending, held, size = "\n".join(held), [""], 0
+        held.append(line)
+        size += len(line) + 1
+    text = "\n".join([*held, ""] if _ends_a_line(path) else held)
+    if pending and text.strip():
+        yield pending, False
+        pending = ""
+    text = pending + text
+    if text.strip():
+        yield text, True
+    elif skipped.count == before:
+        skipped.add(str(path), "holds no text")
+
+
+def _ends_a_line(path: Path) -> bool:
+    with open(path, "rb") as stream:
+        stream.seek(max(os.path.getsize(path) - 1, 0))
+        return stream.read(1) in (b"\n", b"\r")
+
+
+def _write(
+    folder: Path, pieces: Iterable[Piece], separator: int, dtype: np.dtype[Any], complaint: str, skipped: Skipped
+) -> None:
+    """The three arrays, written as the pieces come."""
+    with (
+        Growing(folder / "tokens.npy", dtype) as tokens,
+        Growing(folder / "sentences.npy", np.dtype(np.int64)) as sentences,
+        Growing(folder / "documents.npy", np.dtype(np.int64)) as documents,
+    ):
+        sentences.add(np.zeros(1, np.int64))
+        documents.add(np.zeros(1, np.int64))
+        for ids, lengths, ends in pieces:
+            for part in ids:
+                tokens.add(part)
+            starts = tokens.count - int(lengths.sum()) + np.cumsum(lengths)
+            if ends:  # the separator belongs to the last sentence
+                tokens.add(np.array([separator]))
+                starts[-1:] += 1
+            sentences.add(starts)
+            if ends:
+                documents.add(np.array([sentences.count - 1]))
+        if documents.count == 1:
+            raise ValueError(f"{complaint}{'; ' if skipped.count else ''}{skipped.sentence()}")
+
+
+class Growing:
+    """A .npy file of numbers that are added as they come: its header is written again at the end."""
+
+    def __init__(self, path: Path, dtype: np.dtype[Any]):
+        self.path, self.dtype, self.count = path, dtype, 0
+        self.stream: IO[bytes]
+
+    def __enter__(self) -> "Growing":
+        self.stream = open(self.path, "wb")
+        self._header()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stream.seek(0)
+        self._header()  # as long as the first one: the format leaves room for the shape to grow
+        self.stream.close()
+
+    def add(self, numbers: np.ndarray) -> None:
+        """Write numbers after those before."""
+        self.stream.write(numbers.astype(self.dtype).tobytes())
+        self.count += len(numbers)
+
+    def _header(self) -> None:
+        header = {"descr": np.lib.format.dtype_to_descr(self.dtype), "fortran_order": False, "shape": (self.count,)}
+        np.lib.format.write_array_header_1_0(self.stream, header)
 
 
 def _spaced(sentences: Sequence[str], every: int, first: int) -> Iterator[str]:

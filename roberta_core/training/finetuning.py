@@ -122,10 +122,10 @@ class FineTuning:
 
     def _evaluations(self) -> set[int]:
         """After which steps the model is evaluated: so often an epoch, and at the end."""
-        steps, an_epoch = self.recipe.optimizer.steps, len(self.data.features) / self.data.size
-        count = math.floor(steps / an_epoch * self.recipe.task.evaluations + 1e-9)
-        due = {math.ceil(k * an_epoch / self.recipe.task.evaluations - 1e-9) for k in range(1, count + 1)}
-        return {step for step in due if 0 < step <= steps} | {steps}
+        steps, rows = self.recipe.optimizer.steps, len(self.data.features)
+        step = rows / self.data.size / max(self.recipe.task.evaluations, 1)
+        count = math.floor(steps / step) if self.recipe.task.evaluations else 0
+        return {math.ceil(number * step) for number in range(1, count + 1)} | {steps}
 
     def _is_enough(self) -> bool:
         """Evaluate, keep the model if it is the best; whether it has got no better for too long."""

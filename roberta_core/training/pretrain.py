@@ -106,11 +106,21 @@ def prepare(
     output: Path,
     report: Report,
     progress: Progress | None = None,
+    source: str | None = None,
 ) -> tuple[Pretraining, Any]:
-    """The run, ready to go, and its model; the corpus is tokenised into `output/corpus`."""
+    """The run, ready to go, and its model; the corpus is tokenised into `output/corpus`.
+
+    The model is new, or goes on from the checkpoint `source`, the recipe's table for it then saying what is changed.
+    """
     if not hasattr(backend, "trainer"):
         raise ValueError(f"{backend.title} takes no training steps here; another framework may")
-    config = recipe.config(vocabulary.size)
+    if source is None:
+        config = recipe.config(vocabulary.size)
+    else:
+        config = RobertaConfig.from_pretrained(checkpoints.resolve(source), **recipe.model)
+    if recipe.data.sequence_length > config.max_sequence_length:
+        told = f"sequence_length {recipe.data.sequence_length} is over the {config.max_sequence_length} positions"
+        raise ValueError(f"{told} of {source}")
     as_is = dataclasses.replace(recipe.data, spaced_every=0)
     blocks = [
         masked_blocks(files, output / "corpus" / name, vocabulary, data, recipe.masking, seed, progress)
@@ -123,7 +133,10 @@ def prepare(
     ]
     if blocks[0] is None:
         raise ValueError("no documents to train on")
-    model = backend.from_tensors(ARCHITECTURE, config, dict(draw(config, ARCHITECTURE, recipe.run.seed)))
+    if source is None:
+        model = backend.from_tensors(ARCHITECTURE, config, dict(draw(config, ARCHITECTURE, recipe.run.seed)))
+    else:
+        model = backend.from_pretrained(ARCHITECTURE, source, seed=recipe.run.seed, **recipe.model)
     run = Pretraining(
         backend.trainer(model, recipe), recipe, config.to_diff_dict(), blocks[0], output, blocks[1], report
     )

@@ -131,11 +131,12 @@ class Task:
     """How a model is fine-tuned for a task.
 
     `epochs` (0: as many as `optimizer.steps` say) with warm-up for `warmup_ratio` of their steps; `evaluations` in
-    each, and an end after `patience` of them without a better score (0: never). `metric` says which score is meant (the
-    task's own if empty), `problem` whether labels are classes or numbers ("classification" or "regression"; as the data
-    looks if empty). Rows have at most `max_length` tokens, questions `longest_question` (0: as many as fit). For
-    question answering: windows of a context share `overlap` tokens; answers have at most `longest_answer` tokens and
-    are chosen among the `candidates` best first and last ones; there is none if that scores better by `null_threshold`.
+    each (0: one at the end) and an end after `patience` of them without a better score (0: never). `metric` says which
+    score is meant (the task's own if empty), `problem` whether labels are classes or numbers ("classification" or
+    "regression"; as the data looks if empty). Rows have at most `max_length` tokens, questions `longest_question` (0:
+    as many as fit). For question answering: windows of a context share `overlap` tokens; answers have at most
+    `longest_answer` tokens and are chosen among the `candidates` best first and last ones; there is none if that scores
+    better by `null_threshold`.
     """
 
     epochs: float = 0.0
@@ -152,9 +153,9 @@ class Task:
     null_threshold: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "patience", "max_length", "longest_question", "overlap"):
+        for name in ("epochs", "evaluations", "patience", "max_length", "longest_question", "overlap"):
             _at_least(name, getattr(self, name), 0)
-        for name in ("evaluations", "longest_answer", "candidates"):
+        for name in ("longest_answer", "candidates"):
             _at_least(name, getattr(self, name), 1)
         if not 0 <= self.warmup_ratio < 1:
             raise ValueError(f"warmup_ratio is {self.warmup_ratio}; it must be at least 0 and below 1")

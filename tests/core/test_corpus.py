@@ -5,6 +5,7 @@ import pytest
 from tokenizers import Tokenizer
 
 from roberta_core.data import corpus, texts
+from roberta_core.data.records import DataError, Skipped
 from roberta_core.tokenization import train_tokenizer
 
 DOCUMENTS = {
@@ -55,10 +56,12 @@ def test_small_vocabularies_take_two_bytes_a_token(tokenizer, files, tmp_path):
 
 
 def test_the_same_files_are_not_tokenised_again(tokenizer, files, tmp_path, monkeypatch):
-    first = corpus.build(tmp_path, files, tokenizer, SEPARATOR)
+    skipped, later = Skipped(), Skipped()
+    first = corpus.build(tmp_path, files, tokenizer, SEPARATOR, skipped=skipped)
     monkeypatch.setattr(corpus, "_tokenised", lambda *_: pytest.fail("tokenised again"))
-    again = corpus.build(tmp_path, files, tokenizer, SEPARATOR)
+    again = corpus.build(tmp_path, files, tokenizer, SEPARATOR, skipped=later)
     assert (again.tokens == first.tokens).all()
+    assert later == skipped
 
 
 def test_a_changed_text_or_setting_is_tokenised_again(tokenizer, files, tmp_path):
@@ -73,13 +76,7 @@ def test_a_changed_text_or_setting_is_tokenised_again(tokenizer, files, tmp_path
 def test_a_run_killed_while_tokenising_starts_over(tokenizer, files, tmp_path, monkeypatch):
     whole = corpus.build(tmp_path, files, tokenizer, SEPARATOR).tokens.copy()
     with monkeypatch.context() as patch:
-        save = np.save
-
-        def killed(path, array):
-            save(path, array)
-            raise KeyboardInterrupt  # after the first array of another corpus
-
-        patch.setattr(np, "save", killed)
+        patch.setattr(corpus.Growing, "add", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             corpus.build(tmp_path, files, tokenizer, SEPARATOR, spaced_every=1)
     assert (corpus.build(tmp_path, files, tokenizer, SEPARATOR).tokens == whole).all()
@@ -96,3 +93,42 @@ def test_one_page_of_so_many_is_set_apart():
 def test_files_without_text_are_refused(tokenizer, files, tmp_path):
     with pytest.raises(ValueError, match="1 files hold no text"):
         corpus.build(tmp_path, files[2:], tokenizer, SEPARATOR)
+
+
+@pytest.mark.parametrize("chunk", [20, 60, 500])
+@pytest.mark.parametrize("end", ["", "\n", "\n\n \n"])
+def test_a_document_in_chunks_has_the_tokens_of_the_whole(tokenizer, tmp_path, monkeypatch, chunk, end):
+    text = "\n\n".join([DOCUMENTS["a.txt"].strip(), "It was late.\r\nNobody spoke to Mr.", "Smith was\nthere.\n"] * 5)
+    (tmp_path / "long.txt").write_bytes((text + end).encode())
+    whole = corpus.build(tmp_path / "whole", [tmp_path / "long.txt"], tokenizer, SEPARATOR)
+    monkeypatch.setattr(corpus, "CHUNK", chunk)
+    parts = corpus.build(tmp_path / "parts", [tmp_path / "long.txt"], tokenizer, SEPARATOR)
+    for name in corpus.ARRAYS:
+        np.testing.assert_array_equal(getattr(parts, name), getattr(whole, name))
+    assert whole.sentences[-1] == len(whole.tokens)
+
+
+FAULTS = {
+    "invalid UTF-8": (b"It was late.\n\xff\xfe\nNobody was there.\n", "bad.txt, line 2: not UTF-8"),
+    "a line of a million characters": (
+        b"It was late.\n" + b"x" * 1_000_000 + b"\n",
+        "bad.txt, line 2: 1,000,001 bytes",
+    ),
+    "an empty file": (b"", "bad.txt: holds no text"),
+    "blanks": (b" \n\n", "bad.txt: holds no text"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_is_told_with_file_and_line_and_refused_when_strict(tokenizer, files, tmp_path, fault):
+    content, said = FAULTS[fault]
+    (tmp_path / "bad.txt").write_bytes(content)
+    skipped = Skipped()
+    corpus.build(tmp_path / "a", [files[0], tmp_path / "bad.txt"], tokenizer, SEPARATOR, skipped=skipped)
+    assert skipped.count == 1
+    assert said in skipped.reasons[0]
+    for folder in ("a", "b"):
+        with pytest.raises(DataError, match=r"bad\.txt"):
+            corpus.build(
+                tmp_path / folder, [files[0], tmp_path / "bad.txt"], tokenizer, SEPARATOR, skipped=Skipped(strict=True)
+            )

@@ -1,0 +1,42 @@
+"""The results as a Markdown table: a row for each contestant, a column for each task."""
+
+import statistics
+from collections.abc import Mapping
+from typing import Any
+
+from benchmarks.finetuning.data import Data
+
+TITLES = {
+    "sst2": "SST-2 accuracy", "wnut17": "WNUT-17 F1", "codah": "CODAH accuracy", "squad": "SQuAD EM / F1"
+}  # fmt: skip
+
+
+def table(done: Mapping[str, Mapping[str, Any]], tasks: Mapping[str, Data]) -> str:
+    """The table, of the runs that are done."""
+    rows: dict[str, dict[str, str]] = {}
+    for name, data in tasks.items():
+        seeds: dict[str, list[float]] = {}
+        for key, found in done.items():
+            task, _, run = key.partition("/")
+            if task != name:
+                continue
+            for who, scores in found.get("all", {found.get("who", ""): found.get("scores", {})}).items():
+                contestant, _, seed = run.partition("-")
+                title = who if "all" in found else f"{who}, seed {seed}"
+                rows.setdefault(title, {})[name] = shown(data, scores)
+                if "all" not in found and contestant != "peer":
+                    seeds.setdefault(who, []).append(scores[data.score])
+        for who, values in seeds.items():
+            if len(values) > 1:
+                text = f"{100 * statistics.median(values):.1f}, deviation {100 * statistics.stdev(values):.1f}"
+                rows.setdefault(f"{who}, median of {len(values)} seeds", {})[name] = text
+    lines = [["", *(TITLES[name] for name in tasks)], ["---"] * (len(tasks) + 1)]
+    lines += [[title, *(cells.get(name, "") for name in tasks)] for title, cells in sorted(rows.items())]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def shown(data: Data, scores: Mapping[str, float]) -> str:
+    """The score that the task is known by, in percent."""
+    if "exact_match" in scores:
+        return f"{100 * scores['exact_match']:.1f} / {100 * scores['f1']:.1f}"
+    return f"{100 * scores[data.score]:.1f}"
