@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from benchmarks.finetuning.contestants import framework, simple, trainer
+from benchmarks.finetuning.contestants import adapted, framework, simple, trainer
 from benchmarks.finetuning.data import DATA
 from benchmarks.finetuning.table import table
 
@@ -54,13 +54,18 @@ def _plans(
     for name in tasks:
         files, recipe = DATA[name](data, work / "data"), RECIPES[name]
         yield f"{name}/baselines", lambda files=files: simple(files, work)
+        given = model
+        if files.texts is not None:
+            given = str(work / name / "adapted" / "model")
+            folder = work / name / "adapted"
+            yield f"{name}/adapted", lambda a=(files.texts, model, frameworks[0], folder): adapted(*a)
         pairs = [(one, seeds[0]) for one in frameworks] + [(frameworks[0], seed) for seed in seeds[1:]]
         for one, seed in pairs:
             folder = work / name / f"{one}-{seed}"
-            yield f"{name}/{one}-{seed}", lambda a=(files, recipe, model, one, int(seed), folder): framework(*a)
+            yield f"{name}/{one}-{seed}", lambda a=(files, recipe, given, one, int(seed), folder): framework(*a)
         if peer:
             folder = work / name / f"peer-{seeds[0]}"
-            yield f"{name}/peer-{seeds[0]}", lambda a=(files, recipe, model, peer, int(seeds[0]), folder): trainer(*a)
+            yield f"{name}/peer-{seeds[0]}", lambda a=(files, recipe, given, peer, int(seeds[0]), folder): trainer(*a)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,16 @@ from roberta_core.training.finetune import Reading, scheduled, task_named
 from roberta_core.training.recipe import Recipe
 
 COMMAND = "from roberta_core.cli import main; main()"
+ADAPTATION = "tiny-adaptation"
 PEER = Path(__file__).with_name("peer.py")
+
+
+def adapted(texts: Path, model: str, name: str, folder: Path) -> dict[str, Any]:
+    """`roberta pretrain` of a checkpoint on the training texts of a task: what is then fine-tuned by everyone."""
+    command = [sys.executable, "-c", COMMAND, "pretrain", "--model", model, "--recipe", ADAPTATION, "--framework", name]
+    begin = time.perf_counter()
+    _run([*command, "--texts", f"{texts}/*.txt", "--output", str(folder), "--json"])
+    return {"seconds": round(time.perf_counter() - begin)}
 
 
 def framework(data: Data, recipe: str, model: str, name: str, seed: int, folder: Path) -> dict[str, Any]:

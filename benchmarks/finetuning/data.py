@@ -8,7 +8,10 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Data:
-    """A task's files and the options that say how to read them; `score` is what its table shows first."""
+    """A task's files and the options that say how to read them; `score` is what its table shows first.
+
+    `texts` is a folder of the training texts alone, one a file, where the model is first adapted to them.
+    """
 
     task: str
     score: str
@@ -16,6 +19,7 @@ class Data:
     test: Path
     options: tuple[str, ...] = ()
     note: str = ""
+    texts: Path | None = None
 
 
 QUESTIONS, ASKED = 1_000, 500  # of SQuAD's 11,877 and 10,570: a model of this size learns it slowly
@@ -27,7 +31,11 @@ def sst2(source: Path, work: Path) -> Data:
     lines = (source / "sst2" / "test.tsv").read_text(encoding="utf-8").splitlines()
     pairs = [line.split(" ", 1) for line in lines]
     test = _written(work / "sst2-test.jsonl", [{"sentence": text, "label": label} for label, text in pairs])
-    return Data("classification", "accuracy", source / "sst2" / "train.tsv", test, note="test, 1,821 sentences")
+    train, texts = source / "sst2" / "train.tsv", work / "sst2-texts"
+    texts.mkdir(parents=True, exist_ok=True)
+    for number, line in enumerate(train.read_text(encoding="utf-8").splitlines()[1:]):
+        (texts / f"{number:05}.txt").write_text(line.partition("\t")[0] + "\n", encoding="utf-8")
+    return Data("classification", "accuracy", train, test, note="test, 1,821 sentences", texts=texts)
 
 
 def wnut17(source: Path, work: Path) -> Data:

@@ -18,7 +18,7 @@ def table(done: Mapping[str, Mapping[str, Any]], tasks: Mapping[str, Data]) -> s
         seeds: dict[str, list[float]] = {}
         for key, found in done.items():
             task, _, run = key.partition("/")
-            if task != name:
+            if task != name or not {"all", "scores"} & set(found):
                 continue
             for who, scores in found.get("all", {found.get("who", ""): found.get("scores", {})}).items():
                 contestant, _, seed = run.partition("-")

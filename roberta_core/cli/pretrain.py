@@ -1,6 +1,7 @@
 """`roberta pretrain`: train a RoBERTa from texts."""
 
 import json
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -27,6 +28,10 @@ def pretrain(
     ] = None,
     framework: Annotated[str, typer.Option(help="Who takes the steps.")] = "pt",
     dtype: Annotated[str, typer.Option(help="How the model is stored at the end: float32 or float16.")] = "float32",
+    prepare: Annotated[bool, typer.Option(help="Only tokenise the texts into OUTPUT/corpus; no framework is used.")] = (
+        False
+    ),
+    strict: Annotated[bool, typer.Option(help="Refuse texts with faults instead of leaving those lines out.")] = False,
     resume: Annotated[bool, typer.Option(help="Go on from the newest checkpoint in the output folder.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line instead of the display.")] = False,
 ) -> None:
@@ -37,22 +42,31 @@ def pretrain(
     """
     from roberta_core import RobertaConfig, backend
     from roberta_core.checkpoints import resolve
+    from roberta_core.data.records import Skipped
     from roberta_core.training import pretrain as training
     from roberta_core.training.recipe import Recipe
 
     if dtype not in training.DTYPES:
         raise typer.BadParameter(f"--dtype is {dtype!r}; known are {', '.join(training.DTYPES)}")
     plan = Recipe.load(recipe)
-    framework_backend = backend.load(framework)
     if tokenizer is None and model is None:
         raise typer.BadParameter("give a --tokenizer, or a --model that has one")
     vocabulary = training.Vocabulary.of(tokenizer or resolve(model or ""))
     train, kept = training.split(plan, texts, held_out or [])
+    skipped = Skipped(strict)
+    if prepare:
+        with _Display(plan.optimizer.steps, as_json) as display:
+            begin = time.perf_counter()
+            blocks, _ = training.prepare_corpus(plan, vocabulary, train, kept, output, display.reading, skipped)
+            display.prepared(blocks, output, skipped, time.perf_counter() - begin)
+        return
+    framework_backend = backend.load(framework)
     _refuse_overwriting(output, resume)
     with _Display(plan.optimizer.steps, as_json) as display:
         run, trained = training.prepare(
-            framework_backend, plan, vocabulary, train, kept, output, display.report, display.reading, model
+            framework_backend, plan, vocabulary, train, kept, output, display.report, display.reading, model, skipped
         )
+        display.skipped(skipped)
         if resume:
             run.resume()
         display.start(run.step, len(train), len(kept), len(run.data.tokens), len(run.data))
@@ -92,6 +106,16 @@ class _Display:
 
     def reading(self, done: int, total: int) -> None:
         self.bar.update(self.task, description="tokenising", completed=done >> 20, total=total >> 20)
+
+    def skipped(self, skipped: Any) -> None:
+        if skipped.count:
+            self.say({"skipped": skipped.count, "reasons": skipped.reasons}, skipped.sentence())
+
+    def prepared(self, blocks: Any, output: Path, skipped: Any, seconds: float) -> None:
+        self.skipped(skipped)
+        line = {"tokens": len(blocks.tokens), "blocks": len(blocks), "seconds": round(seconds, 2)}
+        where = output / "corpus"
+        self.say(line, f"{len(blocks.tokens):,} tokens, {len(blocks):,} blocks in {where}, in {seconds:.1f} s")
 
     def start(self, step: int, train: int, held_out: int, tokens: int, blocks: int) -> None:
         line = {"documents": train, "held_out": held_out, "tokens": tokens, "blocks": blocks, "steps": self.steps}

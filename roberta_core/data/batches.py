@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from roberta_core.data.masking import Masking
-from roberta_core.data.packing import assemble, order
+from roberta_core.data.packing import assemble, order, sizes
 
 IGNORED = -100
 STEP = 8  # S is a multiple of this
@@ -22,7 +22,8 @@ Batch = dict[str, np.ndarray]
 class MaskedBlocks:
     """The blocks of a corpus, shuffled and masked anew in each epoch.
 
-    `length` is the most that S can be; `first`, `last` and `pad` are the ids of `<s>`, `</s>` and `<pad>`.
+    `length` is the most that S can be; `first`, `last` and `pad` are the ids of `<s>`, `</s>` and `<pad>`. Of several
+    processes, `shard` is this one's number and how many there are: together their batches are one large batch.
     """
 
     tokens: np.ndarray
@@ -33,10 +34,13 @@ class MaskedBlocks:
     first: int = 0
     last: int = 2
     pad: int = 1
+    shard: tuple[int, int] = (0, 1)
 
     def __post_init__(self) -> None:
         if not len(self.blocks):
             raise ValueError("the corpus fills no block")
+        if not 0 <= self.shard[0] < self.shard[1]:
+            raise ValueError(f"part {self.shard[0]} of {self.shard[1]}: parts are counted from 0")
         self._order: tuple[int, int, np.ndarray] = (-1, 0, np.empty(0, np.int64))
 
     def __len__(self) -> int:
@@ -45,9 +49,11 @@ class MaskedBlocks:
     def batch(self, number: int, size: int) -> Batch:
         """Batch `number` of `size` sequences: they go on from batch to batch and from epoch to epoch."""
         sequences = []
-        for place in range(number * size, (number + 1) * size):
+        part, parts = self.shard
+        begin = (number * parts + part) * size
+        for place in range(begin, begin + size):
             epoch, rank = divmod(place, len(self))
-            sequences.append(self._masked(epoch, int(self._ordered(epoch, size)[rank])))
+            sequences.append(self._masked(epoch, int(self._ordered(epoch, size * parts)[rank])))
         return self.collate(sequences)
 
     def once(self, size: int, limit: int | None = None) -> Iterator[Batch]:
@@ -80,6 +86,6 @@ class MaskedBlocks:
 
     def _ordered(self, epoch: int, size: int) -> np.ndarray:
         if self._order[:2] != (epoch, size):
-            lengths = self.blocks[:, 1] - self.blocks[:, 0]
+            lengths = sizes(self.blocks)
             self._order = (epoch, size, order(lengths, self.seed, epoch, size))
         return self._order[2]

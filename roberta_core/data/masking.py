@@ -1,25 +1,40 @@
-"""Dynamic masking as fairseq does it (its MaskTokensDataset): drawn anew in each epoch, from seed, epoch and index.
+"""Masking: drawn anew in each epoch from seed, epoch and index (dynamic), or from a few copies (static).
 
-Of a sequence of n tokens, floor(0.15 n + u) positions are chosen, u uniform in [0, 1): all of them can be, `<s>` and
-`</s>` too. Of these, 80% become `<mask>`, 10% stay and 10% become a random token, never one of the first four.
+Two published rules. fairseq's (its MaskTokensDataset, the default): of a sequence of n tokens, floor(0.15 n + u)
+positions are chosen, u uniform in [0, 1): all of them can be, `<s>` and `</s>` too; a random token is never one of the
+first four. transformers' (its collator): each token that is not special is chosen with probability 0.15; a random token
+is any of the vocabulary. Of the chosen, 80% become `<mask>`, 10% stay and 10% become a random token.
 """
 
-from dataclasses import dataclass
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 
-FIRST = 4  # <s>, <pad>, </s>, <unk>: never drawn as a random token
+FIRST = 4  # <s>, <pad>, </s>, <unk>: never drawn as a random token by fairseq
+FAIRSEQ, TRANSFORMERS = RULES = ("fairseq", "transformers")
+DEVIATIONS = 6  # of the number that transformers' rule chooses: more are never kept, so that shapes stay few
+WORD_START = "Ġ"  # how byte-level vocabularies write the blank before a word
 
 
 @dataclass(frozen=True)
 class Masking:
-    """How many tokens are chosen, and what becomes of them."""
+    """How many tokens are chosen, and what becomes of them.
+
+    `rule` is one of `RULES`. With `starts` [V], whether a token begins a word, whole words are chosen until no further
+    one fits into the number. `copies` above 0 is static masking: each sequence is masked in so many ways, which the
+    epochs take in turn (Liu et al. 2019, section 4.1: 10, for 40 epochs).
+    """
 
     vocab_size: int
     mask_id: int
     rate: float = 0.15
     kept: float = 0.1
     random: float = 0.1
+    rule: str = FAIRSEQ
+    copies: int = 0
+    starts: np.ndarray | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         if not 0 < self.rate < 1:
@@ -28,19 +43,60 @@ class Masking:
             raise ValueError(f"{self.kept} kept and {self.random} random tokens must not be negative nor exceed 1")
         if not FIRST <= self.mask_id < self.vocab_size:
             raise ValueError(f"the mask's id {self.mask_id} must be from {FIRST} to below {self.vocab_size}")
+        if self.rule not in RULES:
+            raise ValueError(f"the masking rule is {self.rule!r}; known are {', '.join(RULES)}")
+        if self.copies < 0:
+            raise ValueError(f"static masking with {self.copies} copies: there must be at least 1, or 0 for none")
 
     def most(self, length: int) -> int:
         """The most positions that are ever chosen in a sequence of this length."""
-        return int(self.rate * length + 1)
+        if self.rule == FAIRSEQ:
+            return int(self.rate * length + 1)
+        spread = math.sqrt(length * self.rate * (1 - self.rate))
+        return min(length, math.ceil(self.rate * length + DEVIATIONS * spread))
 
     def apply(self, ids: np.ndarray, seed: int, epoch: int, index: int) -> tuple[np.ndarray, np.ndarray]:
         """The masked copy of ids [n] and the chosen positions, ascending; the labels are `ids[positions]`."""
-        generator = np.random.default_rng([seed, epoch, index])
-        count = int(self.rate * len(ids) + generator.random())
-        positions = np.sort(generator.choice(len(ids), count, replace=False))
-        draws = generator.random(count)
-        tokens = generator.integers(FIRST, self.vocab_size, count)
+        generator = np.random.default_rng([seed, epoch % self.copies if self.copies else epoch, index])
+        positions = self._chosen(ids, generator)
+        draws = generator.random(len(positions))
+        lowest = FIRST if self.rule == FAIRSEQ else 0
+        tokens = generator.integers(lowest, self.vocab_size, len(positions))
         changed = np.where(draws < 1 - self.kept - self.random, self.mask_id, tokens)
         masked = ids.copy()
         masked[positions] = np.where(draws < 1 - self.kept, changed, ids[positions])
         return masked, positions
+
+    def _chosen(self, ids: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+        if self.rule == FAIRSEQ and self.starts is None:
+            count = int(self.rate * len(ids) + generator.random())
+            return np.sort(generator.choice(len(ids), count, replace=False))
+        able = np.arange(len(ids)) if self.rule == FAIRSEQ else np.flatnonzero(ids >= FIRST)
+        if self.starts is not None:
+            return self._words(ids, able, generator)
+        found = able[generator.random(len(able)) < self.rate]
+        return found[: self.most(len(ids))]
+
+    def _words(self, ids: np.ndarray, able: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+        """Whole words in random order, each that still fits into the number; a special token is a word."""
+        assert self.starts is not None
+        begins = self.starts[ids] | (ids < FIRST)
+        begins |= np.concatenate([[True], ids[:-1] < FIRST])
+        words = np.cumsum(begins)[able] - 1
+        room, chosen = int(self.rate * len(able) + generator.random()), []
+        sizes = np.bincount(words, minlength=words[-1] + 1 if len(words) else 0)
+        for word in generator.permutation(np.unique(words)):
+            if sizes[word] <= room:
+                chosen.append(word)
+                room -= int(sizes[word])
+            if not room:
+                break
+        return able[np.isin(words, chosen)]
+
+
+def word_starts(vocabulary: Mapping[str, int], size: int) -> np.ndarray:
+    """Which tokens of a byte-level vocabulary begin a word [V]: those that begin with the blank before it (fairseq)."""
+    starts = np.zeros(size, bool)
+    for token, number in vocabulary.items():
+        starts[number] = token.startswith(WORD_START)
+    return starts

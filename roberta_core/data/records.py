@@ -157,7 +157,7 @@ def _article(article: Mapping[str, Any], place: str, skipped: Skipped) -> Iterat
                 skipped.add(f"{where}.qas[{rank}]", "no object")
 
 
-def _table(delimiter: str, quoting: int) -> Callable[[Path, Skipped, Sequence[str]], Iterator[Record]]:
+def _table(delimiter: str, quoting: Any) -> Callable[[Path, Skipped, Sequence[str]], Iterator[Record]]:
     def rows(path: Path, skipped: Skipped, header: Sequence[str]) -> Iterator[Record]:
         names, taken = list(header), []
 

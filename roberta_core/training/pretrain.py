@@ -15,7 +15,9 @@ from roberta_core import checkpoints
 from roberta_core.config import RobertaConfig
 from roberta_core.data import corpus, texts
 from roberta_core.data.batches import MaskedBlocks
-from roberta_core.data.packing import pack
+from roberta_core.data.masking import word_starts
+from roberta_core.data.packing import blocks_of
+from roberta_core.data.records import Skipped
 from roberta_core.parameters import draw
 from roberta_core.training.loop import Pretraining, Report
 from roberta_core.training.recipe import Data, MaskingRates, Recipe
@@ -45,6 +47,11 @@ class Vocabulary:
     def special(self) -> tuple[int, ...]:
         """The ids that are no text."""
         return self.first, self.pad, self.last, self.mask
+
+    def starts(self) -> np.ndarray:
+        """Which tokens begin a word [V]."""
+        tokenizer = Tokenizer.from_file(str(self.folder / corpus.TOKENIZER))
+        return word_starts(tokenizer.get_vocab(), self.size)
 
     @classmethod
     def of(cls, folder: Path) -> "Vocabulary":
@@ -86,15 +93,43 @@ def masked_blocks(
     rates: MaskingRates,
     seed: int,
     progress: Progress | None = None,
+    skipped: Skipped | None = None,
 ) -> MaskedBlocks:
-    """Documents tokenised into `folder`, packed into blocks, to be masked."""
+    """Documents tokenised into `folder`, packed into blocks, to be masked; what is left out is told to `skipped`."""
     found = corpus.build(
-        folder, files, vocabulary.folder, vocabulary.last, data.unwrap_lines, data.spaced_every, progress
+        folder, files, vocabulary.folder, vocabulary.last, data.unwrap_lines, data.spaced_every, progress, skipped
     )
-    blocks = pack(found.tokens, found.sentences, data.sequence_length, vocabulary.last)
-    masking = rates.of(vocabulary.size, vocabulary.mask)
-    special = {"first": vocabulary.first, "last": vocabulary.last, "pad": vocabulary.pad}
+    blocks = blocks_of(
+        found.tokens, found.sentences, found.documents, data.sequence_length, vocabulary.last, data.format, seed
+    )
+    masking = rates.of(vocabulary.size, vocabulary.mask, vocabulary.starts() if rates.whole_words else None)
+    special: dict[str, Any] = {"first": vocabulary.first, "last": vocabulary.last, "pad": vocabulary.pad}
     return MaskedBlocks(found.tokens, blocks, masking, data.sequence_length, seed, **special)
+
+
+def prepare_corpus(
+    recipe: Recipe,
+    vocabulary: Vocabulary,
+    train: list[Path],
+    held_out: list[Path],
+    output: Path,
+    progress: Progress | None = None,
+    skipped: Skipped | None = None,
+) -> tuple[MaskedBlocks, MaskedBlocks | None]:
+    """The blocks to train on and those held out (None without documents), tokenised into `output/corpus`."""
+    if not train:
+        raise ValueError("no documents to train on")
+    as_is = dataclasses.replace(recipe.data, spaced_every=0)
+    sets = (
+        ("train", train, recipe.data, recipe.run.seed),
+        ("held-out", held_out, as_is, EVALUATION_SEED),
+    )
+    found = [
+        masked_blocks(files, output / "corpus" / name, vocabulary, data, recipe.masking, seed, progress, skipped)
+        for name, files, data, seed in sets
+        if files
+    ]
+    return found[0], found[1] if held_out else None
 
 
 def prepare(
@@ -107,6 +142,7 @@ def prepare(
     report: Report,
     progress: Progress | None = None,
     source: str | None = None,
+    skipped: Skipped | None = None,
 ) -> tuple[Pretraining, Any]:
     """The run, ready to go, and its model; the corpus is tokenised into `output/corpus`.
 
@@ -121,25 +157,12 @@ def prepare(
     if recipe.data.sequence_length > config.max_sequence_length:
         told = f"sequence_length {recipe.data.sequence_length} is over the {config.max_sequence_length} positions"
         raise ValueError(f"{told} of {source}")
-    as_is = dataclasses.replace(recipe.data, spaced_every=0)
-    blocks = [
-        masked_blocks(files, output / "corpus" / name, vocabulary, data, recipe.masking, seed, progress)
-        if files
-        else None
-        for name, files, data, seed in (
-            ("train", train, recipe.data, recipe.run.seed),
-            ("held-out", held_out, as_is, EVALUATION_SEED),
-        )
-    ]
-    if blocks[0] is None:
-        raise ValueError("no documents to train on")
+    blocks, kept = prepare_corpus(recipe, vocabulary, train, held_out, output, progress, skipped)
     if source is None:
         model = backend.from_tensors(ARCHITECTURE, config, dict(draw(config, ARCHITECTURE, recipe.run.seed)))
     else:
         model = backend.from_pretrained(ARCHITECTURE, source, seed=recipe.run.seed, **recipe.model)
-    run = Pretraining(
-        backend.trainer(model, recipe), recipe, config.to_diff_dict(), blocks[0], output, blocks[1], report
-    )
+    run = Pretraining(backend.trainer(model, recipe), recipe, config.to_diff_dict(), blocks, output, kept, report)
     return run, model
 
 

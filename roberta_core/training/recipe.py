@@ -10,8 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
+import numpy as np
+
 from roberta_core.config import RobertaConfig
-from roberta_core.data.masking import Masking
+from roberta_core.data.masking import FAIRSEQ, Masking
+from roberta_core.data.packing import FORMATS, FULL
 from roberta_core.training.schedule import LinearSchedule
 
 FOLDER = Path(__file__).parent.parent / "recipes"
@@ -28,10 +31,11 @@ class Data:
     """What is trained on: `held_out` names the documents (by file name) that are kept for evaluation.
 
     `unwrap_lines` joins lines that were wrapped; of every `spaced_every` pages of 32 sentences (0: none) one is trained
-    on with its punctuation set apart by spaces.
+    on with its punctuation set apart by spaces. `format` is one of `packing.FORMATS` (Liu et al. 2019, table 2).
     """
 
     sequence_length: int = 512
+    format: str = FULL
     unwrap_lines: bool = True
     spaced_every: int = 0
     held_out: tuple[str, ...] = ()
@@ -39,22 +43,32 @@ class Data:
     def __post_init__(self) -> None:
         _at_least("sequence_length", self.sequence_length, 3)
         _at_least("spaced_every", self.spaced_every, 0)
+        if self.format not in FORMATS:
+            raise ValueError(f"format is {self.format!r}; known are {', '.join(FORMATS)}")
 
 
 @dataclass(frozen=True)
 class MaskingRates:
-    """The share of tokens that is chosen, and the shares of those that stay and that become random tokens."""
+    """The share of tokens that is chosen, and the shares of those that stay and that become random tokens.
+
+    `rule` is "fairseq" or "transformers" (see `masking`); `whole_words` chooses whole words of byte-level vocabularies;
+    `copies` above 0 is static masking with so many masked copies of each sequence, 0 masks anew in each epoch.
+    """
 
     rate: float = 0.15
     kept: float = 0.1
     random: float = 0.1
+    rule: str = FAIRSEQ
+    whole_words: bool = False
+    copies: int = 0
 
     def __post_init__(self) -> None:
         self.of(vocab_size=5, mask_id=4)
 
-    def of(self, vocab_size: int, mask_id: int) -> Masking:
-        """The masking for a vocabulary."""
-        return Masking(vocab_size, mask_id, self.rate, self.kept, self.random)
+    def of(self, vocab_size: int, mask_id: int, starts: np.ndarray | None = None) -> Masking:
+        """The masking for a vocabulary; `starts` [V] says which tokens begin words."""
+        chosen = starts if self.whole_words else None
+        return Masking(vocab_size, mask_id, self.rate, self.kept, self.random, self.rule, self.copies, chosen)
 
 
 @dataclass(frozen=True)

@@ -70,3 +70,18 @@ def test_once_can_stop_early():
 def test_a_corpus_without_a_block_is_refused():
     with pytest.raises(ValueError, match="fills no block"):
         dataclasses.replace(DATA, blocks=BLOCKS[:0])
+
+
+def test_the_shards_of_a_batch_are_the_batch():
+    whole = [row for number in range(3) for row in restored(DATA.batch(number, 4))]
+    parts = [dataclasses.replace(DATA, shard=(part, 2)) for part in (0, 1)]
+    split = [row for number in range(3) for part in parts for row in restored(part.batch(number, 2))]
+    assert [row[row != 1].tolist() for row in whole] == [row[row != 1].tolist() for row in split]
+    with pytest.raises(ValueError, match="part 2 of 2"):
+        dataclasses.replace(DATA, shard=(2, 2))
+
+
+def test_pairs_are_masked_and_restored_like_blocks():
+    data = MaskedBlocks(TOKENS, np.array([[0, 5, 9, 12, 1], [5, 9, 30, 35, 0]]), Masking(101, 100), LENGTH, seed=3)
+    ids = restored(data.batch(0, 2))
+    assert sorted(len(row[row != 1]) for row in ids) == [12, 13]

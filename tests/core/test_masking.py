@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from roberta_core.data.masking import FIRST, Masking
+from roberta_core.data.masking import FIRST, Masking, word_starts
 
 V, MASK = 101, 100
 LENGTH = 40
@@ -70,3 +70,50 @@ def test_the_most_positions_are_never_exceeded():
 def test_wrong_rates_and_ids_are_refused(wrong):
     with pytest.raises(ValueError, match=r"must"):
         Masking(**{"vocab_size": V, "mask_id": MASK, **wrong})
+
+
+def test_transformers_rule_draws_each_token_that_is_not_special_and_any_token_at_random():
+    ids = np.concatenate([[0], np.arange(LENGTH - 2) + FIRST, [2]])
+    masking = Masking(V, MASK, rule="transformers")
+    masked, chosen = drawn(masking, ids)
+    assert not chosen[:, [0, -1]].any()
+    assert chosen[:, 1:-1].mean() == pytest.approx(0.15, abs=0.005)
+    counts = chosen.sum(axis=1)
+    assert counts.std() == pytest.approx(np.sqrt(38 * 0.15 * 0.85), abs=0.1)  # drawn one by one
+    assert counts.max() <= masking.most(LENGTH)
+    assert (masked[chosen] == MASK).mean() == pytest.approx(0.8, abs=0.01)
+    masked, chosen = drawn(Masking(V, MASK, kept=0.0, random=1.0, rule="transformers"), ids)
+    assert set(masked[chosen]) == set(range(V))
+
+
+@pytest.mark.parametrize("rule", ["fairseq", "transformers"])
+def test_whole_words_are_chosen_or_left_whole(rule):
+    starts = np.arange(V) % 3 == 1  # words of three tokens
+    ids = np.concatenate([[0], np.arange(36) + FIRST, [2]])
+    masking = Masking(V, MASK, rule=rule, starts=starts)
+    _, chosen = drawn(masking, ids)
+    words = chosen[:, 1:-1].reshape(len(chosen), -1, 3)
+    assert (words.all(axis=2) == words.any(axis=2)).all()
+    assert chosen.sum(axis=1).max() <= masking.most(len(ids))
+    share = words.any(axis=2).mean(axis=0)
+    assert share == pytest.approx(np.full(12, share.mean()), abs=0.03)
+    assert 0.09 < chosen.mean() < 0.15
+
+
+def test_static_masking_comes_again_after_its_copies():
+    ids = np.arange(LENGTH) + FIRST
+    masking = Masking(V, MASK, copies=3)
+    drawn_in = [masking.apply(ids, 1, epoch, 0)[1].tolist() for epoch in range(6)]
+    assert drawn_in[:3] == drawn_in[3:]
+    assert len({tuple(positions) for positions in drawn_in}) == 3
+
+
+def test_words_begin_with_a_blank():
+    vocabulary = {"<s>": 0, "\u0120the": 1, "se": 2, "\u0120": 3}
+    assert word_starts(vocabulary, 5).tolist() == [False, True, False, True, False]
+
+
+@pytest.mark.parametrize("wrong", [{"rule": "bert"}, {"copies": -1}])
+def test_unknown_rules_are_refused(wrong):
+    with pytest.raises(ValueError, match="mask"):
+        Masking(V, MASK, **wrong)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from roberta_core.data.packing import STRETCH, assemble, order, pack
+from roberta_core.data.packing import STRETCH, assemble, blocks_of, order, pack
 
 SEPARATOR = 2
 
@@ -82,3 +82,64 @@ def test_a_batch_has_blocks_of_like_length_and_batches_come_shuffled():
     batches = lengths[order(lengths, 0, 0, 8)].reshape(-1, 8)
     assert np.ptp(batches, axis=1).mean() < 4
     assert np.abs(np.diff(batches.mean(axis=1))).mean() > 20
+
+
+DOCUMENTS = ([3, 4, 5, 2], [6, 1], [4, 4, 4, 4, 4], [19, 2])
+
+
+def counted(*documents):
+    tokens, starts = corpus(*documents)
+    return tokens, starts, np.cumsum([0, *map(len, documents)])
+
+
+def document_of(place, starts, documents):
+    return int(np.searchsorted(starts[documents], place, "right")) - 1
+
+
+def test_full_sentences_are_the_default():
+    parts = counted(*DOCUMENTS)
+    assert (blocks_of(*parts, 12, SEPARATOR) == pack(*parts[:2], 12, SEPARATOR)).all()
+
+
+def test_doc_sentences_never_cross_a_document_and_lose_nothing():
+    tokens, starts, documents = counted(*DOCUMENTS)
+    blocks = blocks_of(tokens, starts, documents, 12, SEPARATOR, "doc-sentences")
+    covered = np.zeros(len(tokens), int)
+    for start, stop in blocks:
+        covered[start:stop] += 1
+        assert document_of(start, starts, documents) == document_of(stop - 1, starts, documents)
+        assert stop - start <= 10
+    assert (covered == (tokens != SEPARATOR)).all()
+    crossing = blocks_of(tokens, starts, documents, 26, SEPARATOR)
+    assert any(document_of(a, starts, documents) != document_of(b - 1, starts, documents) for a, b in crossing)
+
+
+@pytest.mark.parametrize("form", ["segment-pair", "sentence-pair"])
+def test_the_second_part_of_a_pair_follows_or_is_of_another_document_in_half_of_them(form):
+    generator = np.random.default_rng(0)
+    tokens, starts, documents = counted(*generator.integers(1, 9, (60, 20)).tolist())
+    blocks = blocks_of(tokens, starts, documents, 40, SEPARATOR, form, seed=3)
+    goes_on = ~np.isin(blocks[:, 1] + 1, starts[documents])  # else nothing follows in the document
+    assert 0.4 < blocks[goes_on, 4].mean() < 0.6
+    for a, b, c, d, follows in blocks:
+        assert b > a
+        assert d > c
+        assert (b - a) + (d - c) <= 36
+        assert (c in (b, b + 1)) == bool(follows)
+        assert (document_of(a, starts, documents) == document_of(c, starts, documents)) == bool(follows)
+    if form == "sentence-pair":
+        assert set(blocks[:, 0]) <= set(starts)
+        assert all(stop in starts or stop + 1 in starts for stop in blocks[:, 1])
+    assert (blocks == blocks_of(tokens, starts, documents, 40, SEPARATOR, form, seed=3)).all()
+    assert len(blocks) != len(blocks_of(tokens, starts, documents, 40, SEPARATOR, form, seed=4))
+
+
+def test_a_pair_stands_between_its_special_tokens():
+    assert assemble(np.arange(9), np.array([1, 3, 7, 9, 0]), first=0, last=2).tolist() == [0, 1, 2, 2, 2, 7, 8, 2]
+
+
+def test_pairs_need_two_documents_and_known_formats():
+    with pytest.raises(ValueError, match="needs two documents"):
+        blocks_of(*counted([3]), 12, SEPARATOR, "segment-pair")
+    with pytest.raises(ValueError, match="'words'; known are full-sentences"):
+        blocks_of(*counted([3]), 12, SEPARATOR, "words")

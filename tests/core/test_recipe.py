@@ -64,5 +64,5 @@ def test_a_file_that_is_wrong_or_missing_is_named(tmp_path):
     path.write_text("[optimizer\n")
     with pytest.raises(RecipeError, match=r"mine\.toml"):
         Recipe.load(path)
-    with pytest.raises(RecipeError, match="no recipe none-such; built in are roberta-tiny"):
+    with pytest.raises(RecipeError, match="no recipe none-such; built in are glue, race, roberta-base"):
         Recipe.load("none-such")

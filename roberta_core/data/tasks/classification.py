@@ -65,7 +65,7 @@ class Classification(Task):
             self.labels = (self.labels or ("score",))[:1]
         else:
             numeric = all(value is not None for value in numbers.values())
-            self.labels = tuple(sorted(labels, key=(lambda label: numbers[label]) if numeric else str))
+            self.labels = tuple(sorted(labels, key=lambda label: (numbers[label] or 0.0 if numeric else 0.0, label)))
 
     def check(self, example: Example) -> str:
         """Whether the label is one of those learnt, or a number."""

@@ -70,10 +70,11 @@ class Tagging(Task):
         for row, number in enumerate(encoding["overflow_to_sample_mapping"]):
             firsts: list[int | None] = []
             for word in encoding.word_ids(row):
-                fresh = word is not None and word > seen.get(number, -1)
-                firsts.append(word if fresh else None)
-                if fresh:
+                if word is not None and word > seen.get(number, -1):
+                    firsts.append(word)
                     seen[number] = word
+                else:
+                    firsts.append(None)
             labels = examples[number].fields["labels"]
             target = [IGNORED if word is None else self.labels.index(labels[word]) for word in firsts]
             made.append(Feature(encoding["input_ids"][row], {"labels": target}, number, firsts))

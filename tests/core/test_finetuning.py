@@ -1,0 +1,214 @@
+"""Fine-tuning's loop and command, with a framework that is NumPy."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+
+from roberta_core import RobertaConfig, backend, checkpoints, cli
+from roberta_core.checkpoints import safetensors_file
+from roberta_core.parameters import draw
+from roberta_core.training.checkpoint import TrainingError
+from roberta_core.training.schedule import LinearSchedule
+
+pytest.importorskip("sklearn")
+
+RECIPE = """
+[optimizer]
+batch_size = 4
+peak_learning_rate = 0.5
+[run]
+log_every = 2
+seed = 7
+[task]
+epochs = 5
+max_length = 16
+"""
+ROWS = [{"text": f"{'good' if number % 2 else 'bad'} {number}", "label": "+-"[number % 2]} for number in range(10)]
+
+
+class Model:
+    """Its tensors; `says(step, ids)` are the logits [B, K]."""
+
+    def __init__(self, config, tensors):
+        self.config, self.tensors, self.step = config, tensors, 0
+
+
+class NumPyTrainer:
+    def __init__(self, model, recipe):
+        self.model, self.recipe = model, recipe
+
+    def step(self, batches, learning_rate):
+        self.model.step += 1
+        NumPyBackend.batches.append((batches, learning_rate))
+        return {"loss": NumPyBackend.losses.get(self.model.step, 1.0), "gradient_norm": 1.0}
+
+
+class NumPyBackend:
+    """What it predicts is right for so many of the rows as `right` says after each step."""
+
+    name, title, version = "np", "NumPy", "2"
+    batches, losses, right = [], {}, {}
+
+    def from_pretrained(self, architecture, source, seed=0, output_loading_info=False, **settings):
+        folder = checkpoints.resolve(source)
+        config = RobertaConfig.from_pretrained(folder, **settings)
+        found, report = checkpoints.load(folder, config, architecture)
+        new = dict(draw(config, architecture, seed, only=report.new))
+        model = Model(config, {name: np.asarray(array) for name, array in {**found, **new}.items()})
+        return (model, report.as_dict()) if output_loading_info else model
+
+    def tensors(self, model):
+        marked = {name: array.copy() for name, array in model.tensors.items()}
+        marked["classifier.out_proj.bias"][:] = model.step
+        return marked
+
+    def trainer(self, model, recipe):
+        return NumPyTrainer(model, recipe)
+
+    def run(self, model, inputs):
+        ids = inputs["input_ids"]
+        logits = np.zeros((len(ids), model.config.num_labels))
+        logits[:, 0] = 1
+        share = self.right.get(model.step, 0.0)
+        logits[np.arange(len(ids)) < share * len(ids), 1] = 2
+        return {"logits": logits}
+
+
+@pytest.fixture
+def files(tmp_path, monkeypatch):
+    monkeypatch.setattr(NumPyBackend, "batches", [])
+    monkeypatch.setattr(NumPyBackend, "losses", {})
+    monkeypatch.setattr(NumPyBackend, "right", {3: 0.2, 5: 0.4, 8: 0.3, 10: 0.4, 13: 0.1})
+    monkeypatch.setattr(backend, "load", lambda name: NumPyBackend())
+    monkeypatch.setattr(backend, "registered", lambda: {"np": None})
+    (tmp_path / "recipe.toml").write_text(RECIPE)
+    (tmp_path / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in ROWS))
+    (tmp_path / "test.jsonl").write_text(
+        "".join(json.dumps({**ROWS[1], "text": f"a {n}"}) + "\n" for n in range(9)) + json.dumps(ROWS[0])
+    )
+    return tmp_path
+
+
+def run(files, *options, recipe="", code=0, capsys=None):
+    (files / "recipe.toml").write_text(RECIPE + recipe)
+    arguments = ["finetune", "classification", "--train", files / "train.jsonl", "--validation", files / "test.jsonl"]
+    arguments += ["--recipe", files / "recipe.toml", "--output", files / "out", "--framework", "np", "--json", *options]
+    with pytest.raises(SystemExit) as ended:
+        cli.main([str(argument) for argument in arguments])
+    assert ended.value.code == code
+    return files / "out"
+
+
+def log(folder):
+    return [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+
+
+def test_the_best_model_is_kept_as_a_checkpoint_with_its_labels_and_tokenizer(files):
+    out = run(files)
+    evaluated = [line for line in log(out) if "scores" in line]
+    assert [(line["step"], line["best"]) for line in evaluated] == [
+        (3, True),
+        (5, True),
+        (8, False),
+        (10, False),
+        (13, False),
+    ]
+    result = json.loads((out / "result.json").read_text())
+    assert result["seeds"]["7"]["step"] == 5
+    config = RobertaConfig.from_pretrained(out / "model")
+    assert config.id2label == {0: "+", 1: "-"}
+    assert config.problem_type == "single_label_classification"
+    tensors = dict(safetensors_file.read(out / "model"))
+    assert (tensors["classifier.out_proj.bias"] == 5).all()
+    assert (out / "model" / "tokenizer.json").is_file()
+
+
+def test_epochs_make_the_steps_and_the_learning_rate_warms_up_and_decays(files):
+    run(files)
+    schedule = LinearSchedule(0.5, warmup=1, steps=13)  # five epochs of ten rows, four at a time
+    assert [rate for _, rate in NumPyBackend.batches] == [schedule(step) for step in range(13)]
+
+
+def test_it_stops_when_it_gets_no_better(files):
+    out = run(files, recipe="patience = 2\n")
+    assert len(NumPyBackend.batches) == 10
+    assert log(out)[-1]["stopped"] == "no better for 2 evaluations"
+
+
+def test_without_evaluations_on_the_way_there_is_one_at_the_end(files):
+    out = run(files, recipe="evaluations = 0\n")
+    assert [line["step"] for line in log(out) if "scores" in line] == [13]
+
+
+def test_a_micro_batch_size_splits_the_batches(files):
+    (files / "recipe.toml").write_text(RECIPE.replace("batch_size = 4", "batch_size = 4\nmicro_batch_size = 2"))
+    arguments = ["finetune", "classification", "--train", str(files / "train.jsonl"), "--framework", "np"]
+    with pytest.raises(SystemExit):
+        cli.main([*arguments, "--recipe", str(files / "recipe.toml"), "--output", str(files / "b"), "--json"])
+    assert [len(batch["labels"]) for batch in NumPyBackend.batches[0][0]] == [2, 2]
+    assert (files / "b" / "model" / "config.json").is_file()  # without validation the last model is kept
+
+
+def test_seeds_have_folders_and_their_median_and_deviation_are_told(files):
+    out = run(files, "--seeds", "1,2,3")
+    result = json.loads((out / "result.json").read_text())
+    assert set(result["seeds"]) == {"1", "2", "3"}
+    assert result["median"]["accuracy"] == result["seeds"]["1"]["scores"]["accuracy"]
+    assert result["deviation"]["accuracy"] == 0.0
+    assert (out / "seed-3" / "model").is_dir()
+
+
+def test_one_prediction_for_all_is_noticed(files, monkeypatch):
+    monkeypatch.setattr(NumPyBackend, "right", {})
+    assert "all 10 predictions are '+': the model has collapsed" in log(run(files))[-1]["remark"]
+
+
+def test_a_loss_that_is_no_number_ends_the_run(files, monkeypatch, capsys):
+    monkeypatch.setattr(NumPyBackend, "losses", {4: math.nan})
+    run(files, code=1)
+    assert "step 4: loss nan" in capsys.readouterr().err
+
+
+def test_outputs_that_are_no_numbers_end_the_run(files, monkeypatch, capsys):
+    monkeypatch.setattr(NumPyBackend, "run", lambda *_: {"logits": np.full((32, 2), np.nan)})
+    run(files, code=1)
+    assert "logits are not finite numbers" in capsys.readouterr().err
+
+
+def test_what_is_skipped_is_said_and_strict_refuses_it(files, capsys):
+    with open(files / "train.jsonl", "a") as stream:
+        stream.write('{"text": "no label"}\n')
+    run(files)
+    line = json.loads(capsys.readouterr().out.splitlines()[0])
+    assert (line["examples"], line["skipped"]) == (10, 1)
+    assert "train.jsonl, line 11: no label" in line["reasons"][0]
+    (files / "out" / "result.json").unlink()
+    run(files, "--strict", code=1)
+    assert "train.jsonl, line 11: no label" in capsys.readouterr().err
+
+
+def test_nothing_left_is_an_error_that_says_why(files, capsys):
+    run(files, "--columns", "label=stars", code=1)
+    assert "nothing is left for training: skipped 10: " in capsys.readouterr().err
+
+
+def test_a_result_is_not_overwritten(files, capsys):
+    run(files)
+    run(files, code=1)
+    assert "has a result already" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("seeds", ["a", "1,1", "-1"])
+def test_wrong_seeds_are_refused(files, seeds):
+    run(files, f"--seeds={seeds}", code=2)
+
+
+def test_an_unknown_score_is_refused(files, capsys):
+    run(files, recipe='metric = "bleu"\n', code=1)
+    assert "there is no score 'bleu'; this task has accuracy, f1, matthews" in capsys.readouterr().err
+
+
+def test_training_errors_are_value_errors():
+    assert issubclass(TrainingError, ValueError)
