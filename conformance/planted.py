@@ -1,4 +1,4 @@
-"""Every planted fault and the case that catches it best: of outputs, of gradients, of steps, of text.
+"""Every planted fault and the case that catches it best: of outputs, of gradients, of steps, of courses, of text.
 
 What `python -m conformance --faults` shows. A fault is caught where it moves something by ten times the tolerance.
 """
@@ -12,6 +12,8 @@ from conformance import faults, wrong, wrong_gradients
 from conformance.case import load_cases
 from conformance.changes import Subject
 from conformance.compare import Verdict, worst
+from conformance.courses import judge_course, load_courses
+from conformance.exact import ASTRAY, exact
 from conformance.faults import Catch
 from conformance.gradient import expected, judge_gradients
 from conformance.oracle import Oracle
@@ -59,6 +61,17 @@ def step_catches(name: str) -> list[Catch]:
     return _best_first(_catch(name, case, verdicts) for case, verdicts in judged.items())
 
 
+def course_catches(name: str) -> list[Catch]:
+    """How each course takes steps that go astray, the best first."""
+    judged = {
+        f"course {course.name}": judge_course(
+            ASTRAY[name](course).run(course.exact_steps), exact(course.name), course.exact_rtol
+        )
+        for course in load_courses().values()
+    }
+    return _best_first(_catch(name, case, [verdict]) for case, verdict in judged.items())
+
+
 def text_catches(name: str) -> list[Catch]:
     """How each text takes a fault of decoding, the best first: by its scores, which other words have too."""
     written = {text.name: (text, WRITES[name](text)) for text in load_texts().values()}
@@ -74,6 +87,7 @@ KINDS: dict[str, tuple[Iterable[str], Callable[[str], list[Catch]]]] = {
     "outputs": (faults.FAULTS, lambda name: faults.catches(name, load_cases().values())),
     "gradients": (GRADIENT_FAULTS, gradient_catches),
     "steps": (UPDATES, step_catches),
+    "courses": (ASTRAY, course_catches),
     "text": (WRITES, text_catches),
 }
 

@@ -95,10 +95,26 @@ class LayerNorm(keras.layers.LayerNormalization):
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
         """[..., size], the variance in two passes; numbers below float32 are raised to it first."""
         x = inputs if inputs.dtype == tf.float64 else tf.cast(inputs, tf.float32)
-        centred = x - tf.reduce_mean(x, axis=-1, keepdims=True)
-        variance = tf.reduce_mean(tf.square(centred), axis=-1, keepdims=True)
-        scaled = centred * tf.math.rsqrt(variance + self.epsilon) * tf.cast(self.gamma, x.dtype)
+        scaled = normalised(x, self.epsilon) * tf.cast(self.gamma, x.dtype)
         return tf.cast(scaled + tf.cast(self.beta, x.dtype), inputs.dtype)
+
+
+def normalised(x: tf.Tensor, eps: float) -> tf.Tensor:
+    """[..., D] with mean 0 and variance 1 along the last axis; its gradient needs nothing but the result."""
+
+    @tf.custom_gradient
+    def run(x: tf.Tensor) -> Any:
+        centred = x - tf.reduce_mean(x, axis=-1, keepdims=True)
+        scale = tf.math.rsqrt(tf.reduce_mean(tf.square(centred), axis=-1, keepdims=True) + eps)
+        out = centred * scale
+
+        def gradient(upstream: tf.Tensor) -> tf.Tensor:
+            along = tf.reduce_mean(upstream * out, axis=-1, keepdims=True)
+            return scale * (upstream - tf.reduce_mean(upstream, axis=-1, keepdims=True) - out * along)
+
+        return out, gradient
+
+    return run(x)
 
 
 def sizes(x: tf.Tensor) -> tuple[Any, ...]:

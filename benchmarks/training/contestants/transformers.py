@@ -1,0 +1,40 @@
+"""The published library in PyTorch, with the optimiser that its Trainer takes."""
+
+import numpy as np
+import torch
+import transformers
+
+RATE = 1e-4
+IGNORED = -100
+
+
+def version(name):
+    """Of the library."""
+    return transformers.__version__
+
+
+def load(name, folder, precision, dropout):
+    """A step of AdamW on the model's own loss, decay on matrices alone."""
+    rates = {"hidden_dropout_prob": dropout, "attention_probs_dropout_prob": dropout}
+    model = transformers.RobertaForMaskedLM.from_pretrained(folder, **rates).train()
+    named = list(model.named_parameters())
+    groups = [
+        {"params": [value for _, value in named if value.dim() > 1], "weight_decay": 0.01},
+        {"params": [value for _, value in named if value.dim() == 1], "weight_decay": 0.0},
+    ]
+    optimizer = torch.optim.AdamW(groups, lr=RATE, betas=(0.9, 0.98), eps=1e-6, fused=True)
+
+    def step(ids, positions, labels):
+        given = np.full_like(ids, IGNORED)
+        rows, places = np.nonzero(labels != IGNORED)
+        given[rows, positions[rows, places]] = labels[rows, places]
+        tensors = [torch.from_numpy(array) for array in (ids, np.ones_like(ids), given)]
+        with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
+            loss = model(tensors[0], attention_mask=tensors[1], labels=tensors[2]).loss
+        loss.backward()
+        torch.nn.utils.get_total_norm([value.grad for _, value in named])
+        optimizer.step()
+        optimizer.zero_grad()
+        return loss.item()
+
+    return step
