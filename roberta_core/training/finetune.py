@@ -152,9 +152,9 @@ def evaluate_task(
     """How well a fine-tuned checkpoint does its task on files; `ValueError` if it has no head for it."""
     task = task_named(name, source, recipe, reading)
     task.of_config(RobertaConfig.from_pretrained(checkpoints.resolve(source)))
-    examples = examples_of(task, files, reading, "evaluation", report)
     model, loaded = backend.from_pretrained(task.architecture, source, output_loading_info=True)
     if loaded["missing_keys"]:
         raise ValueError(f"{source} is not fine-tuned for {name}: {', '.join(sorted(loaded['missing_keys']))} are new")
+    examples = examples_of(task, files, reading, "evaluation", report)
     data = Validation(examples, task.features(examples))
     return evaluate(task, lambda batch: backend.run(model, batch), data), examples

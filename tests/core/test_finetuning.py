@@ -212,3 +212,29 @@ def test_an_unknown_score_is_refused(files, capsys):
 
 def test_training_errors_are_value_errors():
     assert issubclass(TrainingError, ValueError)
+
+
+def evaluated(files, *options, code=0):
+    arguments = ["evaluate", "--task", "classification", "--model", files / "out" / "model", "--framework", "np"]
+    with pytest.raises(SystemExit) as ended:
+        cli.main([str(argument) for argument in [*arguments, "--texts", files / "test.jsonl", *options]])
+    assert ended.value.code == code
+
+
+def test_a_fine_tuned_model_is_evaluated_and_its_predictions_written(files, capsys):
+    run(files)
+    capsys.readouterr()
+    evaluated(files, "--json", "--predictions", files / "said.jsonl")
+    found = json.loads(capsys.readouterr().out)
+    assert (found["examples"], found["skipped"]) == (10, 0)
+    assert set(found["scores"]["NumPy 2"]) == {"accuracy", "f1", "matthews"}
+    said = [json.loads(line) for line in (files / "said.jsonl").read_text().splitlines()]
+    assert len(said) == 10
+    right = [row["prediction"] == wanted for row, wanted in zip(said, ["-"] * 9 + ["+"], strict=True)]
+    assert sum(right) / 10 == found["scores"]["NumPy 2"]["accuracy"]
+
+
+def test_a_checkpoint_that_is_not_fine_tuned_is_not_evaluated(files, capsys):
+    run(files)
+    evaluated(files, "--model", "roberta-tiny", code=1)
+    assert "roberta-tiny is not fine-tuned for classification" in capsys.readouterr().err

@@ -8,7 +8,7 @@ import pytest
 from roberta_core import backend, checkpoints, cli
 from roberta_core.checkpoints import safetensors_file
 from roberta_core.config import RobertaConfig
-from roberta_core.parameters import parameters
+from roberta_core.parameters import draw, parameters
 from roberta_core.tokenization import train_tokenizer
 from roberta_core.training import pretrain
 from roberta_core.training.checkpoint import State
@@ -213,3 +213,49 @@ def test_wrong_arguments_are_refused(call, arguments, status, said):
     got, _, error = call(*arguments)
     assert got == status
     assert said in error
+
+
+def test_texts_can_be_prepared_alone_and_faults_are_told(call, texts, tmp_path, monkeypatch):
+    monkeypatch.setattr(backend, "load", lambda name: pytest.fail("a framework was asked for"))
+    (tmp_path / "bad.txt").write_bytes(b"It was late.\n\xff\n")
+    status, printed, _ = call("--prepare", "--json", "--texts", str(tmp_path / "bad.txt"))
+    lines = [json.loads(line) for line in printed.splitlines()]
+    assert status == 0
+    assert lines[0]["skipped"] == 1
+    assert "bad.txt, line 2: not UTF-8" in lines[0]["reasons"][0]
+    assert lines[-1]["tokens"] == len(np.load(tmp_path / "corpus" / "train" / "tokens.npy"))
+    status, _, error = call("--prepare", "--strict", "--texts", str(tmp_path / "bad.txt"))
+    assert status == 1
+    assert "bad.txt, line 2: not UTF-8" in error
+
+
+def test_training_goes_on_from_a_checkpoint_with_its_tokenizer(texts, tmp_path, monkeypatch):
+    given = []
+
+    class Backend(NumPyBackend):
+        def from_pretrained(self, architecture, source, seed=0, **settings):
+            given.append((architecture, source, settings))
+            config = RobertaConfig.from_pretrained(checkpoints.resolve(source), **settings)
+            return dict(draw(config, architecture, seed))
+
+    monkeypatch.setattr(backend, "load", lambda name: Backend())
+    (tmp_path / "recipe.toml").write_text(
+        "[model]\nhidden_dropout_prob = 0.3\nmax_position_embeddings = 130\n[data]\nsequence_length = 33\n"
+        "[optimizer]\nbatch_size = 2\nsteps = 2\nwarmup_steps = 1\n"
+    )
+    command = [
+        "pretrain",
+        "--model",
+        "roberta-tiny",
+        "--texts",
+        str(texts / "a.txt"),
+        "--output",
+        str(tmp_path / "run"),
+    ]
+    with pytest.raises(SystemExit) as end:
+        cli.main([*command, "--recipe", str(tmp_path / "recipe.toml"), "--json"])
+    assert end.value.code == 0
+    assert given == [("ForMaskedLM", "roberta-tiny", {"hidden_dropout_prob": 0.3, "max_position_embeddings": 130})]
+    config = RobertaConfig.from_pretrained(tmp_path / "run" / "model")
+    assert (config.hidden_size, config.hidden_dropout_prob) == (256, 0.3)
+    assert (tmp_path / "run" / "model" / "tokenizer.json").is_file()
