@@ -13,8 +13,8 @@ WRAPPED = 50
 # The blanks belong to the sentence that follows, so tokenising sentence by sentence gives the tokens of the whole.
 OPENING, CLOSING = "[\"'“‘(\\[]", "[\"'”’)\\]]"  # noqa: RUF001  # the quotes of printed English
 WRAP = re.compile(rf"^(\S[^\n]{{{WRAPPED - 1},}})\n(?=\w|{OPENING})", re.MULTILINE)
-AFTER_MARK = rf"(?:(?<=[.!?…])|(?<=[.!?…]{CLOSING})|(?<=[.!?…]{CLOSING}{{2}}))(?=\s+{OPENING}*[A-Z0-9])"
-BREAK = re.compile(rf"(?<=\S)(?:{AFTER_MARK}|(?=\s*\n\s*\n))")
+MARK = re.compile(rf"[.!?…]{CLOSING}{{0,2}}(?=\s+{OPENING}*[A-Z0-9])")
+EMPTY_LINE = re.compile(r"\n\s*\n")
 TITLE = re.compile(
     rf"(?:^|\s|{OPENING})(?:Mrs?|Messrs|Dr|St|Mme?|Mlle|Capt|Col|Gen|Rev|Hon|Prof|No|vs|e\.g|i\.e|[A-Z])\.$"
 )  # what ends with a full stop within a sentence
@@ -77,12 +77,21 @@ def unwrap(text: str) -> str:
 def sentences(text: str) -> list[str]:
     """The text cut where sentences and paragraphs end: nothing is lost, joining the pieces gives the text."""
     cuts = [0]
-    for found in BREAK.finditer(text):
-        cut = found.start()
+    for cut in sorted({found.end() for found in MARK.finditer(text)} | set(_paragraph_ends(text))):
         if not TITLE.search(text, max(cuts[-1], cut - 8), cut):
             cuts.append(cut)
     cuts.append(len(text))
     return [text[start:end] for start, end in itertools.pairwise(cuts) if text[start:end].strip()]
+
+
+def _paragraph_ends(text: str) -> Iterator[int]:
+    """Where paragraphs end: before the blanks of which the empty line is one."""
+    for found in EMPTY_LINE.finditer(text):
+        cut = found.start()
+        while cut and text[cut - 1].isspace():
+            cut -= 1
+        if cut:
+            yield cut
 
 
 def set_apart(sentence: str) -> str:
