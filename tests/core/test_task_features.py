@@ -133,19 +133,21 @@ def test_windows_cover_the_context_and_overlap(tokenizer):
         assert before[-4:] == after[:4]
 
 
-def test_the_target_is_the_answer_where_the_window_has_it_whole_and_else_nowhere(tokenizer):
-    _, _, features = windows(tokenizer, question(), length=24, overlap=4)
-    found = 0
+@pytest.mark.parametrize(
+    "answer", ["a white house", "white house near the river", "sea. He saw", "the captain", "The old"]
+)
+def test_the_target_is_the_answer_where_the_window_has_it_whole_and_else_nowhere(tokenizer, answer):
+    _, _, features = windows(tokenizer, question(answer=answer), length=24, overlap=6)
+    begin, found = CONTEXT.find(answer), 0
     for feature in features:
         start, end = feature.targets["start_positions"], feature.targets["end_positions"]
         spans = [span for span in feature.notes if span]
-        begin = CONTEXT.find("a white house")
-        if spans[0][0] <= begin and begin + len("a white house") <= spans[-1][1]:
+        if spans[0][0] <= begin and begin + len(answer) <= spans[-1][1]:
             found += 1
-            assert CONTEXT[feature.notes[start][0] : feature.notes[end][1]] == "a white house"
+            assert CONTEXT[feature.notes[start][0] : feature.notes[end][1]] == answer
         else:
             assert (start, end) == (0, 0)
-    assert found
+    assert found < len(features)
 
 
 def answered(tokenizer, rows, null=0.0, **settings):
@@ -180,6 +182,20 @@ def test_there_is_no_answer_if_that_scores_better_and_the_data_has_such_question
     assert task.scores(examples, found) == {"f1": 0.5, "exact_match": 0.5}
     found = answered(tokenizer, [question(), NO_ANSWER], null=6.0, null_threshold=3.0)[2]
     assert found[0].text == "a white house"
+
+
+def test_no_answer_scores_as_in_the_window_that_is_surest_of_one(tokenizer):
+    task, examples, _ = made("question-answering", tokenizer, [question(), NO_ANSWER], length=24, overlap=4)
+    features = task.features(examples)
+    outputs = []
+    for number, feature in enumerate(features):
+        scores = np.zeros(len(feature.ids))
+        scores[0] = (3.0, 1.0, 2.0)[number % 3]
+        outputs.append({"start_logits": scores, "end_logits": scores})
+    for number, answer in enumerate(task.predictions(examples, features, outputs)):
+        own = [output["start_logits"][0] for f, output in zip(features, outputs, strict=True) if f.example == number]
+        assert len(set(own)) > 1
+        assert answer.null_score == 2 * min(own)
 
 
 def test_an_answer_never_ends_before_it_begins_nor_is_too_long(tokenizer):
