@@ -14,6 +14,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGES = [*ROOT.glob("*.md"), *sorted((ROOT / "docs").rglob("*.md"))]
 STORIES = {"docs/roberta.md", "docs/roberta.zh.md", "docs/migrating.md"}  # run from top to bottom by test_docs.py
 FRAMEWORKS = {"roberta_pt": "torch", "roberta_tf": "tensorflow", "roberta_flax": "flax"}
+BACKENDS = {f'backend.load("{package.removeprefix("roberta_")}")': name for package, name in FRAMEWORKS.items()}
 
 
 def name_of(page: Path) -> str:
@@ -39,8 +40,8 @@ def shell_lines(page: Path) -> list[str]:
 
 @pytest.mark.parametrize("code", examples())
 def test_an_example_runs(code, tmp_path):
-    for package, framework in FRAMEWORKS.items():
-        if package in code and find_spec(framework) is None:
+    for mention, framework in (FRAMEWORKS | BACKENDS).items():
+        if mention in code and find_spec(framework) is None:
             pytest.skip(f"{framework} is not installed")
     ended = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
     assert ended.returncode == 0, ended.stderr
