@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from roberta_core.cli.frameworks import FRAMEWORK, chosen, load, quiet
+from roberta_core.cli.recording import CHART, TENSORBOARD, Recording
 
 COLUMNS = "Columns of the data for the task's fields, such as text=review,label=stars."
 
@@ -36,6 +37,8 @@ def finetune(
     header: Annotated[str | None, typer.Option(help="The columns of files that do not begin with their names.")] = None,
     format: Annotated[str | None, typer.Option(help="The files' format, if their names do not say it.")] = None,
     strict: Annotated[bool, typer.Option(help="Refuse data with faults instead of skipping them.")] = False,
+    chart: CHART = None,
+    tensorboard: TENSORBOARD = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line instead of the display.")] = False,
 ) -> None:
     """Fine-tune a checkpoint for a task, as a recipe says; the best model by the task's score is kept.
@@ -44,6 +47,7 @@ def finetune(
     """
     from roberta_core.training import finetune as training
     from roberta_core.training.finetuning import Validation
+    from roberta_core.training.loop import LOG
     from roberta_core.training.recipe import Recipe
 
     (name,) = chosen(None, framework)
@@ -51,7 +55,8 @@ def finetune(
     numbers = numbers_of(seeds, plan.run.seed)
     if (output / training.RESULT).exists():
         raise ValueError(f"{output} has a result already: give another --output")
-    with Display(as_json) as display:
+    logs = {f"seed {seed}": folder / LOG for seed, folder in training.folders(output, numbers).items()}
+    with Display(as_json) as display, Recording(chart, tensorboard, logs) as recording:
         work = training.task_named(task, model, plan, reading)
         examples = training.examples_of(work, train, reading, "training", display.report, learn=True)
         kept = training.examples_of(work, validation, reading, "validation", display.report) if validation else []
@@ -62,7 +67,7 @@ def finetune(
         with quiet():
             job = training.Job(
                 backend, model, plan, work, features, Validation(kept, work.features(kept)) if kept else None, output,
-                display.report,
+                recording.with_board(display.report),
             )  # fmt: skip
             result = training.finetune(job, numbers)
         display.end(result)

@@ -10,6 +10,8 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from roberta_core.cli.recording import CHART, TENSORBOARD, Recording
+
 
 def pretrain(
     texts: Annotated[
@@ -33,6 +35,8 @@ def pretrain(
     ),
     strict: Annotated[bool, typer.Option(help="Refuse texts with faults instead of leaving those lines out.")] = False,
     resume: Annotated[bool, typer.Option(help="Go on from the newest checkpoint in the output folder.")] = False,
+    chart: CHART = None,
+    tensorboard: TENSORBOARD = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line instead of the display.")] = False,
 ) -> None:
     """Train a RoBERTa, new or of a checkpoint, on texts with masked-language modelling, as a recipe says.
@@ -44,6 +48,7 @@ def pretrain(
     from roberta_core.checkpoints import resolve
     from roberta_core.data.records import Skipped
     from roberta_core.training import pretrain as training
+    from roberta_core.training.loop import LOG
     from roberta_core.training.recipe import Recipe
 
     if dtype not in training.DTYPES:
@@ -62,9 +67,11 @@ def pretrain(
         return
     framework_backend = backend.load(framework)
     _refuse_overwriting(output, resume)
-    with _Display(plan.optimizer.steps, as_json) as display:
+    recording = Recording(chart, tensorboard, {"": output / LOG})
+    with _Display(plan.optimizer.steps, as_json) as display, recording:
+        report = recording.with_board(display.report)
         run, trained = training.prepare(
-            framework_backend, plan, vocabulary, train, kept, output, display.report, display.reading, model, skipped
+            framework_backend, plan, vocabulary, train, kept, output, report, display.reading, model, skipped
         )
         display.skipped(skipped)
         if resume:
@@ -128,6 +135,8 @@ class _Display:
         elif "loss" in line:
             speed = f"{line['tokens_per_second']:,} tokens/s"
             self.bar.update(self.task, completed=line["step"], description=f"loss {line['loss']:.3f}  {speed}")
+            if "remark" in line:
+                self.say(line, f"step {line['step']}: {line['remark']}")
         elif "held_out_loss" in line:
             loss, accuracy = line["held_out_loss"], line["held_out_accuracy"]
             self.say(line, f"step {line['step']}: held-out loss {loss:.3f}, masked accuracy {accuracy:.1%}")

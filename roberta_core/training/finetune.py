@@ -116,10 +116,7 @@ def finetune(job: Job, seeds: Sequence[int]) -> dict[str, Any]:
 
     The model of a single seed is in OUTPUT/model, of several in OUTPUT/seed-N/model.
     """
-    found = {}
-    for seed in seeds:
-        folder = job.output if len(seeds) == 1 else job.output / f"seed-{seed}"
-        found[seed] = job.of_seed(seed, folder)
+    found = {seed: job.of_seed(seed, folder) for seed, folder in folders(job.output, seeds).items()}
     result: dict[str, Any] = {
         "task": job.task.name,
         "model": job.source,
@@ -137,6 +134,11 @@ def finetune(job: Job, seeds: Sequence[int]) -> dict[str, Any]:
     job.output.mkdir(parents=True, exist_ok=True)
     (job.output / RESULT).write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     return result
+
+
+def folders(output: Path, seeds: Sequence[int]) -> dict[int, Path]:
+    """Where the runs of seeds leave their log and model: in a folder each, a single one in the output itself."""
+    return {seed: output if len(seeds) == 1 else output / f"seed-{seed}" for seed in seeds}
 
 
 def save(folder: Path, backend: Any, model: Any, architecture: str, source: Path) -> None:

@@ -17,6 +17,7 @@ from roberta_core.training.recipe import Recipe
 from roberta_core.training.steps import split
 
 LOG = "log.jsonl"
+RISEN = 1.5  # a mean loss of so many times the lowest one is told: noise between lines of the log is a few per cent
 
 
 class Trainer(Protocol):
@@ -53,7 +54,8 @@ class Pretraining:
     """A run: a trainer, what it trains on, and the folder of its checkpoints and log.
 
     `report` is called with each line of the log: {"step", "loss", "learning_rate", ...} after every `log_every` steps,
-    {"step", "held_out_loss", "held_out_accuracy"} after an evaluation, {"step", "checkpoint"} after a save.
+    {"step", "held_out_loss", "held_out_accuracy"} after an evaluation, {"step", "checkpoint"} after a save. A loss that
+    has risen far above its lowest comes with a `remark`.
     """
 
     trainer: Trainer
@@ -65,6 +67,7 @@ class Pretraining:
     report: Report = lambda line: None
     step: int = 0
     pending: list[Mapping[str, Any]] = field(default_factory=list)  # steps since the last line of the log
+    lowest: tuple[float, int] = (math.inf, 0)  # mean loss of a line of the log, and its step
 
     def resume(self) -> bool:
         """Go on from the newest whole checkpoint; whether there is one. `TrainingError` if its recipe is another."""
@@ -126,7 +129,19 @@ class Pretraining:
     def _averages(self) -> dict[str, Any]:
         """The means over the pending steps, which are then done with."""
         rows, self.pending = self._settled(), []
-        return {"step": self.step, **{name: float(np.mean([row[name] for row in rows])) for name in rows[0]}}
+        line = {"step": self.step, **{name: float(np.mean([row[name] for row in rows])) for name in rows[0]}}
+        self.lowest = min(self.lowest, (line["loss"], self.step))
+        return line | self._collapse(line["loss"])
+
+    def _collapse(self, loss: float) -> dict[str, str]:
+        """A remark on a loss that has risen far above the lowest of the run."""
+        least, step = self.lowest
+        if loss <= RISEN * least:
+            return {}
+        return {
+            "remark": f"the loss has risen to {loss:.3f} from {least:.3f} at step {step}: the model has collapsed. "
+            "A lower peak_learning_rate or a clip_norm may help"
+        }
 
     def _evaluated(self, data: MaskedBlocks) -> dict[str, Any]:
         run = self.recipe.run

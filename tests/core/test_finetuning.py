@@ -160,6 +160,14 @@ def test_seeds_have_folders_and_their_median_and_deviation_are_told(files):
     assert (out / "seed-3" / "model").is_dir()
 
 
+def test_the_curves_of_all_seeds_are_drawn_and_written_for_tensorboard(files):
+    pytest.importorskip("matplotlib")
+    pytest.importorskip("tensorboard")
+    run(files, "--seeds", "3,4", "--chart", files / "curves.png", "--tensorboard", files / "board")
+    assert (files / "curves.png").read_bytes()[:4] == b"\x89PNG"
+    assert sorted(path.parent.name for path in (files / "board").rglob("*tfevents*")) == ["seed-3", "seed-4"]
+
+
 def test_one_prediction_for_all_is_noticed(files, monkeypatch):
     monkeypatch.setattr(NumPyBackend, "right", {})
     assert "all 10 predictions are '+': the model has collapsed" in log(run(files))[-1]["remark"]

@@ -38,9 +38,9 @@ checkpoint_every = 3
 
 
 class NumPyTrainer:
-    """Each step adds the learning rate to every number of the model; `broken_at` makes a loss NaN."""
+    """Each step adds the learning rate to all numbers; at `broken_at` the loss is NaN, from `risen_at` it doubles."""
 
-    broken_at = None
+    broken_at = risen_at = None
 
     def __init__(self, model, recipe):
         self.model, self.steps = model, 0
@@ -49,7 +49,8 @@ class NumPyTrainer:
         self.steps += 1
         for array in self.model.values():
             array += learning_rate
-        return {"loss": float("nan") if self.steps == self.broken_at else 2.5, "gradient_norm": 1.0}
+        loss = float("nan") if self.steps == self.broken_at else 2.5
+        return {"loss": 2 * loss if self.risen_at and self.steps >= self.risen_at else loss, "gradient_norm": 1.0}
 
     def evaluate(self, batch):
         return {"loss": 3.0, "correct": 1, "count": 2}
@@ -227,6 +228,28 @@ def test_texts_can_be_prepared_alone_and_faults_are_told(call, texts, tmp_path, 
     status, _, error = call("--prepare", "--strict", "--texts", str(tmp_path / "bad.txt"))
     assert status == 1
     assert "bad.txt, line 2: not UTF-8" in error
+
+
+def test_the_curves_are_drawn_and_written_for_tensorboard(call, tmp_path):
+    pytest.importorskip("matplotlib")
+    pytest.importorskip("tensorboard")
+    assert call("--chart", str(tmp_path / "curves.png"), "--tensorboard", str(tmp_path / "board"))[0] == 0
+    assert (tmp_path / "curves.png").read_bytes()[:4] == b"\x89PNG"
+    assert len(list((tmp_path / "board").glob("*tfevents*"))) == 1
+
+
+def test_the_curves_of_a_run_that_breaks_down_are_drawn_too(call, tmp_path, monkeypatch):
+    pytest.importorskip("matplotlib")
+    monkeypatch.setattr(NumPyTrainer, "broken_at", 4)
+    assert call("--chart", str(tmp_path / "curves.png"))[0] == 1
+    assert (tmp_path / "curves.png").is_file()
+
+
+def test_a_collapse_is_said(call, monkeypatch):
+    monkeypatch.setattr(NumPyTrainer, "risen_at", 5)
+    status, printed, _ = call()
+    assert status == 0
+    assert "step 6: the loss has risen to 5.000 from 2.500 at step 2" in " ".join(printed.split())
 
 
 def test_training_goes_on_from_a_checkpoint_with_its_tokenizer(texts, tmp_path, monkeypatch):

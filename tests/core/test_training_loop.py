@@ -134,3 +134,15 @@ def test_another_recipe_or_other_texts_are_not_resumed(tmp_path):
         run(tmp_path, recipe=dataclasses.replace(RECIPE, optimizer=optimizer)).resume()
     with pytest.raises(TrainingError, match="other texts"):
         run(tmp_path, blocks=21).resume()
+
+
+def test_a_loss_that_rises_far_above_its_lowest_is_noticed(tmp_path):
+    run(tmp_path, Counter(dict.fromkeys(range(1, 9), 2.0) | {9: 2.9, 10: 3.3})).run()
+    lines = [line for line in log(tmp_path) if "loss" in line]
+    assert ["remark" in line for line in lines] == [False, False, True]
+    assert "risen to 3.100 from 2.000 at step 4: the model has collapsed" in lines[-1]["remark"]
+
+
+def test_a_loss_that_wavers_is_not_taken_for_a_collapse(tmp_path):
+    run(tmp_path, Counter(dict.fromkeys(range(1, 9), 2.0) | {9: 2.9, 10: 3.0})).run()
+    assert not any("remark" in line for line in log(tmp_path))

@@ -1,0 +1,139 @@
+"""The curves of runs: their logs drawn as a PNG, and event files that TensorBoard shows while they train.
+
+A log is JSON lines with a `step` each; its numbers are the curves. Where a run was resumed, a step that comes again
+replaces what it said before.
+"""
+
+import json
+import os
+import time
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+# What a panel shows, by the names of its curves; each score of a task, and each curve unnamed here, has its own.
+PANELS = {
+    "loss": ("loss", "held_out_loss"),
+    "masked accuracy": ("held_out_accuracy",),
+    "learning rate": ("learning_rate",),
+    "gradient norm": ("gradient_norm",),
+    "tokens/s": ("tokens_per_second",),
+}
+NO_CURVES = ("step", "seed", "epoch")
+DOTTED = 30  # points; a curve of fewer shows each
+
+Curve = dict[int, float]  # a number by the step
+
+
+def numbers(line: Mapping[str, Any]) -> dict[str, float]:
+    """The numbers of a line of the log that are curves, scores by their own names."""
+    flat = {**line, **line.get("scores", {})}
+    return {
+        name: float(value)
+        for name, value in flat.items()
+        if name not in NO_CURVES and type(value) in (int, float) and "step" in line
+    }
+
+
+def read(log: Path) -> dict[str, Curve]:
+    """The curves of a log; a last line that was cut off by a kill is passed over."""
+    curves: dict[str, Curve] = {}
+    for text in log.read_text(encoding="utf-8").splitlines():
+        try:
+            line = json.loads(text)
+        except ValueError:
+            continue
+        for name, value in numbers(line).items():
+            curves.setdefault(name, {})[line["step"]] = value
+    return curves
+
+
+def require(module: str, extra: str) -> Any:
+    """A module of a library that an extra brings; `ValueError` says how to come by it."""
+    try:
+        return import_module(module)
+    except ImportError:
+        raise ValueError(f"this needs {module.split('.')[0]}: pip install 'triberta[{extra}]'") from None
+
+
+def draw(path: Path, logs: Mapping[str, Path]) -> None:
+    """Draw the curves of logs, named for the legend, into a file, such as a .png: a panel for each kind of number."""
+    figures = require("matplotlib.figure", "chart")
+    runs = {label: read(log) for label, log in logs.items() if log.is_file()}
+    panels = _panels([name for curves in runs.values() for name in curves])
+    if not panels:
+        return
+    columns, rows = min(len(panels), 3), -(-len(panels) // 3)
+    figure = figures.Figure(figsize=(4.6 * columns, 3.0 * rows), layout="constrained")
+    for place, (title, names) in enumerate(panels.items(), 1):
+        _panel(figure.add_subplot(rows, columns, place, title=title, xlabel="step"), names, runs)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path)
+
+
+def _panel(axes: Any, names: Sequence[str], runs: Mapping[str, Mapping[str, Curve]]) -> None:
+    """The curves of these names: of several runs each has its colour, of one run each curve."""
+    for number, (label, curves) in enumerate(runs.items()):
+        for rank, name in enumerate(name for name in names if name in curves):
+            steps, values = zip(*sorted(curves[name].items()), strict=True)
+            told = " ".join(filter(None, (label, name.replace("_", " ") if len(names) > 1 else "")))
+            axes.plot(
+                steps, values, label=told or name, linewidth=1.2, color=f"C{(number if len(runs) > 1 else rank) % 10}",
+                linestyle="--" if rank else "-", marker="." if len(steps) < DOTTED else "",
+            )  # fmt: skip
+    axes.spines[["top", "right"]].set_visible(False)
+    if len(runs) > 1 or len(names) > 1:
+        axes.legend(frameon=False, fontsize="small")
+
+
+def _panels(names: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """The panels that have curves, those of `PANELS` first."""
+    known = {name for panel in PANELS.values() for name in panel}
+    found = {title: tuple(name for name in panel if name in names) for title, panel in PANELS.items()}
+    found |= {name.replace("_", " "): (name,) for name in names if name not in known}
+    return {title: panel for title, panel in found.items() if panel}
+
+
+class Board:
+    """Event files for TensorBoard in a folder, one for each seed that a line of the log names: its numbers as scalars.
+
+    A line is on disk when `add` returns. `ValueError` if TensorBoard is not installed.
+    """
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self.records = require("tensorboard.summary.writer.record_writer", "board")
+        self.events = require("tensorboard.compat.proto.event_pb2", "board")
+        self.summaries = require("tensorboard.compat.proto.summary_pb2", "board")
+        self.files: dict[Any, Any] = {}
+
+    def add(self, line: Mapping[str, Any]) -> None:
+        """Write the numbers of a line; one without a step has none."""
+        found = numbers(line)
+        if not found:
+            return
+        seed, step = line.get("seed"), line["step"]
+        if seed not in self.files:
+            self.files[seed] = self._begun(self.folder if seed is None else self.folder / f"seed-{seed}", step)
+        values = [self.summaries.Summary.Value(tag=name, simple_value=value) for name, value in found.items()]
+        self._write(self.files[seed], step=step, summary=self.summaries.Summary(value=values))
+
+    def close(self) -> None:
+        """Close the files."""
+        for file in self.files.values():
+            file.close()
+
+    def _begun(self, folder: Path, step: int) -> Any:
+        folder.mkdir(parents=True, exist_ok=True)
+        name = f"events.out.tfevents.{time.time_ns()}.{os.getpid()}"
+        file = self.records.RecordWriter(open(folder / name, "wb"))  # noqa: SIM115  # until the run ends
+        self._write(file, file_version="brain.Event:2")
+        # What a run that was killed had said of this step and later ones is no longer shown.
+        started = self.events.SessionLog(status=self.events.SessionLog.START)
+        self._write(file, step=step, session_log=started)
+        return file
+
+    def _write(self, file: Any, **content: Any) -> None:
+        file.write(self.events.Event(wall_time=time.time(), **content).SerializeToString())
+        file.flush()
