@@ -15,7 +15,7 @@ from jax import Array
 from jax.typing import DTypeLike
 
 from roberta_core.config import RobertaConfig
-from roberta_flax.layers import Embedding, LayerNorm, Linear, raised
+from roberta_flax.layers import Dropout, Embedding, LayerNorm, Linear, raised
 
 
 @jax.checkpoint
@@ -46,7 +46,7 @@ class Embeddings(nnx.Module):
         self.position_embeddings = Embedding(config.max_position_embeddings, hidden, dtype, padding_idx=pad)
         self.token_type_embeddings = Embedding(config.type_vocab_size, hidden, dtype)
         self.LayerNorm = LayerNorm(hidden, config.layer_norm_eps, dtype)
-        self.dropout = nnx.Dropout(config.hidden_dropout_prob, deterministic=True)
+        self.dropout = Dropout(config.hidden_dropout_prob, deterministic=True)
 
     def __call__(
         self, input_ids: Any, token_type_ids: Array, position_ids: Array, inputs_embeds: Array | None
@@ -70,7 +70,7 @@ class SelfAttention(nnx.Module):
         self.query = Linear(config.hidden_size, heads * config.head_size, dtype)
         self.key = Linear(config.hidden_size, heads * config.head_size, dtype)
         self.value = Linear(config.hidden_size, heads * config.head_size, dtype)
-        self.dropout = nnx.Dropout(config.attention_probs_dropout_prob, deterministic=True)
+        self.dropout = Dropout(config.attention_probs_dropout_prob, deterministic=True)
 
     def __call__(
         self,
@@ -136,7 +136,7 @@ class AddNorm(nnx.Module):
     def __init__(self, config: RobertaConfig, size: int, dtype: DTypeLike):
         self.dense = Linear(size, config.hidden_size, dtype)
         self.LayerNorm = LayerNorm(config.hidden_size, config.layer_norm_eps, dtype)
-        self.dropout = nnx.Dropout(config.hidden_dropout_prob, deterministic=True)
+        self.dropout = Dropout(config.hidden_dropout_prob, deterministic=True)
 
     def __call__(self, x: Array, residual: Array) -> Array:
         """[B, S, size] and the residual [B, S, D] to [B, S, D]."""

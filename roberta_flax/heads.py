@@ -10,7 +10,7 @@ from jax import Array
 from jax.typing import DTypeLike
 
 from roberta_core.config import RobertaConfig
-from roberta_flax.layers import Embedding, LayerNorm, Linear, waiting
+from roberta_flax.layers import Dropout, Embedding, LayerNorm, Linear, waiting
 
 
 class LMHead(nnx.Module):
@@ -38,7 +38,7 @@ class ClassificationHead(nnx.Module):
     def __init__(self, config: RobertaConfig, dtype: DTypeLike):
         rate = config.hidden_dropout_prob if config.classifier_dropout is None else config.classifier_dropout
         self.dense = Linear(config.hidden_size, config.hidden_size, dtype)
-        self.dropout = nnx.Dropout(rate, deterministic=True)
+        self.dropout = Dropout(rate, deterministic=True)
         self.out_proj = Linear(config.hidden_size, config.num_labels, dtype)
 
     def __call__(self, hidden: Array) -> Array:

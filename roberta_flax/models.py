@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax.numpy as jnp
-from flax import nnx
 from jax import Array
 from jax.typing import ArrayLike
 
@@ -28,7 +27,7 @@ from roberta_flax.caches import Cache, real_before, taken
 from roberta_flax.encoder import Embeddings, Encoder, Pooler
 from roberta_flax.generation import generated
 from roberta_flax.heads import ClassificationHead, LMHead
-from roberta_flax.layers import Linear
+from roberta_flax.layers import Dropout, Linear
 from roberta_flax.losses import causal_loss, sequence_loss, span_loss, token_loss
 from roberta_flax.masks import additive, combined, head_masks
 from roberta_flax.pretrained import FlaxRobertaPreTrainedModel
@@ -239,7 +238,7 @@ class FlaxRobertaForMultipleChoice(FlaxRobertaPreTrainedModel):
     def __init__(self, config: RobertaConfig, *args: Any, **settings: Any):
         super().__init__(config, *args, **settings)
         self.roberta = self.body(FlaxRobertaModel, add_pooling_layer=True)
-        self.dropout = nnx.Dropout(config.hidden_dropout_prob, deterministic=True)
+        self.dropout = Dropout(config.hidden_dropout_prob, deterministic=True)
         self.classifier = Linear(config.hidden_size, 1, self.dtype)
         self.initialise()
 
@@ -283,7 +282,7 @@ class FlaxRobertaForTokenClassification(FlaxRobertaPreTrainedModel):
         super().__init__(config, *args, **settings)
         rate = config.hidden_dropout_prob if config.classifier_dropout is None else config.classifier_dropout
         self.roberta = self.body(FlaxRobertaModel)
-        self.dropout = nnx.Dropout(rate, deterministic=True)
+        self.dropout = Dropout(rate, deterministic=True)
         self.classifier = Linear(config.hidden_size, config.num_labels, self.dtype)
         self.initialise()
 

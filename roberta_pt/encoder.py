@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from roberta_core.config import RobertaConfig
-from roberta_pt.layers import Embedding, LayerNorm, Linear
+from roberta_pt.layers import Dropout, Embedding, LayerNorm, Linear
 
 ACTIVATIONS = {
     "gelu": F.gelu,
@@ -38,7 +38,7 @@ class Embeddings(nn.Module):
         self.position_embeddings = Embedding(config.max_position_embeddings, hidden, padding_idx=pad)
         self.token_type_embeddings = Embedding(config.type_vocab_size, hidden)
         self.LayerNorm = LayerNorm(hidden, eps=config.layer_norm_eps)
-        self.dropout = nn.Dropout(config.hidden_dropout_prob)
+        self.dropout = Dropout(config.hidden_dropout_prob)
 
     def forward(
         self, input_ids: Tensor | None, token_type_ids: Tensor, position_ids: Tensor, inputs_embeds: Tensor | None
@@ -64,7 +64,7 @@ class SelfAttention(nn.Module):
         self.query = Linear(config.hidden_size, heads * config.head_size)
         self.key = Linear(config.hidden_size, heads * config.head_size)
         self.value = Linear(config.hidden_size, heads * config.head_size)
-        self.dropout = nn.Dropout(config.attention_probs_dropout_prob)
+        self.dropout = Dropout(config.attention_probs_dropout_prob)
 
     def forward(
         self,
@@ -139,7 +139,7 @@ class AddNorm(nn.Module):
         super().__init__()
         self.dense = Linear(size, config.hidden_size)
         self.LayerNorm = LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
-        self.dropout = nn.Dropout(config.hidden_dropout_prob)
+        self.dropout = Dropout(config.hidden_dropout_prob)
 
     def forward(self, x: Tensor, residual: Tensor) -> Tensor:
         """[B, S, size] and the residual [B, S, D] to [B, S, D]."""

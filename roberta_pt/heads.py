@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from roberta_core.config import RobertaConfig
-from roberta_pt.layers import LayerNorm, Linear
+from roberta_pt.layers import Dropout, LayerNorm, Linear
 
 
 class LMHead(nn.Module):
@@ -34,7 +34,7 @@ class ClassificationHead(nn.Module):
         super().__init__()
         rate = config.hidden_dropout_prob if config.classifier_dropout is None else config.classifier_dropout
         self.dense = Linear(config.hidden_size, config.hidden_size)
-        self.dropout = nn.Dropout(rate)
+        self.dropout = Dropout(rate)
         self.out_proj = Linear(config.hidden_size, config.num_labels)
 
     def forward(self, hidden: Tensor) -> Tensor:

@@ -4,6 +4,9 @@ PyTorch would draw each parameter first, only for it to be replaced; on meta eve
 imports.
 """
 
+from typing import Any
+
+import torch
 from torch import Tensor, nn
 
 from roberta_pt.products import product
@@ -25,6 +28,36 @@ class Embedding(nn.Embedding):
 
     def reset_parameters(self) -> None:
         """Draw nothing."""
+
+
+class Dropout(nn.Dropout):
+    """Dropout that a `Trainer` on a CPU lets draw two elements from each word of the generator: three times as fast."""
+
+    quick = False
+
+    def forward(self, input: Tensor) -> Tensor:
+        """[...] to [...]."""
+        if self.quick and self.training and 0 < self.p < 1:
+            return _Dropped.apply(input, self.p)
+        return super().forward(input)
+
+
+class _Dropped(torch.autograd.Function):
+    """Each element is 0 with probability `rate`, in steps of 2^-32, else divided by what is left."""
+
+    @staticmethod
+    def forward(ctx: Any, input: Tensor, rate: float) -> Tensor:
+        words = torch.empty(-(-input.numel() // 2), dtype=torch.int64).random_(-(2**63), None)  # two elements in each
+        halves = words.view(torch.int32)[: input.numel()].view(input.shape)
+        kept = halves >= round(rate * 2**32) - 2**31
+        ctx.save_for_backward(kept)
+        ctx.scale = 1 / (1 - rate)
+        return (input * kept).mul_(ctx.scale)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        (kept,) = ctx.saved_tensors
+        return (gradients[0] * kept).mul_(ctx.scale), None
 
 
 class LayerNorm(nn.LayerNorm):

@@ -6,7 +6,7 @@ Shapes: B batch, S sequence, T keys (S, plus cached ones), D hidden, N heads, H 
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from roberta_core.checks import check_choices, check_inputs
 from roberta_core.config import RobertaConfig
@@ -25,7 +25,7 @@ from roberta_pt.caches import Cache, real_before, taken
 from roberta_pt.encoder import Embeddings, Encoder, Pooler
 from roberta_pt.generation import generated
 from roberta_pt.heads import ClassificationHead, LMHead
-from roberta_pt.layers import Linear
+from roberta_pt.layers import Dropout, Linear
 from roberta_pt.losses import causal_loss, sequence_loss, span_loss, token_loss
 from roberta_pt.masks import additive, combined, head_masks
 from roberta_pt.pretrained import RobertaPreTrainedModel
@@ -251,7 +251,7 @@ class RobertaForMultipleChoice(RobertaPreTrainedModel):
         super().__init__(config, **settings)
         with self.building():
             self.roberta = self.body(RobertaModel, add_pooling_layer=True)
-            self.dropout = nn.Dropout(config.hidden_dropout_prob)
+            self.dropout = Dropout(config.hidden_dropout_prob)
             self.classifier = Linear(config.hidden_size, 1)
         self.initialise()
 
@@ -292,7 +292,7 @@ class RobertaForTokenClassification(RobertaPreTrainedModel):
         rate = config.hidden_dropout_prob if config.classifier_dropout is None else config.classifier_dropout
         with self.building():
             self.roberta = self.body(RobertaModel)
-            self.dropout = nn.Dropout(rate)
+            self.dropout = Dropout(rate)
             self.classifier = Linear(config.hidden_size, config.num_labels)
         self.initialise()
 

@@ -44,7 +44,8 @@ class AdamW:
         for (name, variable), gradient in zip(self.variables.items(), gradients, strict=True):
             value: Any = variable.value
             if self.decays[name]:
-                value.assign(value * (1 - rate * self.factors[name] * self.decays[name]))
+                with tf.control_dependencies([gradient]):  # else TensorFlow makes all of them before the forward pass
+                    value.assign(value * (1 - rate * self.factors[name] * self.decays[name]))
             tf.raw_ops.ResourceApplyAdam(
                 var=value.handle,
                 m=self.first[name].handle,

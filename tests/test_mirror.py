@@ -31,12 +31,12 @@ OWN_FILES = {
 OWN_CLASSES = {
     ("roberta_flax", "layers.py", "NoKeys"): "Flax's constructors ask for random keys",
     ("roberta_tf", "optimizer.py", "AdamW"): "Keras's own has its epsilon elsewhere, and knows one rate",
-    ("roberta_tf", "layers.py", "Dropout"): "to draw the same elements again while a layer is computed again",
     ("roberta_flax", "pretrained.py", "Held"): "nnx compares and hashes what a module holds",
 }
 # Public classes whose docstrings may differ, and why: (file, class without prefix).
 OWN_WORDS = {
     ("layers.py", "Linear"): "PyTorch's chooses its library",
+    ("layers.py", "Dropout"): "each draws its elements in its library's own way",
     ("layers.py", "LayerNorm"): "Flax's has a fast variance to be turned off",
     ("pretrained.py", "RobertaPreTrainedModel"): "each library has settings of its own",
 }

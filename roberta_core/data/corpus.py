@@ -247,5 +247,5 @@ def encode(tokenizer: Tokenizer, sentences: Iterable[str]) -> Iterator[list[int]
     sentences = list(sentences)
     for start in range(0, len(sentences), BATCH):
         for encoding in tokenizer.encode_batch_fast(sentences[start : start + BATCH], add_special_tokens=False):
-            if encoding.ids:
-                yield encoding.ids
+            if ids := encoding.ids:  # asked for once: each time a new list is made
+                yield ids

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from roberta_flax.layers import Embedding, LayerNorm, Linear, raised
+from roberta_flax.layers import Dropout, Embedding, LayerNorm, Linear, raised
 
 pytestmark = pytest.mark.usefixtures("eager")
 
@@ -54,3 +54,25 @@ def test_numbers_below_float32_are_raised():
         assert raised(jnp.zeros(2, dtype)).dtype == want
     with jax.enable_x64(True):
         assert raised(jnp.zeros(2, jnp.float64)).dtype == jnp.float64
+
+
+@pytest.mark.parametrize("rate", [0.1, 0.75])
+@pytest.mark.parametrize("generator", ["threefry2x32", "rbg"])
+def test_dropout_is_of_each_element_at_its_rate(rate, generator):
+    drop = Dropout(rate, deterministic=False, rngs=nnx.Rngs(dropout=jax.random.key(1, impl=generator)).dropout)
+    x = jnp.full((301, 8, 101), 3.0)  # an odd length
+    out, gradient = drop(x), jax.grad(lambda x: nnx.clone(drop)(x).sum())(x)
+    kept = np.asarray(out) != 0
+    assert kept.mean() == pytest.approx(1 - rate, abs=5 * (rate * (1 - rate) / x.size) ** 0.5)
+    for dim in range(3):  # along no axis do they agree
+        first, second = np.moveaxis(kept, dim, 0)[:2]
+        assert (first == second).mean() == pytest.approx(rate**2 + (1 - rate) ** 2, abs=0.07)
+    np.testing.assert_allclose(np.asarray(out)[kept], 3 / (1 - rate), rtol=1e-4)  # the rate is a multiple of 2^-16
+    np.testing.assert_allclose(np.asarray(out).mean(), 3.0, rtol=0.02)
+    assert set(np.unique(gradient)) <= {np.float32(0), np.float32(1 / (1 - round(rate * 2**16) / 2**16))}
+    assert drop(x, deterministic=True) is x
+
+
+def test_dropout_of_everything_leaves_nothing():
+    drop = Dropout(1.0, deterministic=False, rngs=nnx.Rngs(dropout=0).dropout)
+    assert not drop(jnp.ones((3, 5))).any()

@@ -1,11 +1,17 @@
 """Training steps in PyTorch, and a run that is killed."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
+import torch
 from safetensors.numpy import load_file
 
 from roberta_core.parameters import decays, parameters
 from roberta_pt.backend import BACKEND
+from roberta_pt.layers import Dropout
 
 CLASSES = (
     "ForCausalLM", "ForMaskedLM", "ForSequenceClassification", "ForMultipleChoice", "ForTokenClassification",
@@ -136,6 +142,54 @@ def test_dropout_is_drawn_anew_in_each_step_and_from_the_seed(make, steps):
     losses = [steps.run(make(steps.recipe(0.3, {"seed": seed})), [0, 0], rate=0.0) for seed in (0, 0, 1)]
     assert losses[0] == losses[1]
     assert len({*losses[0], *losses[2]}) == 4
+
+
+@pytest.mark.parametrize("rate", [0.1, 0.75])
+def test_the_quick_dropout_of_a_trainer_is_dropout(make, rate):
+    drops = [module for module in make().model.modules() if isinstance(module, Dropout)]
+    assert len(drops) > 3
+    assert all(drop.quick for drop in drops)
+    drop = drops[0].train()
+    drop.p = rate
+    x = torch.full((301, 7, 101), 3.0, requires_grad=True)  # an odd number of elements
+    torch.manual_seed(1)
+    out = drop(x)
+    out.sum().backward()
+    kept = out != 0
+    assert kept.double().mean() == pytest.approx(1 - rate, abs=5 * (rate * (1 - rate) / x.numel()) ** 0.5)
+    for dim in range(3):  # each element for itself: along no axis do they agree
+        first, second = kept.transpose(0, dim)[:2]
+        assert (first == second).double().mean() == pytest.approx(rate**2 + (1 - rate) ** 2, abs=0.07)
+    torch.testing.assert_close(out[kept], torch.full_like(out[kept], 3 / (1 - rate)))
+    torch.testing.assert_close(x.grad, kept / (1 - rate))
+    torch.manual_seed(1)
+    assert torch.equal(drop(x), out)
+    assert torch.equal(drop.eval()(x), x)
+
+
+MEMORY = """
+import resource, torch
+from roberta_pt.training import _keep_freed_memory
+if {kept}: _keep_freed_memory()
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(4): torch.ones(20_000_000)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+faults()
+print(faults())
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="another C library")
+def test_memory_that_a_step_freed_is_not_asked_for_again():
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("MALLOC_", "GLIBC"))}
+
+    def faults(kept, **more):
+        command = [sys.executable, "-c", MEMORY.format(kept=kept)]
+        return int(subprocess.run(command, capture_output=True, check=True, env=environment | more).stdout)
+
+    assert faults(True) < 100
+    assert min(faults(False), faults(True, MALLOC_TOP_PAD_="0")) > 1000  # 80 MB each, and what the environment says
 
 
 def test_a_state_goes_on_to_the_same_bits_dropout_too(make, steps):
