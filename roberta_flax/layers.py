@@ -66,10 +66,11 @@ class Dropout(nnx.Dropout):
     def __call__(self, inputs: jax.Array, *, deterministic: bool | None = None, rngs: Any = None) -> jax.Array:
         """[...] to [...]."""
         dropped = round(self.rate * HALF)
-        if self.deterministic or deterministic or rngs is not None or not 0 < dropped < HALF:
+        own: Any = self.rngs if rngs is None else None
+        if own is None or self.deterministic or deterministic or not 0 < dropped < HALF:
             return super().__call__(inputs, deterministic=deterministic, rngs=rngs)
         *rows, last = inputs.shape
-        words = jax.random.bits(self.rngs(), (*rows, -(-last // 2)), jnp.uint32)
+        words = jax.random.bits(own(), (*rows, -(-last // 2)), jnp.uint32)
         halves = jax.lax.bitcast_convert_type(words, jnp.uint16).reshape(*rows, -1)[..., :last]
         return jnp.where(halves >= dropped, inputs / (1 - dropped / HALF), jnp.zeros_like(inputs))
 
