@@ -11,7 +11,7 @@ import argparse
 import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from functools import cache
@@ -28,7 +28,6 @@ from roberta_core.checkpoints import CheckpointError
 from roberta_core.cli import frameworks
 
 RTOL = 1e-5  # of an output's largest value; transformers itself scores 5.2e-6 in float32
-TOGETHER = 16  # rows that share a process
 PAD = 1
 PROBLEMS = {"single_label": "single_label_classification", "multi_label": "multi_label_classification",
             "regression": "regression"}  # fmt: skip
@@ -224,14 +223,13 @@ def said(cell: Cell) -> str:
     return "refused" if cell.refused else f"{cell.error:.1e}"
 
 
-def apart(fixtures: Path, name: str, rows: Sequence[str], only: Sequence[str]) -> dict[str, Cell]:
-    """A framework's column, measured in processes of its own.
+def apart(fixtures: Path, name: str, groups: Sequence[Sequence[str]], only: Sequence[str]) -> dict[str, Cell]:
+    """A framework's column, each group of rows measured in a process of its own.
 
-    The compilers of two crashed in one, and so did one after the thousands of programs of all rows.
+    The compilers of two frameworks crashed in one, and so did one after the thousands of programs of all rows.
     """
     found = {}
-    for start in range(0, len(rows), TOGETHER):
-        some = rows[start : start + TOGETHER]
+    for some in groups:
         with ProcessPoolExecutor(1, get_context("spawn")) as pool:
             try:
                 found |= pool.submit(column, fixtures, name, some, only).result()
@@ -263,9 +261,12 @@ def main(given: Sequence[str] | None = None) -> int:
 
     names = [name for name in options.frameworks.split(",") if name] or list(backend.available())
     only = [name for name in options.cases.split(",") if name]
-    rows = [entry.name for entry in entries(options.fixtures) if options.match in entry.name]
-    columns = {name: apart(options.fixtures, name, rows, only) for name in names}
-    found = {row: {name: columns[name][row] for name in names} for row in rows}
+    rows = {entry.name: entry.architecture for entry in entries(options.fixtures) if options.match in entry.name}
+    # A process a class: what is compiled for one of its checkpoints serves the others.
+    groups = [[row for row in rows if rows[row] == architecture] for architecture in dict.fromkeys(rows.values())]
+    with ThreadPoolExecutor() as pool:
+        measured = list(pool.map(lambda name: apart(options.fixtures, name, groups, only), names))
+    found = {row: {name: column[row] for name, column in zip(names, measured, strict=True)} for row in rows}
     Console(width=None if sys.stdout.isatty() else 120).print(table(found, names))
     cells = {(row, name): cell for row, line in found.items() for name, cell in line.items()}
     wrong = {place: cell.complaint for place, cell in cells.items() if cell.complaint}

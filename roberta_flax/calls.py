@@ -17,6 +17,7 @@ from jax.core import Tracer
 from jax.typing import DTypeLike
 
 from roberta_core.checks import TABLES
+from roberta_core.config import RobertaConfig
 from roberta_core.outputs import FixedCache, ModelOutput
 from roberta_flax.buckets import cut, padded, sizes_of
 from roberta_flax.weights import matched, readable
@@ -24,6 +25,7 @@ from roberta_flax.weights import matched, readable
 Options = tuple[tuple[str, Any], ...]
 
 MASKS = ("attention_mask", "encoder_attention_mask")
+ORIGIN = ("_name_or_path", "transformers_version")  # what a configuration says of where it was read, and no model asks
 
 
 def call(
@@ -43,7 +45,7 @@ def call(
     leaves = _given(structure, leaves, params)
     inputs = {name: converted(name, value) for name, value in inputs.items()}
     model.check(inputs)
-    fixed = (structure, repr(vars(model.config)), tuple(options.items()), train)
+    fixed = (structure, settings_of(model.config), tuple(options.items()), train)
     key = key if train else None
     exact = "start_positions" in inputs or isinstance(inputs.get("past_key_values"), FixedCache)
     if exact or not all(map(_alone, jax.tree.leaves((leaves, inputs, key)))):
@@ -60,6 +62,11 @@ def run(structure: Any, settings: str, options: Options, train: bool, leaves: li
     if train:
         dropping(model, key)
     return model.forward(**inputs, **dict(options))
+
+
+def settings_of(config: RobertaConfig) -> str:
+    """What tells configurations apart: two checkpoints of one kind share what is compiled, wherever they lie."""
+    return repr({name: value for name, value in vars(config).items() if name not in ORIGIN})
 
 
 def dropping(model: Any, key: Any) -> None:

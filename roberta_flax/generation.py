@@ -15,6 +15,7 @@ from jax import Array
 from roberta_core.generation import run
 from roberta_core.outputs import FixedCache
 from roberta_flax.buckets import LENGTHS, rounded
+from roberta_flax.calls import settings_of
 
 
 class ModelForward:
@@ -23,7 +24,7 @@ class ModelForward:
     def __init__(self, model: Any, states: Array | None, states_mask: Array | None):
         self.model, self.states, self.states_mask = model, states, states_mask
         self.leaves, structure = jax.tree.flatten(model)
-        self.fixed = structure, repr(vars(model.config))
+        self.fixed = structure, settings_of(model.config)
         self.front = 0  # pads before the prompts, from rounding up
 
     def init_cache(self, rows: int, length: int) -> int:

@@ -20,7 +20,7 @@ from roberta_core.training.checkpoint import State
 from roberta_core.training.recipe import Optimizer, Recipe
 from roberta_core.training.steps import shares
 from roberta_flax.buckets import padded, sizes_of
-from roberta_flax.calls import computing_in, converted, dropping, narrow, put_together
+from roberta_flax.calls import computing_in, converted, dropping, narrow, put_together, settings_of
 from roberta_flax.losses import IGNORED, token_loss
 from roberta_flax.optimizer import adamw, applied
 from roberta_flax.weights import assign, flat, loaded, nested, tensors, variables
@@ -35,7 +35,7 @@ class Trainer:
         self.model, self.settings, self.steps = model, recipe.optimizer, 0
         if recipe.run.gradient_checkpointing:
             model.gradient_checkpointing_enable()
-        self.fixed = _Fixed(jax.tree.structure(model), repr(vars(model.config)), self.settings)
+        self.fixed = _Fixed(jax.tree.structure(model), settings_of(model.config), self.settings)
         self.variables = variables(model)
         self._own()
         self.moments: Any = adamw(model, self.settings).init(self.params)

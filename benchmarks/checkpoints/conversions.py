@@ -102,6 +102,7 @@ def main() -> None:
     options.add_argument("--scratch", type=Path, help="where to write; otherwise a temporary folder")
     options.add_argument("--rounds", type=int, default=1)
     options.add_argument("--formats", default="", help="only these, with commas between")
+    options.add_argument("--sources", default="", help="from these to all of those; otherwise from each of them")
     options.add_argument("--json", type=Path)
     options = options.parse_args()
     from roberta_core.checkpoints.conversion import convert
@@ -116,7 +117,7 @@ def main() -> None:
         print(
             f"load {os.getloadavg()[0]:.1f}; seconds of a copy, of the conversion, its copies, MB above the interpreter"
         )
-        for first in formats:
+        for first in [name for name in formats if name in options.sources.split(",") or not options.sources]:
             source = scratch / "source"
             convert(start, source, first)
             for second in formats:

@@ -1,8 +1,9 @@
 """Measure the tokenizers beside the bare library and transformers: `python -m benchmarks.tokenizers.speed`.
 
-Everything is measured in turns on the same batches of novels, and the best of several turns counts for each batch, so
-that other work on the machine weighs little. transformers is left out where it is not installed. Times are of the
-clock; beside them stand seconds of all processor cores, which other work changes less.
+Everything is measured in turns on the same batches of novels, and the median of several turns counts for each batch.
+The tokenizers in Python are made anew for each turn, so that they see each text for the first time. transformers is
+left out where it is not installed. Times are of the clock; beside them stand seconds of all processor cores, which
+other work changes less.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import time
 from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
@@ -38,17 +40,28 @@ def batches(data: Path, count: int) -> list[list[str]]:
     return list(islice(found, count))
 
 
-def measured(works: dict[str, Work], texts: list[list[str]], rounds: int) -> dict[str, tuple[float, float]]:
-    """Name -> (seconds, processor seconds): for each batch the best of some rounds, in which all take turns."""
-    best = {name: [(float("inf"), float("inf"))] * len(texts) for name in works}
+def measured(
+    make: Callable[[], dict[str, Work]], texts: list[list[str]], rounds: int
+) -> dict[str, tuple[float, float]]:
+    """Name -> (seconds, processor seconds): of each batch the median of some rounds, in which all take turns.
+
+    What is measured is made anew in each round.
+    """
+    took: dict[str, list[list[tuple[float, float]]]] = {}
     for _ in range(rounds):
+        works = make()
         for at, batch in enumerate(texts):
             for name, work in works.items():
                 clock, processor = time.perf_counter(), time.process_time()
                 work(batch)
-                took = time.perf_counter() - clock, time.process_time() - processor
-                best[name][at] = min(best[name][at][0], took[0]), min(best[name][at][1], took[1])
-    return {name: (sum(one for one, _ in times), sum(one for _, one in times)) for name, times in best.items()}
+                times = time.perf_counter() - clock, time.process_time() - processor
+                took.setdefault(name, [[] for _ in texts])[at].append(times)
+    return {name: (middle(batches, 0), middle(batches, 1)) for name, batches in took.items()}
+
+
+def middle(took: list[list[tuple[float, float]]], which: int) -> float:
+    """The medians of one of the two times, summed over batches."""
+    return sum(median(times[which] for times in rounds) for rounds in took)
 
 
 def show(title: str, times: dict[str, tuple[float, float]], base: str, unit: str, amount: float) -> None:
@@ -59,36 +72,40 @@ def show(title: str, times: dict[str, tuple[float, float]], base: str, unit: str
         print(f"  {name:32}{amount / clock:12,.1f} {unit}/s {ratios}   ({clock:.3f} s, {processor:.3f} s of processor)")
 
 
-def reference(data: Path) -> tuple[Any, Any] | None:
+def reference() -> tuple[Any, Any] | None:
     """The slow and the fast tokenizer of transformers, if it is there."""
     try:
         import transformers
     except ImportError:
         return None
     print(f"transformers {transformers.__version__}")
-    vocabulary = [str(data / name) for name in VOCABULARY]
-    return transformers.RobertaTokenizer(*vocabulary), transformers.RobertaTokenizerFast(*vocabulary)
+    return transformers.RobertaTokenizer, transformers.RobertaTokenizerFast
 
 
 def encoding(data: Path, rounds: int) -> None:
     """Batches as arrays of ids and masks, and the readable ones' lists."""
     vocabulary = [data / name for name in VOCABULARY]
-    fast, readable, peers = RobertaTokenizerFast(*vocabulary), RobertaTokenizer(*vocabulary), reference(data)
+    fast, peers = RobertaTokenizerFast(*vocabulary), reference()
     bare = fast.backend_tokenizer
     works: dict[str, Work] = {
         "bare encode_batch": lambda batch: bare.encode_batch(batch),
         "RobertaTokenizerFast, arrays": lambda batch: fast(batch, padding=True, return_tensors="np"),
     }
-    slow: dict[str, Work] = {"RobertaTokenizer": lambda batch: readable(batch)}
     if peers:
-        works["transformers fast, arrays"] = lambda batch: peers[1](batch, padding=True, return_tensors="np")
-        slow = {"transformers slow": lambda batch: peers[0](batch), **slow}
+        peer = peers[1](*map(str, vocabulary))
+        works["transformers fast, arrays"] = lambda batch: peer(batch, padding=True, return_tensors="np")
+
+    def slow() -> dict[str, Work]:
+        made = {"transformers slow": peers[0](*map(str, vocabulary))} if peers else {}
+        return {**made, "RobertaTokenizer": RobertaTokenizer(*vocabulary)}
+
     texts = batches(data, 12)
     lines = sum(map(len, texts))
-    show(f"{lines:,} lines in batches", measured(works, texts, rounds), "bare encode_batch", "lines", lines)
+    show(f"{lines:,} lines in batches", measured(lambda: works, texts, rounds), "bare encode_batch", "lines", lines)
     texts = batches(data, 6)
     lines = sum(map(len, texts))
-    show(f"{lines:,} lines, in Python", measured(slow, texts, max(2, rounds // 3)), next(iter(slow)), "lines", lines)
+    times = measured(slow, texts, max(3, rounds // 2))
+    show(f"{lines:,} lines, in Python, seen for the first time", times, next(iter(times)), "lines", lines)
 
 
 def loading(data: Path, rounds: int) -> None:
@@ -102,7 +119,7 @@ def loading(data: Path, rounds: int) -> None:
             "tokenizer_file=...": lambda _: RobertaTokenizerFast(tokenizer_file=file)("a"),
             "RobertaTokenizer": lambda _: RobertaTokenizer(*(data / name for name in VOCABULARY))("a"),
         }
-        show("loading", measured(works, [[]], rounds), "bare from_file", "times", 1)
+        show("loading", measured(lambda: works, [[]], rounds), "bare from_file", "times", 1)
 
 
 def training(data: Path) -> None:

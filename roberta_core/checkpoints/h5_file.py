@@ -17,7 +17,7 @@ import numpy as np
 from roberta_core.checkpoints import shards
 from roberta_core.checkpoints.atomic import Transaction
 from roberta_core.checkpoints.errors import CheckpointError, clipped
-from roberta_core.checkpoints.mapped import Content, Span, Tensors, bytes_of, same_bits
+from roberta_core.checkpoints.mapped import Content, Span, Tensors, bytes_of, in_rows, same_bits
 
 FILE = "tf_model.h5"
 LAYERS = ("roberta", "lm_head", "classifier", "qa_outputs")  # the top-level layers of the published classes
@@ -133,7 +133,7 @@ def _write_file(stream: BinaryIO, tensors: Mapping[str, np.ndarray], names: list
         for name in names:
             array = tensors[name]
             path = f"{name.partition('/')[0]}/{MODEL}/{name}" if single else name
-            file.create_dataset(path, data=np.ascontiguousarray(array).reshape(array.shape))
+            file.create_dataset(path, data=in_rows(array).reshape(array.shape))
         for layer, held in groups.items():
             file[layer].attrs["weight_names"] = np.array([f"{MODEL}/{name}" for name in held], dtype=text)
             for name in held:  # the embeddings in the head's group: a second path to the same values

@@ -17,7 +17,7 @@ import numpy as np
 from roberta_core.checkpoints import shards
 from roberta_core.checkpoints.atomic import Transaction
 from roberta_core.checkpoints.errors import CheckpointError, clipped
-from roberta_core.checkpoints.mapped import Content, Lazy, Span, Tensors, bytes_of
+from roberta_core.checkpoints.mapped import Content, Lazy, Span, Tensors, bytes_of, in_rows
 from roberta_core.checkpoints.safetensors_file import DTYPES
 
 FILE = "flax_model.msgpack"
@@ -225,7 +225,7 @@ def _write_map(stream: BinaryIO, tree: Mapping[str, Any], tensors: Mapping[str, 
 
 def _write_array(stream: BinaryIO, array: np.ndarray) -> None:
     dtype = BY_NAME[array.dtype.name]
-    values = np.ascontiguousarray(array, dtype).reshape(-1)
+    values = in_rows(array, dtype).reshape(-1)
     if array.nbytes <= PIECE:
         _write_values(stream, values, array.shape)
         return

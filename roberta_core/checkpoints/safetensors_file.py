@@ -19,7 +19,7 @@ from safetensors import SafetensorError, safe_open
 from roberta_core.checkpoints import shards
 from roberta_core.checkpoints.atomic import Transaction, transaction
 from roberta_core.checkpoints.errors import CheckpointError, clipped, listed
-from roberta_core.checkpoints.mapped import Content, Span, Tensors
+from roberta_core.checkpoints.mapped import Content, Span, Tensors, in_rows
 
 FILE = "model.safetensors"
 LARGEST_HEADER = 16 << 20  # bytes; roberta-large's takes 45,000
@@ -167,6 +167,6 @@ def _write_file(
         code, shape, _ = entries[name]
         if array.shape != shape:
             raise CheckpointError(f"{name} changed its shape while it was saved: {listed([shape, array.shape])}")
-        values = np.ascontiguousarray(array, DTYPES[code]).reshape(-1).view(np.uint8)
+        values = in_rows(array, DTYPES[code]).reshape(-1).view(np.uint8)
         for start in range(0, len(values), CHUNK):
             stream.write(values[start : start + CHUNK].data)

@@ -8,6 +8,7 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 
 from roberta_core.checkpoints.errors import CheckpointError
+from roberta_core.checkpoints.mapped import in_rows
 from roberta_core.checkpoints.torch_file import STORAGES
 
 ALIGNMENT = 64  # torch aligns records so; then they can be mapped
@@ -63,7 +64,7 @@ def write(
         _record(archive, stream, "data.pkl", [b"\x80\x02" + frame(state) + b"."])
         _record(archive, stream, "byteorder", [b"little"])
         for name, entry in first.items():
-            values = np.ascontiguousarray(tensors[name], entry.dtype).reshape(-1).view(np.uint8)
+            values = in_rows(tensors[name], entry.dtype).reshape(-1).view(np.uint8)
             chunks = (values[start : start + CHUNK].data for start in range(0, len(values), CHUNK))
             _record(archive, stream, f"data/{entry.storage}", chunks, len(values))
         _record(archive, stream, "version", [b"3\n"])

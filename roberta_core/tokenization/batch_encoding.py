@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -13,6 +13,20 @@ from roberta_core.tokenization.options import TENSORS, choose
 from roberta_core.tokenization.rows import COLUMNS, Row, Span
 
 Trace = Callable[[], tuple[list[Row], list[list[str]]]]  # the rows with spans and words, and the tokens of each
+
+
+class CharSpan(NamedTuple):
+    """Characters of a text."""
+
+    start: int
+    end: int
+
+
+class TokenSpan(NamedTuple):
+    """Tokens of a row."""
+
+    start: int
+    end: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,11 +143,11 @@ class BatchEncoding(dict[str, Any]):
         """0 or 1 for the text of each token of a row; None for special tokens and padding."""
         return self._rows()[batch_index].sequences()
 
-    def token_to_chars(self, batch_or_token_index: int, token_index: int | None = None) -> Span | None:
-        """The characters (start, stop) of a token in its text; None for a special token."""
+    def token_to_chars(self, batch_or_token_index: int, token_index: int | None = None) -> CharSpan | None:
+        """The characters (start, end) of a token in its text; None for a special token."""
         row, token = self._place(batch_or_token_index, token_index)
         token = range(row.size())[token]
-        return None if row.sequences()[token] is None else row.spans()[token]
+        return None if row.sequences()[token] is None else CharSpan(*row.spans()[token])
 
     def token_to_word(self, batch_or_token_index: int, token_index: int | None = None) -> int | None:
         """The word of a token."""
@@ -157,23 +171,23 @@ class BatchEncoding(dict[str, Any]):
 
     def word_to_tokens(
         self, batch_or_word_index: int, word_index: int | None = None, sequence_index: int = 0
-    ) -> Span | None:
-        """The tokens (start, stop) of a word; None where none is left of it."""
+    ) -> TokenSpan | None:
+        """The tokens (start, end) of a word; None where none is left of it."""
         row, word = self._place(batch_or_word_index, word_index)
         pairs = enumerate(zip(row.words(), row.sequences(), strict=True))
         found = [token for token, place in pairs if place == (word, sequence_index)]
-        return (found[0], found[-1] + 1) if found else None
+        return TokenSpan(found[0], found[-1] + 1) if found else None
 
     def word_to_chars(
         self, batch_or_word_index: int, word_index: int | None = None, sequence_index: int = 0
-    ) -> Span | None:
-        """The characters (start, stop) of a word in its text; None where none is left of it."""
+    ) -> CharSpan | None:
+        """The characters (start, end) of a word in its text; None where none is left of it."""
         row, _ = self._place(batch_or_word_index, word_index)
         tokens = self.word_to_tokens(batch_or_word_index, word_index, sequence_index)
         if tokens is None:
             return None
         spans = row.spans()[slice(*tokens)]
-        return spans[0][0], spans[-1][1]
+        return CharSpan(spans[0][0], spans[-1][1])
 
     def char_to_word(
         self, batch_or_char_index: int, char_index: int | None = None, sequence_index: int = 0

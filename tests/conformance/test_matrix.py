@@ -130,5 +130,5 @@ def test_a_process_that_dies_fails_its_rows(fixtures, monkeypatch):
             raise BrokenProcessPool
 
     monkeypatch.setattr(matrix, "ProcessPoolExecutor", Died)
-    cells = matrix.apart(fixtures, "pt", ["one", "two"], ())
+    cells = matrix.apart(fixtures, "pt", [["one", "two"]], ())
     assert [cell.complaint for cell in cells.values()] == ["its process died"] * 2

@@ -68,8 +68,11 @@ def test_a_dtype_that_the_format_lacks_is_refused(tmp_path, dtype):
 
 def test_turned_sliced_and_big_endian_arrays_are_written_by_value(tmp_path):
     matrix = np.arange(20, dtype=np.float32).reshape(4, 5)
-    safetensors_file.write(tmp_path, {"t": matrix.T, "s": matrix[::2, 1:4], "b": matrix.astype(">f4")})
-    expected = {"t": matrix.T.copy(), "s": matrix[::2, 1:4].copy(), "b": matrix}
+    large = np.arange(70 * 131, dtype=np.float32).reshape(70, 131)  # of more than one block
+    arrays = {"t": matrix.T, "l": large.T, "e": large.T, "s": matrix[::2, 1:4], "b": matrix}
+    big = {"e": large.astype(">f4").T, "b": matrix.astype(">f4")}
+    safetensors_file.write(tmp_path, {**arrays, **big})
+    expected = {name: array.copy() for name, array in arrays.items()}
     assert_same(safetensors_file.read(tmp_path), expected)
 
 

@@ -450,6 +450,8 @@ def test_an_encoding_knows_where_its_tokens_come_from(tokenizer):
     assert encoding.token_to_chars(2) == (6, 7)
     assert encoding.token_to_chars(0) is None
     assert (encoding.word_to_tokens(1), encoding.word_to_chars(1), encoding.char_to_word(7)) == ((2, 4), (6, 8), 1)
+    spans = encoding.token_to_chars(2), encoding.word_to_tokens(1), encoding.word_to_chars(1)
+    assert [(span.start, span.end) for span in spans] == [(6, 7), (2, 4), (6, 8)]
     assert (encoding.token_to_word(3), encoding.token_to_sequence(6), encoding.n_sequences) == (1, 1, 2)
 
 

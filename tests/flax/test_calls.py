@@ -67,6 +67,20 @@ def test_a_copy_shares_what_was_compiled_but_not_values(make, fresh, traces, ids
     assert len(traces) == 1
 
 
+def test_checkpoints_of_one_kind_share_what_was_compiled(make, fresh, traces, ids, tmp_path):
+    model = make(FlaxRobertaForMaskedLM, fresh)
+    for version in ("4.57.6", "5.23.0"):
+        model.config.transformers_version = version
+        model.lm_head.bias[...] += 1
+        model.save_pretrained(tmp_path / version)
+    load = FlaxRobertaForMaskedLM.from_pretrained
+    one, other = (load(tmp_path / version)(ids).logits for version in ("4.57.6", "5.23.0"))
+    close(other, one + 1)
+    assert len(traces) == 1
+    load(tmp_path / "5.23.0", output_hidden_states=True)(ids)
+    assert len(traces) == 2
+
+
 def test_a_change_is_seen(make, fresh, traces, ids):
     model = make(FlaxRobertaForMaskedLM, fresh)
     before = model(ids).logits
