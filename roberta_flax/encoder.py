@@ -15,25 +15,8 @@ from jax import Array
 from jax.typing import DTypeLike
 
 from roberta_core.config import RobertaConfig
+from roberta_flax.activations import ACTIVATIONS
 from roberta_flax.layers import Dropout, Embedding, LayerNorm, Linear, raised
-
-
-@jax.checkpoint
-def gelu(x: Array) -> Array:
-    """GELU by erf. Its gradient keeps `x` alone; JAX would keep three arrays of that size."""
-    return jax.nn.gelu(x, approximate=False)
-
-
-ACTIVATIONS = {
-    "gelu": gelu,
-    "gelu_new": lambda x: jax.nn.gelu(x, approximate=True),
-    "gelu_pytorch_tanh": lambda x: jax.nn.gelu(x, approximate=True),
-    "quick_gelu": lambda x: x * jax.nn.sigmoid(1.702 * x),
-    "relu": jax.nn.relu,
-    "silu": jax.nn.silu,
-    "swish": jax.nn.silu,
-    "tanh": jnp.tanh,
-}
 
 
 class Embeddings(nnx.Module):

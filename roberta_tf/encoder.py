@@ -12,39 +12,9 @@ import keras
 import tensorflow as tf
 
 from roberta_core.config import RobertaConfig
-from roberta_tf.layers import Dropout, Embedding, LayerNorm, Linear, sizes
+from roberta_tf.activations import ACTIVATIONS
+from roberta_tf.layers import Dropout, Embedding, LayerNorm, Linear, raised, sizes
 from roberta_tf.recompute import recomputed
-
-
-@tf.custom_gradient
-def gelu(x: tf.Tensor) -> Any:
-    """GELU by erf. TensorFlow's own has its constants in float32, which leaves float64 an error of 3e-7.
-
-    Its gradient needs `x` alone; TensorFlow would keep five tensors of that size.
-    """
-
-    def gradient(upstream: tf.Tensor) -> tf.Tensor:
-        density = tf.exp(-0.5 * x * x) / math.sqrt(2 * math.pi)
-        return upstream * (0.5 * (1 + tf.math.erf(x / math.sqrt(2))) + x * density)
-
-    return 0.5 * x * (1 + tf.math.erf(x / math.sqrt(2))), gradient
-
-
-def gelu_tanh(x: tf.Tensor) -> tf.Tensor:
-    """GELU by tanh."""
-    return 0.5 * x * (1 + tf.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x * x * x)))
-
-
-ACTIVATIONS = {
-    "gelu": gelu,
-    "gelu_new": gelu_tanh,
-    "gelu_pytorch_tanh": gelu_tanh,
-    "quick_gelu": lambda x: x * tf.sigmoid(1.702 * x),
-    "relu": tf.nn.relu,
-    "silu": tf.nn.silu,
-    "swish": tf.nn.silu,
-    "tanh": tf.tanh,
-}
 
 
 class Embeddings(keras.layers.Layer):
@@ -279,8 +249,3 @@ class Pooler(keras.layers.Layer):
     def call(self, hidden: tf.Tensor) -> tf.Tensor:
         """[B, S, D] to [B, D]."""
         return tf.tanh(self.dense(hidden[:, 0]))
-
-
-def raised(x: tf.Tensor) -> tf.Tensor:
-    """At least float32: a sum of many small halves loses too much."""
-    return x if x.dtype == tf.float64 else tf.cast(x, tf.float32)

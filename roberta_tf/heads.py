@@ -10,7 +10,7 @@ import tensorflow as tf
 from keras.layers import Dropout
 
 from roberta_core.config import RobertaConfig
-from roberta_tf.encoder import gelu
+from roberta_tf.activations import gelu
 from roberta_tf.layers import Embedding, LayerNorm, Linear
 
 

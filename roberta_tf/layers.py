@@ -94,7 +94,7 @@ class LayerNorm(keras.layers.LayerNormalization):
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
         """[..., size], the variance in two passes; numbers below float32 are raised to it first."""
-        x = inputs if inputs.dtype == tf.float64 else tf.cast(inputs, tf.float32)
+        x = raised(inputs)
         scaled = normalised(x, self.epsilon) * tf.cast(self.gamma, x.dtype)
         return tf.cast(scaled + tf.cast(self.beta, x.dtype), inputs.dtype)
 
@@ -115,6 +115,11 @@ def normalised(x: tf.Tensor, eps: float) -> tf.Tensor:
         return out, gradient
 
     return run(x)
+
+
+def raised(x: tf.Tensor) -> tf.Tensor:
+    """Numbers below float32 as float32: for a softmax, a LayerNorm, and losses."""
+    return x if x.dtype == tf.float64 else tf.cast(x, tf.float32)
 
 
 def sizes(x: tf.Tensor) -> tuple[Any, ...]:

@@ -8,7 +8,7 @@ Logits below float32 are raised to it first.
 import tensorflow as tf
 
 from roberta_core.checks import check_label_shape, check_labels, check_targets
-from roberta_tf.layers import sizes
+from roberta_tf.layers import raised, sizes
 from roberta_tf.weights import readable
 
 IGNORED = -100
@@ -22,7 +22,7 @@ def token_loss(
     check_labels("labels", readable(labels), sizes(logits)[-1])
     kept = tf.not_equal(labels, IGNORED)
     classes = tf.where(kept, tf.cast(labels, tf.int32), 0)
-    losses = tf.nn.sparse_softmax_cross_entropy_with_logits(classes, _raised(logits))
+    losses = tf.nn.sparse_softmax_cross_entropy_with_logits(classes, raised(logits))
     return _reduced(tf.where(kept, losses, 0), kept, reduction, count)
 
 
@@ -44,7 +44,7 @@ def sequence_loss(logits: tf.Tensor, labels: tf.Tensor, problem_type: str | None
     if problem_type == "single_label_classification":
         return token_loss(logits, tf.reshape(labels, [-1]), reduction)
     check_targets(sizes(labels), sizes(logits))
-    logits = _raised(logits)
+    logits = raised(logits)
     targets = tf.reshape(tf.cast(labels, logits.dtype), tf.shape(logits))
     pointwise = _squared_error if problem_type == "regression" else tf.nn.sigmoid_cross_entropy_with_logits
     losses = tf.reduce_mean(pointwise(targets, logits), axis=1)  # [B]
@@ -79,10 +79,6 @@ def span_loss(
 
 def _squared_error(targets: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
     return tf.math.squared_difference(logits, targets)
-
-
-def _raised(logits: tf.Tensor) -> tf.Tensor:
-    return logits if logits.dtype == tf.float64 else tf.cast(logits, tf.float32)
 
 
 def _reduced(losses: tf.Tensor, kept: tf.Tensor, reduction: str, count: tf.Tensor | int | None = None) -> tf.Tensor:

@@ -1,12 +1,14 @@
 """The frameworks' gradients, and the directions in which nothing depends on a tensor."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from conformance.case import load_cases
 from conformance.changes import Subject
 from conformance.compare import judge
-from conformance.gradient import NULL_LEAST, expected, is_null, judge_gradients
+from conformance.gradient import NULL_DIRECTIONS, NULL_LEAST, expected, is_null, judge_gradients
 from roberta_core.parameters import ARCHITECTURES
 
 CASES = {name: case for name, case in load_cases().items() if case.gradients}
@@ -45,17 +47,52 @@ def test_null_directions_are_those_whose_gradient_is_zero(name):
         assert null == (np.abs(gradient).max() < 1e-12 * largest), tensor
 
 
+def moved(case, wanted):
+    """The tensors of a case, those that are wanted moved by numbers of about 1."""
+    drawn = np.random.default_rng(0).standard_normal
+    return {
+        tensor: value + drawn(value.shape).astype(np.float32) if wanted(tensor) else value
+        for tensor, value in case.tensors.items()
+    }
+
+
 @pytest.mark.parametrize("name", ["masked_lm", "padding_left", "masked_row", "cross_attention", "token_types"])
 def test_moving_the_bias_of_a_key_changes_no_output(framework, name):
     case = load_cases()[name]
     biases = [tensor for tensor in case.tensors if tensor.endswith("self.key.bias")]
     assert len(biases) == case.configuration.num_hidden_layers * (1 + (name == "cross_attention"))
-    drawn = np.random.default_rng(0).standard_normal
-    moved = {tensor: case.tensors[tensor] + drawn(case.tensors[tensor].shape).astype(np.float32) for tensor in biases}
-    model = framework.build(case.architecture, case.configuration, {**case.tensors, **moved})
+    model = framework.build(case.architecture, case.configuration, moved(case, biases.__contains__))
     got = framework.run(model, case.arrays, attentions=True)
     kept = {stage: value for stage, value in got.items() if not stage.startswith("past_key_values")}
     judge(kept, {stage: case.expected[stage] for stage in kept}, 2 * case.rtol)
+
+
+def null_of(case):
+    layers = case.configuration.num_hidden_layers
+    return lambda tensor: is_null(tensor, case.architecture, layers)
+
+
+def loss_case(architecture):
+    """The case of a class whose loss is differentiated."""
+    return next(case for case in CASES.values() if case.architecture == architecture and "loss" in case.expected)
+
+
+@pytest.mark.parametrize("architecture", [name for name in NULL_DIRECTIONS if name != "*"])
+def test_moving_the_null_directions_of_a_class_changes_no_loss(framework, architecture):
+    case = loss_case(architecture)
+    tensors = moved(case, null_of(case))
+    changed = {tensor for tensor, value in tensors.items() if value is not case.tensors[tensor]}
+    assert len(changed) == case.configuration.num_hidden_layers + len(NULL_DIRECTIONS[architecture])
+    got = framework.run(framework.build(architecture, case.configuration, tensors), case.arrays, attentions=False)
+    judge({"loss": got["loss"]}, {"loss": case.expected["loss"]}, 2 * case.rtol)
+
+
+@pytest.mark.parametrize("architecture", [name for name in NULL_DIRECTIONS if name != "*"])
+def test_moving_any_other_tensor_changes_the_loss(architecture):
+    case = loss_case(architecture)
+    for tensor in case.tensors.keys() - set(filter(null_of(case), case.tensors)):
+        subject = replace(Subject.of(case), tensors=moved(case, lambda name, one=tensor: name == one))
+        assert abs(subject.run()["loss"] - case.expected["loss"]) > 20 * case.rtol * case.expected["loss"], tensor
 
 
 def test_a_gradient_of_the_wrong_tensor_is_seen():

@@ -8,7 +8,7 @@ import pytest
 
 from roberta_core.config import RobertaConfig
 from roberta_flax import FlaxRobertaForCausalLM, FlaxRobertaForMaskedLM, FlaxRobertaModel
-from roberta_flax.encoder import ACTIVATIONS
+from roberta_flax.activations import ACTIVATIONS
 
 pytestmark = pytest.mark.usefixtures("eager")
 

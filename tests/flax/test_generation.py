@@ -99,6 +99,13 @@ def test_all_of_the_output_is_returned_on_request(decoder, prompts):
     np.testing.assert_array_equal(np.stack(output.scores, axis=1).argmax(-1), output.sequences[:, 4:])
 
 
+def test_a_streamer_sees_the_tokens_of_each_step(decoder, prompts):
+    seen = []
+    text = decoder.generate(prompts, max_new_tokens=5, eos_token_id=None, streamer=seen.append)
+    assert len(seen) == 5
+    np.testing.assert_array_equal(np.stack(seen, axis=1), np.asarray(text)[:, 4:])
+
+
 def test_without_a_prompt_text_begins_with_the_first_token(decoder):
     texts = decoder.generate(max_new_tokens=3, do_sample=True, num_return_sequences=2)
     assert texts[:, 0].tolist() == [decoder.config.bos_token_id] * 2

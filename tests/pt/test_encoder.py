@@ -4,7 +4,8 @@ import torch
 
 from roberta_core.config import RobertaConfig
 from roberta_pt import RobertaForCausalLM, RobertaForMaskedLM, RobertaModel
-from roberta_pt.encoder import ACTIVATIONS, SelfAttention
+from roberta_pt.activations import ACTIVATIONS
+from roberta_pt.encoder import SelfAttention
 
 
 def close(got, want, rtol=2e-6):

@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 
@@ -80,6 +81,13 @@ def test_all_of_the_output_is_returned_on_request(decoder, prompts):
     )
     assert type(output) is GenerateOutput
     assert torch.equal(torch.stack(output.scores, dim=1).argmax(-1), output.sequences[:, 4:])
+
+
+def test_a_streamer_sees_the_tokens_of_each_step(decoder, prompts):
+    seen = []
+    text = decoder.generate(prompts, max_new_tokens=5, eos_token_id=None, streamer=seen.append)
+    assert len(seen) == 5
+    np.testing.assert_array_equal(np.stack(seen, axis=1), np.asarray(text)[:, 4:])
 
 
 def test_without_a_prompt_text_begins_with_the_first_token(decoder):

@@ -5,7 +5,7 @@ from scipy.special import erf
 
 from roberta_core.config import RobertaConfig
 from roberta_tf import TFRobertaForCausalLM, TFRobertaModel
-from roberta_tf.encoder import ACTIVATIONS
+from roberta_tf.activations import ACTIVATIONS
 
 
 def close(got, want, rtol=2e-6):
