@@ -8,7 +8,7 @@ import optax
 import pytest
 from flax import nnx
 
-from roberta_flax import FlaxRobertaForMaskedLM, FlaxRobertaForSequenceClassification, FlaxRobertaModel
+from roberta_flax import FlaxRobertaForMaskedLM, FlaxRobertaForSequenceClassification, FlaxRobertaModel, calls
 
 
 @pytest.fixture
@@ -78,6 +78,19 @@ def test_a_change_is_seen(make, fresh, traces, ids):
     model.lm_head.dense = nnx.Linear(12, 12, rngs=nnx.Rngs(0))
     assert np.abs(model(ids).logits - before).max() > 1
     assert len(traces) == 3
+
+
+def test_parameters_are_given_to_the_compiled_function_as_they_are(make, config, ids, monkeypatch):
+    model, given, run = make(FlaxRobertaForMaskedLM, config), [], calls.run
+    monkeypatch.setattr(calls, "run", lambda *arguments: given.append(arguments[4]) or run(*arguments))
+    model(ids)
+    model(ids)
+    own = [id(leaf) for leaf in jax.tree.leaves(nnx.state(model))]
+    assert [id(leaf) for leaf in given[0]] == [id(leaf) for leaf in given[1]]
+    assert set(own) == {id(leaf) for leaf in given[0]}
+    structure = jax.tree.structure(model)
+    traced = jax.make_jaxpr(lambda leaves: run.__wrapped__(structure, "", (), False, leaves, {"input_ids": ids}, None))
+    assert max((np.size(constant) for constant in traced(given[0]).consts), default=0) <= ids.size
 
 
 def test_a_change_of_the_configuration_is_seen(make, config, ids):
