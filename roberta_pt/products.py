@@ -67,7 +67,7 @@ class _Product(torch.autograd.Function):
 
 
 def _multiplied(rows: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """oneDNN's product, whose gradient nobody asks for."""
+    """OneDNN's product, whose gradient nobody asks for."""
     multiply = torch.ops.mkldnn._linear_pointwise
     if rows.shape[:-1].numel() not in FEW or not weight.is_contiguous():
         return multiply(rows, weight, bias, "none", [], "")
