@@ -91,12 +91,13 @@ def start(run: Run) -> str:
 
 
 def machine(runs: Mapping[str, Run]) -> str:
-    """Where each run took place."""
-    rows = [
-        [part, run["machine"]["cpu"], str(run["machine"]["cores"]), str(run["machine"]["load"])]
-        for part, run in runs.items()
-    ]
-    return markdown(["run", "CPU", "cores", "load before"], rows)
+    """Where each run took place, and how many times each was measured."""
+    rows = []
+    for part, run in runs.items():
+        where, first = run["machine"], run["results"][0]
+        counted = len((first["shapes"][0] if "shapes" in first else first)["seconds"])
+        rows.append([part, where["cpu"], str(where["cores"]), str(where["load"]), str(counted)])
+    return markdown(["run", "CPU", "cores", "load before", "times counted"], rows)
 
 
 TABLES: dict[str, Callable[[Mapping[str, Run]], str]] = {

@@ -83,5 +83,5 @@ def test_a_start_is_timed_in_turns_and_must_succeed():
     found = startup.measure({"quick": [*python, ""], "slow": [*python, "import time; time.sleep(0.3)"]}, 2)
     assert [len(seconds) for seconds in found.values()] == [2, 2]
     assert min(found["slow"]) > 0.3
-    with pytest.raises(ChildProcessError, match=r"wrong ended with status 1: .*NameError"):
+    with pytest.raises(ChildProcessError, match=r"(?s)wrong ended with status 1: .*NameError"):
         startup.measure({"wrong": [*python, "nothing"]}, 1)
