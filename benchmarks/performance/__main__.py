@@ -62,7 +62,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
             subprocess.run(command, check=True)
         else:
             subprocess.run(bench(part, given.older, given.newer, given.rounds), check=True)
-    rewrite()
+    missing = [part for part in PARTS if not (FOLDER / f"{part}.json").exists()]
+    if missing:
+        print(f"the page waits for {', '.join(missing)}")
+    else:
+        rewrite()
 
 
 if __name__ == "__main__":
