@@ -31,7 +31,13 @@ def bench(
             "transformers-pt=venv/bin/python. Repeatable.",
         ),
     ] = None,
-    limit: Annotated[bool, typer.Option(help="Measure the bare matrix products too; needs PyTorch.")] = False,
+    also: Annotated[
+        str | None,
+        typer.Option(
+            help="More of this environment, with commas between: pt-compile, pt-bf16, tf-bf16, flax-bf16; "
+            "limit, the bare matrix products, and limit-packed, those with weights in oneDNN's own order."
+        ),
+    ] = None,
     shapes: Annotated[str, typer.Option(help="Batch x length, with commas between.")] = "1x16,1x128,8x128,4x512",
     rounds: Annotated[int, typer.Option(min=1, help="Calls of each shape after the first one.")] = 5,
     json_file: Annotated[
@@ -49,16 +55,16 @@ def bench(
     from benchmarks.inference.harness import CONTESTANTS, here, measure
     from roberta_core.config import RobertaConfig
 
-    pythons = here(names(frameworks)) | peers(peer or [], set(CONTESTANTS)) | (here(["limit"]) if limit else {})
-    wanted = sizes(shapes)
+    pythons = here(names(frameworks)) | peers(peer or [], set(CONTESTANTS)) | here(more(also))
+    wanted, where = sizes(shapes), report.machine()
     with tempfile.TemporaryDirectory() as scratch, Console(stderr=True).status("start") as status:
         folder = random_base(Path(scratch)) if checkpoint is None else located(checkpoint)
         results = measure(folder, pythons, wanted, rounds, status.update)
         config = RobertaConfig.from_pretrained(folder)
     if json_file == STDOUT:
-        print(report.to_json(results, config))
+        print(report.to_json(results, config, where))
     elif json_file is not None:
-        json_file.write_text(report.to_json(results, config) + "\n", encoding="utf-8")
+        json_file.write_text(report.to_json(results, config, where) + "\n", encoding="utf-8")
     if chart is not None:
         report.write_chart(chart, results, config)
     Console(file=sys.stderr if json_file == STDOUT else sys.stdout).print(report.to_table(results, config))
@@ -72,6 +78,17 @@ def names(frameworks: str | None) -> list[str]:
     if frameworks is None:
         return [name for name in PREFERRED if name in backend.available()]
     return chosen(frameworks)
+
+
+def more(also: str | None) -> list[str]:
+    """The variants and limits named; a wrong one is wrong usage."""
+    from benchmarks.inference.harness import LIMITS, VARIANTS
+
+    found = [name.strip() for name in also.split(",")] if also else []
+    unknown = sorted(set(found) - {*VARIANTS, *LIMITS})
+    if unknown:
+        raise typer.BadParameter(f"--also has {', '.join(unknown)}; known are {', '.join((*VARIANTS, *LIMITS))}")
+    return found
 
 
 def peers(given: list[str], known: set[str]) -> dict[str, str]:

@@ -17,7 +17,7 @@ from roberta_core.outputs import ModelOutput
 from roberta_flax.losses import IGNORED
 from roberta_flax.masks import NEVER
 
-LENGTHS = (16, 32, 48, 64, 96, 128, 192, 256, 384, 512)  # above: multiples of 128
+LENGTHS = (16, 24, 32, 40, 48, 64, 96, 128, 192, 256, 384, 512)  # above: multiples of 128
 BATCHES = (1, 2, 4, 8, 16, 32)  # above: multiples of 32
 
 # The axes of each output; "." stands for one that never grows, L for the labels of a sequence.

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.inference.harness import Result, Shape
+from benchmarks.inference.harness import LIMITS, Result, Shape
 from roberta_core.config import RobertaConfig
 
 if TYPE_CHECKING:
@@ -30,18 +30,26 @@ def operations(config: RobertaConfig, shape: Shape) -> float:
     return products(config, shape) + attention
 
 
+def counted(name: str) -> Callable[[RobertaConfig, Shape], float]:
+    """What to count for an implementation: the limits have no attention."""
+    return products if name in LIMITS else operations
+
+
 def machine() -> dict[str, Any]:
-    """The CPU, its cores and what runs on it."""
-    names = [line.partition(":")[2].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")]
+    """The CPU, its cores and how much runs on it at this moment."""
+    said = dict(
+        reversed([[part.strip() for part in line.split(":", 1)] for line in _lines("/proc/cpuinfo") if ":" in line])
+    )
+    family = f" (family {said['cpu family']}, model {said['model']})" if "cpu family" in said else ""
     return {
-        "cpu": names[0] if names else platform.processor(),
+        "cpu": said.get("model name", platform.processor()) + family,
         "cores": os.cpu_count(),
         "load": round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else None,
         "system": platform.platform(),
     }
 
 
-def as_dict(results: Sequence[Result], config: RobertaConfig) -> dict[str, Any]:
+def as_dict(results: Sequence[Result], config: RobertaConfig, where: Mapping[str, Any]) -> dict[str, Any]:
     """Everything, for a file: seconds of each call, rates in GFLOP/s of the median."""
     found = []
     for result in results:
@@ -51,13 +59,14 @@ def as_dict(results: Sequence[Result], config: RobertaConfig) -> dict[str, Any]:
                 "first_seconds": timing.first,
                 "seconds": timing.rest,
                 "median_seconds": timing.median,
-                "gflops": (products if result.name == LIMIT else operations)(config, shape) / timing.median / 1e9,
+                "gflops": counted(result.name)(config, shape) / timing.median / 1e9,
             }
             for shape, timing in result.timings.items()
         ]
-        whole = {"name": result.name, "version": result.version, "start_seconds": result.start, "peak_mib": result.peak}
+        whole = {"name": result.name, "version": result.version, "peak_mib": result.peak}
+        whole |= {"import_seconds": result.imports, "load_seconds": result.load}
         found.append({**whole, "shapes": shapes})
-    return {"machine": machine(), "results": found}
+    return {"machine": dict(where), "results": found}
 
 
 def to_table(results: Sequence[Result], config: RobertaConfig) -> Table:
@@ -74,24 +83,24 @@ def to_table(results: Sequence[Result], config: RobertaConfig) -> Table:
     table.add_column("")
     for shape in results[0].timings:
         table.add_column(f"{shape[0]} x {shape[1]}", justify="right")
-    for heading in ("start", "first call", "peak"):
+    for heading in ("import", "load", "first call", "peak"):
         table.add_column(heading, justify="right")
     for result in results:
         cells = []
         for shape, timing in result.timings.items():
-            rate = (products if result.name == LIMIT else operations)(config, shape) / timing.median
+            rate = counted(result.name)(config, shape) / timing.median
             median, least, most = (1e3 * seconds for seconds in (timing.median, min(timing.rest), max(timing.rest)))
             cell = f"{median:.1f}\n{least:.1f}-{most:.1f}\n{rate / 1e9:.0f}"
             cells.append(cell + (f", {rate / limits[shape]:.0%}" if shape in limits else ""))
         first = next(iter(result.timings.values())).first
-        ends = (f"{result.start:.2f} s", f"{first:.2f} s", f"{result.peak} MiB")
+        ends = (f"{result.imports:.2f} s", f"{result.load:.2f} s", f"{first:.2f} s", f"{result.peak} MiB")
         table.add_row(f"{result.name}\n{result.version}", *cells, *ends, end_section=True)
     return table
 
 
-def to_json(results: Sequence[Result], config: RobertaConfig) -> str:
-    """Every number."""
-    return json.dumps(as_dict(results, config), indent=2)
+def to_json(results: Sequence[Result], config: RobertaConfig, where: Mapping[str, Any]) -> str:
+    """Every number, and the machine as it was before."""
+    return json.dumps(as_dict(results, config, where), indent=1)
 
 
 def write_chart(path: Path, results: Sequence[Result], config: RobertaConfig) -> None:
@@ -103,10 +112,10 @@ def write_chart(path: Path, results: Sequence[Result], config: RobertaConfig) ->
     axes = figure.subplots()
     width = 0.8 / len(results)
     for number, result in enumerate(results):
-        count = products if result.name == LIMIT else operations
+        count = counted(result.name)
         rates = [count(config, shape) / timing.median / 1e9 for shape, timing in result.timings.items()]
         places = [place + number * width for place in range(len(shapes))]
-        color = "0.75" if result.name == LIMIT else f"C{number % 10}"
+        color = "0.75" if result.name in LIMITS else f"C{number % 10}"
         axes.bar(places, rates, width * 0.92, label=f"{result.name} {result.version}", color=color)
     axes.set_xticks(
         [place + 0.4 - width / 2 for place in range(len(shapes))], [f"{batch} x {length}" for batch, length in shapes]

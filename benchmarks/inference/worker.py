@@ -1,7 +1,8 @@
 """One implementation in a process of its own, in whatever environment it lives: needs only Python and NumPy.
 
-`python worker.py CONTESTANT.py NAME FOLDER` imports the file, calls its `load(name, folder)` for a function of ids and
-mask [B, S], and then runs it once for each line of standard input. It answers in JSON lines on standard output.
+`python worker.py CONTESTANT.py NAME FOLDER` imports the file, calls its `begin(name)`, which imports what it needs, and
+its `load(name, folder)` for a function of ids and mask [B, S]; that runs once for each line of standard input. It
+answers in JSON lines on standard output.
 """
 
 import importlib.util
@@ -33,7 +34,7 @@ def peak() -> int:
 
 
 def main(path: str, name: str, folder: str) -> None:
-    """Load, say how long that took, then answer each line."""
+    """Import, load, say how long each took, then answer each line."""
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # what libraries print is no answer
     with open(os.path.join(folder, "config.json")) as file:
@@ -42,9 +43,12 @@ def main(path: str, name: str, folder: str) -> None:
     specification = importlib.util.spec_from_file_location("contestant", path)
     contestant = importlib.util.module_from_spec(specification)
     specification.loader.exec_module(contestant)
+    contestant.begin(name)
+    imported = time.perf_counter()
     run = contestant.load(name, folder)
-    start = time.perf_counter() - begin
-    print(json.dumps({"version": contestant.version(name), "start": start}), file=answers)
+    loaded = time.perf_counter()
+    said = {"version": contestant.version(name), "imports": imported - begin, "load": loaded - imported}
+    print(json.dumps(said), file=answers)
     for line in sys.stdin:
         given = inputs(*json.loads(line)["shape"], vocab_size, json.loads(line)["seed"])
         begin = time.perf_counter()

@@ -6,6 +6,7 @@ Exit status: 0 done, 1 refused or a failed check, 2 wrong usage. Errors are one 
 import os
 import sys
 from collections.abc import Sequence
+from functools import cached_property
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from typing import Annotated, Any
@@ -38,11 +39,16 @@ class LazyGroup(TyperGroup):
 
     def list_commands(self, ctx: Any) -> list[str]:
         """The names in the order of the help."""
-        return list(points())
+        return list(self.points)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """The command of that name, None if there is none."""
-        return build(cmd_name) if cmd_name in points() else None
+        return build(cmd_name, self.points[cmd_name]) if cmd_name in self.points else None
+
+    @cached_property
+    def points(self) -> dict[str, EntryPoint]:
+        """Where the commands are; found once, for that reads the metadata of every package that is installed."""
+        return points()
 
 
 def points() -> dict[str, EntryPoint]:
@@ -51,9 +57,8 @@ def points() -> dict[str, EntryPoint]:
     return own | {point.name: point for point in entry_points(group=GROUP)}
 
 
-def build(name: str) -> Any:
+def build(name: str, point: EntryPoint) -> Any:
     """A command made of its function's signature, or a group of them; one that cannot be loaded says so when called."""
-    point = points()[name]
     try:
         function = getattr(import_module(point.module), point.attr)
     except ImportError as error:

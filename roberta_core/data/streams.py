@@ -21,13 +21,19 @@ TRIALS = 3
 def batches(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
     """Numbers of rows in batches of similar length, longest first, each of at most `budget` tokens, or of one row.
 
-    The longest go first so that a batch that is too large for the memory is found out at once.
+    The longest go first so that a batch that is too large for the memory is found out at once. Batches have few sizes,
+    for a framework that compiles for each, and would fill up others: 400 sentences would be twice as many tokens.
     """
     order = sorted(range(len(lengths)), key=lambda row: -lengths[row])
     while order:
-        size = max(1, budget // max(1, lengths[order[0]]))
+        size = even(max(1, budget // max(1, lengths[order[0]])))
         yield order[:size]
         del order[:size]
+
+
+def even(size: int) -> int:
+    """The next size below that batches have: a power of two, or beyond 32 a multiple of that."""
+    return size // 32 * 32 if size > 32 else 1 << size.bit_length() - 1
 
 
 def through(

@@ -67,12 +67,18 @@ def classify(
         logits = backend.run(model, {"input_ids": ids, "attention_mask": (ids != pad).astype(np.int64)}).logits
         return [named(config, scores, cut) for scores, (_, cut) in zip(logits, rows, strict=True)]
 
+    budget = usual_budget(backend, model, tokenizer) if budget is None else budget
+    return through(tokenised(tokenizer, texts, longest), lambda row: len(row[0]), run, budget)
+
+
+def usual_budget(backend: Backend, model: Any, tokenizer: Any) -> int:
+    """The tokens a batch that a short measurement finds best for texts of the usual length."""
+
     def trial(size: int, length: int) -> None:
         ids = np.full((size, length), tokenizer.unk_token_id, np.int64)
         backend.run(model, {"input_ids": ids, "attention_mask": np.ones_like(ids)})
 
-    budget = best_budget(trial, min(USUAL, longest)) if budget is None else budget
-    return through(tokenised(tokenizer, texts, longest), lambda row: len(row[0]), run, budget)
+    return best_budget(trial, min(USUAL, model.config.max_sequence_length))
 
 
 def tokenised(tokenizer: Any, texts: Iterable[Text], longest: int) -> Iterator[tuple[list[int], bool]]:

@@ -18,6 +18,9 @@ import numpy as np
 def version(name):
     return "1.0"
 
+def begin(name):
+    time.sleep(0.03)
+
 def load(name, folder):
     print("a greeting")
     if name == "broken":
@@ -54,6 +57,7 @@ def test_each_runs_every_shape_once_and_then_in_rounds(folder):
     assert [result.name for result in results] == ["quick", "slow", "limit"]
     for result in results:
         assert result.version == "1.0"
+        assert result.imports > 0.03 > result.load > 0
         assert list(result.timings) == SHAPES
         assert all(len(timing.rest) == 3 and timing.first > 0 for timing in result.timings.values())
     assert results[1].timings[2, 5].median > 0.02 > results[0].timings[2, 5].median
@@ -79,6 +83,14 @@ def test_answers_agree_within_a_ten_thousandth(error, fine):
             agree(answers)
 
 
+def test_bfloat16_may_differ_by_more_but_not_by_anything():
+    agree({"pt": [1.0, -3.0], "pt-bf16": [1.0, -3.1]})
+    with pytest.raises(ValueError, match="pt-bf16 and pt"):
+        agree({"pt": [1.0, -3.0], "pt-bf16": [1.0, -3.2]})
+    with pytest.raises(ValueError, match="tf and pt"):
+        agree({"pt": [1.0, -3.0], "pt-bf16": [1.0, -3.1], "tf": [1.0, -3.1]})
+
+
 def test_inputs_are_the_same_for_everyone_and_hold_real_tokens_only():
     ids, mask = worker.inputs(3, 7, 50, seed=1)
     again, _ = worker.inputs(3, 7, 50, seed=1)
@@ -100,7 +112,7 @@ def test_operations_are_those_of_the_encoder():
 
 @pytest.fixture
 def results():
-    found = [Result("pt", "2", 1.5, 300), Result("limit", "2", 0.5, 200)]
+    found = [Result("pt", "2", 1.0, 0.5, 300), Result("limit", "2", 0.4, 0.1, 200)]
     for result, seconds in zip(found, (0.2, 0.1), strict=True):
         result.timings[1, 8] = Timing(9.0, [seconds, seconds * 3, seconds / 2])
     return found
@@ -111,7 +123,7 @@ def test_the_share_of_the_limit_is_that_of_the_rates(results):
     share = report.operations(config, (1, 8)) / report.products(config, (1, 8)) / 2
     cells = [cell for column in report.to_table(results, config).columns for cell in column.cells]
     assert any(f"{share:.0%}" in str(cell) for cell in cells)
-    said = json.loads(report.to_json(results, config))["results"][0]["shapes"][0]
+    said = json.loads(report.to_json(results, config, {"cores": 2}))["results"][0]["shapes"][0]
     assert said["median_seconds"] == 0.2
     assert said["first_seconds"] == 9
     assert said["gflops"] == pytest.approx(report.operations(config, (1, 8)) / 0.2e9)
@@ -136,6 +148,7 @@ def test_the_command_writes_every_number(folder, capsys):
     [
         (["--shapes", "8"], "a shape is BATCHxLENGTH"),
         (["--shapes", "0x8"], "a shape is BATCHxLENGTH"),
+        (["--also", "pt-fast"], "--also has pt-fast; known are pt-compile"),
         (["--peer", "nobody=python"], "is not NAME=PYTHON"),
         (["--peer", "slow=no/python"], "there is no no/python"),
     ],

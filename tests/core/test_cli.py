@@ -163,6 +163,13 @@ def test_a_command_registered_by_another_package_is_found(run, monkeypatch):
     refused(run("gone"), 1, "gone cannot be loaded", "nowhere_to_be_found")
 
 
+def test_the_help_looks_for_commands_once(run, monkeypatch):
+    asked, found = [], cli.entry_points
+    monkeypatch.setattr(cli, "entry_points", lambda group: asked.append(group) or found(group=group))
+    assert run("--help")[0] == 0
+    assert asked == [cli.GROUP]
+
+
 def test_a_mistake_of_the_program_is_not_hidden(monkeypatch, run):
     def broken(source):
         raise KeyError(source)

@@ -3,7 +3,7 @@ import time
 import pytest
 
 from roberta_core.data import streams
-from roberta_core.data.streams import batches, best_budget, through
+from roberta_core.data.streams import batches, best_budget, even, through
 
 
 def test_a_batch_has_rows_of_similar_length_within_the_budget():
@@ -13,6 +13,12 @@ def test_a_batch_has_rows_of_similar_length_within_the_budget():
     assert sorted(number for rows in found for number in rows) == list(range(7))
     for rows in found:
         assert len(rows) == 1 or len(rows) * max(lengths[row] for row in rows) <= 82
+
+
+def test_batches_have_few_sizes():
+    assert [even(size) for size in (1, 2, 3, 7, 8, 31, 32, 33, 63, 64, 100)] == [1, 2, 2, 4, 8, 16, 32, 32, 32, 64, 96]
+    lengths = [1 + number * 7 % 50 for number in range(400)]
+    assert {len(rows) for rows in batches(lengths, 512)} == {8, 16, 32, 64}
 
 
 def test_rows_without_a_token_are_batched_too():

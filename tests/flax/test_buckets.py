@@ -30,7 +30,7 @@ def both(model, **arguments):
 
 
 def test_sizes_are_rounded_to_a_few():
-    assert [rounded(size, LENGTHS, 128) for size in (1, 16, 17, 100, 512, 513, 641)] == [16, 16, 32, 128, 512, 640, 768]
+    assert [rounded(size, LENGTHS, 128) for size in (1, 16, 17, 100, 512, 513, 641)] == [16, 16, 24, 128, 512, 640, 768]
     assert [rounded(size, BATCHES, 32) for size in (1, 3, 8, 9, 32, 33, 65)] == [1, 4, 8, 16, 32, 64, 96]
 
 

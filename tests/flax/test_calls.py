@@ -8,7 +8,7 @@ import optax
 import pytest
 from flax import nnx
 
-from roberta_flax import FlaxRobertaForMaskedLM, FlaxRobertaForSequenceClassification, FlaxRobertaModel
+from roberta_flax import FlaxRobertaForMaskedLM, FlaxRobertaForSequenceClassification, FlaxRobertaModel, calls
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def test_many_lengths_and_batches_compile_seldom(make, fresh, traces):
             for given in (ids, ids.astype(np.int32), ids.tolist()) if length == 1 else (ids,):
                 assert model(given).logits.shape == (batch, length, 101)
             assert model(ids, attention_mask=ids > 0).logits.shape == (batch, length, 101)
-    assert traces == [(4, 16), (4, 32), (4, 48)]
+    assert traces == [(4, 16), (4, 24), (4, 32), (4, 40)]
 
 
 def test_a_copy_shares_what_was_compiled_but_not_values(make, fresh, traces, ids):
@@ -92,6 +92,19 @@ def test_a_change_is_seen(make, fresh, traces, ids):
     model.lm_head.dense = nnx.Linear(12, 12, rngs=nnx.Rngs(0))
     assert np.abs(model(ids).logits - before).max() > 1
     assert len(traces) == 3
+
+
+def test_parameters_are_given_to_the_compiled_function_as_they_are(make, config, ids, monkeypatch):
+    model, given, run = make(FlaxRobertaForMaskedLM, config), [], calls.run
+    monkeypatch.setattr(calls, "run", lambda *arguments: given.append(arguments[4]) or run(*arguments))
+    model(ids)
+    model(ids)
+    own = [id(leaf) for leaf in jax.tree.leaves(nnx.state(model))]
+    assert [id(leaf) for leaf in given[0]] == [id(leaf) for leaf in given[1]]
+    assert set(own) == {id(leaf) for leaf in given[0]}
+    structure = jax.tree.structure(model)
+    traced = jax.make_jaxpr(lambda leaves: run.__wrapped__(structure, "", (), False, leaves, {"input_ids": ids}, None))
+    assert max((np.size(constant) for constant in traced(given[0]).consts), default=0) <= ids.size
 
 
 def test_a_change_of_the_configuration_is_seen(make, config, ids):

@@ -17,9 +17,9 @@ pytestmark = pytest.mark.skipif(not products._has_onednn(), reason="this PyTorch
 def onednn(monkeypatch):
     """oneDNN multiplies, whatever the CPU; the calls of its operator are counted."""
     calls = []
-    apply = products._Product.apply
+    multiplied = products._multiplied
     monkeypatch.setattr(products, "library", lambda: "onednn")
-    monkeypatch.setattr(products._Product, "apply", lambda *tensors: calls.append(1) or apply(*tensors))
+    monkeypatch.setattr(products, "_multiplied", lambda *tensors: calls.append(1) or multiplied(*tensors))
     return calls
 
 
@@ -30,7 +30,7 @@ def tensors():
 
 
 @pytest.mark.parametrize("has_bias", [True, False])
-@pytest.mark.parametrize("shape", [(2, 5, 320), (7, 320), (1, 320), (2, 1, 3, 320)])
+@pytest.mark.parametrize("shape", [(2, 5, 320), (7, 320), (1, 320), (2, 1, 3, 320), (8, 320), (64, 320), (5, 13, 320)])
 def test_the_product_and_its_gradients_are_those_of_linear(onednn, tensors, shape, has_bias):
     _, weight, bias = tensors
     rows = torch.randn(shape, requires_grad=True)
@@ -44,6 +44,34 @@ def test_the_product_and_its_gradients_are_those_of_linear(onednn, tensors, shap
     ):
         torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-4)
     assert len(onednn) == 3
+
+
+@pytest.mark.parametrize("has_bias", [True, False])
+@pytest.mark.parametrize("count", [7, 8, 64, 65])
+def test_the_product_is_the_same_where_nothing_is_recorded(onednn, tensors, count, has_bias, monkeypatch):
+    monkeypatch.setattr(products._Product, "apply", None)
+    _, weight, bias = tensors
+    given = (torch.randn(1, count, 320), weight, *([bias] if has_bias else []))
+    with torch.no_grad():
+        got = product(*given)
+    torch.testing.assert_close(got, F.linear(*given), rtol=1e-5, atol=1e-4)
+    assert got.is_contiguous()
+    assert len(onednn) == 1
+
+
+def test_the_weight_is_the_left_operand_of_few_rows_only(tensors, monkeypatch):
+    _, weight, bias = (tensor.detach() for tensor in tensors)
+    left, multiply = [], torch.ops.mkldnn._linear_pointwise
+
+    def seen(rows, *rest):
+        left.append(rows is weight)
+        return multiply(rows, *rest)
+
+    monkeypatch.setattr(torch.ops.mkldnn, "_linear_pointwise", seen)
+    for count in (7, 8, 64, 65):
+        products._multiplied(torch.randn(count, 320), weight, bias)
+    products._multiplied(torch.randn(8, 272), weight.t(), None)
+    assert left == [False, True, True, False, False]
 
 
 def test_only_the_gradients_that_are_wanted_are_computed(onednn, tensors):
@@ -67,7 +95,7 @@ def test_a_gradient_has_a_gradient(onednn):
 
 def test_turned_and_sliced_inputs_are_multiplied(onednn, tensors):
     _, weight, bias = tensors
-    for rows in (torch.randn(320, 6).t(), torch.randn(4, 6, 640)[:, ::2, ::2], torch.randn(320).expand(3, 320)):
+    for rows in (torch.randn(320, 9).t(), torch.randn(4, 6, 640)[:, ::2, ::2], torch.randn(320).expand(3, 320)):
         torch.testing.assert_close(product(rows, weight, bias), F.linear(rows, weight, bias), rtol=1e-5, atol=1e-4)
     assert len(onednn) == 3
 

@@ -70,6 +70,18 @@ def test_new_sizes_do_not_trace_anew(fresh, config):
     assert len(model.graphs.traced) == 4
 
 
+def test_a_graph_reads_the_parameters_where_they_are(fresh, config, ids):
+    model = fresh(TFRobertaForMaskedLM, config)
+    before = model(ids).logits
+    (graph,) = model.graphs.traced.values()
+    handles = [id(variable.value.handle) for variable in model.variables]
+    assert {id(captured) for captured in graph.captured_inputs} <= set(handles)
+    constants = [op.outputs[0].shape.num_elements() for op in graph.graph.get_operations() if op.type == "Const"]
+    assert max(constants) < 12  # the smallest parameter
+    model.lm_head.bias.assign_add(np.ones(101))
+    np.testing.assert_allclose(model(ids).logits, before + 1, rtol=1e-5, atol=1e-5)
+
+
 def test_a_changed_setting_is_followed(fresh, config, ids):
     model = fresh(TFRobertaModel, config)
     assert "hidden_states" not in model(ids)

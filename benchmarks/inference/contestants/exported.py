@@ -3,6 +3,7 @@
 import os
 import tempfile
 import warnings
+from importlib import import_module
 from importlib.metadata import version as installed
 
 import torch
@@ -25,19 +26,28 @@ class Encoder(torch.nn.Module):
 
 def version(name):
     """Of the runtime."""
-    return installed(name)
+    return installed(name.partition("-")[0])
+
+
+def begin(name):
+    """Import the runtime."""
+    import_module(name.partition("-")[0])
+    transformers.RobertaModel  # noqa: B018  # is imported when it is asked for
 
 
 def load(name, folder):
-    """`onnxruntime` or `openvino`, in float32."""
+    """`onnxruntime` or `openvino`, in float32, or `openvino-bf16`."""
+    runtime, _, way = name.partition("-")
     ids = torch.randint(4, 100, (2, 9))
     example = (ids, torch.ones_like(ids))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return {"onnxruntime": onnxruntime, "openvino": openvino}[name](Encoder(folder).eval(), example)
+        return {"onnxruntime": onnxruntime, "openvino": openvino}[runtime](
+            Encoder(folder).eval(), example, way or "f32"
+        )
 
 
-def onnxruntime(model, example):
+def onnxruntime(model, example, precision):
     """A session with the runtime's own settings."""
     import onnxruntime
 
@@ -51,11 +61,11 @@ def onnxruntime(model, example):
     return lambda ids, mask: session.run(None, {"ids": ids, "mask": mask})[0]
 
 
-def openvino(model, example):
-    """A compiled model that must compute in float32, which it would not by itself where the CPU knows bfloat16."""
+def openvino(model, example, precision):
+    """A compiled model of that precision; by itself it would choose bfloat16 where the CPU knows that."""
     import openvino
 
     graph = openvino.convert_model(model, example_input=example)
-    settings = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
+    settings = {"INFERENCE_PRECISION_HINT": precision, "PERFORMANCE_HINT": "LATENCY"}
     compiled = openvino.compile_model(graph, "CPU", settings)
     return lambda ids, mask: compiled([ids, mask])[0]

@@ -1,6 +1,10 @@
 """The published library: PyTorch, and TensorFlow and Flax where its version has them, as called and compiled."""
 
+from importlib import import_module
+
 import transformers
+
+FRAMEWORKS = {"pt": ("torch", ""), "tf": ("tensorflow", "TF"), "flax": ("flax", "Flax")}
 
 
 def version(name):
@@ -8,9 +12,22 @@ def version(name):
     return transformers.__version__
 
 
-def load(name, folder):
-    """`pt`, `tf`, `tf-function`, `tf-xla`, `flax` or `flax-jit`, after the library's own name."""
+def begin(name):
+    """Import the framework and the class."""
+    module, prefix = FRAMEWORKS[parts(name)[0]]
+    import_module(module)
+    getattr(transformers, f"{prefix}RobertaModel")
+
+
+def parts(name):
+    """The framework, and the way that it is called."""
     framework, _, way = name.removeprefix("transformers-").partition("-")
+    return framework, way
+
+
+def load(name, folder):
+    """`pt`, `pt-bf16`, `tf`, `tf-function`, `tf-xla`, `flax` or `flax-jit`, after the library's own name."""
+    framework, way = parts(name)
     return {"pt": pytorch, "tf": tensorflow, "flax": flax}[framework](folder, way)
 
 
@@ -18,11 +35,12 @@ def pytorch(folder, way):
     """The model in eval mode, without gradients."""
     import torch
 
-    model = transformers.RobertaModel.from_pretrained(folder, add_pooling_layer=False).eval()
+    dtype = torch.bfloat16 if way == "bf16" else torch.float32
+    model = transformers.RobertaModel.from_pretrained(folder, add_pooling_layer=False, dtype=dtype).eval()
 
     def run(ids, mask):
         with torch.no_grad():
-            return model(torch.from_numpy(ids), attention_mask=torch.from_numpy(mask)).last_hidden_state.numpy()
+            return model(torch.from_numpy(ids), attention_mask=torch.from_numpy(mask)).last_hidden_state.float().numpy()
 
     return run
 
@@ -31,7 +49,7 @@ def tensorflow(folder, way):
     """The model as called, or inside a `tf.function`."""
     import tensorflow as tf
 
-    model = transformers.TFRobertaModel.from_pretrained(folder, from_pt=True, add_pooling_layer=False)
+    model = transformers.TFRobertaModel.from_pretrained(folder, from_pt=True)
 
     def call(ids, mask):
         return model(ids, attention_mask=mask, training=False).last_hidden_state

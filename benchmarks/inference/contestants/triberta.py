@@ -1,15 +1,26 @@
-"""This project's three frameworks."""
+"""This project's three frameworks, as a user calls them; `-bf16` computes in bfloat16, `-compile` by torch.compile."""
 
 from roberta_core.backend import load as backend
+
+# How each framework is asked for bfloat16.
+BFLOAT16 = {"pt": {"dtype": "bfloat16"}, "tf": {"dtype": "mixed_bfloat16"}, "flax": {"dtype": "bfloat16"}}
 
 
 def version(name):
     """Of the framework."""
-    return backend(name).version
+    return backend(name.partition("-")[0]).version
+
+
+def begin(name):
+    """Import the framework."""
+    version(name)
 
 
 def load(name, folder):
-    """The model, called as a user calls it."""
-    framework = backend(name)
-    model = framework.from_pretrained("Model", folder, add_pooling_layer=False)
-    return lambda ids, mask: framework.run(model, {"input_ids": ids, "attention_mask": mask}).last_hidden_state
+    """The model, from NumPy to NumPy."""
+    framework, _, way = name.partition("-")
+    settings = BFLOAT16[framework] if way == "bf16" else {}
+    model = backend(framework).from_pretrained("Model", folder, add_pooling_layer=False, **settings)
+    if way == "compile":
+        model.compile(dynamic=True)
+    return lambda ids, mask: backend(framework).run(model, {"input_ids": ids, "attention_mask": mask}).last_hidden_state

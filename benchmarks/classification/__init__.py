@@ -1,0 +1,1 @@
+"""Text classification over real sentences, beside the pipeline of transformers."""

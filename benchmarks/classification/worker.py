@@ -1,0 +1,68 @@
+"""One implementation in a process of its own: `python worker.py NAME FOLDER`, sentences as JSON on standard input.
+
+NAME is a framework of this project (pt, tf, flax), or `pipeline-N`: that of transformers with batches of N. Each line
+of standard input is a list of sentences; the answer is the seconds that they took and their scores.
+"""
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from importlib import import_module
+from importlib.metadata import version
+
+Scores = list[list[float]]
+
+FACTS: dict[str, str | int] = {}  # what is told of an implementation
+
+
+def ours(name: str, folder: str) -> Callable[[list[str]], Scores]:
+    """As `roberta classify` does it, the budget of a batch being measured once."""
+    from roberta_core import backend
+    from roberta_core.tasks.classification import ARCHITECTURE, classify, usual_budget
+    from roberta_core.tokenization import RobertaTokenizerFast
+
+    framework, tokenizer = backend.load(name), RobertaTokenizerFast.from_pretrained(folder)
+    model = framework.from_pretrained(ARCHITECTURE, folder)
+    budget = usual_budget(framework, model, tokenizer)
+    FACTS.update(version=framework.version, budget=budget)
+
+    def run(sentences: list[str]) -> Scores:
+        return [list(one.scores.values()) for one in classify(framework, model, tokenizer, sentences, budget)]
+
+    return run
+
+
+def pipeline(name: str, folder: str) -> Callable[[list[str]], Scores]:
+    """The task's pipeline in PyTorch, with batches as large as its name says."""
+    make = import_module("transformers").pipeline
+    size = int(name.partition("-")[2])
+    FACTS.update(version=version("transformers"))
+    made = make("text-classification", model=folder, tokenizer=folder, device="cpu", batch_size=size, top_k=None)
+
+    def run(sentences: list[str]) -> Scores:
+        answers = made(sentences)
+        return [[one["score"] for one in sorted(row, key=lambda one: one["label"])] for row in answers]
+
+    return run
+
+
+def main(name: str, folder: str) -> None:
+    """Load, then answer each line."""
+    answers = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)  # what libraries print is no answer
+    theirs = name.startswith("pipeline")
+    begin = time.perf_counter()
+    run = (pipeline if theirs else ours)(name, folder)
+    start = time.perf_counter() - begin
+    print(json.dumps({**FACTS, "start": start}), file=answers)
+    for line in sys.stdin:
+        sentences = json.loads(line)
+        begin = time.perf_counter()
+        scores = run(sentences)
+        print(json.dumps({"seconds": time.perf_counter() - begin, "scores": scores}), file=answers)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

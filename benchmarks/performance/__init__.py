@@ -1,0 +1,1 @@
+"""Everything that the page on performance shows, measured again by one command."""

@@ -1,0 +1,45 @@
+"""How long a user waits for the command: its help, and the first answer of each framework with the embedded model."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from benchmarks.inference.report import machine
+from roberta_core import backend
+
+ROBERTA = (sys.executable, "-c", "from roberta_core.cli import main; main()")
+TEXT = "She opened the<mask> and went in."
+
+
+def commands() -> dict[str, tuple[str, ...]]:
+    """What is run, by the names of the results."""
+    fill = (*ROBERTA, "fill-mask", TEXT, "--frameworks")
+    return {"help": (*ROBERTA, "--help"), **{name: (*fill, name) for name in backend.available()}}
+
+
+def measure(asked: Mapping[str, Sequence[str]], rounds: int) -> dict[str, list[float]]:
+    """Seconds from the start of a process to its end, in turns, after a first one that warms the caches of files.
+
+    `OSError` if one fails.
+    """
+    seconds: dict[str, list[float]] = {name: [] for name in asked}
+    for turn in range(rounds + 1):
+        for name, command in asked.items():
+            begin = time.perf_counter()
+            ended = subprocess.run(command, capture_output=True, text=True)
+            if ended.returncode:
+                raise ChildProcessError(f"{name} ended with status {ended.returncode}: {ended.stderr}")
+            seconds[name] += [time.perf_counter() - begin] if turn else []
+    return seconds
+
+
+def main(file: Path, rounds: int = 5) -> None:
+    """Measure, and write the result."""
+    where = machine()
+    results = [{"name": name, "seconds": found} for name, found in measure(commands(), rounds).items()]
+    file.write_text(json.dumps({"machine": where, "results": results}, indent=1) + "\n", encoding="utf-8")
