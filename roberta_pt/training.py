@@ -23,8 +23,9 @@ from roberta_pt.encoder import SelfAttention
 from roberta_pt.layers import Dropout
 from roberta_pt.optimizer import adamw, set_rate
 
-# The numbers of glibc's mallopt: how much may lie free at the heap's end, and how many blocks may lie outside of it.
-TRIM_THRESHOLD, MMAP_MAX = -1, -4
+# The numbers of glibc's mallopt: how much may lie free at the heap's end, and how large a block within the heap may be.
+TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3
+LARGEST = 1 << 25  # bytes, the most that glibc takes: larger blocks would leave gaps that fill up with smaller ones
 
 
 class Trainer:
@@ -164,4 +165,4 @@ def _keep_freed_memory() -> None:
     library = ctypes.CDLL(None)
     if hasattr(library, "gnu_get_libc_version"):
         library.mallopt(TRIM_THRESHOLD, 2**31 - 1)
-        library.mallopt(MMAP_MAX, 0)
+        library.mallopt(MMAP_THRESHOLD, LARGEST)
