@@ -39,11 +39,11 @@ class PyTorchBackend:
         precision: str = "float32",
         **settings: Any,
     ) -> Any:
-        """A model in eval mode with the tensors given by their published names, kept as `precision`."""
+        """A model in eval mode with the tensors by their published names, rounded to a `precision` below float32."""
         model = self._class(architecture)(config, seed=None, **settings)
         assign(model, tensors.items())
         model.tie_weights()
-        return model.to(getattr(torch, precision)).eval()
+        return model.eval() if precision == "float32" else model.to(getattr(torch, precision)).eval()
 
     def tensors(self, model: Any) -> dict[str, np.ndarray]:
         """The parameters by their published names."""
