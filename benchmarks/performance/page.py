@@ -14,9 +14,8 @@ from typing import Any
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 PAGE, FOLDER = DOCS / "performance.md", DOCS / "performance"
-PARTS = ("encoder", "called", "variants", "sentences", "start")
+PARTS = ("encoder", "start")
 TITLES = {"pt": "PyTorch", "tf": "TensorFlow", "flax": "Flax"}
-PIPELINE = "pipeline-"
 MARKED = re.compile(r"(<!-- table ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 Run = Mapping[str, Any]
@@ -66,20 +65,6 @@ def costs(run: Run) -> str:
     return markdown(["", "import, s", "load, s", f"first call, {shapes(run)[0]}, s", "peak memory, MiB"], rows)
 
 
-def sentences(run: Run) -> str:
-    """Real sentences through a classifier, beside the best setting of the pipeline."""
-    medians = {one["name"]: statistics.median(one["seconds"]) for one in run["results"]}
-    best = min(seconds for one, seconds in medians.items() if one.startswith(PIPELINE))
-    rows = []
-    for one in run["results"]:
-        median, size = medians[one["name"]], one["name"].removeprefix(PIPELINE)
-        who = f"transformers' pipeline, batch {size}" if one["name"].startswith(PIPELINE) else name(one["name"])
-        rate = f"{run['tokens'] / median:,.0f}"
-        rows.append([f"{who} {one['version']}", spread(one["seconds"]), rate, f"{best / median:.2f}"])
-    heads = [f"{run['sentences']} sentences, {run['tokens']:,} tokens", "s", "tokens/s", "beside the best pipeline"]
-    return markdown(heads, rows)
-
-
 def start(run: Run) -> str:
     """Seconds of a command, from the shell and back."""
     said = {"help": "`roberta --help`"}
@@ -107,15 +92,6 @@ TABLES: dict[str, Callable[[Mapping[str, Run]], str]] = {
     "encoder-openvino": lambda runs: ratios(runs["encoder"], ["openvino"], ["pt", "tf", "flax"]),
     "encoder-limit": lambda runs: shares(runs["encoder"], "limit"),
     "encoder-costs": lambda runs: costs(runs["encoder"]),
-    "called-times": lambda runs: times(runs["called"]),
-    "called-tf": lambda runs: ratios(
-        runs["called"], ["tf"], ["transformers-tf", "transformers-tf-function", "transformers-tf-xla"]
-    ),
-    "called-flax": lambda runs: ratios(runs["called"], ["flax"], ["transformers-flax", "transformers-flax-jit"]),
-    "called-costs": lambda runs: costs(runs["called"]),
-    "variants-times": lambda runs: times(runs["variants"]),
-    "variants-costs": lambda runs: costs(runs["variants"]),
-    "sentences": lambda runs: sentences(runs["sentences"]),
     "start": lambda runs: start(runs["start"]),
 }
 
