@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -21,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.inference.report import machine
+from benchmarks.process import Process
 from roberta_core import backend, checkpoints
 from roberta_core.config import RobertaConfig
 from roberta_core.parameters import draw
@@ -32,36 +32,18 @@ ARCHITECTURE = "ForSequenceClassification"
 SAME = 1e-4  # of a probability
 
 
-class Worker:
-    """The process of one implementation."""
+class Worker(Process):
+    """The process of one implementation. `OSError` if it ends before it has answered."""
 
     def __init__(self, name: str, python: str, folder: Path):
-        self.name, self.seconds = name, []
-        command = [python, str(WORKER), name, str(folder)]
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
-        self.process = subprocess.Popen(command, text=True, **pipes)  # type: ignore[call-overload]
-        self.facts = self.answer()
-
-    def answer(self) -> dict[str, Any]:
-        """The next line that it says; `OSError` if it has ended."""
-        assert self.process.stdout is not None
-        line = self.process.stdout.readline()
-        if not line:
-            raise ChildProcessError(f"{self.name} ended with status {self.process.wait()}")
-        return json.loads(line)
+        super().__init__(name, [python, str(WORKER), name, str(folder)])
+        self.facts: dict[str, Any] = self.answer()
+        self.seconds: list[float] = []
 
     def run(self, sentences: list[str]) -> tuple[float, np.ndarray]:
         """Seconds and scores [sentences, labels]."""
-        assert self.process.stdin is not None
-        self.process.stdin.write(json.dumps(sentences) + "\n")
-        self.process.stdin.flush()
-        said = self.answer()
+        said = self.ask(sentences)
         return said["seconds"], np.asarray(said["scores"])
-
-    def close(self) -> None:
-        """End the process."""
-        self.process.kill()
-        self.process.communicate()
 
 
 def classifier(folder: Path, tokenizer: Path) -> RobertaTokenizerFast:

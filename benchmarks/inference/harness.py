@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import json
-import shlex
 import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+
+from benchmarks.process import Process
 
 HERE = Path(__file__).parent
 OURS = ("pt", "tf", "flax")
@@ -60,45 +58,23 @@ class Result:
     timings: dict[Shape, Timing] = field(default_factory=dict)
 
 
-class Worker:
+class Worker(Process):
     """The process of one implementation. `OSError` if it ends before it has answered."""
 
     def __init__(self, name: str, python: str, folder: Path):
         contestant = HERE / "contestants" / CONTESTANTS[name]
-        self.command = [python, str(HERE / "worker.py"), str(contestant), name, str(folder)]
-        self.name = name
-        self.process = subprocess.Popen(
-            self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-        )
-        said = self.answer()
-        self.result = Result(name, **said)
-
-    def answer(self) -> dict[str, Any]:
-        """The next line that it says."""
-        assert self.process.stdout is not None
-        line = self.process.stdout.readline()
-        if not line:
-            status, command = self.process.wait(), shlex.join(self.command)
-            raise ChildProcessError(f"{self.name} ended with status {status}; run it by hand: {command}")
-        return json.loads(line)
+        super().__init__(name, [python, str(HERE / "worker.py"), str(contestant), name, str(folder)])
+        self.result = Result(name, **self.answer())
 
     def run(self, shape: Shape, seed: int) -> list[float] | None:
         """One call, noted in the result; a sample of its answer, or None if it has none."""
-        assert self.process.stdin is not None
-        self.process.stdin.write(json.dumps({"shape": shape, "seed": seed}) + "\n")
-        self.process.stdin.flush()
-        said = self.answer()
+        said = self.ask({"shape": shape, "seed": seed})
         self.result.peak = said["peak"]
         if shape in self.result.timings:
             self.result.timings[shape].rest.append(said["seconds"])
         else:
             self.result.timings[shape] = Timing(said["seconds"])
         return said["sample"]
-
-    def close(self) -> None:
-        """End the process."""
-        self.process.kill()
-        self.process.communicate()
 
 
 def measure(

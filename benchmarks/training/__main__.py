@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import shlex
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -20,6 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.inference.report import machine
+from benchmarks.process import Process
 from roberta_core import checkpoints
 from roberta_core.config import RobertaConfig
 from roberta_core.parameters import draw
@@ -49,38 +48,17 @@ class Result:
         return self.tokens / statistics.median(self.seconds)
 
 
-class Worker:
+class Worker(Process):
     """The process of one implementation. `OSError` if it ends before it has answered."""
 
     def __init__(self, name: str, python: str, *arguments: str):
         file = HERE / "contestants" / CONTESTANTS[name]
-        self.name, self.command = name, [python, str(HERE / "worker.py"), str(file), name, *arguments]
-        self.process = subprocess.Popen(
-            self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-        )
+        super().__init__(name, [python, str(HERE / "worker.py"), str(file), name, *arguments])
         self.version = self.answer()["version"]
-
-    def answer(self) -> dict[str, Any]:
-        """The next line that it says."""
-        assert self.process.stdout is not None
-        line = self.process.stdout.readline()
-        if not line:
-            raise ChildProcessError(
-                f"{self.name} ended with status {self.process.wait()}; run it by hand: {shlex.join(self.command)}"
-            )
-        return json.loads(line)
 
     def step(self, batch: int, length: int, seed: int) -> dict[str, Any]:
         """One step: its seconds, its loss and the peak of memory so far."""
-        assert self.process.stdin is not None
-        self.process.stdin.write(json.dumps([batch, length, seed]) + "\n")
-        self.process.stdin.flush()
-        return self.answer()
-
-    def close(self) -> None:
-        """End the process."""
-        self.process.kill()
-        self.process.communicate()
+        return self.ask([batch, length, seed])
 
 
 def measure(

@@ -1,0 +1,40 @@
+"""An implementation in a process of its own, which is told and answers JSON lines."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import subprocess
+from collections.abc import Sequence
+from typing import Any
+
+
+class Process:
+    """A process that takes its turns. `OSError` if it ends before it has answered."""
+
+    def __init__(self, name: str, command: Sequence[str]):
+        self.name, self.command = name, command
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        )
+
+    def answer(self) -> Any:
+        """The next line that it says."""
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        if not line:
+            status, command = self.process.wait(), shlex.join(self.command)
+            raise ChildProcessError(f"{self.name} ended with status {status}; run it by hand: {command}")
+        return json.loads(line)
+
+    def ask(self, question: Any) -> Any:
+        """Its answer to a line."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(json.dumps(question) + "\n")
+        self.process.stdin.flush()
+        return self.answer()
+
+    def close(self) -> None:
+        """End the process."""
+        self.process.kill()
+        self.process.communicate()
