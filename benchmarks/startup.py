@@ -1,7 +1,11 @@
-"""How long a user waits for the command: its help, and the first answer of each framework with the embedded model."""
+"""`python -m benchmarks.startup --json FILE`: how long a user waits for the command.
+
+That is its help, and the first answer of each framework with the embedded model.
+"""
 
 from __future__ import annotations
 
+import argparse
 import json
 import subprocess
 import sys
@@ -38,8 +42,16 @@ def measure(asked: Mapping[str, Sequence[str]], rounds: int) -> dict[str, list[f
     return seconds
 
 
-def main(file: Path, rounds: int = 5) -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, and write the result."""
+    options = argparse.ArgumentParser(prog="python -m benchmarks.startup", description=__doc__)
+    options.add_argument("--rounds", type=int, default=5)
+    options.add_argument("--json", type=Path, required=True)
+    given = options.parse_args(arguments)
     where = machine()
-    results = [{"name": name, "seconds": found} for name, found in measure(commands(), rounds).items()]
-    file.write_text(json.dumps({"machine": where, "results": results}, indent=1) + "\n", encoding="utf-8")
+    results = [{"name": name, "seconds": found} for name, found in measure(commands(), given.rounds).items()]
+    given.json.write_text(json.dumps({"machine": where, "results": results}, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,7 +1,7 @@
 """`python -m benchmarks.performance [PART ...]`: measure again what docs/performance.md shows, and rewrite its figures.
 
-Wants a checkout whose environment has all three frameworks, and the interpreter of another one with transformers 5,
-ONNX Runtime and OpenVINO. Nothing else should run meanwhile.
+Wants a checkout whose environment has all three frameworks, the interpreter of another one with transformers 5,
+ONNX Runtime and OpenVINO, and that of a third with transformers 4.57.6. Nothing else should run meanwhile.
 """
 
 from __future__ import annotations
@@ -11,19 +11,35 @@ import subprocess
 import sys
 from collections.abc import Sequence
 
-from benchmarks import startup
 from benchmarks.performance.page import FOLDER, PARTS, rewrite
 
-BENCH = "from roberta_core.cli import main; main()"
-OURS = ("--frameworks", "pt,tf,flax", "--also", "limit,limit-packed", "--chart", str(FOLDER / "encoder.svg"))
-PEERS = ("transformers-pt", "openvino", "onnxruntime")
+ROBERTA = "from roberta_core.cli import main; main()"
+FIVE, FOUR = ("transformers-pt", "openvino", "onnxruntime"), ("tf", "flax", "tf-function", "tf-xla", "flax-jit")
 
 
-def bench(python: str, rounds: int) -> list[str]:
-    """The command that measures the encoder's times, with the interpreter that has the other implementations."""
-    peers = [word for name in PEERS for word in ("--peer", f"{name}={python}")]
-    files = ["--json", str(FOLDER / "encoder.json"), "--rounds", str(rounds)]
-    return [sys.executable, "-c", BENCH, "bench", *OURS, *peers, *files]
+def commands(peer: str, old: str, tokenizer: str, sentences: str, rounds: int) -> dict[str, list[str]]:
+    """The command that measures each part, with the interpreters that have the other implementations."""
+    python, chart = sys.executable, str(FOLDER / "encoder.svg")
+    bench = [python, "-c", ROBERTA, "bench", "--rounds", str(rounds)]
+    ours, limits = ["--frameworks", "pt,tf,flax"], ["--also", "limit,limit-packed"]
+    variants = ["--also", "pt-compile,pt-bf16,tf-bf16,flax-bf16"]
+    texts = ["--tokenizer", tokenizer, "--sentences", sentences, "--peer", peer, "--rounds", str(rounds)]
+    asked = {
+        "encoder": [*bench, *ours, *limits, "--chart", chart, *peers(peer, FIVE)],
+        "called": [
+            *bench, "--frameworks", "tf,flax", "--shapes", "1x16,8x128",
+            *peers(old, [f"transformers-{way}" for way in FOUR]),
+        ],
+        "variants": [*bench, "--frameworks", "pt", *variants, *peers(peer, ["transformers-pt-bf16"])],
+        "sentences": [python, "-m", "benchmarks.classification", *texts],
+        "start": [python, "-m", "benchmarks.startup", "--rounds", str(rounds)],
+    }  # fmt: skip
+    return {part: [*command, "--json", str(FOLDER / f"{part}.json")] for part, command in asked.items()}
+
+
+def peers(python: str, names: Sequence[str]) -> list[str]:
+    """The options that name implementations of another environment."""
+    return [word for name in names for word in ("--peer", f"{name}={python}")]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -31,17 +47,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = argparse.ArgumentParser(prog="python -m benchmarks.performance", description=__doc__)
     options.add_argument("parts", nargs="*", metavar="PART", help=f"{', '.join(PARTS)}; all if none is named")
     options.add_argument("--peer", metavar="PYTHON", required=True, help="the environment with transformers 5")
+    options.add_argument("--old", metavar="PYTHON", required=True, help="the environment with transformers 4.57.6")
+    options.add_argument("--tokenizer", required=True, help="a folder with the vocabulary, for real sentences")
+    options.add_argument("--sentences", required=True, help="a file with a heading and a sentence a line")
     options.add_argument("--rounds", type=int, default=5)
     given = options.parse_args(arguments)
     unknown = set(given.parts) - set(PARTS)
     if unknown:
         options.error(f"there is no part {', '.join(sorted(unknown))}")
     FOLDER.mkdir(exist_ok=True)
+    asked = commands(given.peer, given.old, given.tokenizer, given.sentences, given.rounds)
     for part in given.parts or PARTS:
-        if part == "start":
-            startup.main(FOLDER / "start.json", given.rounds)
-        else:
-            subprocess.run(bench(given.peer, given.rounds), check=True)
+        subprocess.run(asked[part], check=True)
     missing = [part for part in PARTS if not (FOLDER / f"{part}.json").exists()]
     if missing:
         print(f"the page waits for {', '.join(missing)}")

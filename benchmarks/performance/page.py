@@ -14,8 +14,14 @@ from typing import Any
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 PAGE, FOLDER = DOCS / "performance.md", DOCS / "performance"
-PARTS = ("encoder", "start")
+PARTS = ("encoder", "called", "variants", "sentences", "start")
 TITLES = {"pt": "PyTorch", "tf": "TensorFlow", "flax": "Flax"}
+CALLED = {
+    "tf": ["transformers-tf", "transformers-tf-function", "transformers-tf-xla"],
+    "flax": ["transformers-flax", "transformers-flax-jit"],
+}
+VARIANTS = ["pt-compile", "pt-bf16", "tf-bf16", "flax-bf16", "transformers-pt-bf16"]
+PIPELINE = "pipeline-"
 MARKED = re.compile(r"(<!-- table ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 Run = Mapping[str, Any]
@@ -30,11 +36,11 @@ def times(run: Run) -> str:
     return markdown(["ms", *heads], rows)
 
 
-def ratios(run: Run, mine: Iterable[str], others: Iterable[str]) -> str:
-    """How many times as long another implementation takes as one of ours, of the medians of one run."""
+def ratios(run: Run, pairs: Mapping[str, Iterable[str]]) -> str:
+    """How many times as long others take as the one they are listed under, of the medians of one run."""
     rows = [
         [f"{name(other)} / {name(own)}", *(f"{ratio:.2f}" for ratio in divided(run, other, own))]
-        for own in mine
+        for own, others in pairs.items()
         for other in others
     ]
     return markdown(["", *shapes(run)], rows)
@@ -65,6 +71,22 @@ def costs(run: Run) -> str:
     return markdown(["", "import, s", "load, s", f"first call, {shapes(run)[0]}, s", "peak memory, MiB"], rows)
 
 
+def sentences(run: Run) -> str:
+    """Real sentences through a classifier: seconds, tokens a second, and how often the best pipeline's speed."""
+    medians = {one["name"]: statistics.median(one["seconds"]) for one in run["results"]}
+    best = min(seconds for name, seconds in medians.items() if name.startswith(PIPELINE))
+    rows = [
+        [
+            piped(one["name"]),
+            spread(one["seconds"]),
+            f"{run['tokens'] / medians[one['name']]:,.0f}",
+            f"{best / medians[one['name']]:.2f}",
+        ]
+        for one in run["results"]
+    ]
+    return markdown(["", "s", "tokens a second", "times the best pipeline's speed"], rows)
+
+
 def start(run: Run) -> str:
     """Seconds of a command, from the shell and back."""
     said = {"help": "`roberta --help`"}
@@ -88,10 +110,15 @@ def machine(runs: Mapping[str, Run]) -> str:
 TABLES: dict[str, Callable[[Mapping[str, Run]], str]] = {
     "machine": machine,
     "encoder-times": lambda runs: times(runs["encoder"]),
-    "encoder-transformers": lambda runs: ratios(runs["encoder"], ["pt"], ["transformers-pt"]),
-    "encoder-openvino": lambda runs: ratios(runs["encoder"], ["openvino"], ["pt", "tf", "flax"]),
+    "encoder-transformers": lambda runs: ratios(runs["encoder"], {"pt": ["transformers-pt"]}),
+    "encoder-openvino": lambda runs: ratios(runs["encoder"], {"openvino": ["pt", "tf", "flax"]}),
     "encoder-limit": lambda runs: shares(runs["encoder"], "limit"),
     "encoder-costs": lambda runs: costs(runs["encoder"]),
+    "called-times": lambda runs: times(runs["called"]),
+    "called-ratios": lambda runs: ratios(runs["called"], CALLED),
+    "variants-times": lambda runs: times(runs["variants"]),
+    "variants-ratios": lambda runs: ratios(runs["variants"], dict.fromkeys(VARIANTS, ("pt",))),
+    "sentences": lambda runs: sentences(runs["sentences"]),
     "start": lambda runs: start(runs["start"]),
 }
 
@@ -114,6 +141,12 @@ def rewrite(page: Path = PAGE, folder: Path = FOLDER) -> None:
 def name(contestant: str) -> str:
     """How people call an implementation: `transformers-tf-xla` is transformers, TensorFlow, xla."""
     return ", ".join(TITLES.get(part, part) for part in contestant.split("-"))
+
+
+def piped(contestant: str) -> str:
+    """An implementation of the sentences' run: `pipeline-8` is a pipeline with eight texts a batch."""
+    size = contestant.removeprefix(PIPELINE)
+    return name(contestant) if size == contestant else f"transformers, pipeline, {size} a batch"
 
 
 def title(one: Run) -> str:

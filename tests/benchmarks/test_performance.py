@@ -54,22 +54,38 @@ def test_a_table_has_medians_spreads_ratios_and_shares(run):
         "| PyTorch 1.0 | 20.0 (10.0 to 30.0) |",
         "| transformers, TensorFlow, xla 1.0 | 50.0 (50.0 to 50.0) |",
     ]
-    ratio = page.ratios(run, ["pt"], ["transformers-tf-xla"]).splitlines()
+    ratio = page.ratios(run, {"pt": ["transformers-tf-xla"]}).splitlines()
     assert ratio[2] == "| transformers, TensorFlow, xla / PyTorch | 2.50 |"
     assert page.shares(run, "transformers-tf-xla").splitlines()[2] == "| PyTorch | 80% |"
 
 
-def test_the_command_names_contestants_that_there_are():
+def test_the_commands_name_contestants_that_there_are_and_a_file_for_each_part():
     from benchmarks.inference.harness import CONTESTANTS
 
-    said = command.bench("python", 5)
-    peers = [said[place + 1] for place, word in enumerate(said) if word == "--peer"]
-    assert peers
-    assert {peer.partition("=")[0] for peer in peers} <= set(CONTESTANTS)
+    asked = command.commands("new", "old", "folder", "file", 7)
+    assert sorted(asked) == sorted(page.PARTS)
+    for part, words in asked.items():
+        assert words[words.index("--json") + 1] == str(page.FOLDER / f"{part}.json")
+        assert words[words.index("--rounds") + 1] == "7"
+    said = asked["encoder"] + asked["called"] + asked["variants"]
+    peers = [said[place + 1].split("=") for place, word in enumerate(said) if word == "--peer"]
+    assert {python for _, python in peers} == {"new", "old"}
+    also = [name for place, word in enumerate(said) if word == "--also" for name in said[place + 1].split(",")]
+    assert {name for name, _ in peers} | set(also) <= set(CONTESTANTS)
+
+
+def test_sentences_are_compared_with_the_best_pipeline():
+    results = [{"name": name, "seconds": seconds} for name, seconds in (("pt", [2.0, 1.0, 4.0]), ("pipeline-8", [6.0]))]
+    found = page.sentences({"tokens": 3000, "results": [*results, {"name": "pipeline-32", "seconds": [5.0]}]})
+    assert found.splitlines()[2:] == [
+        "| PyTorch | 2.00 (1.00 to 4.00) | 1,500 | 2.50 |",
+        "| transformers, pipeline, 8 a batch | 6.00 (6.00 to 6.00) | 500 | 0.83 |",
+        "| transformers, pipeline, 32 a batch | 5.00 (5.00 to 5.00) | 600 | 1.00 |",
+    ]
 
 
 def test_a_part_that_is_not_there_is_wrong_usage(capsys):
-    given = ["--peer", "x"]
+    given = ["--peer", "x", "--old", "x", "--tokenizer", "x", "--sentences", "x"]
     with pytest.raises(SystemExit) as ended:
         command.main(["everything", *given])
     assert ended.value.code == 2
