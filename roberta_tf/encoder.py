@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from roberta_core.config import RobertaConfig
 from roberta_tf.activations import ACTIVATIONS
-from roberta_tf.layers import Dropout, Embedding, LayerNorm, Linear, raised, sizes
+from roberta_tf.layers import Dropout, Embedding, LayerNorm, Linear, flat, raised, sizes
 from roberta_tf.recompute import recomputed
 
 
@@ -68,12 +68,12 @@ class SelfAttention(keras.layers.Layer):
         past: tuple[Any, ...] | None = None,
     ) -> tuple[tf.Tensor, tf.Tensor, tuple[tf.Tensor, tf.Tensor]]:
         """The context [B, S, D], the weights [B, N, S, T], and the keys and values [B, N, T, H]."""
-        query = self.split(self.query(hidden))
+        query = self.split(self.query(hidden), hidden)
         if past is not None and states is not None:
             key, value = past[:2]  # an encoder's keys stay as they are
         else:
             source = hidden if states is None else states
-            key, value = self.split(self.key(source)), self.split(self.value(source))
+            key, value = self.split(self.key(source), source), self.split(self.value(source), source)
             if past is not None:
                 key, value = extended(past, key, value)
         context, weights = self.attend(query, key, value, attention_mask, head_mask)
@@ -88,7 +88,7 @@ class SelfAttention(keras.layers.Layer):
         head_mask: tf.Tensor | None,
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """The weighted values [B, N, S, H] and the weights [B, N, S, T]."""
-        scores = tf.matmul(query, key, transpose_b=True) / math.sqrt(self.head_size)  # [B, N, S, T]
+        scores = tf.matmul(query / math.sqrt(self.head_size), key, transpose_b=True)  # [B, N, S, T]
         if attention_mask is not None:
             scores = tf.where(tf.equal(attention_mask, 0), scores, attention_mask)
         weights = self.dropout(tf.cast(tf.nn.softmax(raised(scores)), scores.dtype))
@@ -101,9 +101,9 @@ class SelfAttention(keras.layers.Layer):
         """How many heads there are, pruned ones not counted."""
         return self.query.units // self.head_size
 
-    def split(self, x: tf.Tensor) -> tf.Tensor:
-        """[B, S, D] to [B, N, S, H]."""
-        return tf.transpose(tf.reshape(x, (*sizes(x)[:2], self.heads, self.head_size)), (0, 2, 1, 3))
+    def split(self, x: tf.Tensor, like: tf.Tensor) -> tf.Tensor:
+        """[B, S, D] to [B, N, S, H], B and S being those of `like`: a graph then finds them once."""
+        return tf.transpose(tf.reshape(x, (*sizes(like)[:2], self.heads, self.head_size)), (0, 2, 1, 3))
 
     def merge(self, x: tf.Tensor) -> tf.Tensor:
         """[B, N, S, H] to [B, S, D]."""
@@ -136,7 +136,8 @@ class AddNorm(keras.layers.Layer):
 
     def call(self, x: tf.Tensor, residual: tf.Tensor) -> tf.Tensor:
         """[B, S, size] and the residual [B, S, D] to [B, S, D]."""
-        return self.LayerNorm(self.dropout(self.dense(x)) + residual)
+        rows = self.LayerNorm(self.dropout(self.dense(flat(x))) + flat(residual))
+        return tf.reshape(rows, tf.shape(residual))
 
 
 class Attention(keras.layers.Layer):
@@ -165,12 +166,12 @@ class Intermediate(keras.layers.Layer):
 
     def __init__(self, config: RobertaConfig):
         super().__init__()
-        self.dense = Linear(config.hidden_size, config.intermediate_size)
-        self.activation = ACTIVATIONS[config.hidden_act]
+        activation = ACTIVATIONS[config.hidden_act]
+        self.dense = Linear(config.hidden_size, config.intermediate_size, activation=activation)
 
     def call(self, hidden: tf.Tensor) -> tf.Tensor:
         """[B, S, D] to [B, S, F]."""
-        return self.activation(self.dense(hidden))
+        return self.dense(hidden)
 
 
 class Layer(keras.layers.Layer):

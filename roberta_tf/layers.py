@@ -14,8 +14,8 @@ import tensorflow as tf
 class Linear(keras.layers.Dense):
     """A linear layer that waits for its values."""
 
-    def __init__(self, size: int, out: int, use_bias: bool = True):
-        super().__init__(out, use_bias=use_bias)
+    def __init__(self, size: int, out: int, use_bias: bool = True, activation: Any = None):
+        super().__init__(out, activation=activation, use_bias=use_bias)
         self.size = size
 
     def build(self, input_shape: Any = None) -> None:
@@ -23,9 +23,13 @@ class Linear(keras.layers.Dense):
         super().build((None, self.size))
 
     def call(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor:
-        """[..., size] to [..., out] as one matrix product. Keras's own call takes twice the operations for it."""
+        """[..., size] to [..., out] as one matrix product. Keras's own call takes twice the operations for it.
+
+        The activation is of the rows: after a reshape TensorFlow would not fuse it into the product.
+        """
         rows = tf.matmul(tf.reshape(inputs, (-1, self.size)), tf.cast(self.kernel, inputs.dtype))
         rows = rows if self.bias is None else tf.nn.bias_add(rows, tf.cast(self.bias, rows.dtype))
+        rows: Any = self.activation(rows)
         return tf.reshape(rows, (*sizes(inputs)[:-1], self.units))
 
 
@@ -38,13 +42,14 @@ class Embedding(keras.layers.Embedding):
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
         """The rows of ids [...] as [..., D]; an id outside the table is an error on a CPU, NaN elsewhere."""
-        rows = looked_up(tf.convert_to_tensor(self.embeddings), inputs)
+        learning = inputs
+        if self.padding_idx is not None:
+            learning = tf.where(tf.equal(inputs, self.padding_idx), -tf.ones_like(inputs), inputs)
+        rows = looked_up(tf.convert_to_tensor(self.embeddings), inputs, learning)
         # Outside the table a GPU reads zeros, XLA the nearest row, and Keras's own call would count from the end.
-        inside = tf.expand_dims((inputs >= 0) & (inputs < self.input_dim), -1)
-        rows = tf.cast(tf.where(inside, rows, tf.constant(math.nan, rows.dtype)), self.compute_dtype)
-        if self.padding_idx is None:
-            return rows
-        return tf.where(tf.expand_dims(tf.equal(inputs, self.padding_idx), -1), tf.stop_gradient(rows), rows)
+        inside = (inputs >= 0) & (inputs < self.input_dim)
+        missing = tf.where(inside, tf.zeros((), rows.dtype), tf.constant(math.nan, rows.dtype))
+        return tf.cast(rows + tf.expand_dims(missing, -1), self.compute_dtype)
 
     def attend(self, hidden: tf.Tensor) -> tf.Tensor:
         """The products of [B, S, D] with each row of the table, as [B, S, V]."""
@@ -54,15 +59,15 @@ class Embedding(keras.layers.Embedding):
 
 
 @tf.custom_gradient
-def looked_up(table: tf.Tensor, ids: tf.Tensor) -> Any:
-    """The rows of ids [...] as [..., D], with a gradient that is one tensor.
+def looked_up(table: tf.Tensor, ids: tf.Tensor, learning: tf.Tensor) -> Any:
+    """The rows of ids [...] as [..., D], with a gradient that is one tensor, of the rows `learning` [...] but for -1.
 
     TensorFlow's own is a list of rows, one for each id, and Keras's Adam squares those of a repeated id one by one.
     """
 
-    def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, None]:
-        rows = tf.reshape(upstream, (-1, table.shape[1]))
-        return tf.math.unsorted_segment_sum(rows, tf.reshape(ids, [-1]), table.shape[0]), None
+    def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, None, None]:
+        rows = tf.math.unsorted_segment_sum(flat(upstream), tf.reshape(learning, [-1]), table.shape[0])
+        return rows, None, None
 
     return tf.gather(table, ids), gradient
 
@@ -120,6 +125,11 @@ def normalised(x: tf.Tensor, eps: float) -> tf.Tensor:
 def raised(x: tf.Tensor) -> tf.Tensor:
     """Numbers below float32 as float32: for a softmax, a LayerNorm, and losses."""
     return x if x.dtype == tf.float64 else tf.cast(x, tf.float32)
+
+
+def flat(x: tf.Tensor) -> tf.Tensor:
+    """[..., D] as rows, [R, D]. TensorFlow drops a reshape before it, and what the shape of that one took."""
+    return tf.reshape(x, (-1, x.shape[-1]))
 
 
 def sizes(x: tf.Tensor) -> tuple[Any, ...]:

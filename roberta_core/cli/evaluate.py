@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from roberta_core.cli.finetune import reading_of
-from roberta_core.cli.frameworks import FRAMEWORK, FRAMEWORKS, chosen
+from roberta_core.cli.frameworks import FRAMEWORK, FRAMEWORKS, chosen, load
 
 if TYPE_CHECKING:
     from roberta_core.training.evaluation import Score
@@ -52,7 +52,6 @@ def evaluate(
     if task is not None:
         reading = reading_of(columns, header, format, strict)
         return of_task(task, texts, model, recipe, reading, predictions, chosen(frameworks, framework), as_json)
-    from roberta_core import backend
     from roberta_core.training.evaluation import Evaluation
 
     names = chosen(frameworks, framework)
@@ -61,7 +60,7 @@ def evaluate(
     evaluation = Evaluation(model, texts, recipe, only_held_out, seed, blocks)
     scores = {}
     for name in names:
-        one = backend.load(name)
+        one = load(name)
         scores[f"{one.title} {one.version}"] = evaluation.of_model(one)
     scores |= evaluation.of_baselines(baselines) if baselines else {}
     if as_json:
@@ -82,13 +81,12 @@ def of_task(
     as_json: bool,
 ) -> None:
     """The scores of a fine-tuned model in each framework; with several, the predictions are those of the last."""
-    from roberta_core import backend
     from roberta_core.training.finetune import evaluate_task
     from roberta_core.training.recipe import Recipe
 
     plan, told, found = Recipe.load(recipe) if recipe else Recipe(), [], {}
     for name in names:
-        one = backend.load(name)
+        one = load(name)
         result, examples = evaluate_task(one, model, task, files, plan, reading, told.append)
         found[f"{one.title} {one.version}"] = result
         if predictions is not None:

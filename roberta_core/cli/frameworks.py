@@ -3,7 +3,7 @@
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from roberta_core.backend import Backend
 
 PREFERRED = ("pt", "tf", "flax")  # which one answers where none is named
+# What TensorFlow and Keras import if it is installed, for parts that no command uses: half the time of their import.
+UNUSED = {"tf": ("jax", "matplotlib", "scipy", "sklearn")}
 
 # For a command's signature: `frameworks: FRAMEWORKS = None, framework: FRAMEWORK = None`, then `chosen(...)`.
 FRAMEWORKS = Annotated[str | None, typer.Option(help="Which frameworks, with commas between: pt,tf,flax.")]
@@ -55,11 +57,27 @@ def default() -> list[str]:
 
 
 def load(name: str) -> "Backend":
-    """A framework's backend, loaded without what its library says on stderr meanwhile."""
+    """A framework's backend, loaded without what its library says on stderr, and what it has no use for here."""
     from roberta_core import backend
 
-    with quiet():
+    with quiet(), absent(UNUSED.get(name, ())):
         return backend.load(name)
+
+
+@contextmanager
+def absent(modules: Iterable[str]) -> Iterator[None]:
+    """Let modules that are not imported yet be as if they were not installed; afterwards they can be imported.
+
+    This is for the command's own process: whoever imports a framework's package gets its libraries whole.
+    """
+    hidden = [module for module in modules if module not in sys.modules]
+    for module in hidden:
+        sys.modules[module] = None  # type: ignore[assignment]  # so Python marks what must not be imported
+    try:
+        yield
+    finally:
+        for module in hidden:
+            del sys.modules[module]
 
 
 @contextmanager

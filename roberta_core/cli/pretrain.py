@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from roberta_core.cli.frameworks import load
 from roberta_core.cli.recording import CHART, TENSORBOARD, Recording
 
 
@@ -44,7 +45,7 @@ def pretrain(
     A run that was stopped goes on with --resume, to the same bits as if it had not been. The trained model is at last
     in OUTPUT/model.
     """
-    from roberta_core import RobertaConfig, backend
+    from roberta_core import RobertaConfig
     from roberta_core.checkpoints import resolve
     from roberta_core.data.records import Skipped
     from roberta_core.training import pretrain as training
@@ -65,20 +66,20 @@ def pretrain(
             blocks, _ = training.prepare_corpus(plan, vocabulary, train, kept, output, display.reading, skipped)
             display.prepared(blocks, output, skipped, time.perf_counter() - begin)
         return
-    framework_backend = backend.load(framework)
+    backend = load(framework)
     _refuse_overwriting(output, resume)
     recording = Recording(chart, tensorboard, {"": output / LOG})
     with _Display(plan.optimizer.steps, as_json) as display, recording:
         report = recording.with_board(display.report)
         run, trained = training.prepare(
-            framework_backend, plan, vocabulary, train, kept, output, report, display.reading, model, skipped
+            backend, plan, vocabulary, train, kept, output, report, display.reading, model, skipped
         )
         display.skipped(skipped)
         if resume:
             run.resume()
         display.start(run.step, len(train), len(kept), len(run.data.tokens), len(run.data))
         run.run()
-    tensors = framework_backend.tensors(trained)
+    tensors = backend.tensors(trained)
     config = RobertaConfig.from_dict(dict(run.config))
     training.export(output / "model", tensors, config, vocabulary, plan, dtype)
     display.say({"done": run.step, "model": str(output / "model")}, f"The model is in {output / 'model'}")

@@ -3,12 +3,16 @@
 import json
 import subprocess
 import sys
+from contextlib import suppress
+from importlib import import_module
 from importlib.metadata import EntryPoint
 
 import pytest
 
 import roberta_core
 from roberta_core import RobertaConfig, backend, checkpoints, cli
+from roberta_core.cli import frameworks
+from roberta_core.cli.frameworks import absent
 from roberta_core.outputs import MaskedLMOutput
 from roberta_core.parameters import draw
 from roberta_core.tokenization import train_tokenizer
@@ -195,6 +199,33 @@ def test_what_a_framework_says_before_it_fails_is_told():
     assert status == 1
     assert told.startswith("a reason")
     assert "OSError" in told
+
+
+def test_an_absent_module_cannot_be_imported_until_afterwards(monkeypatch, tmp_path):
+    (tmp_path / "spare").mkdir()
+    (tmp_path / "spare" / "part.py").write_text("")
+    monkeypatch.syspath_prepend(tmp_path)
+    for name in ("spare", "spare.part"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    with suppress(OSError), absent(["spare", "nowhere_to_be_found"]):
+        for name in ("spare", "spare.part"):
+            with pytest.raises(ModuleNotFoundError):
+                import_module(name)
+        raise OSError
+    assert import_module("spare.part").__name__ == "spare.part"
+    assert "nowhere_to_be_found" not in sys.modules
+
+
+def test_a_module_that_is_loaded_stays_where_it_is_absent():
+    with absent(["json"]):
+        assert import_module("json") is json
+    assert sys.modules["json"] is json
+
+
+def test_a_framework_is_loaded_without_what_it_has_no_use_for(monkeypatch):
+    monkeypatch.setattr(frameworks, "UNUSED", {"one": ("nowhere_to_be_found",)})
+    monkeypatch.setattr(backend, "load", lambda name: "nowhere_to_be_found" in sys.modules)
+    assert (frameworks.load("one"), frameworks.load("two")) == (True, False)
 
 
 # info -----------------------------------------------------------------------------------------------------------------

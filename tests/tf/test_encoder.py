@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from scipy.special import erf
+from tensorflow.python.eager import context
 
 from roberta_core.config import RobertaConfig
 from roberta_tf import TFRobertaForCausalLM, TFRobertaModel
@@ -109,6 +110,26 @@ def test_activations_are_the_published_functions():
     assert set(ACTIVATIONS) == set(want)
     for name, function in ACTIVATIONS.items():
         np.testing.assert_allclose(function(tf.constant(x)), want[name], rtol=1e-12, atol=1e-12, err_msg=name)
+
+
+def test_gelu_is_fused_into_its_product(fresh, config, ids):
+    products = fused(fresh(TFRobertaModel, config), ids)
+    if not products:
+        pytest.skip("this TensorFlow multiplies without oneDNN")
+    assert products.count([b"BiasAdd", b"GeluExact"]) == config.num_hidden_layers
+
+
+def fused(model, ids):
+    """What each of oneDNN's matrix products has fused into it, once TensorFlow has rewritten the graph of a call."""
+    context.enable_graph_collection()
+    try:
+        model(ids)
+        graphs = [graph for kept in context.export_run_metadata().function_graphs for graph in kept.partition_graphs]
+    finally:
+        context.disable_graph_collection()
+    return [
+        list(node.attr["fused_ops"].list.s) for graph in graphs for node in graph.node if "MklNativeFused" in node.op
+    ]
 
 
 def test_a_decoder_sees_no_later_token(make, config, ids):
