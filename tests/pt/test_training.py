@@ -57,6 +57,18 @@ def test_an_evaluation_sums_over_the_labels_and_changes_nothing(make, steps):
     assert not steps.differing(before, ours.state())
 
 
+def test_the_masked_positions_are_multiplied_in_few_sizes(make, steps):
+    ours, sizes = make(), []
+    batches = [steps.batch(number, rows) for number, rows in ((0, 4), (1, 7), (2, 3), (3, 14))]
+    counts = [int((batch["masked_labels"] != -100).sum()) for batch in batches]
+    assert len(set(counts)) == 4
+    ours.model.lm_head.register_forward_hook(lambda module, given, out: sizes.append(len(out)))
+    for batch in batches:
+        ours.step([batch], 0.0)
+    assert sizes == [-(-count // 32) * 32 for count in counts]
+    assert len(set(sizes)) == 2
+
+
 def test_training_learns(make, steps):
     losses = steps.run(make(), range(60))
     assert np.mean(losses[-10:]) < np.mean(losses[:10]) - 0.3
@@ -177,7 +189,7 @@ def faults():
     del blocks
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 faults(), faults()
-print(faults())
+print(min(faults() for _ in range(3)))  # in which one the last block finds its place differs
 """
 
 
