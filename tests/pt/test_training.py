@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from signal import SIGXCPU
 
 import numpy as np
 import pytest
@@ -232,6 +233,15 @@ def test_a_state_of_another_model_is_refused(make):
     state.second_moments = {name: array for name, array in state.second_moments.items() if name != "lm_head.bias"}
     with pytest.raises(ValueError, match=r"differ in \['lm_head.bias'\]"):
         ours.load_state(state)
+
+
+@pytest.mark.parametrize(
+    ("limits", "said"), [({"limit": 1}, f"ended with {-SIGXCPU} before"), ({"looks": 20}, "no checkpoint of step 9")]
+)
+def test_the_wait_for_a_run_has_an_end(steps, tmp_path, limits, said):
+    command = steps.command(steps.texts(tmp_path, dropout=0.1, steps=90), tmp_path / "run", BACKEND.name)
+    with pytest.raises(AssertionError, match=said):
+        steps.killed(command, tmp_path / "run", 9, **limits)
 
 
 def test_a_run_that_is_killed_resumes_to_the_same_bits(steps, tmp_path):
