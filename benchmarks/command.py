@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from roberta_core.cli.files import STDOUT, check_chart, check_files
 from roberta_core.cli.frameworks import FRAMEWORKS
 
 if TYPE_CHECKING:
     from benchmarks.inference.harness import Shape
-
-STDOUT = Path("-")
 
 
 def bench(
@@ -57,6 +56,8 @@ def bench(
 
     pythons = here(names(frameworks)) | peers(peer or [], set(CONTESTANTS)) | here(more(also))
     wanted, where = sizes(shapes), report.machine()
+    check_files(json_file)
+    check_chart(chart)
     with tempfile.TemporaryDirectory() as scratch, Console(stderr=True).status("start") as status:
         folder = random_base(Path(scratch)) if checkpoint is None else located(checkpoint)
         results = measure(folder, pythons, wanted, rounds, status.update)

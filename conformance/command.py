@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
 
+from roberta_core.cli.files import STDOUT, check_files
+
 if TYPE_CHECKING:
     from conformance.adapters import Adapter
     from conformance.suite import Report
-
-STDOUT = "-"  # as a file name
 
 
 def parity(
@@ -43,9 +43,10 @@ def parity(
         raise typer.Exit(show_faults())
     if texts is not None and checkpoint is None:
         raise typer.BadParameter("--texts needs a checkpoint to read them with")
+    check_files(json_file, junit, html)
     report = measure(checkpoint, frameworks, read_texts(texts) if texts else None)
     save(report, json_file, junit, html)
-    show(report, sys.stderr if str(json_file) == STDOUT else sys.stdout)
+    show(report, sys.stderr if json_file == STDOUT else sys.stdout)
     raise typer.Exit(0 if report.ok else 1)
 
 
@@ -101,7 +102,7 @@ def save(report: "Report", json_file: Path | None, junit: Path | None, html: Pat
     from conformance.report import to_json, to_junit, write
 
     for path, make in ((json_file, to_json), (junit, to_junit), (html, to_html)):
-        if str(path) == STDOUT:
+        if path == STDOUT:
             print(make(report), end="")
         elif path is not None:
             write(path, make(report))

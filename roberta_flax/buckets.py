@@ -13,12 +13,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from roberta_core.checks import BY_TOKEN
+from roberta_core.data.streams import SIZES
 from roberta_core.outputs import ModelOutput
 from roberta_flax.losses import IGNORED
 from roberta_flax.masks import NEVER
 
 LENGTHS = (16, 24, 32, 40, 48, 64, 96, 128, 192, 256, 384, 512)  # above: multiples of 128
-BATCHES = (1, 2, 4, 8, 16, 32)  # above: multiples of 32
 
 # The axes of each output; "." stands for one that never grows, L for the labels of a sequence.
 AXES = {
@@ -64,7 +64,7 @@ def sizes_of(model: Any, inputs: Mapping[str, Any]) -> tuple[Sizes, Sizes]:
         longer = max(length, min(longer, model.config.max_sequence_length - past))
     counted = past and (mask is None or mask.ndim == 2)  # such a mask tells the positions what of the past is real
     return sizes, Sizes(
-        batch if "labels" in inputs else rounded(batch, BATCHES, 32),  # a loss is a mean over all rows
+        batch if "labels" in inputs else rounded(batch, SIZES, SIZES[-1]),  # a loss is a mean over all rows
         sizes.choices,
         longer,
         rounded(past, LENGTHS, 128) if counted else past,

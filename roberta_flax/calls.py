@@ -7,6 +7,7 @@ without its values, so copies of a model share it, and a module or setting that 
 import inspect
 from collections.abc import Mapping
 from functools import cache, lru_cache, partial
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -67,6 +68,20 @@ def run(structure: Any, settings: str, options: Options, train: bool, leaves: li
 def settings_of(config: RobertaConfig) -> str:
     """What tells configurations apart: two checkpoints of one kind share what is compiled, wherever they lie."""
     return repr({name: value for name, value in vars(config).items() if name not in ORIGIN})
+
+
+class Held:
+    """A configuration in a model's structure, whose parts nnx compares and hashes: here by what they hold."""
+
+    def __init__(self, config: RobertaConfig, folder: Path | None = None):
+        self.config = config
+        self.folder = folder  # that the model was loaded from, which says nothing of its structure
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Held) and settings_of(self.config) == settings_of(other.config)
+
+    def __hash__(self) -> int:
+        return hash(self.config.vocab_size)
 
 
 def dropping(model: Any, key: Any) -> None:

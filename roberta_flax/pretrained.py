@@ -22,7 +22,7 @@ from roberta_core.outputs import FixedCache, ModelOutput
 from roberta_core.parameters import Kind, draw, parameters
 from roberta_core.surgery import Surgery, prune_heads, resize_token_types, resize_vocabulary
 from roberta_flax.caches import empty, taken
-from roberta_flax.calls import accepted, call, check_room, settings_of
+from roberta_flax.calls import Held, accepted, call, check_room
 from roberta_flax.layers import Embedding, Linear
 from roberta_flax.weights import assign, cast, flat, loaded, nested, params_of, seed_of, set_params, tensors
 
@@ -30,20 +30,6 @@ logger = logging.getLogger(__name__)
 
 ATTENTIONS = ("sdpa", "eager")
 REDUCTIONS = ("mean", "none")
-
-
-class Held:
-    """A configuration in a model's structure, whose parts nnx compares and hashes: here by what they hold."""
-
-    def __init__(self, config: RobertaConfig, folder: Path | None = None):
-        self.config = config
-        self.folder = folder  # that the model was loaded from, which says nothing of its structure
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Held) and settings_of(self.config) == settings_of(other.config)
-
-    def __hash__(self) -> int:
-        return hash(self.config.vocab_size)
 
 
 class FlaxRobertaPreTrainedModel(nnx.Module):

@@ -1,7 +1,7 @@
 """Training steps in PyTorch: the loss of a class, AdamW, and the state that a checkpoint keeps.
 
-Shapes: B batch, S sequence, K masked positions at most, M masked positions of a batch, D hidden, V vocabulary.
-bfloat16 means autocast over float32 parameters.
+Shapes: B batch, S sequence, K masked positions at most, M masked positions of a batch, filled up to a multiple of
+`ROWS`, D hidden, V vocabulary. bfloat16 means autocast over float32 parameters.
 """
 
 import ctypes
@@ -26,6 +26,9 @@ from roberta_pt.optimizer import adamw, set_rate
 # The numbers of glibc's mallopt: how much may lie free at the heap's end, and how large a block within the heap may be.
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3
 LARGEST = 1 << 25  # bytes, the most that glibc takes: larger blocks would leave gaps that fill up with smaller ones
+
+# M is a multiple of this: oneDNN keeps 0.6 MiB for each product of a size it has not met yet, six of them in a step.
+ROWS = 32
 
 
 class Trainer:
@@ -69,7 +72,7 @@ class Trainer:
         self.model.eval()
         logits, labels = self._predictions(batch)
         loss = F.cross_entropy(logits, labels, reduction="sum")
-        return {"loss": loss, "correct": (logits.argmax(dim=1) == labels).sum(), "count": len(labels)}
+        return {"loss": loss, "correct": (logits.argmax(dim=1) == labels).sum(), "count": (labels != IGNORED).sum()}
 
     def state(self) -> State:
         """Copies of the parameters and moments by their published names, and the generator's state."""
@@ -109,15 +112,13 @@ class Trainer:
             return self.model(**self._given(batch)).loss
 
     def _predictions(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """The logits [M, V] of the masked positions alone, and their labels [M]."""
-        labels, positions = batch["masked_labels"], batch["masked_positions"]  # [B, K]
-        kept = labels != IGNORED
-        rows = np.arange(len(labels))[:, None] * batch["input_ids"].shape[1]
+        """The logits [M, V] of the masked positions alone, and their labels [M], -100 for those that fill up."""
+        rows, labels = _chosen(batch)
         given = self._given({name: batch[name] for name in ("input_ids", "attention_mask")})
         with self._precision():
             hidden = self.model.roberta(**given).last_hidden_state.flatten(0, 1)  # [B * S, D]
-            logits = self.model.lm_head(hidden[self._tensor((rows + positions)[kept])])
-        return logits.float(), self._tensor(labels[kept])
+            logits = self.model.lm_head(hidden[self._tensor(rows)])
+        return logits.float(), self._tensor(labels)
 
     def _given(self, batch: Batch) -> dict[str, Tensor]:
         """The inputs as tensors; a mask that hides nothing is left out, which is the quicker way."""
@@ -148,6 +149,15 @@ class Trainer:
             for gradient in gradients:
                 gradient.mul_(scale)
         return norm
+
+
+def _chosen(batch: Batch) -> tuple[np.ndarray, np.ndarray]:
+    """Which of B * S tokens are masked [M] and their labels [M], filled up with the first token and no label."""
+    labels, positions = batch["masked_labels"], batch["masked_positions"]  # [B, K]
+    kept = labels != IGNORED
+    rows = np.arange(len(labels))[:, None] * batch["input_ids"].shape[1] + positions
+    more = (0, -int(kept.sum()) % ROWS)
+    return np.pad(rows[kept], more), np.pad(labels[kept], more, constant_values=IGNORED)
 
 
 def _copied(tensor: Tensor) -> np.ndarray:

@@ -123,6 +123,14 @@ evaluate_every = {steps}
 evaluation_blocks = 16
 checkpoint_every = 3
 """
+LIMIT = 600  # seconds of CPU time; to compile and take 90 steps needs 30
+PAUSE, LOOKS = 0.002, 600_000  # seconds between two looks, and how many: 20 minutes for a process that sleeps
+LIMITED = """
+from resource import RLIMIT_CPU, getrlimit, setrlimit
+from roberta_core.cli import main
+setrlimit(RLIMIT_CPU, ({}, getrlimit(RLIMIT_CPU)[1]))
+main()
+"""
 WORDS = ["the", "old", "man", "came", "to", "a", "house", "by", "sea", "and", "said", "nothing", "of", "it"]
 
 
@@ -159,16 +167,24 @@ def pretrained(arguments: list[str]) -> None:
     assert not status, f"it ended with {status}"
 
 
-def killed(arguments: list[str], output: Path, step: int, delay: float = 0.0) -> None:
-    """Run the command in a process of its own, and kill it some seconds after its checkpoint of that step."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", "from roberta_core.cli import main; main()", *arguments], stdout=subprocess.DEVNULL
-    )
-    deadline = time.monotonic() + 240
-    while not any(int(path.name[5:]) >= step for path in output.glob("step-???????")):
-        assert process.poll() is None, f"it ended with {process.poll()} before step {step}"
-        assert time.monotonic() < deadline, f"no checkpoint of step {step}"
-        time.sleep(0.002)
+def killed(
+    arguments: list[str], output: Path, step: int, delay: float = 0.0, limit: int = LIMIT, looks: int = LOOKS
+) -> None:
+    """Run the command in a process of its own, and kill it some seconds after its checkpoint of that step.
+
+    Neither of its limits goes on while the machine stands still: `limit` is of CPU time, `looks` are counted.
+    """
+    process = subprocess.Popen([sys.executable, "-c", LIMITED.format(limit), *arguments], stdout=subprocess.DEVNULL)
+    try:
+        while not any(int(path.name[5:]) >= step for path in output.glob("step-???????")):
+            assert process.poll() is None, f"it ended with {process.poll()} before step {step}"
+            assert looks > 0, f"no checkpoint of step {step}"
+            looks -= 1
+            time.sleep(PAUSE)
+    except AssertionError:
+        process.kill()
+        process.wait()
+        raise
     time.sleep(delay)
     process.send_signal(SIGKILL)
     assert process.wait() == -SIGKILL

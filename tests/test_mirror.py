@@ -31,7 +31,7 @@ OWN_FILES = {
 OWN_CLASSES = {
     ("roberta_flax", "layers.py", "NoKeys"): "Flax's constructors ask for random keys",
     ("roberta_tf", "optimizer.py", "AdamW"): "Keras's own has its epsilon elsewhere, and knows one rate",
-    ("roberta_flax", "pretrained.py", "Held"): "nnx compares and hashes what a module holds",
+    ("roberta_flax", "calls.py", "Held"): "nnx compares and hashes what a module holds",
 }
 # Public classes whose docstrings may differ, and why: (file, class without prefix).
 OWN_WORDS = {

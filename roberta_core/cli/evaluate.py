@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from roberta_core.cli.files import check_files
 from roberta_core.cli.finetune import reading_of
 from roberta_core.cli.frameworks import FRAMEWORK, FRAMEWORKS, chosen, load
 
@@ -84,6 +85,7 @@ def of_task(
     from roberta_core.training.finetune import evaluate_task
     from roberta_core.training.recipe import Recipe
 
+    check_files(predictions)
     plan, told, found = Recipe.load(recipe) if recipe else Recipe(), [], {}
     for name in names:
         one = load(name)

@@ -8,6 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
+from roberta_core.cli.files import check_chart, check_files
+
 CHART = Annotated[
     Path | None,
     typer.Option(metavar="FILE", help="Draw the curves of the log into a file, such as curves.png; needs matplotlib."),
@@ -21,14 +23,14 @@ TENSORBOARD = Annotated[
 class Recording:
     """The chart is drawn when the run ends, by an error too, from its `logs`; TensorBoard's files grow with it.
 
-    `ValueError` at once if what draws or writes is not installed.
+    `ValueError` at once if what draws or writes is not installed, or its files cannot be written.
     """
 
     def __init__(self, chart: Path | None, tensorboard: Path | None, logs: Mapping[str, Path]):
         from roberta_core.training import curves
 
-        if chart is not None:
-            curves.require("matplotlib.figure", "chart")
+        check_chart(chart)
+        check_files(None if tensorboard is None else tensorboard / "events")
         self.chart, self.logs = chart, logs
         self.board = None if tensorboard is None else curves.Board(tensorboard)
 

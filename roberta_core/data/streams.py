@@ -16,6 +16,7 @@ WINDOW = 2048  # rows that are sorted together
 BUDGETS = (256, 512, 1024, 2048, 4096, 8192)  # tokens a batch that are tried
 GAIN = 1.05  # a larger budget must be faster by that much: it takes more memory
 TRIALS = 3
+SIZES = (1, 2, 4, 8, 16, 32)  # of batches; above: multiples of the last
 
 
 def batches(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
@@ -32,8 +33,8 @@ def batches(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
 
 
 def even(size: int) -> int:
-    """The next size below that batches have: a power of two, or beyond 32 a multiple of that."""
-    return size // 32 * 32 if size > 32 else 1 << size.bit_length() - 1
+    """The next of `SIZES` below or, beyond them, the next multiple of the last."""
+    return size - size % SIZES[-1] if size > SIZES[-1] else max(step for step in SIZES if step <= size)
 
 
 def through(

@@ -49,15 +49,33 @@ def test_fuzzing_finds_nothing_and_ends_with_its_totals(tmp_path):
     assert not (tmp_path / "found").exists()
 
 
-def test_fuzzing_finds_a_reader_that_crashes(tmp_path):
-    code = (
-        "import runpy, sys; from roberta_core.checkpoints import zip_file, torch_file\n"
-        "def broken(file): raise KeyError('planted')\n"
-        "torch_file.records = broken\n"
-        f"sys.argv = ['fuzz', '--inputs', '60', '--findings', {str(tmp_path / 'found')!r}]\n"
-        f"runpy.run_path({str(HERE / 'fuzz_checkpoints.py')!r}, run_name='__main__')"
-    )
+PLANTED = """
+import sys, time
+sys.path.insert(0, {here!r})
+import fuzz_checkpoints
+from roberta_core.checkpoints import torch_file
+def broken(file):
+    {fault}
+    raise torch_file.CheckpointError("planted")
+torch_file.records = broken
+fuzz_checkpoints.SLOW = 0.5
+sys.argv = ["fuzz", "--inputs", "30", "--findings", {findings!r}]
+fuzz_checkpoints.main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("fault", "found"),
+    [
+        ("raise KeyError('planted')", "crash: KeyError"),
+        ("while True: pass", "hang"),
+        ("time.sleep(0.6)", None),  # as when the machine stands still
+    ],
+)
+def test_fuzzing_finds_a_reader_that_crashes_or_hangs(tmp_path, fault, found):
+    code = PLANTED.format(here=str(HERE), fault=fault, findings=str(tmp_path / "found"))
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
-    assert ended.returncode == 1, ended.stdout + ended.stderr
-    assert "crash: KeyError" in ended.stdout
-    assert list((tmp_path / "found").iterdir())
+    assert ended.returncode == (found is not None), ended.stdout + ended.stderr
+    assert (tmp_path / "found").exists() == (found is not None)
+    if found:
+        assert f" {found} " in ended.stdout

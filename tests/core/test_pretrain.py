@@ -245,6 +245,18 @@ def test_the_curves_of_a_run_that_breaks_down_are_drawn_too(call, tmp_path, monk
     assert (tmp_path / "curves.png").is_file()
 
 
+def test_curves_that_cannot_be_written_are_refused_before_the_run(call, tmp_path):
+    pytest.importorskip("matplotlib")
+    status, _, error = call("--chart", str(tmp_path / "curves.docx"))
+    assert status == 1
+    assert "curves.docx: charts are drawn as" in error
+    (tmp_path / "file").touch()
+    status, _, error = call("--tensorboard", str(tmp_path / "file"))
+    assert status == 1
+    assert f"cannot be written: file exists: {tmp_path / 'file'}" in error
+    assert not (tmp_path / "log.jsonl").exists()
+
+
 def test_a_collapse_is_said(call, monkeypatch):
     monkeypatch.setattr(NumPyTrainer, "risen_at", 5)
     status, printed, _ = call()

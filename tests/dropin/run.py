@@ -4,6 +4,7 @@
 with tf_keras, peft and accelerate beside the three frameworks (the tox environment `reference`).
 """
 
+import argparse
 import json
 import os
 import subprocess
@@ -110,7 +111,7 @@ TOLERANCE = 5e-5
 
 
 def main(scripts: list[str]) -> int:
-    """Print the table of `scripts`, or of all."""
+    """Print the table of `scripts`, or of all; 1 if a number is not the same."""
     worst = 0.0
     print(f"{'script':18} {'number':30} difference, relative to the largest")
     for script in scripts or SCRIPTS:
@@ -121,5 +122,16 @@ def main(scripts: list[str]) -> int:
     return int(worst > TOLERANCE)
 
 
+def asked(arguments: list[str]) -> list[str]:
+    """The scripts that the command line names; a wrong name is wrong usage."""
+    parser = argparse.ArgumentParser(prog="python tests/dropin/run.py", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("scripts", nargs="*", metavar="SCRIPT", help=f"{', '.join(SCRIPTS)}; all if none is named")
+    scripts = parser.parse_args(arguments).scripts
+    unknown = [script for script in scripts if script not in SCRIPTS]
+    if unknown:
+        parser.error(f"there is no script {', '.join(unknown)}; known are {', '.join(SCRIPTS)}")
+    return scripts
+
+
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main(asked(sys.argv[1:])))

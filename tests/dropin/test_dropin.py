@@ -46,3 +46,20 @@ def test_a_difference_is_of_the_largest_number(got, want, far):
 
 def test_every_script_here_is_run():
     assert {path.name for path in HERE.glob("*_*.py")} - {"test_dropin.py"} == run.SCRIPTS.keys()
+
+
+@pytest.mark.parametrize(
+    ("argument", "status", "said"),
+    [("--help", 0, "all if none is named"), ("nobody.py", 2, "there is no script nobody.py; known are keras_fit.py")],
+)
+def test_the_command_tells_its_usage(capsys, argument, status, said):
+    with pytest.raises(SystemExit) as ended:
+        run.asked([argument])
+    assert ended.value.code == status
+    told = capsys.readouterr()
+    assert said in " ".join((told.out + told.err).split())
+
+
+def test_scripts_are_run_as_they_are_named():
+    assert run.asked(["torch_lora.py", "keras_fit.py"]) == ["torch_lora.py", "keras_fit.py"]
+    assert run.asked([]) == []

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 import roberta_flax
+from roberta_core.data.streams import even
 from roberta_core.parameters import ARCHITECTURES
-from roberta_flax.buckets import BATCHES, LENGTHS, Sizes, rounded, sizes_of
+from roberta_flax.buckets import LENGTHS, Sizes, rounded, sizes_of
 
 pytestmark = pytest.mark.usefixtures("eager")
 
@@ -31,7 +32,14 @@ def both(model, **arguments):
 
 def test_sizes_are_rounded_to_a_few():
     assert [rounded(size, LENGTHS, 128) for size in (1, 16, 17, 100, 512, 513, 641)] == [16, 16, 24, 128, 512, 640, 768]
-    assert [rounded(size, BATCHES, 32) for size in (1, 3, 8, 9, 32, 33, 65)] == [1, 4, 8, 16, 32, 64, 96]
+
+
+def test_a_batch_of_a_stream_is_not_filled_up(make, config):
+    model, sizes = make(CLASSES["Model"], config), (1, 3, 8, 9, 32, 33, 65, 100)
+    given = [{"input_ids": np.zeros((size, 5), int)} for size in sizes]
+    assert [sizes_of(model, inputs)[1].batch for inputs in given] == [1, 4, 8, 16, 32, 64, 96, 128]
+    for size in sizes:
+        assert sizes_of(model, {"input_ids": np.zeros((even(size), 5), int)})[1].batch == even(size)
 
 
 @pytest.mark.parametrize("architecture", ["Model", "ForMultipleChoice", "ForCausalLM"])

@@ -1,0 +1,80 @@
+"""Files that a command is to write are looked at before it begins."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from roberta_core import cli
+from roberta_core.cli.files import STDOUT, check_chart, check_files
+
+
+def test_the_folder_of_a_file_is_made_and_the_file_is_left_alone(tmp_path):
+    (tmp_path / "old.json").write_text("old")
+    check_files(tmp_path / "a" / "b" / "new.json", tmp_path / "old.json", None, STDOUT)
+    assert [path.name for path in sorted(tmp_path.rglob("*"))] == ["a", "b", "old.json"]
+    assert (tmp_path / "old.json").read_text() == "old"
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("folder", r"folder is a folder: give the name of a file$"),
+        ("file/new.json", r"new\.json cannot be written: file exists: .*file$"),
+        ("file/sub/new.json", r"new\.json cannot be written: not a directory: .*sub$"),
+    ],
+)
+def test_a_file_that_cannot_be_is_refused(tmp_path, name, said):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").touch()
+    with pytest.raises(ValueError, match=said):
+        check_files(None, tmp_path / name)
+
+
+def test_a_folder_that_nothing_may_be_written_to_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda path, mode: (path, mode) != (tmp_path, os.W_OK))  # root may do all
+    with pytest.raises(ValueError, match=r"new\.json cannot be written: permission denied$"):
+        check_files(tmp_path / "new.json")
+
+
+@pytest.mark.parametrize("name", ["chart.png", "chart.SVG", "chart"])
+def test_a_chart_has_a_suffix_that_matplotlib_draws_or_none(tmp_path, name):
+    pytest.importorskip("matplotlib")
+    check_chart(None)
+    check_chart(tmp_path / name)
+    with pytest.raises(ValueError, match=r"drawn as .*png.*svg.*, not as \.docx$"):
+        check_chart((tmp_path / name).with_suffix(".docx"))
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("parity", "--json"),
+        ("parity", "--junit"),
+        ("parity", "--html"),
+        ("bench", "--json"),
+        ("bench", "--chart"),
+        ("evaluate", "--task", "classification", "--texts", "none.jsonl", "--predictions"),
+    ],
+    ids=" ".join,
+)
+def test_every_command_refuses_before_it_does_anything(tmp_path, monkeypatch, capsys, command):
+    if "--chart" in command:
+        pytest.importorskip("matplotlib")
+    pytest.importorskip("conformance")
+
+    def measured(*_, **__):
+        raise AssertionError("measured before the file was looked at")
+
+    monkeypatch.setattr("conformance.command.measure", measured)
+    monkeypatch.setattr("benchmarks.inference.harness.measure", measured)
+    monkeypatch.setattr("roberta_core.training.finetune.evaluate_task", measured)
+    monkeypatch.setattr("roberta_core.backend.load", lambda name: measured)
+    monkeypatch.setattr("roberta_core.cli.evaluate.chosen", lambda *_: ["one"])
+    monkeypatch.setattr("benchmarks.command.names", lambda _: [])
+    (tmp_path / "file").touch()
+    path = Path(tmp_path / "file" / "out.svg")
+    with pytest.raises(SystemExit) as ended:
+        cli.main([*command, str(path)])
+    assert ended.value.code == 1
+    assert capsys.readouterr().err == f"roberta: {path} cannot be written: file exists: {path.parent}\n"
