@@ -30,7 +30,9 @@ def commands(peer: str, old: str, tokenizer: str, sentences: str, rounds: int) -
             *bench, "--frameworks", "tf,flax", "--shapes", "1x16,8x128",
             *peers(old, [f"transformers-{way}" for way in FOUR]),
         ],
-        "variants": [*bench, "--frameworks", "pt", *variants, *peers(peer, ["transformers-pt-bf16"])],
+        "variants": [
+            *bench, "--frameworks", "pt", "--shapes", "1x16,8x128", *variants, *peers(peer, ["transformers-pt-bf16"]),
+        ],
         "sentences": [python, "-m", "benchmarks.classification", *texts],
         "start": [python, "-m", "benchmarks.startup", "--rounds", str(rounds)],
     }  # fmt: skip

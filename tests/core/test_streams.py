@@ -64,5 +64,15 @@ def test_the_smallest_budget_that_keeps_the_machine_busy_is_chosen(monkeypatch):
         clock[0] += max(0.05, size * length / 1e4)  # 500 tokens take as long as one
 
     assert best_budget(run, 32) == 512
-    assert set(calls) == {(8, 32), (16, 32), (32, 32)}
-    assert len(calls) == 3 * (1 + streams.TRIALS)
+    assert set(calls) == {(8, 32), (16, 32), (32, 32), (64, 32)}
+    assert len(calls) == 4 * (1 + streams.TRIALS)
+
+
+def test_a_busy_moment_does_not_end_the_search_for_a_budget(monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr(streams.time, "perf_counter", lambda: clock[0])
+
+    def run(size, length):
+        clock[0] += 9.0 if size == 16 else 0.1  # all take as long, but for the moment of 512 tokens
+
+    assert best_budget(run, 32, budgets=(256, 512, 1024)) == 1024
