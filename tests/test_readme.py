@@ -13,6 +13,7 @@ from roberta_core import cli
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [*ROOT.glob("*.md"), *sorted((ROOT / "docs").rglob("*.md"))]
 STORIES = {"docs/roberta.md", "docs/roberta.zh.md", "docs/migrating.md"}  # run from top to bottom by test_docs.py
+SCRIPTS = ("# several.py\n",)  # run with torchrun by tests/pt/test_several.py
 FRAMEWORKS = {"roberta_pt": "torch", "roberta_tf": "tensorflow", "roberta_flax": "flax"}
 BACKENDS = {f'backend.load("{package.removeprefix("roberta_")}")': name for package, name in FRAMEWORKS.items()}
 
@@ -22,12 +23,13 @@ def name_of(page: Path) -> str:
 
 
 def examples() -> list:
-    """Every python block, named by its page and number."""
+    """Every python block that is whole in itself, named by its page and number."""
     return [
         pytest.param(text, id=f"{name_of(page)}-{number}")
         for page in PAGES
         if name_of(page) not in STORIES
         for number, text in enumerate(re.findall(r"^```python\n(.*?)^```", page.read_text(), re.S | re.M), 1)
+        if not text.startswith(SCRIPTS)
     ]
 
 
