@@ -13,7 +13,7 @@ import time
 
 import numpy as np
 
-SAMPLE = 8  # numbers of the answer that are compared among the implementations
+SAMPLE = 64  # numbers that are compared among the implementations: of the last word, for </s> is alike in all inputs
 FIRST_WORD = 4  # below are special tokens, in every vocabulary of RoBERTa
 
 
@@ -54,7 +54,7 @@ def main(path: str, name: str, folder: str) -> None:
         begin = time.perf_counter()
         states = run(*given)
         seconds = time.perf_counter() - begin
-        sample = None if states is None else np.asarray(states, np.float64)[-1, -1, :SAMPLE].tolist()
+        sample = None if states is None else np.asarray(states, np.float64)[-1, -2, :SAMPLE].tolist()
         print(json.dumps({"seconds": seconds, "sample": sample, "peak": peak()}), file=answers)
 
 

@@ -26,6 +26,8 @@ def load(name, folder):
     if name == "broken":
         raise RuntimeError("no")
     def run(ids, mask):
+        if name == "reversed-bf16":
+            ids = np.concatenate([ids[:, :1], ids[:, -2:0:-1], ids[:, -1:]], axis=1)
         time.sleep(0.02 if name == "slow" else 0)
         states = np.tile(ids[..., None] + mask[..., None], 9) + np.arange(9)
         return None if name == "limit" else states + (name == "wrong")
@@ -41,7 +43,7 @@ def folder(tmp_path, monkeypatch):
     (place / "contestant.py").write_text(CONTESTANT)
     (tmp_path / "worker.py").write_text(Path(worker.__file__).read_text())
     monkeypatch.setattr(harness, "HERE", tmp_path)
-    names = ("quick", "slow", "wrong", "broken", "limit", "pt")
+    names = ("quick", "slow", "wrong", "broken", "limit", "pt", "reversed-bf16")
     monkeypatch.setattr(harness, "CONTESTANTS", dict.fromkeys(names, "contestant.py"))
     monkeypatch.setattr(harness, "PAUSE", 0)
     RobertaConfig(vocab_size=50).save_pretrained(tmp_path / "model")
@@ -66,6 +68,11 @@ def test_each_runs_every_shape_once_and_then_in_rounds(folder):
 def test_one_that_answers_differently_is_an_error(folder):
     with pytest.raises(ValueError, match="wrong and quick give different answers"):
         measure(folder, python("quick", "wrong"), SHAPES, rounds=1)
+
+
+def test_one_that_answers_to_other_words_is_an_error(folder):
+    with pytest.raises(ValueError, match="reversed-bf16 and quick give different answers"):
+        measure(folder, python("quick", "reversed-bf16"), [(2, 9)], rounds=0)
 
 
 def test_one_that_ends_is_named_with_its_command(folder):
