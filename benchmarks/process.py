@@ -1,12 +1,15 @@
-"""An implementation in a process of its own, which is told and answers JSON lines."""
+"""Processes of the benchmarks: the command, and an implementation in a process of its own, which answers JSON lines."""
 
 from __future__ import annotations
 
 import json
 import shlex
 import subprocess
+import sys
 from collections.abc import Sequence
 from typing import Any
+
+ROBERTA = (sys.executable, "-c", "from roberta_core.cli import main; main()")  # the command, of this environment
 
 
 class Process:

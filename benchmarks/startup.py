@@ -8,15 +8,14 @@ from __future__ import annotations
 import argparse
 import json
 import subprocess
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from benchmarks.inference.report import machine
+from benchmarks.process import ROBERTA
 from roberta_core import backend
 
-ROBERTA = (sys.executable, "-c", "from roberta_core.cli import main; main()")
 TEXT = "She opened the<mask> and went in."
 
 

@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -11,20 +10,20 @@ import numpy as np
 
 from benchmarks.finetuning.baselines import baselines
 from benchmarks.finetuning.data import Data
+from benchmarks.process import ROBERTA
 from roberta_core.checkpoints import resolve
 from roberta_core.data.records import Skipped, read
 from roberta_core.data.tasks import Example, Feature, Task
 from roberta_core.training.finetune import Reading, scheduled, task_named
 from roberta_core.training.recipe import Recipe
 
-COMMAND = "from roberta_core.cli import main; main()"
 ADAPTATION = "tiny-adaptation"
 PEER = Path(__file__).with_name("peer.py")
 
 
 def adapted(texts: Path, model: str, name: str, folder: Path) -> dict[str, Any]:
     """`roberta pretrain` of a checkpoint on the training texts of a task: what is then fine-tuned by everyone."""
-    command = [sys.executable, "-c", COMMAND, "pretrain", "--model", model, "--recipe", ADAPTATION, "--framework", name]
+    command = [*ROBERTA, "pretrain", "--model", model, "--recipe", ADAPTATION, "--framework", name]
     begin = time.perf_counter()
     _run([*command, "--texts", f"{texts}/*.txt", "--output", str(folder), "--json"])
     return {"seconds": round(time.perf_counter() - begin)}
@@ -32,7 +31,7 @@ def adapted(texts: Path, model: str, name: str, folder: Path) -> dict[str, Any]:
 
 def framework(data: Data, recipe: str, model: str, name: str, seed: int, folder: Path) -> dict[str, Any]:
     """`roberta finetune` in a framework with a seed; the scores on the test file."""
-    command = [sys.executable, "-c", COMMAND, "finetune", data.task, "--json", *data.options]
+    command = [*ROBERTA, "finetune", data.task, "--json", *data.options]
     command += ["--train", str(data.train), "--validation", str(data.test), "--recipe", recipe, "--model", model]
     command += ["--framework", name, "--seeds", str(seed), "--output", str(folder)]
     begin = time.perf_counter()

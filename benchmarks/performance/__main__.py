@@ -11,27 +11,27 @@ import subprocess
 import sys
 from collections.abc import Sequence
 
-from benchmarks.performance.page import FOLDER, PARTS, rewrite
+from benchmarks.inference.harness import VARIANTS
+from benchmarks.performance.page import CALLED, FOLDER, HALVED, PARTS, rewrite
+from benchmarks.process import ROBERTA
 
-ROBERTA = "from roberta_core.cli import main; main()"
-FIVE, FOUR = ("transformers-pt", "openvino", "onnxruntime"), ("tf", "flax", "tf-function", "tf-xla", "flax-jit")
+PEERS = ("transformers-pt", "openvino", "onnxruntime")
 
 
 def commands(peer: str, old: str, tokenizer: str, sentences: str, rounds: int) -> dict[str, list[str]]:
     """The command that measures each part, with the interpreters that have the other implementations."""
     python, chart = sys.executable, str(FOLDER / "encoder.svg")
-    bench = [python, "-c", ROBERTA, "bench", "--rounds", str(rounds)]
+    bench = [*ROBERTA, "bench", "--rounds", str(rounds)]
     ours, limits = ["--frameworks", "pt,tf,flax"], ["--also", "limit,limit-packed"]
-    variants = ["--also", "pt-compile,pt-bf16,tf-bf16,flax-bf16"]
+    variants, called = ["--also", ",".join(VARIANTS)], [name for names in CALLED.values() for name in names]
     texts = ["--tokenizer", tokenizer, "--sentences", sentences, "--peer", peer, "--rounds", str(rounds)]
     asked = {
-        "encoder": [*bench, *ours, *limits, "--chart", chart, *peers(peer, FIVE)],
+        "encoder": [*bench, *ours, *limits, "--chart", chart, *peers(peer, PEERS)],
         "called": [
-            *bench, "--frameworks", "tf,flax", "--shapes", "1x16,8x128",
-            *peers(old, [f"transformers-{way}" for way in FOUR]),
+            *bench, "--frameworks", ",".join(CALLED), "--shapes", "1x16,8x128", *peers(old, called),
         ],
         "variants": [
-            *bench, "--frameworks", "pt", "--shapes", "1x16,8x128", *variants, *peers(peer, ["transformers-pt-bf16"]),
+            *bench, "--frameworks", "pt", "--shapes", "1x16,8x128", *variants, *peers(peer, [HALVED]),
         ],
         "sentences": [python, "-m", "benchmarks.classification", *texts],
         "start": [python, "-m", "benchmarks.startup", "--rounds", str(rounds)],

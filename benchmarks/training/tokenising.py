@@ -10,7 +10,6 @@ import json
 import os
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -22,10 +21,10 @@ from rich.console import Console
 from rich.table import Table
 from tokenizers import Tokenizer
 
+from benchmarks.process import ROBERTA
 from roberta_core.data import texts as documents
 from roberta_core.data.corpus import BATCH, TOKENIZER
 
-COMMAND = "from roberta_core.cli import main; main()"
 MEGABYTE = 1e6
 
 
@@ -48,7 +47,7 @@ def alone(encode: Callable[..., Sequence[object]], sentences: Sequence[str]) -> 
 def passed(patterns: Sequence[str], tokenizer: Path, recipe: str) -> tuple[float, int]:
     """The seconds of the whole command into a new folder, and how many tokens it wrote."""
     with tempfile.TemporaryDirectory() as output:
-        command = [sys.executable, "-c", COMMAND, "pretrain", "--prepare", "--json", "--recipe", recipe]
+        command = [*ROBERTA, "pretrain", "--prepare", "--json", "--recipe", recipe]
         command += ["--tokenizer", str(tokenizer), "--output", output]
         for pattern in patterns:
             command += ["--texts", pattern]
