@@ -44,9 +44,11 @@ def test_the_three_sets_of_weights_agree(adapter, name):
 
 @EVERY_TRAINING
 def test_the_steps_move_every_tensor(name):
+    """Except null directions: rounding noise alone moves those, and with some BLAS kernels the noise is zero."""
     training = TRAININGS[name]
+    kind, layers = training.architecture, training.configuration.num_hidden_layers
     still = [key for key, value in training.expected.items() if np.array_equal(value, training.tensors[key])]
-    assert not still
+    assert not [key for key in still if not is_null(key, kind, layers)]
     moved = [np.abs(value - training.tensors[key]).max() for key, value in training.expected.items()]
     assert max(moved) > 100 * training.rtol
 
