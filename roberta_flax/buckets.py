@@ -12,8 +12,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from roberta_core.checks import BY_TOKEN
 from roberta_core.data.streams import SIZES
+from roberta_core.input_validation import BY_TOKEN
 from roberta_core.outputs import ModelOutput
 from roberta_flax.losses import IGNORED
 from roberta_flax.masks import NEVER

@@ -17,8 +17,8 @@ from flax import nnx
 from jax.core import Tracer
 from jax.typing import DTypeLike
 
-from roberta_core.checks import TABLES
 from roberta_core.config import RobertaConfig
+from roberta_core.input_validation import TABLES
 from roberta_core.outputs import FixedCache, ModelOutput
 from roberta_flax.buckets import cut, padded, sizes_of
 from roberta_flax.weights import matched, readable

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from roberta_core.checks import check_label_shape, check_labels, check_targets
+from roberta_core.input_validation import check_label_shape, check_labels, check_targets
 from roberta_flax.layers import raised
 from roberta_flax.weights import readable
 

@@ -10,9 +10,9 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
-from roberta_core.checks import check_choices
 from roberta_core.config import RobertaConfig
 from roberta_core.generation import prompt_of
+from roberta_core.input_validation import check_choices
 from roberta_core.outputs import (
     BaseModelOutputWithPoolingAndCrossAttentions,
     CausalLMOutputWithCrossAttentions,

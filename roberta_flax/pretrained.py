@@ -16,8 +16,8 @@ from roberta_core import checkpoints
 from roberta_core.checkpoints import hub
 from roberta_core.checkpoints.card import card
 from roberta_core.checkpoints.source import resolve
-from roberta_core.checks import check_inputs, check_learning
 from roberta_core.config import RobertaConfig
+from roberta_core.input_validation import check_inputs, check_learning
 from roberta_core.outputs import FixedCache, ModelOutput
 from roberta_core.parameters import Kind, draw, parameters
 from roberta_core.surgery import Surgery, prune_heads, resize_token_types, resize_vocabulary

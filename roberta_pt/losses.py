@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from roberta_core.checks import check_label_shape, check_labels, check_targets
+from roberta_core.input_validation import check_label_shape, check_labels, check_targets
 from roberta_pt.weights import readable
 
 IGNORED = -100

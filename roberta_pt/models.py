@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from roberta_core.checks import check_choices, check_inputs
 from roberta_core.config import RobertaConfig
 from roberta_core.generation import prompt_of
+from roberta_core.input_validation import check_choices, check_inputs
 from roberta_core.outputs import (
     BaseModelOutputWithPoolingAndCrossAttentions,
     CausalLMOutputWithCrossAttentions,

@@ -14,7 +14,7 @@ import tensorflow as tf
 from keras.src.backend import in_stateless_scope  # these two Keras knows and does not publish
 from keras.src.backend.common.global_state import get_global_attribute
 
-from roberta_core.checks import TABLES
+from roberta_core.input_validation import TABLES
 from roberta_core.outputs import FixedCache
 
 OPTIONS = ("use_cache", "output_attentions", "output_hidden_states", "return_dict", "training")

@@ -7,7 +7,7 @@ Logits below float32 are raised to it first.
 
 import tensorflow as tf
 
-from roberta_core.checks import check_label_shape, check_labels, check_targets
+from roberta_core.input_validation import check_label_shape, check_labels, check_targets
 from roberta_tf.layers import raised, sizes
 from roberta_tf.weights import readable
 

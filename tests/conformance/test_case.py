@@ -6,8 +6,8 @@ import pytest
 
 from conformance.case import FOLDER, Case, draw_input, draw_weight, load_cases
 from conformance.faults import FAULTS, MARGIN
-from roberta_core.checks import check_inputs
 from roberta_core.config import RobertaConfig
+from roberta_core.input_validation import check_inputs
 from roberta_core.parameters import ARCHITECTURES, Kind, parameters
 
 CASES = load_cases()

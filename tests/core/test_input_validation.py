@@ -3,8 +3,8 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from roberta_core.checks import check_choices, check_inputs, check_labels, check_learning, label_classes
 from roberta_core.config import RobertaConfig
+from roberta_core.input_validation import check_choices, check_inputs, check_labels, check_learning, label_classes
 
 CONFIG = RobertaConfig(
     vocab_size=101, hidden_size=12, num_attention_heads=3, num_hidden_layers=2, max_position_embeddings=19
