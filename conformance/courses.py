@@ -23,8 +23,8 @@ from roberta_core.config import RobertaConfig
 from roberta_core.data.batches import Batch, MaskedBlocks
 from roberta_core.data.masking import Masking
 from roberta_core.parameters import parameters
+from roberta_core.training.optimizer_step import split_batch
 from roberta_core.training.recipe import Optimizer, Recipe
-from roberta_core.training.steps import split
 
 FOLDER = Path(__file__).parent / "courses"
 ARCHITECTURE = "ForMaskedLM"
@@ -91,7 +91,7 @@ class Course:
 
     def batches(self, step: int) -> list[Batch]:
         """The micro-batches of a step."""
-        return split(self.blocks.batch(step, self.settings.batch_size), self.settings.micro_batch_size)
+        return split_batch(self.blocks.batch(step, self.settings.batch_size), self.settings.micro_batch_size)
 
 
 @cache

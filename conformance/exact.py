@@ -11,7 +11,7 @@ from conformance.courses import Course, load_courses
 from conformance.oracle import Oracle, Stages
 from conformance.steps import AdamW, DecayOfAll, EpsBeforeCorrection, EpsInRoot
 from roberta_core.data.batches import IGNORED, Batch
-from roberta_core.training.steps import shares
+from roberta_core.training.optimizer_step import compute_shares
 
 
 class Exact:
@@ -61,7 +61,7 @@ class Exact:
 
     def shares(self, batches: list[Batch]) -> list[float]:
         """What the mean of each micro-batch counts."""
-        return shares(self.course.configuration, self.course.architecture, batches)
+        return compute_shares(self.course.configuration, self.course.architecture, batches)
 
 
 def labelled(batch: Batch) -> dict[str, np.ndarray]:

@@ -9,15 +9,15 @@ import jax
 import optax
 
 from roberta_core.parameters import decays, parameters, spell
+from roberta_core.training.optimizer_step import compute_rate_factors
 from roberta_core.training.recipe import Optimizer
-from roberta_core.training.steps import rate_factors
 from roberta_flax.weights import nested
 
 
 def adamw(model: Any, settings: Optimizer) -> optax.GradientTransformation:
     """The optimiser of a model's params; its updates are for a learning rate of 1."""
     table = parameters(model.config, model.architecture, model.has_pooler)
-    rates = rate_factors(table, model.config.num_hidden_layers, settings.layer_decay)
+    rates = compute_rate_factors(table, model.config.num_hidden_layers, settings.layer_decay)
     factors = nested((spell(parameter, "flax"), -rates[name]) for name, parameter in table.items())
     decayed = nested((spell(parameter, "flax"), decays(parameter)) for parameter in table.values())
     return optax.chain(

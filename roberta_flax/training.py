@@ -16,9 +16,9 @@ import optax
 from jax import Array
 
 from roberta_core.data.batches import Batch
-from roberta_core.training.checkpoint import State
+from roberta_core.training.optimizer_step import compute_shares
 from roberta_core.training.recipe import Optimizer, Recipe
-from roberta_core.training.steps import shares
+from roberta_core.training.training_checkpoint import State
 from roberta_flax.buckets import padded, sizes_of
 from roberta_flax.calls import computing_in, converted, dropping, narrow, put_together, settings_of
 from roberta_flax.losses import IGNORED, token_loss
@@ -48,7 +48,7 @@ class Trainer:
 
     def step(self, batches: Sequence[Batch], learning_rate: float) -> dict[str, Array]:
         """One step of AdamW on the mean loss of all labels, and the gradient norm before clipping; both lazy."""
-        parts = shares(self.model.config, self.model.architecture, batches)
+        parts = compute_shares(self.model.config, self.model.architecture, batches)
         given, rate, params = [self._given(batch) for batch in batches], np.float32(learning_rate), self.params
         if len(batches) == 1:
             state, scalars = _step(self.fixed, params, self.moments, self.key, given[0], rate)

@@ -8,14 +8,14 @@ from typing import Any
 import torch
 
 from roberta_core.parameters import decays, parameters
+from roberta_core.training.optimizer_step import compute_rate_factors
 from roberta_core.training.recipe import Optimizer
-from roberta_core.training.steps import rate_factors
 
 
 def adamw(model: Any, settings: Optimizer) -> torch.optim.AdamW:
     """The optimiser of a model's parameters, at the recipe's peak learning rate; each group has its `factor`."""
     table = parameters(model.config, model.architecture, model.has_pooler)
-    factors = rate_factors(table, model.config.num_hidden_layers, settings.layer_decay)
+    factors = compute_rate_factors(table, model.config.num_hidden_layers, settings.layer_decay)
     groups: dict[tuple[float, bool], list[torch.Tensor]] = {}
     for name, parameter in model.named_parameters():
         groups.setdefault((factors[name], decays(table[name])), []).append(parameter)

@@ -16,9 +16,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from roberta_core.data.batches import IGNORED, Batch
-from roberta_core.training.checkpoint import State
+from roberta_core.training.optimizer_step import compute_shares
 from roberta_core.training.recipe import Recipe
-from roberta_core.training.steps import shares
+from roberta_core.training.training_checkpoint import State
 from roberta_pt.encoder import SelfAttention
 from roberta_pt.layers import Dropout
 from roberta_pt.optimizer import adamw, set_rate
@@ -56,7 +56,9 @@ class Trainer:
         self.model.train()
         self.optimizer.zero_grad()
         losses = []
-        for batch, share in zip(batches, shares(self.model.config, self.model.architecture, batches), strict=True):
+        for batch, share in zip(
+            batches, compute_shares(self.model.config, self.model.architecture, batches), strict=True
+        ):
             loss = self._loss(batch) * share
             loss.backward()
             losses.append(loss.detach())

@@ -13,9 +13,9 @@ import numpy as np
 import tensorflow as tf
 
 from roberta_core.data.batches import Batch
-from roberta_core.training.checkpoint import State
+from roberta_core.training.optimizer_step import compute_shares
 from roberta_core.training.recipe import Recipe
-from roberta_core.training.steps import shares
+from roberta_core.training.training_checkpoint import State
 from roberta_tf.losses import IGNORED, token_loss
 from roberta_tf.optimizer import adamw
 from roberta_tf.weights import assign, loaded, published, variables
@@ -42,7 +42,7 @@ class Trainer:
 
     def step(self, batches: Sequence[Batch], learning_rate: float) -> dict[str, tf.Tensor]:
         """One step of AdamW on the mean loss of all labels, and the gradient norm before clipping; both lazy."""
-        parts = shares(self.model.config, self.model.architecture, batches)
+        parts = compute_shares(self.model.config, self.model.architecture, batches)
         given, rates = [_given(batch) for batch in batches], self.optimizer.rates(self.steps + 1, learning_rate)
         if len(batches) == 1:
             loss, norm = self.graphs[self._stepped](given[0], rates)

@@ -14,7 +14,7 @@ from benchmarks.process import ROBERTA
 from roberta_core.checkpoints import resolve
 from roberta_core.data.records import Skipped, read
 from roberta_core.data.tasks import Example, Feature, Task
-from roberta_core.training.finetune import Reading, scheduled, task_named
+from roberta_core.training.finetune_run import Reading, build_task, resolve_schedule
 from roberta_core.training.recipe import Recipe
 
 ADAPTATION = "tiny-adaptation"
@@ -45,7 +45,7 @@ def trainer(data: Data, recipe: str, model: str, python: str, seed: int, folder:
     plan = Recipe.load(recipe)
     options = dict(zip(data.options[::2], data.options[1::2], strict=True))
     header = tuple(options["--header"].split(",")) if "--header" in options else ()
-    task = task_named(data.task, model, plan, Reading())
+    task = build_task(data.task, model, plan, Reading())
     sets: list[tuple[list[Example], list[Feature]]] = []
     for path in (data.train, data.test):
         records = read(path, Skipped(strict=True), format=options.get("--format"), header=header)
@@ -54,7 +54,7 @@ def trainer(data: Data, recipe: str, model: str, python: str, seed: int, folder:
     (_, train), (examples, test) = sets
     folder.mkdir(parents=True, exist_ok=True)
     outputs = folder / "outputs.npz"
-    spec = _spec(task, scheduled(plan, len(train)), model, seed) | {"outputs": str(outputs)}
+    spec = _spec(task, resolve_schedule(plan, len(train)), model, seed) | {"outputs": str(outputs)}
     spec |= {"train": [_row(feature) for feature in train], "test": [_row(feature) for feature in test]}
     (folder / "spec.json").write_text(json.dumps(spec), encoding="utf-8")
     begin = time.perf_counter()

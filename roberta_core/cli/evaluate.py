@@ -82,7 +82,7 @@ def of_task(
     as_json: bool,
 ) -> None:
     """The scores of a fine-tuned model in each framework; with several, the predictions are those of the last."""
-    from roberta_core.training.finetune import evaluate_task
+    from roberta_core.training.finetune_run import evaluate_task
     from roberta_core.training.recipe import Recipe
 
     check_files(predictions)

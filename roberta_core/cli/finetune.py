@@ -45,9 +45,9 @@ def finetune(
 
     It is a checkpoint like any other, in OUTPUT/model (with several seeds in OUTPUT/seed-N/model).
     """
-    from roberta_core.training import finetune as training
-    from roberta_core.training.finetuning import Validation
-    from roberta_core.training.loop import LOG
+    from roberta_core.training import finetune_run as training
+    from roberta_core.training.finetune_loop import Validation
+    from roberta_core.training.pretrain_loop import LOG
     from roberta_core.training.recipe import Recipe
 
     (name,) = chosen(None, framework)
@@ -55,13 +55,13 @@ def finetune(
     numbers = numbers_of(seeds, plan.run.seed)
     if (output / training.RESULT).exists():
         raise ValueError(f"{output} has a result already: give another --output")
-    logs = {f"seed {seed}": folder / LOG for seed, folder in training.folders(output, numbers).items()}
+    logs = {f"seed {seed}": folder / LOG for seed, folder in training.locate_folders(output, numbers).items()}
     with Display(as_json) as display, Recording(chart, tensorboard, logs) as recording:
-        work = training.task_named(task, model, plan, reading)
-        examples = training.examples_of(work, train, reading, "training", display.report, learn=True)
-        kept = training.examples_of(work, validation, reading, "validation", display.report) if validation else []
+        work = training.build_task(task, model, plan, reading)
+        examples = training.read_examples(work, train, reading, "training", display.report, learn=True)
+        kept = training.read_examples(work, validation, reading, "validation", display.report) if validation else []
         features = work.features(examples)
-        plan = training.scheduled(plan, len(features))
+        plan = training.resolve_schedule(plan, len(features))
         backend = load(name)
         display.start(plan.optimizer.steps * len(numbers), plan.optimizer.steps, numbers)
         with quiet():
@@ -75,7 +75,7 @@ def finetune(
 
 def reading_of(columns: str | None, header: str | None, format: str | None, strict: bool) -> Any:
     """How the options say that files are read; `typer.BadParameter` if they do not say it right."""
-    from roberta_core.training.finetune import Reading
+    from roberta_core.training.finetune_run import Reading
 
     pairs: dict[str, str] = {}
     for part in columns.split(",") if columns else []:

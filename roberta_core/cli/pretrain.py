@@ -48,8 +48,8 @@ def pretrain(
     from roberta_core import RobertaConfig
     from roberta_core.checkpoints import resolve
     from roberta_core.data.records import Skipped
-    from roberta_core.training import pretrain as training
-    from roberta_core.training.loop import LOG
+    from roberta_core.training import pretrain_run as training
+    from roberta_core.training.pretrain_loop import LOG
     from roberta_core.training.recipe import Recipe
 
     if dtype not in training.DTYPES:
@@ -57,8 +57,8 @@ def pretrain(
     plan = Recipe.load(recipe)
     if tokenizer is None and model is None:
         raise typer.BadParameter("give a --tokenizer, or a --model that has one")
-    vocabulary = training.Vocabulary.of(tokenizer or resolve(model or ""))
-    train, kept = training.split(plan, texts, held_out or [])
+    vocabulary = training.Vocabulary.from_folder(tokenizer or resolve(model or ""))
+    train, kept = training.split_documents(plan, texts, held_out or [])
     skipped = Skipped(strict)
     if prepare:
         with _Display(plan.optimizer.steps, as_json) as display:
@@ -86,9 +86,9 @@ def pretrain(
 
 
 def _refuse_overwriting(output: Path, resume: bool) -> None:
-    from roberta_core.training.checkpoint import newest
+    from roberta_core.training.training_checkpoint import find_newest
 
-    if not resume and newest(output) is not None:
+    if not resume and find_newest(output) is not None:
         raise ValueError(f"{output} has a run already: go on with --resume, or give another --output")
 
 

@@ -17,7 +17,7 @@ from roberta_core.config import RobertaConfig
 from roberta_core.data.batches import Batch, MaskedBlocks
 from roberta_core.data.texts import find
 from roberta_core.training.baselines import count
-from roberta_core.training.pretrain import Vocabulary, masked_blocks
+from roberta_core.training.pretrain_run import Vocabulary, build_masked_blocks
 from roberta_core.training.recipe import Data, MaskingRates, Recipe
 from roberta_core.training.scores import Predictor, Score, score
 
@@ -55,7 +55,7 @@ class Evaluation:
     ):
         self.model = model
         folder = resolve(model)
-        self.vocabulary = Vocabulary.of(folder)
+        self.vocabulary = Vocabulary.from_folder(folder)
         longest = RobertaConfig.from_pretrained(folder).max_sequence_length
         plan = Recipe.load(recipe) if recipe else None
         data = plan.data if plan else Data(sequence_length=min(longest, 512))
@@ -89,7 +89,7 @@ class Evaluation:
 
     def _masked(self, files: list[Path], data: Data) -> MaskedBlocks:
         with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-            return masked_blocks(files, Path(folder), self.vocabulary, data, self.rates, self.seed)
+            return build_masked_blocks(files, Path(folder), self.vocabulary, data, self.rates, self.seed)
 
     def _score(self, predict: Predictor) -> Score:
         return score(predict, self.batches, self.vocabulary.special)

@@ -68,7 +68,7 @@ def test_every_command_refuses_before_it_does_anything(tmp_path, monkeypatch, ca
 
     monkeypatch.setattr("conformance.command.measure", measured)
     monkeypatch.setattr("benchmarks.inference.harness.measure", measured)
-    monkeypatch.setattr("roberta_core.training.finetune.evaluate_task", measured)
+    monkeypatch.setattr("roberta_core.training.finetune_run.evaluate_task", measured)
     monkeypatch.setattr("roberta_core.backend.load", lambda name: measured)
     monkeypatch.setattr("roberta_core.cli.evaluate.chosen", lambda *_: ["one"])
     monkeypatch.setattr("benchmarks.command.names", lambda _: [])

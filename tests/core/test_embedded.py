@@ -10,7 +10,7 @@ from roberta_core.checkpoints import safetensors_file
 from roberta_core.checkpoints.source import EMBEDDED, resolve
 from roberta_core.config import RobertaConfig
 from roberta_core.parameters import parameters
-from roberta_core.training.pretrain import Vocabulary
+from roberta_core.training.pretrain_run import Vocabulary
 from roberta_core.training.recipe import Recipe
 
 FOLDER = EMBEDDED / "roberta-tiny"
@@ -67,7 +67,7 @@ def test_it_was_made_by_the_built_in_recipes():
 
 
 def test_its_tokenizer_has_the_ids_that_the_configuration_names():
-    vocabulary = Vocabulary.of(FOLDER)
+    vocabulary = Vocabulary.from_folder(FOLDER)
     assert vocabulary.size == CONFIG.vocab_size == 8192
     assert (vocabulary.first, vocabulary.pad, vocabulary.last) == (
         CONFIG.bos_token_id,

@@ -10,9 +10,9 @@ from roberta_core.checkpoints import safetensors_file
 from roberta_core.config import RobertaConfig
 from roberta_core.parameters import draw, parameters
 from roberta_core.tokenization import train_tokenizer
-from roberta_core.training import pretrain
-from roberta_core.training.checkpoint import State
+from roberta_core.training import pretrain_run
 from roberta_core.training.recipe import Recipe
+from roberta_core.training.training_checkpoint import State
 
 SENTENCE = "The old man, who came to the sea, saw the house. "
 RECIPE = """
@@ -112,45 +112,45 @@ def call(texts, tmp_path, monkeypatch, capfd):
 
 def test_documents_are_held_out_by_the_recipe_and_by_patterns(texts):
     recipe = Recipe.load(texts / "recipe.toml")
-    train, held_out = pretrain.split(recipe, [str(texts / "[abh]*.txt")], [str(texts / "b.txt")])
+    train, held_out = pretrain_run.split_documents(recipe, [str(texts / "[abh]*.txt")], [str(texts / "b.txt")])
     assert [[path.name for path in files] for files in (train, held_out)] == [["a.txt"], ["b.txt", "held.txt"]]
 
 
 def test_a_split_that_cannot_be_is_refused(texts):
     recipe = Recipe.load(texts / "recipe.toml")
     with pytest.raises(ValueError, match=r"holds out documents that are not among the texts: held\.txt"):
-        pretrain.split(recipe, [str(texts / "a.txt")])
+        pretrain_run.split_documents(recipe, [str(texts / "a.txt")])
     with pytest.raises(ValueError, match="nothing is left"):
-        pretrain.split(recipe, [str(texts / "held.txt")])
+        pretrain_run.split_documents(recipe, [str(texts / "held.txt")])
 
 
 def test_a_folder_without_a_tokenizer_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"has no tokenizer\.json"):
-        pretrain.Vocabulary.of(tmp_path)
+        pretrain_run.Vocabulary.from_folder(tmp_path)
 
 
 def test_a_tokenizer_without_the_special_tokens_is_refused(texts, tmp_path):
     text = (texts / "tokenizer.json").read_text().replace("<mask>", "<hole>")
     (tmp_path / "tokenizer.json").write_text(text)
     with pytest.raises(ValueError, match="lacks <mask>"):
-        pretrain.Vocabulary.of(tmp_path)
+        pretrain_run.Vocabulary.from_folder(tmp_path)
 
 
 def test_only_the_texts_trained_on_are_set_apart(texts, tmp_path):
-    recipe, vocabulary = Recipe.load(texts / "recipe.toml"), pretrain.Vocabulary.of(texts)
+    recipe, vocabulary = Recipe.load(texts / "recipe.toml"), pretrain_run.Vocabulary.from_folder(texts)
     files = [texts / "a.txt"], [texts / "held.txt"]
-    run, _ = pretrain.prepare(NumPyBackend(), recipe, vocabulary, *files, tmp_path, lambda line: None)
+    run, _ = pretrain_run.prepare(NumPyBackend(), recipe, vocabulary, *files, tmp_path, lambda line: None)
     assert len(run.data.tokens) > len(run.held_out.tokens)
 
 
 def test_a_framework_that_does_not_train_is_refused(texts, tmp_path):
-    recipe, vocabulary = Recipe.load(texts / "recipe.toml"), pretrain.Vocabulary.of(texts)
+    recipe, vocabulary = Recipe.load(texts / "recipe.toml"), pretrain_run.Vocabulary.from_folder(texts)
 
     class Answers:
         title = "Oracle"
 
     with pytest.raises(ValueError, match="Oracle takes no training steps"):
-        pretrain.prepare(Answers(), recipe, vocabulary, [texts / "a.txt"], [], tmp_path, lambda line: None)
+        pretrain_run.prepare(Answers(), recipe, vocabulary, [texts / "a.txt"], [], tmp_path, lambda line: None)
 
 
 def test_the_command_trains_and_leaves_a_checkpoint(call, texts, tmp_path):
@@ -159,7 +159,7 @@ def test_the_command_trains_and_leaves_a_checkpoint(call, texts, tmp_path):
     assert "step 3: held-out loss 1.500, masked accuracy 50.0%" in " ".join(out.split())
     model = tmp_path / "model"
     config = RobertaConfig.from_pretrained(model)
-    assert (config.hidden_size, config.vocab_size) == (12, pretrain.Vocabulary.of(texts).size)
+    assert (config.hidden_size, config.vocab_size) == (12, pretrain_run.Vocabulary.from_folder(texts).size)
     tensors, report = checkpoints.load(model, config, "ForMaskedLM")
     assert not report.missing
     assert not report.unexpected

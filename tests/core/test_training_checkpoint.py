@@ -7,8 +7,8 @@ import shutil
 import numpy as np
 import pytest
 
-from roberta_core.training import checkpoint
-from roberta_core.training.checkpoint import State, TrainingError
+from roberta_core.training import training_checkpoint
+from roberta_core.training.training_checkpoint import State, TrainingError
 
 
 def state(steps):
@@ -20,13 +20,13 @@ def state(steps):
 
 def saved(folder, *steps, keep=2):
     for step in steps:
-        checkpoint.save(folder, state(step), {"vocab_size": 101}, {"epoch": 0}, keep)
+        training_checkpoint.save(folder, state(step), {"vocab_size": 101}, {"epoch": 0}, keep)
     return sorted(path.name for path in folder.iterdir())
 
 
 def test_what_is_saved_is_loaded(tmp_path):
     saved(tmp_path, 7)
-    found, notes = checkpoint.load(tmp_path / "step-0000007")
+    found, notes = training_checkpoint.load(tmp_path / "step-0000007")
     for part in ("tensors", "first_moments", "second_moments", "random"):
         wanted, got = getattr(state(7), part), getattr(found, part)
         assert set(wanted) == set(got)
@@ -51,20 +51,20 @@ def test_the_last_two_are_kept(tmp_path):
 
 def test_the_newest_whole_one_is_found(tmp_path):
     saved(tmp_path, 9, 10)
-    assert checkpoint.newest(tmp_path).name == "step-0000010"
+    assert training_checkpoint.find_newest(tmp_path).name == "step-0000010"
     with open(tmp_path / "step-0000010" / "optimizer.safetensors", "r+b") as stream:
         stream.truncate(40)
-    assert checkpoint.newest(tmp_path).name == "step-0000009"
+    assert training_checkpoint.find_newest(tmp_path).name == "step-0000009"
     (tmp_path / "step-0000009" / "trainer.json").unlink()
-    assert checkpoint.newest(tmp_path) is None
-    assert checkpoint.newest(tmp_path / "none") is None
+    assert training_checkpoint.find_newest(tmp_path) is None
+    assert training_checkpoint.find_newest(tmp_path / "none") is None
 
 
 def test_half_written_ones_are_passed_over_and_cleaned_away(tmp_path):
     saved(tmp_path, 9)
-    shutil.copytree(tmp_path / "step-0000009", tmp_path / f"step-0000011{checkpoint.UNFINISHED}")
-    assert checkpoint.newest(tmp_path).name == "step-0000009"
-    checkpoint.clean(tmp_path)
+    shutil.copytree(tmp_path / "step-0000009", tmp_path / f"step-0000011{training_checkpoint.UNFINISHED}")
+    assert training_checkpoint.find_newest(tmp_path).name == "step-0000009"
+    training_checkpoint.remove_unfinished(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["step-0000009"]
 
 
@@ -77,8 +77,8 @@ def test_a_save_that_fails_leaves_the_older_one(tmp_path, monkeypatch, failing):
 
     monkeypatch.setattr(os, failing, fail)
     with pytest.raises(TrainingError, match=r"step-0000010 could not be saved: .*No space left"):
-        checkpoint.save(tmp_path, state(10), {}, {})
-    assert checkpoint.newest(tmp_path).name == "step-0000009"
+        training_checkpoint.save(tmp_path, state(10), {}, {})
+    assert training_checkpoint.find_newest(tmp_path).name == "step-0000009"
 
 
 def test_a_step_can_be_saved_again(tmp_path):
@@ -91,7 +91,7 @@ def test_a_broken_one_is_refused_by_name(tmp_path):
     notes = json.loads((path / "trainer.json").read_text())
     (path / "trainer.json").write_text(json.dumps({**notes, "format": 99}))
     with pytest.raises(TrainingError, match="step-0000009 is of format 99"):
-        checkpoint.load(path)
+        training_checkpoint.load(path)
     (path / "trainer.json").write_text("{")
     with pytest.raises(TrainingError, match="step-0000009 is no whole training checkpoint"):
-        checkpoint.load(path)
+        training_checkpoint.load(path)

@@ -52,16 +52,16 @@ def save(folder: Path, state: State, config: Mapping[str, Any], notes: Mapping[s
     target = folder / FOLDER.format(state.steps)
     try:
         _write(target, state, config, notes)
-        for old in _steps(folder)[:-keep]:
+        for old in _list_checkpoints(folder)[:-keep]:
             _remove(old)
     except (OSError, SafetensorError) as error:  # the library puts a full disk into an error of its own
         raise TrainingError(f"{target} could not be saved: {error}; the older ones are untouched") from error
     return target
 
 
-def newest(folder: Path) -> Path | None:
+def find_newest(folder: Path) -> Path | None:
     """The newest whole checkpoint in a folder, or None; what killed runs left is passed over."""
-    for path in reversed(_steps(folder)):
+    for path in reversed(_list_checkpoints(folder)):
         if _is_whole(path):
             return path
     return None
@@ -76,8 +76,8 @@ def load(path: Path) -> tuple[State, dict[str, Any]]:
         moments = load_file(path / "optimizer.safetensors")
         state = State(
             tensors=load_file(path / "model.safetensors"),
-            first_moments=_beginning(moments, "first_moment."),
-            second_moments=_beginning(moments, "second_moment."),
+            first_moments=_select_prefix(moments, "first_moment."),
+            second_moments=_select_prefix(moments, "second_moment."),
             steps=notes["step"],
             random=load_file(path / "random.safetensors"),
         )
@@ -86,7 +86,7 @@ def load(path: Path) -> tuple[State, dict[str, Any]]:
     return state, notes
 
 
-def clean(folder: Path) -> None:
+def remove_unfinished(folder: Path) -> None:
     """Remove what killed runs left half-written or half-removed."""
     for path in folder.glob(f"*{UNFINISHED}"):
         shutil.rmtree(path)
@@ -121,7 +121,7 @@ def _remove(path: Path) -> None:
     shutil.rmtree(doomed)
 
 
-def _steps(folder: Path) -> list[Path]:
+def _list_checkpoints(folder: Path) -> list[Path]:
     """The checkpoints in a folder, oldest first."""
     found = [path for path in folder.glob("step-*") if NAME.fullmatch(path.name)] if folder.is_dir() else []
     return sorted(found, key=lambda path: int(path.name.removeprefix("step-")))
@@ -135,7 +135,7 @@ def _is_whole(path: Path) -> bool:
         return False
 
 
-def _beginning(tensors: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
+def _select_prefix(tensors: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
     return {name.removeprefix(prefix): array for name, array in tensors.items() if name.startswith(prefix)}
 
 

@@ -9,8 +9,8 @@ import pytest
 from roberta_core import RobertaConfig, backend, checkpoints, cli
 from roberta_core.checkpoints import safetensors_file
 from roberta_core.parameters import draw
-from roberta_core.training.checkpoint import TrainingError
 from roberta_core.training.schedule import LinearSchedule
+from roberta_core.training.training_checkpoint import TrainingError
 
 pytest.importorskip("sklearn")
 

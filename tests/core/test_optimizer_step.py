@@ -5,7 +5,7 @@ import pytest
 
 from roberta_core.config import RobertaConfig
 from roberta_core.parameters import parameters
-from roberta_core.training.steps import rate_factors, shares, split
+from roberta_core.training.optimizer_step import compute_rate_factors, compute_shares, split_batch
 
 CONFIG = RobertaConfig(
     vocab_size=101, hidden_size=12, num_hidden_layers=2, num_attention_heads=3, intermediate_size=20, num_labels=3
@@ -14,10 +14,10 @@ CONFIG = RobertaConfig(
 
 def test_a_batch_is_split_by_rows():
     batch = {"input_ids": np.arange(30).reshape(6, 5), "labels": np.arange(6)}
-    parts = split(batch, 4)
+    parts = split_batch(batch, 4)
     assert [part["labels"].tolist() for part in parts] == [[0, 1, 2, 3], [4, 5]]
     assert parts[1]["input_ids"].tolist() == batch["input_ids"][4:].tolist()
-    assert [part["labels"].tolist() for part in split(batch, 0)] == [[0, 1, 2, 3, 4, 5]]
+    assert [part["labels"].tolist() for part in split_batch(batch, 0)] == [[0, 1, 2, 3, 4, 5]]
 
 
 @pytest.mark.parametrize(
@@ -34,7 +34,7 @@ def test_a_batch_is_split_by_rows():
     ],
 )
 def test_a_micro_batch_counts_by_its_labels(architecture, name, one, two, share):
-    found = shares(CONFIG, architecture, [{name: np.array(one)}, {name: np.array(two)}])
+    found = compute_shares(CONFIG, architecture, [{name: np.array(one)}, {name: np.array(two)}])
     assert found == pytest.approx([share, 1 - share])
 
 
@@ -44,22 +44,22 @@ def test_an_answer_outside_its_text_does_not_count():
         {"input_ids": ids, "start_positions": np.array([3, 7]), "end_positions": np.array([4, -1])},
         {"input_ids": ids, "start_positions": np.array([0, 2]), "end_positions": np.array([0, 6])},
     ]
-    assert shares(CONFIG, "ForQuestionAnswering", batches) == pytest.approx([1 / 3, 2 / 3])
+    assert compute_shares(CONFIG, "ForQuestionAnswering", batches) == pytest.approx([1 / 3, 2 / 3])
 
 
 def test_a_step_without_labels_counts_nothing():
-    assert shares(CONFIG, "ForMaskedLM", [{"masked_labels": np.full((2, 3), -100)}]) == [0]
+    assert compute_shares(CONFIG, "ForMaskedLM", [{"masked_labels": np.full((2, 3), -100)}]) == [0]
 
 
 def test_a_step_needs_a_batch_and_a_class_with_a_loss():
     with pytest.raises(ValueError, match="needs a batch"):
-        shares(CONFIG, "ForMaskedLM", [])
+        compute_shares(CONFIG, "ForMaskedLM", [])
     with pytest.raises(ValueError, match="Model has no loss"):
-        shares(CONFIG, "Model", [{"labels": np.zeros(1, int)}])
+        compute_shares(CONFIG, "Model", [{"labels": np.zeros(1, int)}])
 
 
 def test_each_layer_learns_slower_than_the_one_above_it():
-    factors = rate_factors(parameters(CONFIG, "ForSequenceClassification", pooler=True), 2, 0.5)
+    factors = compute_rate_factors(parameters(CONFIG, "ForSequenceClassification", pooler=True), 2, 0.5)
     heights = {
         "roberta.embeddings.LayerNorm.bias": 1 / 8,
         "roberta.embeddings.word_embeddings.weight": 1 / 8,
@@ -69,4 +69,4 @@ def test_each_layer_learns_slower_than_the_one_above_it():
         "classifier.out_proj.bias": 1,
     }
     assert {name: factors[name] for name in heights} == heights
-    assert set(rate_factors(parameters(CONFIG, "Model"), 2, 1.0).values()) == {1.0}
+    assert set(compute_rate_factors(parameters(CONFIG, "Model"), 2, 1.0).values()) == {1.0}

@@ -12,10 +12,10 @@ import numpy as np
 
 from roberta_core.data.batches import Batch
 from roberta_core.data.tasks.base import Example, Feature, Shuffled, Task, in_batches
-from roberta_core.training.checkpoint import TrainingError
-from roberta_core.training.loop import LOG, Report, Trainer
+from roberta_core.training.optimizer_step import split_batch
+from roberta_core.training.pretrain_loop import LOG, Report, Trainer
 from roberta_core.training.recipe import Recipe
-from roberta_core.training.steps import split
+from roberta_core.training.training_checkpoint import TrainingError
 
 BATCH = 32  # rows of an evaluation's batch
 
@@ -106,7 +106,7 @@ class FineTuning:
         started, tokens = time.perf_counter(), 0
         while self.step < settings.steps:
             batch = self.data.batch(self.step)
-            scalars = self.trainer.step(split(batch, settings.micro_batch_size), schedule(self.step))
+            scalars = self.trainer.step(split_batch(batch, settings.micro_batch_size), schedule(self.step))
             self.pending.append(scalars)
             tokens += int(batch["attention_mask"].sum())
             self.step += 1

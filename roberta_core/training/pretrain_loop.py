@@ -11,10 +11,10 @@ from typing import Any, Protocol
 import numpy as np
 
 from roberta_core.data.batches import Batch, MaskedBlocks
-from roberta_core.training import checkpoint
-from roberta_core.training.checkpoint import State, TrainingError
+from roberta_core.training import training_checkpoint
+from roberta_core.training.optimizer_step import split_batch
 from roberta_core.training.recipe import Recipe
-from roberta_core.training.steps import split
+from roberta_core.training.training_checkpoint import State, TrainingError
 
 LOG = "log.jsonl"
 RISEN = 1.5  # a mean loss of so many times the lowest one is told: noise between lines of the log is a few per cent
@@ -71,10 +71,10 @@ class Pretraining:
 
     def resume(self) -> bool:
         """Go on from the newest whole checkpoint; whether there is one. `TrainingError` if its recipe is another."""
-        path = checkpoint.newest(self.folder)
+        path = training_checkpoint.find_newest(self.folder)
         if path is None:
             return False
-        state, notes = checkpoint.load(path)
+        state, notes = training_checkpoint.load(path)
         wanted = json.loads(json.dumps(self.recipe.to_dict()))
         found = json.loads(json.dumps(Recipe.from_dict(notes["recipe"]).to_dict()))  # with what is new since then
         if found != wanted:
@@ -89,13 +89,13 @@ class Pretraining:
     def run(self) -> None:
         """Train to the recipe's last step. `TrainingError` if the loss is no longer a number or a save fails."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        checkpoint.clean(self.folder)
+        training_checkpoint.remove_unfinished(self.folder)
         optimizer, run = self.recipe.optimizer, self.recipe.run
         schedule = optimizer.schedule()
         started, tokens = time.perf_counter(), 0
         while self.step < optimizer.steps:
             batch = self.data.batch(self.step, optimizer.batch_size)
-            batches = split(batch, optimizer.micro_batch_size)
+            batches = split_batch(batch, optimizer.micro_batch_size)
             self.pending.append(self.trainer.step(batches, schedule(self.step)))
             tokens += int(batch["attention_mask"].sum())
             self.step += 1
@@ -155,7 +155,9 @@ class Pretraining:
         samples = self.step * self.recipe.optimizer.batch_size
         epoch, position = divmod(samples, len(self.data))
         notes = {"epoch": epoch, "position": position, "data": self._data(), "recipe": self.recipe.to_dict()}
-        path = checkpoint.save(self.folder, self.trainer.state(), self.config, notes, self.recipe.run.kept_checkpoints)
+        path = training_checkpoint.save(
+            self.folder, self.trainer.state(), self.config, notes, self.recipe.run.kept_checkpoints
+        )
         self._log({"step": self.step, "checkpoint": path.name})
 
     def _data(self) -> dict[str, int]:

@@ -18,7 +18,7 @@ from roberta_core.data.records import DataError, Skipped, read
 from roberta_core.data.tasks import TASKS, Example, Task
 from roberta_core.data.tasks.base import Shuffled
 from roberta_core.tokenization import RobertaTokenizerFast
-from roberta_core.training.finetuning import Evaluated, FineTuning, Validation, evaluate
+from roberta_core.training.finetune_loop import Evaluated, FineTuning, Validation, evaluate
 from roberta_core.training.recipe import Recipe
 
 MODEL, RESULT = "model", "result.json"
@@ -37,7 +37,7 @@ class Reading:
     strict: bool = False
 
 
-def task_named(name: str, source: str, recipe: Recipe, reading: Reading) -> Task:
+def build_task(name: str, source: str, recipe: Recipe, reading: Reading) -> Task:
     """A task over the tokenizer of a checkpoint, with rows as long as the recipe wants and the model takes."""
     if name not in TASKS:
         raise ValueError(f"there is no task {name!r}; known are {', '.join(TASKS)}")
@@ -50,7 +50,7 @@ def task_named(name: str, source: str, recipe: Recipe, reading: Reading) -> Task
     return TASKS[name](tokenizer, wanted, recipe.task, dict(reading.columns))
 
 
-def examples_of(
+def read_examples(
     task: Task, sources: Sequence[Source], reading: Reading, what: str, report: Report, learn: bool = False
 ) -> list[Example]:
     """The examples of files, in order; what was skipped is reported. `DataError` if nothing is left."""
@@ -67,7 +67,7 @@ def _read(source: Source, skipped: Skipped, reading: Reading) -> Any:
     return read(source, skipped, format=reading.format, header=reading.header)
 
 
-def scheduled(recipe: Recipe, rows: int) -> Recipe:
+def resolve_schedule(recipe: Recipe, rows: int) -> Recipe:
     """The recipe with the steps and the warm-up that its epochs over so many rows make; seeds apart, all is decided."""
     if not recipe.task.epochs:
         return recipe
@@ -91,7 +91,7 @@ class Job:
     output: Path
     report: Report
 
-    def of_seed(self, seed: int, folder: Path) -> dict[str, Any]:
+    def train_seed(self, seed: int, folder: Path) -> dict[str, Any]:
         """Fine-tune with a seed (of the new head, the order and dropout) into a folder; the best evaluation's line."""
         recipe = dataclasses.replace(self.recipe, run=dataclasses.replace(self.recipe.run, seed=seed))
         settings = {**recipe.model, **self.task.config()}
@@ -116,7 +116,7 @@ def finetune(job: Job, seeds: Sequence[int]) -> dict[str, Any]:
 
     The model of a single seed is in OUTPUT/model, of several in OUTPUT/seed-N/model.
     """
-    found = {seed: job.of_seed(seed, folder) for seed, folder in folders(job.output, seeds).items()}
+    found = {seed: job.train_seed(seed, folder) for seed, folder in locate_folders(job.output, seeds).items()}
     result: dict[str, Any] = {
         "task": job.task.name,
         "model": job.source,
@@ -136,7 +136,7 @@ def finetune(job: Job, seeds: Sequence[int]) -> dict[str, Any]:
     return result
 
 
-def folders(output: Path, seeds: Sequence[int]) -> dict[int, Path]:
+def locate_folders(output: Path, seeds: Sequence[int]) -> dict[int, Path]:
     """Where the runs of seeds leave their log and model: in a folder each, a single one in the output itself."""
     return {seed: output if len(seeds) == 1 else output / f"seed-{seed}" for seed in seeds}
 
@@ -152,11 +152,11 @@ def evaluate_task(
     backend: Any, source: str, name: str, files: Sequence[Source], recipe: Recipe, reading: Reading, report: Report
 ) -> tuple[Evaluated, list[Example]]:
     """How well a fine-tuned checkpoint does its task on files; `ValueError` if it has no head for it."""
-    task = task_named(name, source, recipe, reading)
+    task = build_task(name, source, recipe, reading)
     task.of_config(RobertaConfig.from_pretrained(checkpoints.resolve(source)))
     model, loaded = backend.from_pretrained(task.architecture, source, output_loading_info=True)
     if loaded["missing_keys"]:
         raise ValueError(f"{source} is not fine-tuned for {name}: {', '.join(sorted(loaded['missing_keys']))} are new")
-    examples = examples_of(task, files, reading, "evaluation", report)
+    examples = read_examples(task, files, reading, "evaluation", report)
     data = Validation(examples, task.features(examples))
     return evaluate(task, lambda batch: backend.run(model, batch), data), examples

@@ -15,22 +15,22 @@ from roberta_core.parameters import BASE_PREFIX
 LAYER = re.compile(r"encoder\.layer\.(\d+)\.")
 
 
-def split(batch: Batch, size: int) -> list[Batch]:
+def split_batch(batch: Batch, size: int) -> list[Batch]:
     """The micro-batches of a batch, `size` rows each; 0 leaves it whole."""
     rows = len(next(iter(batch.values())))
     starts = range(0, rows, size or rows)
     return [{name: array[start : start + (size or rows)] for name, array in batch.items()} for start in starts]
 
 
-def shares(config: RobertaConfig, architecture: str, batches: Sequence[Batch]) -> list[float]:
+def compute_shares(config: RobertaConfig, architecture: str, batches: Sequence[Batch]) -> list[float]:
     """The share of all labels that each micro-batch has: so much does its mean loss count in the step's."""
     if not batches:
         raise ValueError("a step needs a batch")
-    counts = [labels(config, architecture, batch) for batch in batches]
+    counts = [count_labels(config, architecture, batch) for batch in batches]
     return [count / max(sum(counts), 1) for count in counts]
 
 
-def labels(config: RobertaConfig, architecture: str, batch: Batch) -> float:
+def count_labels(config: RobertaConfig, architecture: str, batch: Batch) -> float:
     """How many labels a mean loss is taken over; of an answer, each end is half a label."""
     if "masked_labels" in batch:
         return _kept(batch["masked_labels"])
@@ -39,7 +39,7 @@ def labels(config: RobertaConfig, architecture: str, batch: Batch) -> float:
     return COUNTS[architecture](config, batch)
 
 
-def rate_factors(names: Iterable[str], layers: int, decay: float) -> dict[str, float]:
+def compute_rate_factors(names: Iterable[str], layers: int, decay: float) -> dict[str, float]:
     """What each tensor's learning rate is multiplied by: 1 in the head, `decay` once more for each layer below it.
 
     The pooler is counted to the head, the embeddings lie below the first of `layers` layers (Clark et al. 2020, as in

@@ -9,9 +9,9 @@ import pytest
 
 from roberta_core.data.batches import MaskedBlocks
 from roberta_core.data.masking import Masking
-from roberta_core.training.checkpoint import State, TrainingError
-from roberta_core.training.loop import LOG, Pretraining
+from roberta_core.training.pretrain_loop import LOG, Pretraining
 from roberta_core.training.recipe import Recipe
+from roberta_core.training.training_checkpoint import State, TrainingError
 
 RECIPE = Recipe.from_dict(
     {

@@ -19,7 +19,7 @@ from roberta_core.data.masking import word_starts
 from roberta_core.data.packing import blocks_of
 from roberta_core.data.records import Skipped
 from roberta_core.parameters import draw
-from roberta_core.training.loop import Pretraining, Report
+from roberta_core.training.pretrain_loop import Pretraining, Report
 from roberta_core.training.recipe import Data, MaskingRates, Recipe
 
 TOKENIZER_FILES = (
@@ -54,7 +54,7 @@ class Vocabulary:
         return word_starts(tokenizer.get_vocab(), self.size)
 
     @classmethod
-    def of(cls, folder: Path) -> "Vocabulary":
+    def from_folder(cls, folder: Path) -> "Vocabulary":
         """The vocabulary of a folder; `ValueError` if it has no tokenizer with RoBERTa's special tokens."""
         path = folder / corpus.TOKENIZER
         if not path.is_file():
@@ -68,7 +68,9 @@ class Vocabulary:
         return cls(folder, tokenizer.get_vocab_size(), *ids)
 
 
-def split(recipe: Recipe, patterns: Iterable[str], held_out: Iterable[str] = ()) -> tuple[list[Path], list[Path]]:
+def split_documents(
+    recipe: Recipe, patterns: Iterable[str], held_out: Iterable[str] = ()
+) -> tuple[list[Path], list[Path]]:
     """The documents to train on and those held out: named by the recipe, or found by the patterns `held_out`.
 
     `ValueError` if nothing is left to train on, or the recipe holds out documents that are not there.
@@ -85,7 +87,7 @@ def split(recipe: Recipe, patterns: Iterable[str], held_out: Iterable[str] = ())
     return train, sorted(aside)
 
 
-def masked_blocks(
+def build_masked_blocks(
     files: list[Path],
     folder: Path,
     vocabulary: Vocabulary,
@@ -125,7 +127,7 @@ def prepare_corpus(
         ("held-out", held_out, as_is, EVALUATION_SEED),
     )
     found = [
-        masked_blocks(files, output / "corpus" / name, vocabulary, data, recipe.masking, seed, progress, skipped)
+        build_masked_blocks(files, output / "corpus" / name, vocabulary, data, recipe.masking, seed, progress, skipped)
         for name, files, data, seed in sets
         if files
     ]
