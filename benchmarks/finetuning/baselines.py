@@ -8,9 +8,9 @@ import numpy as np
 
 from benchmarks.finetuning.data import Data
 from roberta_core.data.records import Skipped, read
-from roberta_core.data.tasks import TASKS, Example, Task
-from roberta_core.training.metrics import library, words
-from roberta_core.training.recipe import Task as Settings
+from roberta_core.tasks import TASKS, Example, Task
+from roberta_core.tasks.metrics import library, words
+from roberta_core.tasks.settings import TaskSettings as Settings
 
 SEED = 0
 Scores = Mapping[str, float]

@@ -13,7 +13,7 @@ from benchmarks.finetuning.data import Data
 from benchmarks.process import ROBERTA
 from roberta_core.checkpoints import resolve
 from roberta_core.data.records import Skipped, read
-from roberta_core.data.tasks import Example, Feature, Task
+from roberta_core.tasks import Example, Feature, Task
 from roberta_core.training.finetune_run import Reading, build_task, resolve_schedule
 from roberta_core.training.recipe import Recipe
 

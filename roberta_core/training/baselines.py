@@ -16,7 +16,7 @@ import numpy as np
 
 from roberta_core.data.batches import Batch, MaskedBlocks
 from roberta_core.data.packing import assemble
-from roberta_core.training.scores import Predictor, score
+from roberta_core.tasks.metrics import Predictor, score
 
 STRENGTHS = (3.0, 10.0, 30.0, 100.0, 300.0, 1000.0)  # what is tried for each of the two
 SET_ASIDE = 100  # one block of so many is not counted, but tells which strengths are best

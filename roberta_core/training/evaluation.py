@@ -16,10 +16,10 @@ from roberta_core.checkpoints.source import resolve
 from roberta_core.config import RobertaConfig
 from roberta_core.data.batches import Batch, MaskedBlocks
 from roberta_core.data.texts import find
+from roberta_core.tasks.metrics import Predictor, Score, score
 from roberta_core.training.baselines import count
 from roberta_core.training.pretrain_run import Vocabulary, build_masked_blocks
 from roberta_core.training.recipe import Data, MaskingRates, Recipe
-from roberta_core.training.scores import Predictor, Score, score
 
 BATCH = 32  # sequences
 

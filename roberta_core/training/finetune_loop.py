@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from roberta_core.data.batches import Batch
-from roberta_core.data.tasks.base import Example, Feature, Shuffled, Task, in_batches
+from roberta_core.tasks.base import Example, Feature, Shuffled, Task, in_batches
 from roberta_core.training.optimizer_step import split_batch
 from roberta_core.training.pretrain_loop import LOG, Report, Trainer
 from roberta_core.training.recipe import Recipe

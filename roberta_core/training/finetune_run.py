@@ -15,8 +15,8 @@ from roberta_core.checkpoints import hub
 from roberta_core.config import RobertaConfig
 from roberta_core.data.batches import Batch
 from roberta_core.data.records import DataError, Skipped, read
-from roberta_core.data.tasks import TASKS, Example, Task
-from roberta_core.data.tasks.base import Shuffled
+from roberta_core.tasks import TASKS, Example, Task
+from roberta_core.tasks.base import Shuffled
 from roberta_core.tokenization import RobertaTokenizerFast
 from roberta_core.training.finetune_loop import Evaluated, FineTuning, Validation, evaluate
 from roberta_core.training.recipe import Recipe

@@ -15,11 +15,11 @@ import numpy as np
 from roberta_core.config import RobertaConfig
 from roberta_core.data.masking import FAIRSEQ, Masking
 from roberta_core.data.packing import FORMATS, FULL
+from roberta_core.tasks.settings import TaskSettings
 from roberta_core.training.schedule import LinearSchedule
 
 FOLDER = Path(__file__).parent.parent / "recipes"
 PRECISIONS = ("float32", "bfloat16")
-PROBLEMS = ("classification", "regression")
 
 
 class RecipeError(ValueError):
@@ -140,45 +140,8 @@ class Run:
             _at_least(name, getattr(self, name), 1)
 
 
-@dataclass(frozen=True)
-class Task:
-    """How a model is fine-tuned for a task.
-
-    `epochs` (0: as many as `optimizer.steps` say) with warm-up for `warmup_ratio` of their steps; `evaluations` in
-    each (0: one at the end) and an end after `patience` of them without a better score (0: never). `metric` says which
-    score is meant (the task's own if empty), `problem` whether labels are classes or numbers ("classification" or
-    "regression"; as the data looks if empty). Rows have at most `max_length` tokens, questions `longest_question` (0:
-    as many as fit). For question answering: windows of a context share `overlap` tokens; answers have at most
-    `longest_answer` tokens and are chosen among the `candidates` best first and last ones; there is none if that scores
-    better by `null_threshold`.
-    """
-
-    epochs: float = 0.0
-    warmup_ratio: float = 0.06
-    evaluations: int = 1
-    patience: int = 0
-    metric: str = ""
-    problem: str = ""
-    max_length: int = 0
-    longest_question: int = 0
-    overlap: int = 128
-    longest_answer: int = 30
-    candidates: int = 20
-    null_threshold: float = 0.0
-
-    def __post_init__(self) -> None:
-        for name in ("epochs", "evaluations", "patience", "max_length", "longest_question", "overlap"):
-            _at_least(name, getattr(self, name), 0)
-        for name in ("longest_answer", "candidates"):
-            _at_least(name, getattr(self, name), 1)
-        if not 0 <= self.warmup_ratio < 1:
-            raise ValueError(f"warmup_ratio is {self.warmup_ratio}; it must be at least 0 and below 1")
-        if self.problem not in ("", *PROBLEMS):
-            raise ValueError(f"problem is {self.problem!r}; known are {', '.join(PROBLEMS)}")
-
-
 TABLES: dict[str, type] = {
-    "data": Data, "masking": MaskingRates, "optimizer": Optimizer, "run": Run, "task": Task
+    "data": Data, "masking": MaskingRates, "optimizer": Optimizer, "run": Run, "task": TaskSettings
 }  # fmt: skip
 
 
@@ -191,7 +154,7 @@ class Recipe:
     masking: MaskingRates = field(default_factory=MaskingRates)
     optimizer: Optimizer = field(default_factory=Optimizer)
     run: Run = field(default_factory=Run)
-    task: Task = field(default_factory=Task)
+    task: TaskSettings = field(default_factory=TaskSettings)
 
     def __post_init__(self) -> None:
         most = self.config(vocab_size=8).max_sequence_length

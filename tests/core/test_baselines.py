@@ -8,8 +8,8 @@ import pytest
 
 from roberta_core.data.batches import MaskedBlocks
 from roberta_core.data.masking import Masking
+from roberta_core.tasks.metrics import score
 from roberta_core.training.baselines import STRENGTHS, CommonestToken, NeighbourCounts, Table, count, stream
-from roberta_core.training.scores import score
 
 V, MASK = 12, 11
 TOKENS = np.array([0, 5, 6, 7, 2, 0, 5, 6, 7, 2, 0, 5, 8, 7, 2, 0, 4, 6, 9, 2])

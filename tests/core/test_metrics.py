@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from roberta_core.training import metrics
+from roberta_core.tasks import metrics
 
 
 def test_classification_has_accuracy_f1_and_matthews():

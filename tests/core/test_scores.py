@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from roberta_core.training.scores import score
+from roberta_core.tasks.metrics import score
 
 BATCH = {
     "input_ids": np.array([[0, 9, 5, 2], [0, 9, 9, 2]]),

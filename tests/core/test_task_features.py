@@ -8,9 +8,9 @@ import pytest
 from roberta_core import RobertaConfig, RobertaTokenizerFast
 from roberta_core.data.batches import IGNORED
 from roberta_core.data.records import Record, Skipped
-from roberta_core.data.tasks import TASKS
-from roberta_core.data.tasks.base import STEP, Shuffled, in_batches
-from roberta_core.training.recipe import Task as Settings
+from roberta_core.tasks import TASKS
+from roberta_core.tasks.base import STEP, Shuffled, in_batches
+from roberta_core.tasks.settings import TaskSettings as Settings
 
 CONTEXT = "The old man came to the sea. He saw a white house near the river, and went in to meet the captain."
 

@@ -1,16 +1,21 @@
-"""The measures of each task, from the libraries that define them; SQuAD's by the definition of its authors.
+"""Metrics of every task: from the libraries that define them, SQuAD's by the definition of its authors.
 
-scikit-learn, scipy and seqeval come with the extra `train` and are imported when a score is asked for.
+scikit-learn, scipy and seqeval come with the extra `train` and are imported when a metric needs them.
+
+Shapes: B batch, S sequence, M masked positions that are scored, V vocabulary.
 """
 
 import re
 import string
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
 import numpy as np
+
+from roberta_core.data.batches import IGNORED, Batch
 
 ARTICLES = re.compile(r"\b(a|an|the)\b")
 PUNCTUATION = str.maketrans("", "", string.punctuation)
@@ -91,3 +96,36 @@ def _overlap(wanted: list[str], given: list[str]) -> float:
         return float(wanted == given)
     shared = sum((Counter(wanted) & Counter(given)).values())
     return 2 * shared / (len(wanted) + len(given)) if shared else 0.0
+
+
+# What is asked for the log-probabilities [M, V] at positions (rows [M], columns [M]) of masked ids [B, S].
+Predictor = Callable[[Batch, np.ndarray, np.ndarray], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Score:
+    """The mean negative log-probability (natural) of the true tokens, the share guessed right, how many they were."""
+
+    loss: float
+    accuracy: float
+    count: int
+
+
+def score(predict: Predictor, batches: Iterable[Batch], special: Collection[int]) -> Score:
+    """Score a predictor on masked batches, positions whose label is a `special` id left out."""
+    loss, correct, count = 0.0, 0, 0
+    for batch in batches:
+        labels = batch["masked_labels"]
+        rows, places = np.nonzero((labels != IGNORED) & ~np.isin(labels, list(special)))
+        if not len(rows):
+            continue
+        wanted = labels[rows, places]
+        log_probabilities = predict(batch, rows, batch["masked_positions"][rows, places])
+        loss -= float(log_probabilities[np.arange(len(rows)), wanted].sum())
+        correct += int((log_probabilities.argmax(axis=1) == wanted).sum())
+        count += len(rows)
+    if not count:
+        raise ValueError("no token of the texts is masked: there is nothing to score")
+    if not np.isfinite(loss):
+        raise ValueError(f"the loss of {count} tokens is {loss}")
+    return Score(loss / count, correct / count, count)

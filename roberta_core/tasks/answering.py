@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from roberta_core.data.records import DataError, Record
-from roberta_core.data.tasks.base import Example, Feature, Task, text
-from roberta_core.training import metrics
+from roberta_core.tasks import metrics
+from roberta_core.tasks.base import Example, Feature, Task, text
 
 NOWHERE = 0  # the place of `<s>`, which stands for "no answer in this window"
 

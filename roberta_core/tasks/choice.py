@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from roberta_core.data.records import DataError, Record
-from roberta_core.data.tasks.base import Example, Feature, Task, text
-from roberta_core.training import metrics
+from roberta_core.tasks import metrics
+from roberta_core.tasks.base import Example, Feature, Task, text
 
 CONTEXTS, QUESTIONS = ("context", "prompt", "article", "sent1", "passage"), ("question", "sent2")
 CHOICES, LABELS = ("choices", "options", "endings"), ("label", "answer", "gold", "labels")

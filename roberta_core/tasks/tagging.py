@@ -11,8 +11,8 @@ import numpy as np
 from roberta_core.config import RobertaConfig
 from roberta_core.data.batches import IGNORED
 from roberta_core.data.records import DataError, Record
-from roberta_core.data.tasks.base import Example, Feature, Task
-from roberta_core.training import metrics
+from roberta_core.tasks import metrics
+from roberta_core.tasks.base import Example, Feature, Task
 
 WORDS, LABELS = ("tokens", "words"), ("labels", "tags", "ner_tags", "pos_tags")
 OUTSIDE = "O"
