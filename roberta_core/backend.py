@@ -16,7 +16,6 @@ import numpy as np
 
 from roberta_core.config import RobertaConfig
 from roberta_core.outputs import ModelOutput
-from roberta_core.training.recipe import Optimizer
 
 GROUP = "roberta.backends"
 
@@ -72,7 +71,7 @@ class Backend(Protocol):
         """
         ...
 
-    def adamw(self, model: Any, batches: Iterable[Mapping[str, np.ndarray]], settings: Optimizer) -> None:
+    def adamw(self, model: Any, batches: Iterable[Mapping[str, np.ndarray]], settings: Any) -> None:
         """Train a model: a step of AdamW on the loss of each batch, without dropout, at the peak learning rate."""
         ...
 

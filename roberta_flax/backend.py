@@ -1,8 +1,10 @@
 """Flax as the core sees it."""
 
+from __future__ import annotations
+
 import os
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import flax
 import jax
@@ -12,8 +14,10 @@ import numpy as np
 import roberta_flax
 from roberta_core.config import RobertaConfig
 from roberta_core.outputs import ModelOutput
-from roberta_core.training.recipe import Optimizer, Recipe
 from roberta_flax.weights import assign, tensors
+
+if TYPE_CHECKING:
+    from roberta_core.training.recipe import Optimizer, Recipe
 
 
 class FlaxBackend:

@@ -1,8 +1,10 @@
 """PyTorch as the core sees it."""
 
+from __future__ import annotations
+
 import os
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -11,8 +13,10 @@ from torch.utils._pytree import tree_map
 import roberta_pt
 from roberta_core.config import RobertaConfig
 from roberta_core.outputs import ModelOutput
-from roberta_core.training.recipe import Optimizer, Recipe
 from roberta_pt.weights import assign, from_numpy, tensors, to_numpy
+
+if TYPE_CHECKING:
+    from roberta_core.training.recipe import Optimizer, Recipe
 
 
 class PyTorchBackend:

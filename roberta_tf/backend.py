@@ -1,8 +1,10 @@
 """TensorFlow as the core sees it."""
 
+from __future__ import annotations
+
 import os
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tensorflow as tf
@@ -10,8 +12,10 @@ import tensorflow as tf
 import roberta_tf
 from roberta_core.config import RobertaConfig
 from roberta_core.outputs import ModelOutput
-from roberta_core.training.recipe import Optimizer, Recipe
 from roberta_tf.weights import assign, published, tensors, variables
+
+if TYPE_CHECKING:
+    from roberta_core.training.recipe import Optimizer, Recipe
 
 
 class TensorFlowBackend:
