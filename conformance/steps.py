@@ -48,8 +48,8 @@ class Training:
 
     @cached_property
     def configuration(self) -> RobertaConfig:
-        """The model's configuration."""
-        return RobertaConfig(**self.config)
+        """The model's configuration, without dropout."""
+        return RobertaConfig(**self.config, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
 
     @cached_property
     def settings(self) -> Optimizer:

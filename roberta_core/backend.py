@@ -7,7 +7,7 @@ no framework and one more of them is one package and one entry point.
 import importlib.util
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Protocol
@@ -69,10 +69,6 @@ class Backend(Protocol):
 
         By their published names, in the published shapes; `{"loss": 1}` is the loss.
         """
-        ...
-
-    def adamw(self, model: Any, batches: Iterable[Mapping[str, np.ndarray]], settings: Any) -> None:
-        """Train a model: a step of AdamW on the loss of each batch, without dropout, at the peak learning rate."""
         ...
 
     def tensor(self, array: np.ndarray) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import flax
@@ -17,7 +17,7 @@ from roberta_core.outputs import ModelOutput
 from roberta_flax.weights import assign, tensors
 
 if TYPE_CHECKING:
-    from roberta_core.training.recipe import Optimizer, Recipe
+    from roberta_core.training.recipe import Recipe
 
 
 class FlaxBackend:
@@ -67,23 +67,6 @@ class FlaxBackend:
             return jnp.stack([(output[name] * weight).sum() for name, weight in weights.items()]).sum()
 
         return dict(tensors(model, jax.jit(jax.grad(total))(model.params)))
-
-    def adamw(self, model: Any, batches: Iterable[Mapping[str, np.ndarray]], settings: Optimizer) -> None:
-        """A step of AdamW on the loss of each batch, without dropout; the module is loaded when it is asked for."""
-        from roberta_flax.optimizer import adamw, applied
-
-        optimizer = adamw(model, settings)
-
-        @jax.jit
-        def step(params: Any, state: Any, batch: Mapping[str, Any]) -> Any:
-            gradients = jax.grad(lambda params: model(**batch, params=params).loss)(params)
-            updates, state = optimizer.update(gradients, state, params)
-            return applied(params, updates, settings.peak_learning_rate), state
-
-        params, state = model.params, optimizer.init(model.params)
-        for batch in batches:
-            params, state = step(params, state, dict(batch))
-        model.params = params
 
     def tensor(self, array: np.ndarray) -> jax.Array:
         """An array of JAX; of 64-bit numbers it keeps 32 bits, unless JAX was told otherwise."""

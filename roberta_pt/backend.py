@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from roberta_core.outputs import ModelOutput
 from roberta_pt.weights import assign, from_numpy, tensors, to_numpy
 
 if TYPE_CHECKING:
-    from roberta_core.training.recipe import Optimizer, Recipe
+    from roberta_core.training.recipe import Recipe
 
 
 class PyTorchBackend:
@@ -68,16 +68,6 @@ class PyTorchBackend:
         names, values = zip(*model.named_parameters(), strict=True)
         found = torch.autograd.grad(parts, values, materialize_grads=True, allow_unused=True)
         return dict(zip(names, map(to_numpy, found), strict=True))
-
-    def adamw(self, model: Any, batches: Iterable[Mapping[str, np.ndarray]], settings: Optimizer) -> None:
-        """A step of AdamW on the loss of each batch, without dropout; the module is loaded when it is asked for."""
-        from roberta_pt.optimizer import adamw
-
-        optimizer = adamw(model.eval(), settings)
-        for batch in batches:
-            optimizer.zero_grad()
-            model(**tree_map(from_numpy, dict(batch))).loss.backward()
-            optimizer.step()
 
     def tensor(self, array: np.ndarray) -> torch.Tensor:
         """A tensor of an array, in its memory where that can be written to."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from roberta_core.outputs import ModelOutput
 from roberta_tf.weights import assign, published, tensors, variables
 
 if TYPE_CHECKING:
-    from roberta_core.training.recipe import Optimizer, Recipe
+    from roberta_core.training.recipe import Recipe
 
 
 class TensorFlowBackend:
@@ -64,15 +64,6 @@ class TensorFlowBackend:
         named = dict(variables(model))
         found = _gradients(model, inputs, weights, list(named.values()))
         return dict(published(model, zip(named, found, strict=True)))
-
-    def adamw(self, model: Any, batches: Iterable[Mapping[str, np.ndarray]], settings: Optimizer) -> None:
-        """A step of AdamW on the loss of each batch, without dropout; the module is loaded when it is asked for."""
-        from roberta_tf.optimizer import adamw
-
-        optimizer, values = adamw(model, settings), [value for _, value in variables(model)]
-        for step, batch in enumerate(batches, 1):
-            gradients = _gradients(model, batch, {"loss": np.float32(1)}, values)
-            optimizer.apply(gradients, optimizer.rates(step, settings.peak_learning_rate))
 
     def tensor(self, array: np.ndarray) -> tf.Tensor:
         """A tensor of a copy of the array."""

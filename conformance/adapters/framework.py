@@ -11,6 +11,7 @@ from conformance.steps import Training
 from conformance.text import ARCHITECTURE, Text, stages_of
 from roberta_core.backend import load
 from roberta_core.config import RobertaConfig
+from roberta_core.training.recipe import Recipe
 
 
 class Framework:
@@ -53,7 +54,9 @@ class Framework:
         """The weights after a training."""
         start = {name: tensor.copy() for name, tensor in training.tensors.items()}  # PyTorch trains in their memory
         model = self.build(training.architecture, training.configuration, start)
-        self.backend.adamw(model, training.arrays, training.settings)
+        trainer = self.backend.trainer(model, Recipe(optimizer=training.settings))
+        for batch in training.arrays:
+            trainer.step([batch], training.settings.peak_learning_rate)
         return self.tensors(model)
 
     def write(self, text: Text, use_cache: bool) -> dict[str, np.ndarray]:
