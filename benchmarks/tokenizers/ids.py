@@ -15,7 +15,7 @@ from typing import Any
 
 from benchmarks.tokenizers.texts import DATA, VOCABULARY, files
 from roberta_core.tokenization import RobertaTokenizer, RobertaTokenizerFast
-from roberta_core.tokenization.inputs import Text
+from roberta_core.tokenization.call_arguments import Text
 
 Encode = Callable[[list[Text]], list[list[int]]]
 PAIRS = {"readable, slow": ("readable", "slow"), "fast, fast": ("ours", "fast"), "twins": ("readable", "ours")}

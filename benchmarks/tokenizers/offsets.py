@@ -17,7 +17,7 @@ from typing import Any
 
 from benchmarks.tokenizers.texts import DATA, VOCABULARY, files
 from roberta_core.tokenization import RobertaTokenizer, RobertaTokenizerFast
-from roberta_core.tokenization.byte_alphabet import BLANKS, token_to_bytes
+from roberta_core.tokenization.byte_level_bpe import WHITESPACE, token_to_bytes
 
 BATCH = 2000
 MODES = [
@@ -39,7 +39,7 @@ class Expected:
 
     def spans(self, text: str, ids: Sequence[int], *, spaced: bool, trim: bool) -> list[Span]:
         """One for each id; ValueError if the ids do not stand for the text."""
-        moved = int(spaced and text != "" and text[0] not in BLANKS)
+        moved = int(spaced and text != "" and text[0] not in WHITESPACE)
         text = " " * moved + text
         encoded = text.encode("utf-8")
         places = None if text.isascii() else [at for at, character in enumerate(text) for _ in character.encode()]
@@ -53,7 +53,7 @@ class Expected:
             first, last = (start, done) if places is None else (places[start], places[done - 1] + 1)
             if trim:
                 part = text[first:last]
-                blanks = BLANKS if index in self.added else " "
+                blanks = WHITESPACE if index in self.added else " "
                 first += len(part) - len(part.lstrip(blanks))
                 last = first + len(part.strip(blanks))
             found.append((max(first - moved, 0), max(last - moved, 0)))
@@ -76,7 +76,7 @@ class Expected:
 
 def lstripped(encoded: bytes) -> bytes:
     """The bytes without the blanks that they begin with."""
-    return encoded.decode("utf-8").lstrip(BLANKS).encode("utf-8")
+    return encoded.decode("utf-8").lstrip(WHITESPACE).encode("utf-8")
 
 
 def violations(expected: Expected, text: str | list[str], encoding: Any, row: int, mode: dict[str, Any]) -> int:

@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from roberta_core.tokenization.inputs import Text
+from roberta_core.tokenization.call_arguments import Text
 
 DATA = Path(os.environ.get("ROBERTA_SHARED", Path(__file__).resolve().parents[3] / "shared")) / "data"
 VOCABULARY = ("roberta-base/vocab.json", "roberta-base/merges.txt")

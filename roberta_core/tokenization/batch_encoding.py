@@ -8,8 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from roberta_core.tokenization.arrays import as_array, as_tensor
-from roberta_core.tokenization.options import TENSORS, choose
+from roberta_core.tokenization.call_arguments import TENSORS, choose
 from roberta_core.tokenization.rows import COLUMNS, Row, Span
 
 Trace = Callable[[], tuple[list[Row], list[list[str]]]]  # the rows with spans and words, and the tokens of each
@@ -106,8 +105,8 @@ class BatchEncoding(dict[str, Any]):
         kind = choose("tensor_type", tensor_type, TENSORS)
         for name, values in self.items():
             column = [values] if prepend_batch_axis else values
-            array = as_array(name, column) if name in COLUMNS and isinstance(column, list) else np.asarray(column)
-            self[name] = as_tensor(array, kind)
+            array = to_array(name, column) if name in COLUMNS and isinstance(column, list) else np.asarray(column)
+            self[name] = to_tensor(array, kind)
         return self
 
     @property
@@ -116,8 +115,8 @@ class BatchEncoding(dict[str, Any]):
         rows, tokens = self._rows(), (self._traced or ([], []))[1]
         return [
             Encoding(
-                row.ids(), row.types(), texts, row.spans(), row.attention(), row.specials(), row.words(),
-                row.sequences(), 1 if row.second is None else 2,
+                row.input_ids(), row.type_ids(), texts, row.offsets(), row.attention_mask(), row.special_tokens_mask(),
+                row.word_ids(), row.sequence_ids(), 1 if row.second is None else 2,
             )
             for row, texts in zip(rows, tokens, strict=True)
         ]  # fmt: skip
@@ -135,36 +134,38 @@ class BatchEncoding(dict[str, Any]):
 
     def word_ids(self, batch_index: int = 0) -> list[int | None]:
         """The word of each token of a row, counted within its text; None for special tokens and padding."""
-        return self._rows()[batch_index].words()
+        return self._rows()[batch_index].word_ids()
 
     words = word_ids
 
     def sequence_ids(self, batch_index: int = 0) -> list[int | None]:
         """0 or 1 for the text of each token of a row; None for special tokens and padding."""
-        return self._rows()[batch_index].sequences()
+        return self._rows()[batch_index].sequence_ids()
 
     def token_to_chars(self, batch_or_token_index: int, token_index: int | None = None) -> CharSpan | None:
         """The characters (start, end) of a token in its text; None for a special token."""
         row, token = self._place(batch_or_token_index, token_index)
-        token = range(row.size())[token]
-        return None if row.sequences()[token] is None else CharSpan(*row.spans()[token])
+        token = range(row.count_padded())[token]
+        return None if row.sequence_ids()[token] is None else CharSpan(*row.offsets()[token])
 
     def token_to_word(self, batch_or_token_index: int, token_index: int | None = None) -> int | None:
         """The word of a token."""
         row, token = self._place(batch_or_token_index, token_index)
-        return row.words()[token]
+        return row.word_ids()[token]
 
     def token_to_sequence(self, batch_or_token_index: int, token_index: int | None = None) -> int | None:
         """The text of a token: 0 or 1."""
         row, token = self._place(batch_or_token_index, token_index)
-        return row.sequences()[token]
+        return row.sequence_ids()[token]
 
     def char_to_token(
         self, batch_or_char_index: int, char_index: int | None = None, sequence_index: int = 0
     ) -> int | None:
         """The first token whose characters include this one; None where there is none, as for a trimmed blank."""
         row, character = self._place(batch_or_char_index, char_index)
-        for token, (start, stop), sequence in zip(range(row.size()), row.spans(), row.sequences(), strict=True):
+        for token, (start, stop), sequence in zip(
+            range(row.count_padded()), row.offsets(), row.sequence_ids(), strict=True
+        ):
             if sequence == sequence_index and start <= character < stop:
                 return token
         return None
@@ -174,7 +175,7 @@ class BatchEncoding(dict[str, Any]):
     ) -> TokenSpan | None:
         """The tokens (start, end) of a word; None where none is left of it."""
         row, word = self._place(batch_or_word_index, word_index)
-        pairs = enumerate(zip(row.words(), row.sequences(), strict=True))
+        pairs = enumerate(zip(row.word_ids(), row.sequence_ids(), strict=True))
         found = [token for token, place in pairs if place == (word, sequence_index)]
         return TokenSpan(found[0], found[-1] + 1) if found else None
 
@@ -186,7 +187,7 @@ class BatchEncoding(dict[str, Any]):
         tokens = self.word_to_tokens(batch_or_word_index, word_index, sequence_index)
         if tokens is None:
             return None
-        spans = row.spans()[slice(*tokens)]
+        spans = row.offsets()[slice(*tokens)]
         return CharSpan(spans[0][0], spans[-1][1])
 
     def char_to_word(
@@ -195,7 +196,7 @@ class BatchEncoding(dict[str, Any]):
         """The word that a character is in."""
         token = self.char_to_token(batch_or_char_index, char_index, sequence_index)
         row, _ = self._place(batch_or_char_index, char_index)
-        return None if token is None else row.words()[token]
+        return None if token is None else row.word_ids()[token]
 
     def _rows(self) -> list[Row]:
         if self._traced is None:
@@ -208,3 +209,31 @@ class BatchEncoding(dict[str, Any]):
         """The published calls name the row first, or leave it out for row 0."""
         row, index = (0, batch_or_index) if index is None else (batch_or_index, index)
         return self._rows()[row], index
+
+
+# What return_tensors says -> the backend that makes the tensors, and the published width of their whole numbers.
+BACKENDS = {"pt": ("pt", np.int64), "tf": ("tf", np.int32), "jax": ("flax", np.int32)}
+
+
+def to_array(name: str, column: list) -> np.ndarray:
+    """A column as int64 [B, S] (offsets [B, S, 2]). Raises ValueError when its rows differ in length."""
+    sizes = {len(row) for row in column if isinstance(row, list)}
+    if len(sizes) > 1:
+        raise ValueError(
+            f"{name} cannot become one array: its rows have {min(sizes)} to {max(sizes)} tokens; "
+            "ask for padding=True, and truncation=True for a common limit"
+        )
+    return np.array(column, dtype=np.int64) if column else np.zeros((0, 0), np.int64)
+
+
+def to_tensor(array: np.ndarray, kind: str) -> Any:
+    """The array as a tensor of the framework that `kind` names, whole numbers in its width; NumPy's stays as it is.
+
+    Raises `BackendError` (a ValueError) if the framework is not installed.
+    """
+    if kind == "np":
+        return array
+    from roberta_core import backend
+
+    name, width = BACKENDS[kind]
+    return backend.load(name).tensor(array.astype(width, copy=False) if array.dtype == np.int64 else array)

@@ -11,11 +11,11 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from roberta_core.tokenization import files
-from roberta_core.tokenization.byte_level import ByteLevelTokenizer
-from roberta_core.tokenization.fast import RobertaTokenizerFast
+from roberta_core.tokenization.byte_level_tokenizer import ByteLevelTokenizer
+from roberta_core.tokenization.roberta_tokenizer_fast import RobertaTokenizerFast
 from roberta_core.tokenization.special_tokens import FIRST, LAST
-from roberta_core.tokenization.vocabulary import FilePath, merges_text, read_merges, read_text, read_vocab
+from roberta_core.tokenization.tokenizer_files import write_files
+from roberta_core.tokenization.vocabulary_files import FilePath, format_merges, read_merges, read_text, read_vocab
 
 DICTIONARY, ENCODER, MERGES = "dict.txt", "encoder.json", "vocab.bpe"
 OVERWRITE = "#fairseq:overwrite"  # a flag that may end a line
@@ -30,7 +30,7 @@ def read_fairseq(
     """
     path = Path(dictionary)
     path = path / DICTIONARY if path.is_dir() else path
-    tokens = {index: token for token, index in read_vocab(encoder or _beside(path, ENCODER)).items()}
+    tokens = {index: token for token, index in read_vocab(encoder or _find_beside(path, ENCODER)).items()}
     vocab = {token: index for index, token in enumerate(FIRST)}
     for number, symbol in enumerate(read_symbols(path), start=1):
         token = tokens.get(int(symbol)) if symbol.isdecimal() else symbol
@@ -40,7 +40,7 @@ def read_fairseq(
             raise ValueError(f"{path}: line {number} has {token!r} a second time")
         vocab[token] = len(vocab)
     vocab[LAST] = len(vocab)
-    return RobertaTokenizerFast(vocab, read_merges(merges or _beside(path, MERGES)))
+    return RobertaTokenizerFast(vocab, read_merges(merges or _find_beside(path, MERGES)))
 
 
 def read_symbols(path: Path) -> list[str]:
@@ -70,17 +70,17 @@ def write_fairseq(tokenizer: ByteLevelTokenizer, folder: str | os.PathLike[str])
     numbers = {token: number for number, token in enumerate(in_order[len(FIRST) : -1])}
     texts = {
         DICTIONARY: "".join(f"{number} 0\n" for number in numbers.values()),
-        ENCODER: _json(numbers),
-        MERGES: merges_text(tokenizer.merges()),
+        ENCODER: _format_json(numbers),
+        MERGES: format_merges(tokenizer.merges()),
     }
-    return files.write(Path(folder), texts)
+    return write_files(Path(folder), texts)
 
 
-def _json(numbers: Mapping[str, int]) -> str:
+def _format_json(numbers: Mapping[str, int]) -> str:
     return json.dumps(numbers)  # in ASCII, as GPT-2's
 
 
-def _beside(path: Path, name: str) -> Path:
+def _find_beside(path: Path, name: str) -> Path:
     found = path.parent / name
     if not found.is_file():
         raise FileNotFoundError(

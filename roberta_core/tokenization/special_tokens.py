@@ -25,7 +25,7 @@ LAST = "<mask>"
 FLAGS = ("single_word", "lstrip", "rstrip", "normalized")
 
 
-def as_added_token(token: str | AddedToken | Mapping, role: str | None = None) -> AddedToken:
+def to_added_token(token: str | AddedToken | Mapping, role: str | None = None) -> AddedToken:
     """A special token from plain text, from what a JSON file says of it, or as it is; always marked special.
 
     Plain text becomes the token that is published for its role: the mask eats the blanks before it.
@@ -46,6 +46,6 @@ def describe(token: AddedToken) -> dict[str, object]:
     return {"content": token.content, **{flag: getattr(token, flag) for flag in FLAGS}}
 
 
-def same(token: AddedToken, other: AddedToken) -> bool:
+def is_same_token(token: AddedToken, other: AddedToken) -> bool:
     """Whether two tokens are spelt and found alike (the library's own comparison looks at the spelling alone)."""
     return describe(token) == describe(other) and token.special == other.special

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
-from roberta_core.tokenization.fast import RobertaTokenizerFast
+from roberta_core.tokenization.roberta_tokenizer_fast import RobertaTokenizerFast
 from roberta_core.tokenization.special_tokens import FIRST, LAST
-from roberta_core.tokenization.vocabulary import Merge
+from roberta_core.tokenization.vocabulary_files import Merge
 
 Progress = Callable[[int, int], None]
 

@@ -22,7 +22,7 @@ CLASSES = {"letters": r"\p{L}", "numbers": r"\p{N}", "blanks": r"\s"}
 
 
 @cache
-def read() -> dict[str, str]:
+def read_classes() -> dict[str, str]:
     """Name -> the characters of a class as ranges, ready to stand between the brackets of a regular expression."""
     found = {}
     for block in FILE.read_text(encoding="ascii").split("\n\n"):
@@ -32,16 +32,16 @@ def read() -> dict[str, str]:
     return found
 
 
-def every_character() -> list[str]:
+def list_characters() -> list[str]:
     """All that UTF-8 can hold."""
     return [chr(code) for code in range(0x110000) if code not in SURROGATES]
 
 
-def class_members(pattern: str) -> set[str]:
+def measure_class(pattern: str) -> set[str]:
     """The characters that a class of the library's regular expressions holds."""
     splitter = pre_tokenizers.Split(Regex(f"{pattern}+"), "removed")
     members: set[str] = set()
-    everything = every_character()
+    everything = list_characters()
     for start in range(0, len(everything), BATCH):
         characters = everything[start : start + BATCH]
         others = "".join(piece for piece, _ in splitter.pre_tokenize_str("".join(characters)))
@@ -49,7 +49,7 @@ def class_members(pattern: str) -> set[str]:
     return members
 
 
-def word_members(characters: Iterable[str]) -> set[str]:
+def measure_word_characters(characters: Iterable[str]) -> set[str]:
     """Those characters beside which the library does not find a token that stands for single words."""
     tokenizer = Tokenizer(models.BPE(vocab={}, merges=[]))
     tokenizer.add_tokens([AddedToken("T", single_word=True)])
@@ -58,12 +58,12 @@ def word_members(characters: Iterable[str]) -> set[str]:
     return {character for character, encoding in zip(characters, encodings, strict=True) if not encoding.ids}
 
 
-def text_of(classes: dict[str, set[str]]) -> str:
+def format_classes(classes: dict[str, set[str]]) -> str:
     """The text of the file: for each class its name, then its ranges."""
     blocks = []
     for name, members in classes.items():
         lines = [""]
-        for entry in ranges(members):
+        for entry in join_ranges(members):
             if len(lines[-1]) + len(entry) >= WIDTH:
                 lines.append("")
             lines[-1] += f" {entry}" if lines[-1] else entry
@@ -71,7 +71,7 @@ def text_of(classes: dict[str, set[str]]) -> str:
     return "\n\n".join(blocks) + "\n"
 
 
-def ranges(characters: Iterable[str]) -> list[str]:
+def join_ranges(characters: Iterable[str]) -> list[str]:
     """Code points in hexadecimal, neighbours joined: `41-5A`."""
     spans: list[list[int]] = []
     for code in sorted(map(ord, characters)):
@@ -83,5 +83,5 @@ def ranges(characters: Iterable[str]) -> list[str]:
 
 
 if __name__ == "__main__":
-    measured = {name: class_members(pattern) for name, pattern in CLASSES.items()}
-    FILE.write_text(text_of({**measured, "words": word_members(every_character())}), encoding="ascii")
+    measured = {name: measure_class(pattern) for name, pattern in CLASSES.items()}
+    FILE.write_text(format_classes({**measured, "words": measure_word_characters(list_characters())}), encoding="ascii")

@@ -12,7 +12,7 @@ from tokenizers import AddedToken, Tokenizer
 
 from roberta_core import backend
 from roberta_core.tokenization import BatchEncoding, RobertaTokenizer, RobertaTokenizerFast
-from roberta_core.tokenization.byte_alphabet import BYTE_TO_CHARACTER
+from roberta_core.tokenization.byte_level_bpe import BYTE_TO_CHARACTER
 
 LETTERS = "abcdefghij"
 CLS, PAD, SEP, UNK = 0, 1, 2, 3

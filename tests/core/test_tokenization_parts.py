@@ -6,9 +6,17 @@ import pytest
 from tokenizers import AddedToken
 
 from roberta_core.tokenization import unicode_classes
-from roberta_core.tokenization.byte_alphabet import BLANKS, BYTE_TO_CHARACTER, CHARACTER_TO_BYTE, token_to_bytes
-from roberta_core.tokenization.merging import letters, merge
-from roberta_core.tokenization.splitting import Finder, all_words, words_of
+from roberta_core.tokenization.byte_level_bpe import (
+    BYTE_TO_CHARACTER,
+    CHARACTER_TO_BYTE,
+    WHITESPACE,
+    Finder,
+    compile_word_pattern,
+    merge_pairs,
+    select_word_pattern,
+    to_byte_letters,
+    token_to_bytes,
+)
 
 
 def members(name: str) -> set[str]:
@@ -25,7 +33,7 @@ def members(name: str) -> set[str]:
 
 @pytest.mark.parametrize("name", ["letters", "numbers", "blanks"])
 def test_the_table_is_the_library_s(name):
-    assert unicode_classes.class_members(unicode_classes.CLASSES[name]) == members(name)
+    assert unicode_classes.measure_class(unicode_classes.CLASSES[name]) == members(name)
 
 
 def test_the_table_of_words_is_the_library_s():
@@ -33,19 +41,19 @@ def test_the_table_of_words_is_the_library_s():
     edges = {chr(code + by) for code in map(ord, words) for by in (-1, 1)} - words
     sample = [*random.Random(3).sample(sorted(words), 4000), *edges]
     sample = [character for character in sample if ord(character) not in unicode_classes.SURROGATES]
-    assert unicode_classes.word_members(sample) == words & {*sample}
+    assert unicode_classes.measure_word_characters(sample) == words & {*sample}
 
 
 def test_the_blanks_are_those_of_the_table():
-    assert {*BLANKS} == members("blanks")
-    assert len(BLANKS) == 25
+    assert {*WHITESPACE} == members("blanks")
+    assert len(WHITESPACE) == 25
 
 
 def test_every_byte_has_one_printable_character():
     assert sorted(CHARACTER_TO_BYTE.values()) == list(range(256))
     assert (BYTE_TO_CHARACTER[0x20], BYTE_TO_CHARACTER[0x0A], BYTE_TO_CHARACTER[0x41]) == ("Ġ", "Ċ", "A")
-    assert all(character.isprintable() and character not in BLANKS for character in CHARACTER_TO_BYTE)
-    assert token_to_bytes(letters("é 日\n")) == "é 日\n".encode()
+    assert all(character.isprintable() and character not in WHITESPACE for character in CHARACTER_TO_BYTE)
+    assert token_to_bytes(to_byte_letters("é 日\n")) == "é 日\n".encode()
     assert token_to_bytes("日") == "日".encode()
 
 
@@ -62,23 +70,23 @@ def test_every_byte_has_one_printable_character():
     ],
 )
 def test_texts_are_split_into_words_as_published(text, words):
-    assert words_of(text).findall(text) == words
+    assert select_word_pattern(text).findall(text) == words
 
 
 def test_the_short_pattern_finds_what_the_whole_one_finds():
     generator = random.Random(5)
     for _ in range(300):
         text = "".join(chr(generator.choice([*range(128), 32, 32, 32, 39])) for _ in range(40))
-        assert words_of(text).findall(text) == all_words().findall(text)
+        assert select_word_pattern(text).findall(text) == compile_word_pattern().findall(text)
 
 
 def test_pairs_are_joined_by_rank_and_then_from_the_left():
     ranks = {pair: rank for rank, pair in enumerate([("b", "c"), ("a", "b"), ("a", "a"), ("aa", "a"), ("aa", "aa")])}
-    assert merge("abc", ranks) == ["a", "bc"]
-    assert merge("abab", ranks) == ["ab", "ab"]
-    assert merge("aaaaa", ranks) == ["aaaa", "a"] or merge("aaaaa", ranks) == ["aa", "aaa"]
-    assert merge("aaa", ranks) == ["aaa"]
-    assert merge("", ranks) == []
+    assert merge_pairs("abc", ranks) == ["a", "bc"]
+    assert merge_pairs("abab", ranks) == ["ab", "ab"]
+    assert merge_pairs("aaaaa", ranks) == ["aaaa", "a"] or merge_pairs("aaaaa", ranks) == ["aa", "aaa"]
+    assert merge_pairs("aaa", ranks) == ["aaa"]
+    assert merge_pairs("", ranks) == []
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from tokenizers import AddedToken
 
 from roberta_core.tokenization import RobertaTokenizer, RobertaTokenizerFast, train_tokenizer
-from roberta_core.tokenization.byte_alphabet import BYTE_TO_CHARACTER
+from roberta_core.tokenization.byte_level_bpe import BYTE_TO_CHARACTER
 
 CORPUS = "The naïve cats' hat isn't 1,024 years old; they'll say “日本語”, and they've said it 3.14 times.\n\n  " * 3
 ADDED = [

@@ -46,7 +46,7 @@ def test_the_numbers_are_gpt_2_s_and_the_lines_give_the_ids(tmp_path):
 
 
 def read_letters():
-    from roberta_core.tokenization.byte_alphabet import CHARACTER_TO_BYTE
+    from roberta_core.tokenization.byte_level_bpe import CHARACTER_TO_BYTE
 
     return CHARACTER_TO_BYTE
 

@@ -8,12 +8,12 @@ from typing import Any
 
 from tokenizers import AddedToken, Tokenizer, models
 
-from roberta_core.tokenization.assembly import contents, make_engine, make_model, read_whole
-from roberta_core.tokenization.byte_level import ByteLevelTokenizer
-from roberta_core.tokenization.inputs import check_unicode
+from roberta_core.tokenization.byte_level_tokenizer import ByteLevelTokenizer
+from roberta_core.tokenization.call_arguments import check_unicode
 from roberta_core.tokenization.rows import Pieces
 from roberta_core.tokenization.special_tokens import ROLES
-from roberta_core.tokenization.vocabulary import FilePath, Merge, read_merges, read_vocab
+from roberta_core.tokenization.tokenizer_json import build_bpe, build_engine, read_bpe_content, read_byte_level_bpe
+from roberta_core.tokenization.vocabulary_files import FilePath, Merge, read_merges, read_vocab
 
 
 class RobertaTokenizerFast(ByteLevelTokenizer):
@@ -47,11 +47,11 @@ class RobertaTokenizerFast(ByteLevelTokenizer):
     ) -> None:
         self._engines: dict[bool, Tokenizer] = {}
         if tokenizer_file is not None:
-            self._model, added = read_whole(tokenizer_file)
+            self._model, added = read_byte_level_bpe(tokenizer_file)
         elif vocab_file is not None and merges_file is not None:
             vocab = vocab_file if isinstance(vocab_file, Mapping) else read_vocab(vocab_file)
             merges = read_merges(merges_file) if isinstance(merges_file, str | os.PathLike) else merges_file
-            self._model = make_model(vocab, merges)
+            self._model = build_bpe(vocab, merges)
         else:
             raise ValueError("a tokenizer needs vocab_file and merges_file, or tokenizer_file")
         self._bare = Tokenizer(self._model)
@@ -78,7 +78,7 @@ class RobertaTokenizerFast(ByteLevelTokenizer):
         """Token -> id, without the added tokens."""
         return self._bare.get_vocab(with_added_tokens=False)
 
-    def _bpe(self) -> models.BPE:
+    def _build_bpe(self) -> models.BPE:
         return self._model
 
     def _vocab_size(self) -> int:
@@ -92,22 +92,22 @@ class RobertaTokenizerFast(ByteLevelTokenizer):
 
     def merges(self) -> list[Merge]:
         """The merges in order of rank."""
-        return contents(self._model)[1]
+        return read_bpe_content(self._model)[1]
 
-    def _tokens_changed(self) -> None:
-        super()._tokens_changed()
+    def _update_tokens(self) -> None:
+        super()._update_tokens()
         self._engines.clear()
 
-    def _engine(self, literal: bool) -> Tokenizer:
+    def _get_engine(self, literal: bool) -> Tokenizer:
         """What splits texts: with all tokens, or with those alone that are not special."""
         if literal not in self._engines:
             if self._unknown is not None:
-                self._model.unk_token = self._token_of(self._unknown)
-            self._engines[literal] = make_engine(self._model, self._sought(literal))
+                self._model.unk_token = self._get_token(self._unknown)
+            self._engines[literal] = build_engine(self._model, self._select_tokens_to_find(literal))
         return self._engines[literal]
 
-    def _pieces(self, texts: list[str], *, traced: bool, literal: bool) -> list[Pieces]:
-        engine = self._engine(literal)
+    def _encode_texts(self, texts: list[str], *, traced: bool, literal: bool) -> list[Pieces]:
+        engine = self._get_engine(literal)
         try:
             if not traced:
                 return [Pieces(found.ids) for found in engine.encode_batch_fast(texts, add_special_tokens=False)]

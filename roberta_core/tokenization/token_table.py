@@ -8,7 +8,7 @@ from typing import Any, overload
 
 from tokenizers import AddedToken
 
-from roberta_core.tokenization.special_tokens import ADDITIONAL, ROLES, as_added_token, same
+from roberta_core.tokenization.special_tokens import ADDITIONAL, ROLES, is_same_token, to_added_token
 
 # What English sets without a blank before it, for clean_up_tokenization_spaces; as published, in this order.
 TIDY = {
@@ -17,7 +17,7 @@ TIDY = {
 }  # fmt: skip
 
 
-def spelling(role: str) -> property:
+def build_token_property(role: str) -> property:
     """A property with the text of a special token, None where no token has the role; setting it gives the role."""
 
     def get(self: TokenTable) -> str | None:
@@ -29,7 +29,7 @@ def spelling(role: str) -> property:
     return property(get, put, doc=f"The {role.replace('_', ' ')}.")
 
 
-def number(role: str) -> property:
+def build_id_property(role: str) -> property:
     """A property with the id of a special token."""
 
     def get(self: TokenTable) -> int | None:
@@ -41,13 +41,13 @@ def number(role: str) -> property:
 class TokenTable:
     """Tokens and ids of a vocabulary with tokens added to it. A child supplies the vocabulary."""
 
-    bos_token, bos_token_id = spelling("bos_token"), number("bos_token")
-    eos_token, eos_token_id = spelling("eos_token"), number("eos_token")
-    unk_token, unk_token_id = spelling("unk_token"), number("unk_token")
-    sep_token, sep_token_id = spelling("sep_token"), number("sep_token")
-    pad_token, pad_token_id = spelling("pad_token"), number("pad_token")
-    cls_token, cls_token_id = spelling("cls_token"), number("cls_token")
-    mask_token, mask_token_id = spelling("mask_token"), number("mask_token")
+    bos_token, bos_token_id = build_token_property("bos_token"), build_id_property("bos_token")
+    eos_token, eos_token_id = build_token_property("eos_token"), build_id_property("eos_token")
+    unk_token, unk_token_id = build_token_property("unk_token"), build_id_property("unk_token")
+    sep_token, sep_token_id = build_token_property("sep_token"), build_id_property("sep_token")
+    pad_token, pad_token_id = build_token_property("pad_token"), build_id_property("pad_token")
+    cls_token, cls_token_id = build_token_property("cls_token"), build_id_property("cls_token")
+    mask_token, mask_token_id = build_token_property("mask_token"), build_id_property("mask_token")
     pad_token_type_id = 0
 
     clean_up_tokenization_spaces: bool
@@ -57,9 +57,11 @@ class TokenTable:
         self._additional: list[AddedToken] = []
         self._added: dict[int, AddedToken] = dict(added)
         self._added_ids = {token.content: index for index, token in self._added.items()}
-        given = {role: self._as_known(role, token) for role, token in roles.items()}
+        given = {role: self._to_known_token(role, token) for role, token in roles.items()}
         # Those that the vocabulary lacks get their ids in the order of the vocabulary's published layout.
-        for role in sorted(given, key=lambda role: (self._id_of(given[role].content) is None, list(ROLES).index(role))):
+        for role in sorted(
+            given, key=lambda role: (self._find_id(given[role].content) is None, list(ROLES).index(role))
+        ):
             self.add_special_tokens({role: given[role]})
         if additional:
             self.add_special_tokens({ADDITIONAL: list(additional)})
@@ -82,11 +84,11 @@ class TokenTable:
         """The token of the vocabulary with that id."""
         raise NotImplementedError
 
-    def _text_of(self, ids: list[int]) -> str:
+    def _decode_ids(self, ids: list[int]) -> str:
         """The text that ids stand for."""
         raise NotImplementedError
 
-    def _tokens_changed(self) -> None:
+    def _update_tokens(self) -> None:
         """Called after the added tokens changed."""
 
     # Sizes and ids --------------------------------------------------------------------------------------------------
@@ -121,9 +123,9 @@ class TokenTable:
     def convert_tokens_to_ids(self, tokens: str | Iterable[str]) -> int | list[int]:
         """The id of a token or of each; the unknown token's for one that is in no vocabulary."""
         if isinstance(tokens, str):
-            index = self._id_of(tokens)
+            index = self._find_id(tokens)
             unknown = self._roles.get("unk_token")
-            index = self._id_of(unknown.content) if index is None and unknown else index
+            index = self._find_id(unknown.content) if index is None and unknown else index
             if index is None:
                 raise ValueError(f"{tokens!r} is in no vocabulary, and no token stands for unknown ones")
             return index
@@ -136,15 +138,15 @@ class TokenTable:
     def convert_ids_to_tokens(self, ids: int | Iterable[int], skip_special_tokens: bool = False) -> str | list[str]:
         """The token of an id or of each. Raises ValueError for an id that is in no vocabulary."""
         if hasattr(ids, "__index__") and not isinstance(ids, Sequence):
-            return self._token_of(int(ids))  # pyright: ignore[reportArgumentType]
-        skipped = self._skipped() if skip_special_tokens else ()
-        return [self._token_of(index) for index in as_ids(ids) if index not in skipped]
+            return self._get_token(int(ids))  # pyright: ignore[reportArgumentType]
+        skipped = self._find_special_ids() if skip_special_tokens else ()
+        return [self._get_token(index) for index in to_ids(ids) if index not in skipped]
 
-    def _id_of(self, token: str) -> int | None:
+    def _find_id(self, token: str) -> int | None:
         index = self._added_ids.get(token)
         return index if index is not None else self._vocab_id(token)
 
-    def _token_of(self, index: int) -> str:
+    def _get_token(self, index: int) -> str:
         index = operator.index(index)
         if index in self._added:
             return self._added[index].content
@@ -203,7 +205,7 @@ class TokenTable:
         """Let tokens be found whole in every text; returns how many were new to the vocabulary."""
         tokens = [new_tokens] if isinstance(new_tokens, str | AddedToken) else new_tokens
         return self._add(
-            as_added_token(token) if special_tokens else token if isinstance(token, AddedToken) else AddedToken(token)
+            to_added_token(token) if special_tokens else token if isinstance(token, AddedToken) else AddedToken(token)
             for token in tokens
         )
 
@@ -214,27 +216,27 @@ class TokenTable:
         new: list[AddedToken] = []
         for role, value in special_tokens_dict.items():
             if role == ADDITIONAL:
-                tokens = [as_added_token(token) for token in value]
+                tokens = [to_added_token(token) for token in value]
                 kept = [] if replace_additional_special_tokens else self._additional
                 self._additional = list({token.content: token for token in [*kept, *tokens]}.values())
                 new += tokens
             elif role in ROLES:
-                self._roles[role] = self._as_known(role, value)
+                self._roles[role] = self._to_known_token(role, value)
                 new.append(self._roles[role])
             else:
                 raise ValueError(f"{role!r} is no role of a special token; there are {', '.join([*ROLES, ADDITIONAL])}")
         return self._add(new)
 
-    def _as_known(self, role: str, token: Any) -> AddedToken:
+    def _to_known_token(self, role: str, token: Any) -> AddedToken:
         """A token given as text keeps the flags that its file gave it."""
         known = self._added.get(self._added_ids.get(token, -1)) if isinstance(token, str) else None
-        return as_added_token(known or token, role)
+        return to_added_token(known or token, role)
 
     def _add(self, tokens: Iterable[AddedToken]) -> int:
         size = len(self)
         for token in tokens:
-            index = self._id_of(token.content)
-            if not token.content or (index in self._added and same(self._added[index], token)):
+            index = self._find_id(token.content)
+            if not token.content or (index in self._added and is_same_token(self._added[index], token)):
                 continue
             if index is None:
                 index = max([self._vocab_size() - 1, *self._added]) + 1
@@ -242,14 +244,14 @@ class TokenTable:
                     raise ValueError(f"no token can be added: the ids of the vocabulary have holes below {index}")
             self._added[index] = token
             self._added_ids[token.content] = index
-        self._tokens_changed()
+        self._update_tokens()
         return len(self) - size
 
-    def _skipped(self) -> set[int]:
+    def _find_special_ids(self) -> set[int]:
         """The ids that `skip_special_tokens` leaves out."""
         return {*self.all_special_ids, *(index for index, token in self._added.items() if token.special)}
 
-    def _sought(self, literal: bool) -> dict[int, AddedToken]:
+    def _select_tokens_to_find(self, literal: bool) -> dict[int, AddedToken]:
         """The added tokens that are looked for in a text: with `literal` those alone that are not special."""
         return {index: token for index, token in self._added.items() if not (literal and token.special)}
 
@@ -259,11 +261,11 @@ class TokenTable:
         self, token_ids: Any, skip_special_tokens: bool = False, clean_up_tokenization_spaces: bool | None = None
     ) -> str:
         """The text of ids: a list, an array or one id. Raises ValueError for an id that is in no vocabulary."""
-        ids = as_ids(token_ids)
+        ids = to_ids(token_ids)
         if skip_special_tokens:
-            skipped = self._skipped()
+            skipped = self._find_special_ids()
             ids = [index for index in ids if index not in skipped]
-        text = self._text_of(ids)
+        text = self._decode_ids(ids)
         tidy = (
             self.clean_up_tokenization_spaces if clean_up_tokenization_spaces is None else clean_up_tokenization_spaces
         )
@@ -283,7 +285,7 @@ class TokenTable:
         return text
 
 
-def as_ids(ids: Any) -> list[int]:
+def to_ids(ids: Any) -> list[int]:
     """Ids from a list, an array or tensor, or one number."""
     if isinstance(ids, list):
         return ids

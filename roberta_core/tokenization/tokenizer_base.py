@@ -9,14 +9,27 @@ from typing import Any, Self
 
 from tokenizers import AddedToken, Tokenizer
 
-from roberta_core.tokenization import files
 from roberta_core.tokenization.batch_encoding import BatchEncoding
-from roberta_core.tokenization.encoding import encode
-from roberta_core.tokenization.inputs import Text, read_samples
-from roberta_core.tokenization.options import SIDES, UNLIMITED, Options, choose, lengths, read_options
-from roberta_core.tokenization.padding import pad_columns
+from roberta_core.tokenization.call_arguments import (
+    SIDES,
+    UNLIMITED,
+    Options,
+    Text,
+    build_options,
+    choose,
+    resolve_lengths,
+    sort_samples,
+)
+from roberta_core.tokenization.encoding import encode, pad_columns
 from roberta_core.tokenization.rows import Frame, Pieces, Row
-from roberta_core.tokenization.tokens import TokenTable
+from roberta_core.tokenization.token_table import TokenTable
+from roberta_core.tokenization.tokenizer_files import (
+    add_prefix,
+    build_files,
+    read_settings,
+    resolve_folder,
+    write_files,
+)
 
 
 class TokenizerBase(TokenTable):
@@ -56,11 +69,11 @@ class TokenizerBase(TokenTable):
         """The pieces of each text or list of words; when traced, with the spans and words that a caller sees."""
         raise NotImplementedError
 
-    def _frame(self) -> Frame:
+    def _build_frame(self) -> Frame:
         """The special tokens around texts."""
         raise NotImplementedError
 
-    def _vocabulary_texts(self) -> dict[str, str]:
+    def _build_vocabulary_files(self) -> dict[str, str]:
         """File name -> text of the vocabulary's own files."""
         raise NotImplementedError
 
@@ -78,11 +91,11 @@ class TokenizerBase(TokenTable):
         `revision`, `token` and the like say how to come by a repository, as in `checkpoints.resolve`; other `settings`
         replace the tokenizer's own.
         """
-        found = cls._taken(files.read_settings(files.folder_of(pretrained_model_name_or_path, settings)))
+        found = cls._select_arguments(read_settings(resolve_folder(pretrained_model_name_or_path, settings)))
         return cls(**{**found, "name_or_path": os.fspath(pretrained_model_name_or_path), **settings})
 
     @classmethod
-    def _taken(cls, settings: Mapping[str, Any]) -> dict[str, Any]:
+    def _select_arguments(cls, settings: Mapping[str, Any]) -> dict[str, Any]:
         """Those of a folder's settings that the constructor takes."""
         return {name: value for name, value in settings.items() if name != "tokenizer_class"}
 
@@ -90,7 +103,7 @@ class TokenizerBase(TokenTable):
         self, save_directory: str | os.PathLike[str], filename_prefix: str | None = None
     ) -> tuple[str, ...]:
         """Write vocab.json and merges.txt, their names after a prefix and a dash if there is one; returns the paths."""
-        return files.write(Path(save_directory), files.prefixed(self._vocabulary_texts(), filename_prefix))
+        return write_files(Path(save_directory), add_prefix(self._build_vocabulary_files(), filename_prefix))
 
     def save_pretrained(
         self,
@@ -102,8 +115,8 @@ class TokenizerBase(TokenTable):
 
         With `legacy_format` True tokenizer.json is left out, with False the vocabulary's own files are.
         """
-        texts = files.texts(self, self._vocabulary_texts(), legacy_format)
-        return files.write(Path(save_directory), files.prefixed(texts, filename_prefix))
+        texts = build_files(self, self._build_vocabulary_files(), legacy_format)
+        return write_files(Path(save_directory), add_prefix(texts, filename_prefix))
 
     # Encoding -------------------------------------------------------------------------------------------------------
 
@@ -142,9 +155,9 @@ class TokenizerBase(TokenTable):
         says whose they are. `text_target` is encoded alike and stands beside as `labels`, or alone where there is no
         `text`. Raises ValueError for anything that cannot be done as asked. `verbose` has no effect.
         """
-        options = read_options(
+        options = build_options(
             self,
-            lengths(padding, truncation, max_length, pad_to_multiple_of, self.model_max_length),
+            resolve_lengths(padding, truncation, max_length, pad_to_multiple_of, self.model_max_length),
             {
                 "token_type_ids": return_token_type_ids,
                 "attention_mask": return_attention_mask,
@@ -171,8 +184,8 @@ class TokenizerBase(TokenTable):
         return encoding
 
     def _encode(self, text: Any, pair: Any, options: Options) -> BatchEncoding:
-        samples = read_samples(text, pair, options.words)
-        return encode(samples, options, self._frame(), self._split, self.convert_ids_to_tokens)
+        samples = sort_samples(text, pair, options.words)
+        return encode(samples, options, self._build_frame(), self._split, self.convert_ids_to_tokens)
 
     def encode(
         self, text: Any, text_pair: Any = None, add_special_tokens: bool = True, padding: bool | str | None = False,
@@ -217,7 +230,9 @@ class TokenizerBase(TokenTable):
 
         Columns that are not a tokenizer's, such as labels, stay as they are. `verbose` has no effect.
         """
-        mode, _, length, multiple = lengths(padding, False, max_length, pad_to_multiple_of, self.model_max_length)
+        mode, _, length, multiple = resolve_lengths(
+            padding, False, max_length, pad_to_multiple_of, self.model_max_length
+        )
         side = choose("padding_side", padding_side or self.padding_side, SIDES)
         masked = "attention_mask" in self.model_input_names if return_attention_mask is None else return_attention_mask
         columns = pad_columns(encoded_inputs, self.pad_token_id, mode, length, multiple, side, masked=masked)
@@ -229,7 +244,7 @@ class TokenizerBase(TokenTable):
         self, token_ids_0: Sequence[int], token_ids_1: Sequence[int] | None = None
     ) -> list[int]:
         """`<s> A </s>` or `<s> A </s></s> B </s>` from the ids of one or two texts."""
-        return self._frame().around(token_ids_0, token_ids_1)
+        return self._build_frame().join(token_ids_0, token_ids_1)
 
     def get_special_tokens_mask(
         self,
@@ -242,7 +257,7 @@ class TokenizerBase(TokenTable):
         Of ids that are framed already every special token counts, the mask and paddings too.
         """
         if not already_has_special_tokens:
-            return self._row(token_ids_0, token_ids_1).specials()
+            return self._row(token_ids_0, token_ids_1).special_tokens_mask()
         if token_ids_1 is not None:
             raise ValueError("ids that have their special tokens already are one sequence: leave token_ids_1 out")
         special = set(self.all_special_ids)
@@ -252,14 +267,14 @@ class TokenizerBase(TokenTable):
         self, token_ids_0: Sequence[int], token_ids_1: Sequence[int] | None = None
     ) -> list[int]:
         """The types of the framed texts' tokens: zeros, for RoBERTa knows one token type."""
-        return self._row(token_ids_0, token_ids_1).types()
+        return self._row(token_ids_0, token_ids_1).type_ids()
 
     def _row(self, first: Sequence[int], second: Sequence[int] | None) -> Row:
-        return Row(0, Pieces([*first]), None if second is None else Pieces([*second]), self._frame(), framed=True)
+        return Row(0, Pieces([*first]), None if second is None else Pieces([*second]), self._build_frame(), framed=True)
 
     def num_special_tokens_to_add(self, pair: bool = False) -> int:
         """How many special tokens stand around one text, or around a pair."""
-        return self._frame().size(pair)
+        return self._build_frame().count_special(pair)
 
     @property
     def max_len_single_sentence(self) -> int:

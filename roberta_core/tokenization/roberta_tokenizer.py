@@ -9,14 +9,13 @@ from typing import Any
 
 from tokenizers import AddedToken, Tokenizer, models
 
-from roberta_core.tokenization.assembly import contents, make_model, read_whole
-from roberta_core.tokenization.byte_level import ByteLevelTokenizer
-from roberta_core.tokenization.inputs import check_unicode
-from roberta_core.tokenization.merging import letters, merge
+from roberta_core.tokenization.byte_level_bpe import Finder, merge_pairs, select_word_pattern, to_byte_letters
+from roberta_core.tokenization.byte_level_tokenizer import ByteLevelTokenizer
+from roberta_core.tokenization.call_arguments import check_unicode
 from roberta_core.tokenization.rows import Pieces, Span
 from roberta_core.tokenization.special_tokens import ROLES
-from roberta_core.tokenization.splitting import Finder, words_of
-from roberta_core.tokenization.vocabulary import FilePath, Merge, check_merges, read_merges, read_vocab
+from roberta_core.tokenization.tokenizer_json import build_bpe, read_bpe_content, read_byte_level_bpe
+from roberta_core.tokenization.vocabulary_files import FilePath, Merge, check_merges, read_merges, read_vocab
 
 REMEMBERED = 1 << 16  # words whose tokens are kept
 LONGEST_REMEMBERED = 64  # characters of a word that is kept
@@ -54,8 +53,8 @@ class RobertaTokenizer(ByteLevelTokenizer):
         **settings: Any,
     ) -> None:
         if tokenizer_file is not None:
-            model, added = read_whole(tokenizer_file)
-            self._ids, merges = contents(model)
+            model, added = read_byte_level_bpe(tokenizer_file)
+            self._ids, merges = read_bpe_content(model)
         elif vocab_file is not None and merges_file is not None:
             self._ids = dict(vocab_file) if isinstance(vocab_file, Mapping) else read_vocab(vocab_file)
             merges = read_merges(merges_file) if isinstance(merges_file, str | os.PathLike) else merges_file
@@ -93,8 +92,8 @@ class RobertaTokenizer(ByteLevelTokenizer):
         """The merges in order of rank."""
         return sorted(self._ranks, key=self._ranks.__getitem__)
 
-    def _bpe(self) -> models.BPE:
-        return make_model(self._ids, self.merges())
+    def _build_bpe(self) -> models.BPE:
+        return build_bpe(self._ids, self.merges())
 
     def _vocab_size(self) -> int:
         return len(self._ids)
@@ -105,32 +104,35 @@ class RobertaTokenizer(ByteLevelTokenizer):
     def _vocab_token(self, index: int) -> str | None:
         return self._tokens.get(index)
 
-    def _tokens_changed(self) -> None:
-        super()._tokens_changed()
+    def _update_tokens(self) -> None:
+        super()._update_tokens()
         self._finders.clear()
 
-    def _pieces(self, texts: list[str], *, traced: bool, literal: bool) -> list[Pieces]:
+    def _encode_texts(self, texts: list[str], *, traced: bool, literal: bool) -> list[Pieces]:
         if literal not in self._finders:
-            self._finders[literal] = Finder(self._sought(literal))
+            self._finders[literal] = Finder(self._select_tokens_to_find(literal))
         finder = self._finders[literal]
         try:
-            return [self._traced(text, finder) if traced else Pieces(self._ids_of(text, finder)) for text in texts]
+            return [
+                self._encode_with_spans(text, finder) if traced else Pieces(self._encode_text(text, finder))
+                for text in texts
+            ]
         except UnicodeEncodeError:
             check_unicode(texts)
             raise
 
-    def _ids_of(self, text: str, finder: Finder) -> list[int]:
+    def _encode_text(self, text: str, finder: Finder) -> list[int]:
         ids: list[int] = []
         for start, stop, index in finder.parts(text):
             if index is not None:
                 ids.append(index)
                 continue
             part = text[start:stop]
-            for word in words_of(part).findall(part):
+            for word in select_word_pattern(part).findall(part):
                 ids += (self._words.get(word) or self._encode_word(word))[0]
         return ids
 
-    def _traced(self, text: str, finder: Finder) -> Pieces:
+    def _encode_with_spans(self, text: str, finder: Finder) -> Pieces:
         """The tokens with the characters and the word (or added token) that each comes from."""
         ids: list[int] = []
         spans: list[Span] = []
@@ -144,16 +146,16 @@ class RobertaTokenizer(ByteLevelTokenizer):
                 number += 1
                 continue
             part = text[start:stop]
-            for found in words_of(part).finditer(part):
+            for found in select_word_pattern(part).finditer(part):
                 word_ids, sizes = self._words.get(found[0]) or self._encode_word(found[0])
                 ids += word_ids
-                spans += spans_in(found[0], sizes, start + found.start())
+                spans += locate_spans(found[0], sizes, start + found.start())
                 words += [number] * len(word_ids)
                 number += 1
         return Pieces(ids, spans, words)
 
     def _encode_word(self, word: str) -> Word:
-        parts = merge(letters(word), self._ranks)
+        parts = merge_pairs(to_byte_letters(word), self._ranks)
         ids = [index if (index := self._ids.get(part)) is not None else self._unknown or 0 for part in parts]
         encoded = ids, [len(part) for part in parts]
         if len(word) <= LONGEST_REMEMBERED:
@@ -167,7 +169,7 @@ class RobertaTokenizer(ByteLevelTokenizer):
         return {**self.__dict__, "_words": {}, "_finders": {}}
 
 
-def spans_in(word: str, sizes: list[int], start: int) -> list[Span]:
+def locate_spans(word: str, sizes: list[int], start: int) -> list[Span]:
     """The characters of each token of a word that begins at `start`: those that any of the token's bytes is part of."""
     stops = list(accumulate(sizes, initial=start))
     if word.isascii():

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 from tokenizers import AddedToken
 
 from roberta_core.tokenization.special_tokens import ADDITIONAL, FLAGS, ROLES, describe
-from roberta_core.tokenization.vocabulary import Merge, json_text, merges_text, read_json, vocab_text
+from roberta_core.tokenization.vocabulary_files import Merge, format_json, format_merges, format_vocab, read_json
 
 if TYPE_CHECKING:
-    from roberta_core.tokenization.base import TokenizerBase
+    from roberta_core.tokenization.tokenizer_base import TokenizerBase
 
 VOCAB, MERGES, WHOLE = "vocab.json", "merges.txt", "tokenizer.json"
 SETTINGS, SPECIALS, ADDED, CONFIG = (
@@ -36,7 +36,7 @@ PLAIN = (
 )
 
 
-def folder_of(source: str | os.PathLike[str], settings: dict[str, Any]) -> Path:
+def resolve_folder(source: str | os.PathLike[str], settings: dict[str, Any]) -> Path:
     """The folder of a checkpoint's tokenizer; what says how to come by it is taken out of `settings`."""
     from roberta_core.checkpoints import hub
     from roberta_core.checkpoints.source import resolve
@@ -56,7 +56,7 @@ def read_settings(folder: Path) -> dict[str, Any]:
         )
         if value:
             arguments[role] = value
-    arguments["model_max_length"] = limit(folder, found.get("model_max_length"))
+    arguments["model_max_length"] = read_max_length(folder, found.get("model_max_length"))
     if isinstance(found.get("tokenizer_class"), str):
         arguments["tokenizer_class"] = found["tokenizer_class"]
     if (folder / WHOLE).exists():
@@ -78,7 +78,7 @@ def read_added(folder: Path, settings: Mapping[str, Any]) -> dict[int, AddedToke
     return added
 
 
-def limit(folder: Path, stated: float | None) -> int | None:
+def read_max_length(folder: Path, stated: float | None) -> int | None:
     """The longest row in tokens: what the settings state, and never more than the checkpoint's positions."""
     limits = [int(stated)] if stated else []
     if (folder / CONFIG).exists():
@@ -90,28 +90,28 @@ def limit(folder: Path, stated: float | None) -> int | None:
     return min(limits) if limits else None
 
 
-def vocabulary_texts(vocab: Mapping[str, int], merges: Iterable[Merge]) -> dict[str, str]:
+def build_vocabulary_files(vocab: Mapping[str, int], merges: Iterable[Merge]) -> dict[str, str]:
     """File name -> text of the two files that every reader of byte-level BPE knows."""
-    return {VOCAB: vocab_text(vocab), MERGES: merges_text(merges)}
+    return {VOCAB: format_vocab(vocab), MERGES: format_merges(merges)}
 
 
-def texts(tokenizer: TokenizerBase, vocabulary: Mapping[str, str], legacy: bool | None) -> dict[str, str]:
+def build_files(tokenizer: TokenizerBase, vocabulary: Mapping[str, str], legacy: bool | None) -> dict[str, str]:
     """File name -> text of everything that `save_pretrained` writes, `vocabulary` being that of the vocabulary's files.
 
     Without tokenizer.json if `legacy`; that and no other file of tokens if `legacy` is False.
     """
     size = tokenizer.vocab_size
     added = {token: index for token, index in tokenizer.get_added_vocab().items() if index >= size}
-    named = {**vocabulary, **({ADDED: json_text(added)} if added else {})}
+    named = {**vocabulary, **({ADDED: format_json(added)} if added else {})}
     return {
         **(named if legacy is not False else {}),
         **({WHOLE: tokenizer.backend_tokenizer.to_str()} if not legacy else {}),
-        SETTINGS: json_text(settings_of(tokenizer)),
-        SPECIALS: json_text(specials_of(tokenizer)),
+        SETTINGS: format_json(build_tokenizer_config(tokenizer)),
+        SPECIALS: format_json(build_special_tokens_map(tokenizer)),
     }
 
 
-def settings_of(tokenizer: TokenizerBase) -> dict[str, object]:
+def build_tokenizer_config(tokenizer: TokenizerBase) -> dict[str, object]:
     """The content of tokenizer_config.json."""
     return {
         "added_tokens_decoder": {
@@ -125,7 +125,7 @@ def settings_of(tokenizer: TokenizerBase) -> dict[str, object]:
     }
 
 
-def specials_of(tokenizer: TokenizerBase) -> dict[str, object]:
+def build_special_tokens_map(tokenizer: TokenizerBase) -> dict[str, object]:
     """The content of special_tokens_map.json: plain text, but all the flags of a token that eats blanks."""
 
     def said(token: AddedToken) -> object:
@@ -138,12 +138,12 @@ def specials_of(tokenizer: TokenizerBase) -> dict[str, object]:
     }
 
 
-def prefixed(named: Mapping[str, str], prefix: str | None) -> dict[str, str]:
+def add_prefix(named: Mapping[str, str], prefix: str | None) -> dict[str, str]:
     """The same texts under names that begin with a prefix and a dash."""
     return {f"{prefix}-{name}" if prefix else name: text for name, text in named.items()}
 
 
-def write(folder: Path, named: Mapping[str, str]) -> tuple[str, ...]:
+def write_files(folder: Path, named: Mapping[str, str]) -> tuple[str, ...]:
     """Write all the files into a folder, or none of them; returns their paths."""
     from roberta_core.checkpoints.atomic import transaction
 

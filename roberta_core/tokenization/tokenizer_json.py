@@ -8,10 +8,10 @@ from collections.abc import Iterable, Mapping
 
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors
 
-from roberta_core.tokenization.vocabulary import FilePath, Merge
+from roberta_core.tokenization.vocabulary_files import FilePath, Merge
 
 
-def make_model(vocab: Mapping[str, int], merges: Iterable[Merge]) -> models.BPE:
+def build_bpe(vocab: Mapping[str, int], merges: Iterable[Merge]) -> models.BPE:
     """The byte-level BPE model. Raises ValueError when a merge is of tokens that the vocabulary lacks."""
     try:
         return models.BPE(vocab=dict(vocab), merges=list(merges), continuing_subword_prefix="", end_of_word_suffix="")
@@ -19,7 +19,7 @@ def make_model(vocab: Mapping[str, int], merges: Iterable[Merge]) -> models.BPE:
         raise ValueError(f"the merges do not fit the vocabulary: {error}") from None
 
 
-def make_engine(model: models.BPE, added: Mapping[int, AddedToken]) -> Tokenizer:
+def build_engine(model: models.BPE, added: Mapping[int, AddedToken]) -> Tokenizer:
     """A tokenizer that shares the model and splits texts, nothing else: no special tokens around them, no trimming."""
     engine = Tokenizer(model)
     engine.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -30,7 +30,7 @@ def make_engine(model: models.BPE, added: Mapping[int, AddedToken]) -> Tokenizer
     return engine
 
 
-def make_whole(
+def build_roberta_engine(
     model: models.BPE,
     added: Mapping[int, AddedToken],
     cls: tuple[str, int],
@@ -40,7 +40,7 @@ def make_whole(
     trim_offsets: bool,
 ) -> Tokenizer:
     """The tokenizer as published: `<s> A </s>` and `<s> A </s></s> B </s>`, without normaliser."""
-    whole = make_engine(model, added)
+    whole = build_engine(model, added)
     whole.decoder = decoders.ByteLevel()
     whole.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=add_prefix_space, trim_offsets=trim_offsets)
     whole.post_processor = processors.RobertaProcessing(
@@ -49,7 +49,7 @@ def make_whole(
     return whole
 
 
-def open_whole(file: FilePath | Tokenizer) -> Tokenizer:
+def open_tokenizer_json(file: FilePath | Tokenizer) -> Tokenizer:
     """The tokenizer of a tokenizer.json, or the one given. Raises ValueError if the file is no tokenizer."""
     if isinstance(file, Tokenizer):
         return file
@@ -69,14 +69,14 @@ def is_byte_level(whole: Tokenizer) -> bool:
     return known and isinstance(whole.model, models.BPE)
 
 
-def is_published(whole: Tokenizer) -> bool:
+def is_roberta_tokenizer(whole: Tokenizer) -> bool:
     """Whether it is RoBERTa's tokenizer, with its special tokens around texts."""
     return is_byte_level(whole) and isinstance(whole.post_processor, processors.RobertaProcessing)
 
 
-def read_whole(file: FilePath | Tokenizer) -> tuple[models.BPE, dict[int, AddedToken]]:
+def read_byte_level_bpe(file: FilePath | Tokenizer) -> tuple[models.BPE, dict[int, AddedToken]]:
     """The model and the added tokens of a tokenizer.json. Raises ValueError if it is no byte-level BPE."""
-    whole = open_whole(file)
+    whole = open_tokenizer_json(file)
     if not is_byte_level(whole):
         parts = whole.model, whole.pre_tokenizer, whole.normalizer
         found = " ".join(type(part).__name__ for part in parts if part is not None)
@@ -84,7 +84,7 @@ def read_whole(file: FilePath | Tokenizer) -> tuple[models.BPE, dict[int, AddedT
     return whole.model, whole.get_added_tokens_decoder()  # pyright: ignore[reportReturnType]
 
 
-def contents(model: models.BPE) -> tuple[dict[str, int], list[Merge]]:
+def read_bpe_content(model: models.BPE) -> tuple[dict[str, int], list[Merge]]:
     """The vocabulary (token -> id) and the merges of a model."""
     found = json.loads(Tokenizer(model).to_str())["model"]
     return found["vocab"], [(left, right) for left, right in found["merges"]]

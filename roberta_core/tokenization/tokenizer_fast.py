@@ -7,15 +7,16 @@ import os
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from tokenizers import AddedToken, Encoding, Tokenizer
+from tokenizers import AddedToken, Encoding, Tokenizer, pre_tokenizers
 
-from roberta_core.tokenization.assembly import open_whole
-from roberta_core.tokenization.base import TokenizerBase
-from roberta_core.tokenization.inputs import Text, check_unicode
-from roberta_core.tokenization.options import Options
+from roberta_core.tokenization.call_arguments import Options, Text, check_unicode
+from roberta_core.tokenization.roberta_tokenizer_fast import RobertaTokenizerFast
 from roberta_core.tokenization.rows import Frame, Pieces, Types
-from roberta_core.tokenization.special_tokens import ROLES, describe, same
-from roberta_core.tokenization.vocabulary import FilePath
+from roberta_core.tokenization.special_tokens import ROLES, describe, is_same_token
+from roberta_core.tokenization.tokenizer_base import TokenizerBase
+from roberta_core.tokenization.tokenizer_files import read_settings, resolve_folder
+from roberta_core.tokenization.tokenizer_json import is_roberta_tokenizer, open_tokenizer_json
+from roberta_core.tokenization.vocabulary_files import FilePath
 
 # Settings of a byte-level tokenizer; tokenizer.json has its own.
 NOT_HERE = ("errors", "add_prefix_space", "trim_offsets")
@@ -41,7 +42,7 @@ class TokenizerFast(TokenizerBase):
         tokenizer_class: str | None = None,
         **settings: Any,
     ) -> None:
-        engine = open_whole(tokenizer_file)
+        engine = open_tokenizer_json(tokenizer_file)
         engine.no_truncation()
         engine.no_padding()
         self._engine = engine
@@ -49,10 +50,10 @@ class TokenizerFast(TokenizerBase):
         self._known = engine.get_added_tokens_decoder()
         roles = {role: settings.pop(role) for role in ROLES if settings.get(role) is not None}
         super().__init__(roles, additional_special_tokens, self._known, **settings)
-        self._framing = read_frame(self._engine)
+        self._framing = read_special_tokens_around(self._engine)
 
     @classmethod
-    def _taken(cls, settings: Mapping[str, Any]) -> dict[str, Any]:
+    def _select_arguments(cls, settings: Mapping[str, Any]) -> dict[str, Any]:
         if "tokenizer_file" not in settings:
             raise FileNotFoundError("the folder holds no tokenizer.json")
         return {name: value for name, value in settings.items() if name not in NOT_HERE}
@@ -72,9 +73,11 @@ class TokenizerFast(TokenizerBase):
     def _vocab_token(self, index: int) -> str | None:
         return self._engine.model.id_to_token(index)
 
-    def _tokens_changed(self) -> None:
+    def _update_tokens(self) -> None:
         known = self._known
-        if self._added.keys() == known.keys() and all(same(token, known[i]) for i, token in self._added.items()):
+        if self._added.keys() == known.keys() and all(
+            is_same_token(token, known[i]) for i, token in self._added.items()
+        ):
             return
         whole = json.loads(self._engine.to_str())
         whole["added_tokens"] = [
@@ -88,7 +91,7 @@ class TokenizerFast(TokenizerBase):
 
     # What the call surface asks for ---------------------------------------------------------------------------------
 
-    def _frame(self) -> Frame:
+    def _build_frame(self) -> Frame:
         pad = self.pad_token_id
         return Frame(self._framing.single, self._framing.pair, 0 if pad is None else pad, self._framing.types)
 
@@ -109,9 +112,9 @@ class TokenizerFast(TokenizerBase):
             raise
         return [Pieces(found.ids, found.offsets, found.word_ids) for found in encodings]
 
-    def _text_of(self, ids: list[int]) -> str:
+    def _decode_ids(self, ids: list[int]) -> str:
         for index in {*ids}:
-            self._token_of(index)
+            self._get_token(index)
         return self._engine.decode(ids, skip_special_tokens=False)
 
     def convert_tokens_to_string(self, tokens: Iterable[str]) -> str:
@@ -124,7 +127,7 @@ class TokenizerFast(TokenizerBase):
         """A copy of the `tokenizers.Tokenizer` that does the work."""
         return Tokenizer.from_str(self._engine.to_str())
 
-    def _vocabulary_texts(self) -> dict[str, str]:
+    def _build_vocabulary_files(self) -> dict[str, str]:
         return {}
 
     def save_vocabulary(self, save_directory: str | os.PathLike[str], filename_prefix: str | None = None) -> tuple:
@@ -133,15 +136,15 @@ class TokenizerFast(TokenizerBase):
         return tuple(self._engine.model.save(os.fspath(save_directory), filename_prefix))
 
 
-def read_frame(engine: Tokenizer) -> Frame:
+def read_special_tokens_around(engine: Tokenizer) -> Frame:
     """What a tokenizer puts around texts, seen on a sample; the pad's id is not among it."""
-    single, single_types = around(engine.encode(SAMPLE), 1)
-    pair, pair_types = around(engine.encode(SAMPLE, SAMPLE), 2)
+    single, single_types = read_around(engine.encode(SAMPLE), 1)
+    pair, pair_types = read_around(engine.encode(SAMPLE, SAMPLE), 2)
     typed = any(any(texts) or any(map(any, parts)) for parts, texts in (single_types, pair_types))
     return Frame(single, pair, 0, (single_types, pair_types) if typed else None)
 
 
-def around(encoding: Encoding, texts: int) -> tuple[tuple[list[int], ...], Types]:
+def read_around(encoding: Encoding, texts: int) -> tuple[tuple[list[int], ...], Types]:
     """The ids before, between and after texts that are the same, with their types and those of the texts."""
     ids: list[list[int]] = [[] for _ in range(texts + 1)]
     types: list[list[int]] = [[] for _ in range(texts + 1)]
@@ -156,3 +159,25 @@ def around(encoding: Encoding, texts: int) -> tuple[tuple[list[int], ...], Types
             text_types[seen // size] = kind
             seen += 1
     return tuple(ids), (tuple(types), text_types)
+
+
+def load_tokenizer(source: str | os.PathLike[str], **settings: Any) -> RobertaTokenizerFast | TokenizerFast:
+    """The fast tokenizer of a checkpoint, whatever its kind; both kinds have the same call surface.
+
+    `source` and `settings` are those of `RobertaTokenizerFast.from_pretrained`. A tokenizer.json of RoBERTa's kind, or
+    a vocab.json with its merges.txt, becomes a `RobertaTokenizerFast`, any other tokenizer.json a `TokenizerFast`.
+    Raises FileNotFoundError if there is no tokenizer, ValueError if a file is broken.
+    """
+    found = read_settings(resolve_folder(source, settings))
+    asked = {"name_or_path": os.fspath(source), **settings}
+    if "tokenizer_file" not in found:
+        return RobertaTokenizerFast(**{**RobertaTokenizerFast._select_arguments(found), **asked})
+    whole = open_tokenizer_json(found["tokenizer_file"])
+    if not is_roberta_tokenizer(whole):
+        return TokenizerFast(**{**TokenizerFast._select_arguments(found), "tokenizer_file": whole, **asked})
+    splitter = whole.pre_tokenizer
+    assert isinstance(splitter, pre_tokenizers.ByteLevel)
+    own = {"add_prefix_space": splitter.add_prefix_space}  # where tokenizer_config.json is silent
+    return RobertaTokenizerFast(
+        **{**own, **RobertaTokenizerFast._select_arguments(found), "tokenizer_file": whole, **asked}
+    )

@@ -43,13 +43,13 @@ def check_merges(vocab: Mapping[str, int], merges: Iterable[Merge]) -> None:
                 raise ValueError(f"the merges do not fit the vocabulary: Token `{token}` out of vocabulary")
 
 
-def vocab_text(vocab: Mapping[str, int]) -> str:
+def format_vocab(vocab: Mapping[str, int]) -> str:
     """Compact JSON in id order, as the published fast tokenizer writes it."""
     in_order = dict(sorted(vocab.items(), key=lambda entry: entry[1]))
     return json.dumps(in_order, ensure_ascii=False, separators=(",", ":"))
 
 
-def merges_text(merges: Iterable[Merge]) -> str:
+def format_merges(merges: Iterable[Merge]) -> str:
     """The lines of merges.txt."""
     return "\n".join([MERGES_HEADER, *(f"{left} {right}" for left, right in merges)]) + "\n"
 
@@ -73,6 +73,6 @@ def read_json(path: FilePath) -> dict:
     return content
 
 
-def json_text(content: Mapping[str, object]) -> str:
+def format_json(content: Mapping[str, object]) -> str:
     """Indented JSON with a final line end, non-ASCII kept."""
     return json.dumps(content, ensure_ascii=False, indent=2) + "\n"
