@@ -1,0 +1,76 @@
+"""The workflows pin what they run, and the lists of versions agree with pyproject.toml."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
+REQUIREMENTS = sorted((ROOT / "requirements").glob("*.txt"))
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+
+
+def pins(path: Path) -> dict[str, str]:
+    """Return the version of each package that a file of requirements or constraints pins."""
+    return {
+        name.lower().replace("_", "-"): version
+        for name, version in re.findall(r"^([\w.-]+)==([^\s;]+)", path.read_text(encoding="utf-8"), re.M)
+    }
+
+
+def floors() -> dict[str, str]:
+    """Return the lowest version that pyproject.toml admits of each package that users install."""
+    extras = [one for name, group in PROJECT["optional-dependencies"].items() if name != "dev" for one in group]
+    found = [re.match(r"([\w.-]+)>=([\w.]+)", one) for one in PROJECT["dependencies"] + extras]
+    return {match[1].lower().replace("_", "-"): match[2] for match in found if match}
+
+
+def loose_actions(text: str) -> list[str]:
+    """Return the actions that are not pinned to a commit with the version in a comment."""
+    used = re.findall(r"uses: (\S+.*)", "\n".join(line for line in text.splitlines() if not line.startswith("#")))
+    return [one for one in used if not re.fullmatch(r"[\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", one)]
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
+def test_every_action_is_pinned_to_a_commit(path):
+    assert loose_actions(path.read_text(encoding="utf-8")) == []
+
+
+def test_an_action_with_a_tag_is_found():
+    assert loose_actions("      - uses: actions/checkout@v5\n") == ["actions/checkout@v5"]
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
+def test_no_checkout_keeps_credentials(path):
+    text = path.read_text(encoding="utf-8")
+    assert text.count("actions/checkout@") == text.count("persist-credentials: false")
+
+
+@pytest.mark.parametrize("path", REQUIREMENTS, ids=lambda path: path.stem)
+def test_every_tool_has_hashes(path):
+    blocks = re.split(r"\n(?=\w)", path.read_text(encoding="utf-8"))[1:]
+    assert blocks
+    assert [block.split()[0] for block in blocks if "--hash=sha256:" not in block] == []
+
+
+@pytest.mark.parametrize("path", REQUIREMENTS, ids=lambda path: path.stem)
+def test_the_tools_have_the_versions_of_the_constraints(path):
+    tested = pins(ROOT / "constraints.txt")
+    assert {name: tested[name] for name in pins(path) if name in tested} == {
+        name: version for name, version in pins(path).items() if name in tested
+    }
+
+
+def test_the_oldest_versions_are_those_that_the_project_admits():
+    oldest = pins(ROOT / "constraints-oldest.txt")
+    lowest = floors()
+    assert {name for name in lowest if name not in oldest} == set()
+    assert {name: oldest[name] for name in lowest if not (oldest[name] + ".0").startswith(lowest[name] + ".")} == {}
+
+
+def test_the_oldest_versions_are_not_part_of_the_usual_run():
+    environments = re.search(r"^env_list = (.*)$", (ROOT / "tox.ini").read_text(encoding="utf-8"), re.M)
+    assert environments is not None
+    assert "oldest" not in environments[1]
