@@ -74,11 +74,11 @@ def bench(
 def names(frameworks: str | None) -> list[str]:
     """The frameworks named, or all that are installed."""
     from roberta_core import backend
-    from roberta_core.cli.frameworks import PREFERRED, chosen
+    from roberta_core.cli.frameworks import PREFERRED, resolve_frameworks
 
     if frameworks is None:
         return [name for name in PREFERRED if name in backend.available()]
-    return chosen(frameworks)
+    return resolve_frameworks(frameworks)
 
 
 def more(also: str | None) -> list[str]:

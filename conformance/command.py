@@ -56,9 +56,9 @@ def measure(checkpoint: str | None, frameworks: str | None, texts: list[str] | N
 
     from conformance.case import load_cases
     from conformance.suite import TEXTS, run_cases, run_checkpoint
-    from roberta_core.cli.frameworks import quiet
+    from roberta_core.cli.frameworks import hold_back_stderr
 
-    with quiet(), Console(stderr=True).status("start") as status:
+    with hold_back_stderr(), Console(stderr=True).status("start") as status:
         adapters = chosen(frameworks)
         if checkpoint is None:
             return run_cases(adapters, load_cases().values(), status.update)

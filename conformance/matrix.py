@@ -240,7 +240,7 @@ def apart(fixtures: Path, name: str, groups: Sequence[Sequence[str]], only: Sequ
 
 def column(fixtures: Path, name: str, rows: Sequence[str], only: Sequence[str]) -> dict[str, Cell]:
     """The named entries in one framework, told on stderr as they come."""
-    framework, found = frameworks.load(name), {}
+    framework, found = frameworks.load_backend(name), {}
     for entry in entries(fixtures):
         if entry.name in rows:
             found[entry.name] = measure(framework, entry, only)

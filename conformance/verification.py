@@ -19,7 +19,7 @@ from conformance.oracle import run
 from roberta_core import backend
 from roberta_core.checkpoints import formats
 from roberta_core.checkpoints.conversion import Check, Summary, written
-from roberta_core.cli.frameworks import quiet
+from roberta_core.cli.frameworks import hold_back_stderr
 from roberta_core.config import CONFIG_NAME, RobertaConfig
 
 RTOL = 1e-5  # of float32, as for any checkpoint
@@ -40,7 +40,7 @@ def verify(summary: Summary) -> Iterator[Check]:
     shown = {name: value for name, value in want.items() if "attentions" not in name}
     with alone(summary) as folder:
         for name in backend.available():
-            with quiet():
+            with hold_back_stderr():
                 adapter = find(name)
                 got = adapter.run(adapter.load(architecture, folder), inputs, attentions=False)
             yield judged(f"{adapter.title} {adapter.version}", compare_all(got, shown, RTOL))

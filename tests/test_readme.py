@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from roberta_core import cli
+from roberta_core.cli import program
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [*ROOT.glob("*.md"), *sorted((ROOT / "docs").rglob("*.md"))]
@@ -53,9 +53,11 @@ def test_an_example_runs(code, tmp_path):
 def test_the_commands_and_their_options_exist(page):
     for line in shell_lines(page):
         for name, rest in re.findall(r"(?:^|\s)roberta ([a-z][a-z-]*)([^#|]*)", line):
-            assert name in cli.points(), line
+            assert name in program.find_commands(), line
             known = {
-                option for parameter in cli.build(name, cli.points()[name]).params for option in parameter.opts
+                option
+                for parameter in program.build_command(name, program.find_commands()[name]).params
+                for option in parameter.opts
             } | {"--help"}
             assert set(re.findall(r"--[a-z-]+", rest)) <= known, line
 

@@ -1,4 +1,4 @@
-"""`roberta classify`: the label of each line of files or of standard input."""
+"""`roberta classify`: label each line of files or of standard input."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from roberta_core.cli.frameworks import FRAMEWORK, chosen, load, quiet
+from roberta_core.cli.frameworks import FRAMEWORK, hold_back_stderr, load_backend, resolve_frameworks
+from roberta_core.cli.terminal import escape_controls
 
 if TYPE_CHECKING:
     from roberta_core.tasks.classification import Classified, Text
@@ -20,44 +21,45 @@ STDIN = "-"
 
 
 def classify(
-    model: Annotated[str, typer.Option(help="A folder with a classifier.")],
+    model: Annotated[str, typer.Option(help="A folder with a fine-tuned classifier.")],
     files: Annotated[
-        list[str] | None, typer.Argument(metavar="[FILE]...", help="A text a line; - is standard input, the default.")
+        list[str] | None,
+        typer.Argument(metavar="[FILE]...", help="Files with one text per line; - is standard input, the default."),
     ] = None,
     framework: FRAMEWORK = None,
-    pairs: Annotated[bool, typer.Option("--pairs", help="A line has two texts, with a tab between.")] = False,
+    pairs: Annotated[bool, typer.Option("--pairs", help="Each line holds two texts, separated by a tab.")] = False,
     budget: Annotated[
-        int | None, typer.Option(min=1, help="Tokens a batch; otherwise measured.", show_default=False)
+        int | None, typer.Option(min=1, help="Tokens per batch; measured by default.", show_default=False)
     ] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print a line of JSON for each text, with every score.")
-    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one line of JSON per text, with all scores.")] = False,
 ) -> None:
-    """Classify texts, a line each, as they come: a line with the label, its score and the text, tabs between them."""
+    """Classify texts, one per line, as they arrive. Prints the label, its score and the text, separated by tabs."""
     from roberta_core import RobertaTokenizerFast
     from roberta_core.tasks import classification as task
 
-    (name,) = chosen(None, framework)
-    backend, tokenizer = load(name), RobertaTokenizerFast.from_pretrained(model)
-    with quiet():
+    (name,) = resolve_frameworks(None, framework)
+    backend, tokenizer = load_backend(name), RobertaTokenizerFast.from_pretrained(model)
+    with hold_back_stderr():
         network, report = backend.from_pretrained(task.ARCHITECTURE, model, output_loading_info=True)
     if report["missing_keys"]:
-        raise ValueError(f"{model} has no classifier: {', '.join(sorted(report['missing_keys']))} are not in it")
-    told, texts = tee(read(files or [STDIN], pairs))
+        raise ValueError(f"{model} has no classifier: it lacks {', '.join(sorted(report['missing_keys']))}")
+    shown, texts = tee(read_lines(files or [STDIN], pairs))
     cut = 0
-    for text, answer in zip(told, task.classify(backend, network, tokenizer, texts, budget), strict=True):
-        print(as_line(text, answer, as_json))
+    for text, answer in zip(shown, task.classify(backend, network, tokenizer, texts, budget), strict=True):
+        line = format_line(text, answer, as_json)
+        print(escape_controls(line) if sys.stdout.isatty() else line)
         cut += answer.cut
     if cut:
         longest = network.config.max_sequence_length
-        told = f"{cut} {'text was' if cut == 1 else 'texts were'} cut to the {longest} tokens that the model takes"
-        print(f"roberta: {told}", file=sys.stderr)
+        noun = "text was" if cut == 1 else "texts were"
+        print(f"roberta: {cut} {noun} truncated to {longest} tokens, the most that the model accepts", file=sys.stderr)
 
 
-def read(files: Iterable[str], pairs: bool) -> Iterator[Text]:
-    """The lines of the files, as pairs if asked; an empty line is an empty text.
+def read_lines(files: Iterable[str], pairs: bool) -> Iterator[Text]:
+    """Yield the lines of the files, as pairs if requested; an empty line is an empty text.
 
-    `ValueError` names the file and line of what is not UTF-8 or no pair.
+    Raises:
+        ValueError: a line is not UTF-8, or not a pair; the message names file and line.
     """
     for name in files:
         with nullcontext(sys.stdin.buffer) if name == STDIN else open(name, "rb") as file:
@@ -66,19 +68,19 @@ def read(files: Iterable[str], pairs: bool) -> Iterator[Text]:
                     text = line.decode("utf-8").rstrip("\r\n")
                 except UnicodeDecodeError as error:
                     raise ValueError(f"{name}, line {number}: not UTF-8, {error.reason}") from None
-                yield as_pair(text, f"{name}, line {number}") if pairs else text
+                yield split_pair(text, f"{name}, line {number}") if pairs else text
 
 
-def as_pair(text: str, place: str) -> tuple[str, str]:
-    """The two texts of a line."""
+def split_pair(text: str, place: str) -> tuple[str, str]:
+    """Split a line into its two texts."""
     parts = text.split("\t")
     if len(parts) != 2:
-        raise ValueError(f"{place}: {len(parts) - 1} tabs, where --pairs wants one")
+        raise ValueError(f"{place}: {len(parts) - 1} tabs; --pairs needs exactly one")
     return parts[0], parts[1]
 
 
-def as_line(text: Text, answer: Classified, as_json: bool) -> str:
-    """For people a label, a score and the text; for machines everything."""
+def format_line(text: Text, answer: Classified, as_json: bool) -> str:
+    """Format one answer: label, score and text, or everything as JSON."""
     if as_json:
         data = {"text": text, "label": answer.label, "score": answer.score, "scores": answer.scores, "cut": answer.cut}
         return json.dumps(data, ensure_ascii=False)

@@ -1,4 +1,4 @@
-"""`roberta convert`: a checkpoint in any published format, written in any other."""
+"""`roberta convert`: read a checkpoint in any published format and write it in any other."""
 
 from __future__ import annotations
 
@@ -15,22 +15,27 @@ FORMATS = "safetensors, tf-safetensors, flax-safetensors, bin, msgpack, h5 or fa
 
 
 def convert(
-    source: Annotated[str, typer.Argument(metavar="SRC", help="A folder, an embedded model, or one on the Hub.")],
-    target: Annotated[str, typer.Argument(metavar="DST", help="The folder to write; may be SRC itself.")],
-    to: Annotated[str, typer.Option(help=f"The format: {FORMATS}.")],
+    source: Annotated[str, typer.Argument(metavar="SRC", help="A folder, an embedded model, or a model on the Hub.")],
+    target: Annotated[str, typer.Argument(metavar="DST", help="The output folder; may be SRC itself.")],
+    to: Annotated[str, typer.Option(help=f"Format to write: {FORMATS}.")],
     architecture: Annotated[
-        str | None, typer.Option("--class", help="Write another class, such as Model or ForMaskedLM.")
+        str | None, typer.Option("--class", help="Write another model class, such as Model or ForMaskedLM.")
     ] = None,
-    dtype: Annotated[str | None, typer.Option(help="float32, float16, bfloat16 or float64; else as stored.")] = None,
-    max_shard_size: Annotated[str, typer.Option(help="Cut into files of at most this size.")] = "5GB",
-    seed: Annotated[int, typer.Option(min=0, help="Of a head that SRC does not have.")] = 0,
+    dtype: Annotated[
+        str | None, typer.Option(help="Data type: float32, float16, bfloat16 or float64; by default as stored.")
+    ] = None,
+    max_shard_size: Annotated[
+        str, typer.Option(help="Split the weights into files of at most this size: bytes, or a text such as 5GB.")
+    ] = "5GB",
+    seed: Annotated[int, typer.Option(min=0, help="Seed for the initialisation of a head that SRC lacks.")] = 0,
     verify: Annotated[
-        bool, typer.Option(help="Read back, compare every tensor, run the float64 model and each framework.")
+        bool,
+        typer.Option(help="Read the result back, compare every tensor, and run the float64 model and each framework."),
     ] = False,
-    strict: Annotated[bool, typer.Option(help="Refuse numbers that are not finite.")] = False,
+    strict: Annotated[bool, typer.Option(help="Refuse weights that are not finite.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Write a checkpoint in another format, class or precision, with its tokenizer; no framework is needed."""
+    """Write a checkpoint, with its tokenizer, in another format, class or precision. Needs no framework."""
     from roberta_core.checkpoints import conversion, resolve
 
     start = time.perf_counter()
@@ -40,19 +45,23 @@ def convert(
         to,
         architecture=architecture and architecture.removeprefix("Roberta"),
         dtype=dtype,
-        max_shard_size=max_shard_size,
+        max_shard_size=int(max_shard_size) if max_shard_size.isdecimal() else max_shard_size,
         strict=strict,
         seed=seed,
     )
-    facts = described(summary, proofs(summary) if verify else None, time.perf_counter() - start)
+    facts = describe(summary, verify_copy(summary) if verify else None, time.perf_counter() - start)
     if as_json:
         print(json.dumps(facts, indent=2))
     else:
         show(facts)
 
 
-def proofs(summary: Summary) -> list[Check]:
-    """That every tensor was written bit for bit, and what runs of both sides give. `CheckpointError` if one fails."""
+def verify_copy(summary: Summary) -> list[Check]:
+    """Compare every tensor bit for bit, and the outputs of both sides.
+
+    Raises:
+        CheckpointError: a comparison failed.
+    """
     from roberta_core.checkpoints import CheckpointError, conversion
 
     if wrong := conversion.differences(summary):
@@ -66,8 +75,8 @@ def proofs(summary: Summary) -> list[Check]:
     return checks
 
 
-def described(summary: Summary, checks: list[Check] | None, seconds: float) -> dict[str, Any]:
-    """The facts about a conversion, for JSON; `checks` are None where nothing was verified."""
+def describe(summary: Summary, checks: list[Check] | None, seconds: float) -> dict[str, Any]:
+    """Return the facts about a conversion, for JSON; `checks` is None if nothing was verified."""
     return {
         "source": str(summary.source.folder),
         "from": summary.source.format,
@@ -88,28 +97,28 @@ def described(summary: Summary, checks: list[Check] | None, seconds: float) -> d
 
 
 def show(facts: dict[str, Any]) -> None:
-    """For people: a row a fact, then what they must know."""
-    from rich.console import Console
+    """Print a table of the facts, then the remarks."""
     from rich.table import Table
-    from rich.text import Text
+
+    from roberta_core.cli.terminal import make_console
 
     table = Table(show_header=False)
     rows = {
         "from": f"{facts['source']} ({facts['from']})",
         "to": f"{facts['target']} ({facts['to']})",
         "class": facts["class"],
-        "tensors": f"{facts['tensors']:,} with {facts['parameters']:,} numbers",
+        "tensors": f"{facts['tensors']:,} with {facts['parameters']:,} parameters",
         "size": f"{facts['bytes']:,} bytes, {facts['dtype']}",
-        "carried along": ", ".join(facts["carried"]) or "nothing",
-        "read back": "every tensor has the same bits" if facts["verified"] else "not compared (--verify does)",
+        "copied": ", ".join(facts["carried"]) or "nothing",
+        "read back": "every tensor is bit-identical" if facts["verified"] else "not compared (use --verify)",
         **{check["name"]: f"error {check['error']:.1e}" for check in facts["checks"]},
         "seconds": str(facts["seconds"]),
     }
     for name, value in rows.items():
-        table.add_row(name, Text(value))
-    console = Console()
+        table.add_row(name, value)
+    console = make_console()
     console.print(table)
     if facts["not_finite"]:
-        console.print(Text(f"not finite: {', '.join(facts['not_finite'])}"))
+        console.print(f"not finite: {', '.join(facts['not_finite'])}")
     for remark in facts["remarks"]:
-        console.print(Text(remark))
+        console.print(remark)

@@ -9,10 +9,10 @@ from typing import Annotated, Any
 
 import typer
 
-from roberta_core.cli.frameworks import FRAMEWORK, chosen, load, quiet
+from roberta_core.cli.frameworks import FRAMEWORK, hold_back_stderr, load_backend, resolve_frameworks
 from roberta_core.cli.recording import CHART, TENSORBOARD, Recording
 
-COLUMNS = "Columns of the data for the task's fields, such as text=review,label=stars."
+COLUMNS = "Columns of the data that hold the task's fields, such as text=review,label=stars."
 
 
 def finetune(
@@ -23,38 +23,43 @@ def finetune(
         ),
     ],
     train: Annotated[
-        list[str], typer.Option(help="A file: .jsonl, .json (SQuAD's too), .csv, .tsv, .conll, .parquet. Repeatable.")
+        list[str],
+        typer.Option(help="Training data: .jsonl, .json (also SQuAD), .csv, .tsv, .conll or .parquet. Repeatable."),
     ],
-    output: Annotated[Path, typer.Option(help="Where the log, the result and the best model go.")],
-    recipe: Annotated[str, typer.Option(help="A built-in recipe's name, or a TOML file.")],
-    model: Annotated[str, typer.Option(help="A folder, an embedded model, or one on the Hub.")] = "roberta-tiny",
+    output: Annotated[Path, typer.Option(help="Output folder for the log, the result and the best model.")],
+    recipe: Annotated[str, typer.Option(help="Name of a built-in recipe, or a TOML file.")],
+    model: Annotated[str, typer.Option(help="A folder, an embedded model, or a model on the Hub.")] = "roberta-tiny",
     validation: Annotated[
-        list[str] | None, typer.Option(help="What to evaluate on and choose the best by. Repeatable.")
+        list[str] | None, typer.Option(help="Data to evaluate on and to select the best model by. Repeatable.")
     ] = None,
     framework: FRAMEWORK = None,
-    seeds: Annotated[str | None, typer.Option(help="Seeds with commas between; else the recipe's.")] = None,
+    seeds: Annotated[str | None, typer.Option(help="Seeds, separated by commas; by default the recipe's.")] = None,
     columns: Annotated[str | None, typer.Option(help=COLUMNS)] = None,
-    header: Annotated[str | None, typer.Option(help="The columns of files that do not begin with their names.")] = None,
-    format: Annotated[str | None, typer.Option(help="The files' format, if their names do not say it.")] = None,
-    strict: Annotated[bool, typer.Option(help="Refuse data with faults instead of skipping them.")] = False,
+    header: Annotated[
+        str | None, typer.Option(help="Column names of files without a header, separated by commas.")
+    ] = None,
+    format: Annotated[str | None, typer.Option(help="Format of the files, if their suffix does not tell it.")] = None,
+    strict: Annotated[bool, typer.Option(help="Fail on faulty records instead of skipping them.")] = False,
     chart: CHART = None,
     tensorboard: TENSORBOARD = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line instead of the display.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object per line instead of the progress display.")
+    ] = False,
 ) -> None:
-    """Fine-tune a checkpoint for a task, as a recipe says; the best model by the task's score is kept.
+    """Fine-tune a checkpoint for a task with a recipe, and keep the model with the best validation score.
 
-    It is a checkpoint like any other, in OUTPUT/model (with several seeds in OUTPUT/seed-N/model).
+    The model is written to OUTPUT/model, or with several seeds to OUTPUT/seed-N/model.
     """
     from roberta_core.training import finetune_run as training
     from roberta_core.training.finetune_loop import Validation
     from roberta_core.training.pretrain_loop import LOG
     from roberta_core.training.recipe import Recipe
 
-    (name,) = chosen(None, framework)
-    plan, reading = Recipe.load(recipe), reading_of(columns, header, format, strict)
-    numbers = numbers_of(seeds, plan.run.seed)
+    (name,) = resolve_frameworks(None, framework)
+    plan, reading = Recipe.load(recipe), parse_reading(columns, header, format, strict)
+    numbers = parse_seeds(seeds, plan.run.seed)
     if (output / training.RESULT).exists():
-        raise ValueError(f"{output} has a result already: give another --output")
+        raise ValueError(f"{output} already has a result: choose another --output")
     logs = {f"seed {seed}": folder / LOG for seed, folder in training.locate_folders(output, numbers).items()}
     with Display(as_json) as display, Recording(chart, tensorboard, logs) as recording:
         work = training.build_task(task, model, plan, reading)
@@ -62,9 +67,9 @@ def finetune(
         kept = training.read_examples(work, validation, reading, "validation", display.report) if validation else []
         features = work.features(examples)
         plan = training.resolve_schedule(plan, len(features))
-        backend = load(name)
+        backend = load_backend(name)
         display.start(plan.optimizer.steps * len(numbers), plan.optimizer.steps, numbers)
-        with quiet():
+        with hold_back_stderr():
             job = training.Job(
                 backend, model, plan, work, features, Validation(kept, work.features(kept)) if kept else None, output,
                 recording.with_board(display.report),
@@ -73,8 +78,12 @@ def finetune(
         display.end(result)
 
 
-def reading_of(columns: str | None, header: str | None, format: str | None, strict: bool) -> Any:
-    """How the options say that files are read; `typer.BadParameter` if they do not say it right."""
+def parse_reading(columns: str | None, header: str | None, format: str | None, strict: bool) -> Any:
+    """Parse the options on how files are read.
+
+    Raises:
+        typer.BadParameter: --columns is malformed.
+    """
     from roberta_core.training.finetune_run import Reading
 
     pairs: dict[str, str] = {}
@@ -83,31 +92,32 @@ def reading_of(columns: str | None, header: str | None, format: str | None, stri
         if not equals and pairs:  # a further column of the field before: choices=a,b,c
             pairs[list(pairs)[-1]] += f",{name}"
         elif not equals or not name or not column:
-            raise typer.BadParameter(f"--columns has {part!r}, where FIELD=COLUMN is wanted")
+            raise typer.BadParameter(f"--columns has {part!r}; write FIELD=COLUMN, separated by commas")
         else:
             pairs[name] = column
     return Reading(pairs, tuple(header.split(",")) if header else (), format, strict)
 
 
-def numbers_of(seeds: str | None, default: int) -> list[int]:
-    """The seeds of the option, or the default one."""
+def parse_seeds(seeds: str | None, default: int) -> list[int]:
+    """Parse the seeds of the option, or return the default one."""
     parts = seeds.split(",") if seeds is not None else [str(default)]
     if not all(part.strip().isdecimal() for part in parts) or len(set(parts)) < len(parts):
-        raise typer.BadParameter(f"--seeds is {seeds!r}; give different whole numbers with commas between")
+        raise typer.BadParameter(f"--seeds is {seeds!r}; give distinct non-negative integers separated by commas")
     return [int(part) for part in parts]
 
 
 class Display:
-    """What the terminal shows: a progress bar, what was skipped, and a line for each evaluation; or JSON lines."""
+    """The progress display: a bar, what was skipped, and a line per evaluation; or JSON lines."""
 
     def __init__(self, as_json: bool):
-        from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+        from roberta_core.cli.terminal import make_console
 
         self.as_json = as_json
         self.bar = Progress(
-            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
-            console=Console(stderr=as_json), disable=as_json,
+            TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
+            console=make_console(stderr=as_json), disable=as_json,
         )  # fmt: skip
         self.task = self.bar.add_task("reading", total=None)
         self.steps, self.seeds = 0, [0]
@@ -122,12 +132,12 @@ class Display:
             self.bar.stop()
 
     def start(self, total: int, steps: int, seeds: list[int]) -> None:
-        """Training begins: `steps` for each of the seeds."""
+        """Show that training begins: `steps` for each of the seeds."""
         self.steps, self.seeds = steps, seeds
         self.bar.reset(self.task, description="training", total=total)
 
     def report(self, line: Mapping[str, Any]) -> None:
-        """A line of the log."""
+        """Show a line of the log."""
         if self.as_json:
             print(json.dumps(line), flush=True)
         elif "data" in line:
@@ -139,25 +149,23 @@ class Display:
             speed = f"{line['tokens_per_second']:,} tokens/s"
             self.bar.update(self.task, completed=done, description=f"loss {line['loss']:.3f}  {speed}")
         elif "scores" in line:
-            best = "  best so far" if line["best"] else ""
-            self._say(f"seed {line['seed']}, epoch {line['epoch']:g}: {scores(line['scores'])}{best}")
+            best = " (best so far)" if line["best"] else ""
+            self._say(f"seed {line['seed']}, epoch {line['epoch']:g}: {format_scores(line['scores'])}{best}")
             for name in ("remark", "stopped"):
                 if name in line:
                     self._say(f"  {line[name]}")
 
     def end(self, result: Mapping[str, Any]) -> None:
-        """What came of all seeds."""
+        """Show the result over all seeds."""
         if self.as_json:
             print(json.dumps({"result": {name: result.get(name) for name in ("median", "deviation", "seeds")}}))
         elif "median" in result and len(self.seeds) > 1:
-            self._say(f"median of {len(self.seeds)} seeds: {scores(result['median'])}")
+            self._say(f"median of {len(self.seeds)} seeds: {format_scores(result['median'])}")
 
     def _say(self, sentence: str) -> None:
-        from rich.text import Text
-
-        self.bar.console.print(Text(sentence))
+        self.bar.console.print(sentence)
 
 
-def scores(found: Mapping[str, float]) -> str:
-    """Scores for people."""
+def format_scores(found: Mapping[str, float]) -> str:
+    """Format scores as one line."""
     return ", ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in found.items())

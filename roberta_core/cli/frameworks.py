@@ -1,4 +1,4 @@
-"""The frameworks of a command: the options that name them, and loading one without its greetings."""
+"""The framework options of a command, and loading a framework without its start-up messages."""
 
 import os
 import sys
@@ -12,27 +12,31 @@ import typer
 if TYPE_CHECKING:
     from roberta_core.backend import Backend
 
-PREFERRED = ("pt", "tf", "flax")  # which one answers where none is named
-# What TensorFlow and Keras import if it is installed, for parts that no command uses: half the time of their import.
+PREFERRED = ("pt", "tf", "flax")  # the order in which an installed framework is chosen by default
+# Packages that TensorFlow and Keras import if they are installed, but no command uses: half of the import time.
 UNUSED = {"tf": ("jax", "matplotlib", "scipy", "sklearn")}
 
-# For a command's signature: `frameworks: FRAMEWORKS = None, framework: FRAMEWORK = None`, then `chosen(...)`.
-FRAMEWORKS = Annotated[str | None, typer.Option(help="Which frameworks, with commas between: pt,tf,flax.")]
-FRAMEWORK = Annotated[str | None, typer.Option(help="Which one framework: pt, tf or flax.")]
+# In a command's signature: `frameworks: FRAMEWORKS = None, framework: FRAMEWORK = None`; see `resolve_frameworks`.
+FRAMEWORKS = Annotated[str | None, typer.Option(help="Frameworks to use, separated by commas: pt,tf,flax.")]
+FRAMEWORK = Annotated[
+    str | None, typer.Option(help="Framework to use: pt, tf or flax; by default the first that is installed.")
+]
 
 
-def chosen(frameworks: str | None, framework: str | None = None) -> list[str]:
-    """The names that the options give, in order; without them the first framework that is installed.
+def resolve_frameworks(frameworks: str | None, framework: str | None = None) -> list[str]:
+    """Return the names that the options give, in order; by default the first framework that is installed.
 
-    A wrong use of the options raises `typer.BadParameter`, having no framework at all `ValueError`.
+    Raises:
+        typer.BadParameter: the options are used wrongly.
+        ValueError: no framework is installed.
     """
     from roberta_core import backend
 
     if frameworks is not None and framework is not None:
-        raise typer.BadParameter("give --frameworks or --framework, not both")
+        raise typer.BadParameter("specify --frameworks or --framework, not both")
     given = frameworks if frameworks is not None else framework
     if given is None:
-        return default()
+        return [_find_default()]
     names = [name.strip() for name in given.split(",")]
     unknown = [name for name in names if name not in backend.registered()]
     if unknown:
@@ -41,38 +45,37 @@ def chosen(frameworks: str | None, framework: str | None = None) -> list[str]:
     if len(set(names)) < len(names):
         raise typer.BadParameter(f"{given} names a framework twice")
     if framework is not None and len(names) > 1:
-        raise typer.BadParameter(f"--framework takes one name; for several, --frameworks {framework}")
+        raise typer.BadParameter(f"--framework takes one name; for several use --frameworks {framework}")
     return names
 
 
-def default() -> list[str]:
-    """The first of the preferred frameworks that is installed."""
+def _find_default() -> str:
     from roberta_core import backend
 
     installed = sorted(backend.available(), key=(*PREFERRED, *backend.registered()).index)
     if not installed:
         extras = " or ".join(f"'triberta[{name}]'" for name in PREFERRED)
         raise backend.BackendError(f"no framework is installed: pip install {extras}")
-    return [installed[0]]
+    return installed[0]
 
 
-def load(name: str) -> "Backend":
-    """A framework's backend, loaded without what its library says on stderr, and what it has no use for here."""
+def load_backend(name: str) -> "Backend":
+    """Load a framework's backend, without its start-up messages and without packages that no command uses."""
     from roberta_core import backend
 
-    with quiet(), absent(UNUSED.get(name, ())):
+    with hold_back_stderr(), hide_modules(UNUSED.get(name, ())):
         return backend.load(name)
 
 
 @contextmanager
-def absent(modules: Iterable[str]) -> Iterator[None]:
-    """Let modules that are not imported yet be as if they were not installed; afterwards they can be imported.
+def hide_modules(modules: Iterable[str]) -> Iterator[None]:
+    """Make modules that are not imported yet look as if they were not installed; afterwards they can be imported.
 
-    This is for the command's own process: whoever imports a framework's package gets its libraries whole.
+    Only the command's own process does this: importing a framework's package from Python is not affected.
     """
     hidden = [module for module in modules if module not in sys.modules]
     for module in hidden:
-        sys.modules[module] = None  # type: ignore[assignment]  # so Python marks what must not be imported
+        sys.modules[module] = None  # type: ignore[assignment]  # Python's own mark of a module that cannot be imported
     try:
         yield
     finally:
@@ -81,14 +84,17 @@ def absent(modules: Iterable[str]) -> Iterator[None]:
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
-    """Keep back what libraries write to stderr past Python; tell it all if it ends in an error."""
+def hold_back_stderr() -> Iterator[None]:
+    """Discard what native libraries write to file descriptor 2; if the block raises, write it all.
+
+    What Python itself writes to `sys.stderr`, such as a warning, is shown.
+    """
     sys.stderr.flush()
     kept, shown = os.dup(2), sys.stderr
     with tempfile.TemporaryFile() as file, open(os.dup(kept), "w", buffering=1) as direct:
         os.dup2(file.fileno(), 2)
         if shown is sys.__stderr__:
-            sys.stderr = direct  # what Python says, such as a warning about a head that is new, is said
+            sys.stderr = direct
         try:
             yield
         except BaseException:

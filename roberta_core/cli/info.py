@@ -1,4 +1,4 @@
-"""`roberta info`: what a checkpoint is, and whether it loads."""
+"""`roberta info`: describe a checkpoint, and check that it loads."""
 
 from __future__ import annotations
 
@@ -24,10 +24,12 @@ TITLES = {"pt": "PyTorch", "tf": "TensorFlow", "flax": "Flax", "fairseq": "fairs
 
 
 def info(
-    checkpoint: Annotated[str, typer.Argument(help="A folder, an embedded model, or one on the Hub.")] = "roberta-tiny",
+    checkpoint: Annotated[
+        str, typer.Argument(help="A folder, an embedded model, or a model on the Hub.")
+    ] = "roberta-tiny",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Tell a checkpoint's class, sizes, tensors and format, and whether every tensor has its place."""
+    """Show a checkpoint's class, sizes, format and tensors, and whether every tensor is used."""
     facts = examine(checkpoint)
     if as_json:
         print(json.dumps(facts, indent=2))
@@ -36,7 +38,11 @@ def info(
 
 
 def examine(source: str) -> dict[str, Any]:
-    """The facts about a checkpoint, for JSON. `CheckpointError` or `ValueError` if it does not load."""
+    """Return the facts about a checkpoint, for JSON.
+
+    Raises:
+        ValueError: the checkpoint does not load (`CheckpointError` is a `ValueError`).
+    """
     from roberta_core.checkpoints import conversion, resolve
 
     folder = resolve(source)
@@ -57,22 +63,21 @@ def examine(source: str) -> dict[str, Any]:
         "unexpected": list(report.unexpected),
         "not_finite": [name for name, tensor in stored.items() if not conversion.finite(tensor)],
         "remarks": list(report.sentences()),
-        "tensors": {name: described(tensor) for name, tensor in tensors.items()},
+        "tensors": {name: _describe_tensor(tensor) for name, tensor in tensors.items()},
     }
 
 
-def described(tensor: np.ndarray) -> dict[str, Any]:
-    """A tensor's type and shape."""
+def _describe_tensor(tensor: np.ndarray) -> dict[str, Any]:
     return {"dtype": str(tensor.dtype), "shape": list(tensor.shape)}
 
 
 def show(facts: Mapping[str, Any]) -> None:
-    """For people: what it is, then its tensors, the layers folded."""
-    from rich.console import Console
+    """Print a summary, then the tensors, with identical layers folded into one row."""
     from rich.table import Table
-    from rich.text import Text
 
-    console = Console()
+    from roberta_core.cli.terminal import make_console
+
+    console = make_console()
     summary = Table.grid(padding=(0, 2))
     summary.add_column()
     summary.add_column(overflow="fold")
@@ -82,28 +87,28 @@ def show(facts: Mapping[str, Any]) -> None:
         "class": facts["class"],
         "format": f"{facts['format']}, {', '.join(sorted({one['dtype'] for one in tensors.values()}))}",
         "files": ", ".join(facts["files"]),
-        "names": f"as {TITLES[facts['dialect']]} spells them",
+        "names": f"in the form of {TITLES[facts['dialect']]}",
         "parameters": f"{facts['parameters']:,} in {len(tensors)} tensors, {facts['bytes'] / 1e6:,.1f} MB",
         **{name.replace("_", " "): str(facts["config"][name]) for name in SIZES},
     }
     for name, value in lines.items():
-        summary.add_row(Text(name), Text(value))
+        summary.add_row(name, value)
     console.print(summary, "")
     table = Table(box=None, padding=(0, 2, 0, 0))
     table.add_column("module", overflow="fold")
     for title in ("weight", "bias", "times"):
         table.add_column(title, no_wrap=True)
-    for row in folded(tensors):
-        table.add_row(*map(Text, row))
+    for row in fold_layers(tensors):
+        table.add_row(*row)
     console.print(table)
     if facts["not_finite"]:
-        console.print(Text(f"not finite: {', '.join(facts['not_finite'])}"))
+        console.print(f"not finite: {', '.join(facts['not_finite'])}")
     for remark in facts["remarks"]:
-        console.print(Text(remark))
+        console.print(remark)
 
 
-def folded(tensors: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, ...]]:
-    """Rows of (module, its weight's shape, its bias's shape, how often), the layers that are alike as one."""
+def fold_layers(tensors: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, ...]]:
+    """Return rows of (module, shape of the weight, shape of the bias, count), identical layers in one row."""
     modules: dict[str, dict[str, str]] = {}
     for name, one in tensors.items():
         module, _, leaf = name.rpartition(".")

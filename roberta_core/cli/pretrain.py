@@ -1,4 +1,4 @@
-"""`roberta pretrain`: train a RoBERTa from texts."""
+"""`roberta pretrain`: train a model on texts."""
 
 import json
 import time
@@ -7,43 +7,46 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from roberta_core.cli.frameworks import load
+from roberta_core.cli.frameworks import load_backend
 from roberta_core.cli.recording import CHART, TENSORBOARD, Recording
+from roberta_core.cli.terminal import make_console
 
 
 def pretrain(
     texts: Annotated[
-        list[str], typer.Option(help="Documents: a file, a glob, or @LIST with a name a line. Repeatable.")
+        list[str], typer.Option(help="Documents: a file, a glob, or @LIST, a file with one name per line. Repeatable.")
     ],
-    recipe: Annotated[str, typer.Option(help="A built-in recipe's name, or a TOML file.")],
-    output: Annotated[Path, typer.Option(help="Where checkpoints, the log and at last the model go.")],
+    recipe: Annotated[str, typer.Option(help="Name of a built-in recipe, or a TOML file.")],
+    output: Annotated[Path, typer.Option(help="Output folder for checkpoints, the log and the final model.")],
     tokenizer: Annotated[
-        Path | None, typer.Option(help="A folder with a tokenizer.json; that of --model if there is one.")
+        Path | None, typer.Option(help="A folder with a tokenizer.json; by default that of --model.")
     ] = None,
     model: Annotated[
-        str | None, typer.Option(help="A checkpoint to go on from, as when it is adapted to other texts.")
+        str | None, typer.Option(help="A checkpoint to continue from, for example to adapt it to other texts.")
     ] = None,
     held_out: Annotated[
-        list[str] | None, typer.Option(help="Documents to keep for evaluation, besides those that the recipe names.")
+        list[str] | None,
+        typer.Option(help="Documents to hold out for evaluation, in addition to those of the recipe. Repeatable."),
     ] = None,
-    framework: Annotated[str, typer.Option(help="Who takes the steps.")] = "pt",
-    dtype: Annotated[str, typer.Option(help="How the model is stored at the end: float32 or float16.")] = "float32",
-    prepare: Annotated[bool, typer.Option(help="Only tokenise the texts into OUTPUT/corpus; no framework is used.")] = (
+    framework: Annotated[str, typer.Option(help="Framework to train with: pt, tf or flax.")] = "pt",
+    dtype: Annotated[str, typer.Option(help="Data type of the final model: float32 or float16.")] = "float32",
+    prepare: Annotated[bool, typer.Option(help="Only tokenise the texts into OUTPUT/corpus; needs no framework.")] = (
         False
     ),
-    strict: Annotated[bool, typer.Option(help="Refuse texts with faults instead of leaving those lines out.")] = False,
-    resume: Annotated[bool, typer.Option(help="Go on from the newest checkpoint in the output folder.")] = False,
+    strict: Annotated[bool, typer.Option(help="Fail on faulty lines instead of skipping them.")] = False,
+    resume: Annotated[bool, typer.Option(help="Resume from the newest checkpoint in the output folder.")] = False,
     chart: CHART = None,
     tensorboard: TENSORBOARD = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line instead of the display.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object per line instead of the progress display.")
+    ] = False,
 ) -> None:
-    """Train a RoBERTa, new or of a checkpoint, on texts with masked-language modelling, as a recipe says.
+    """Train a model, new or from a checkpoint, on texts with masked-language modelling, with a recipe.
 
-    A run that was stopped goes on with --resume, to the same bits as if it had not been. The trained model is at last
-    in OUTPUT/model.
+    A stopped run resumes with --resume and ends with the same bits as an uninterrupted one. The final model is written
+    to OUTPUT/model.
     """
     from roberta_core import RobertaConfig
     from roberta_core.checkpoints import resolve
@@ -56,7 +59,7 @@ def pretrain(
         raise typer.BadParameter(f"--dtype is {dtype!r}; known are {', '.join(training.DTYPES)}")
     plan = Recipe.load(recipe)
     if tokenizer is None and model is None:
-        raise typer.BadParameter("give a --tokenizer, or a --model that has one")
+        raise typer.BadParameter("specify --tokenizer, or a --model that has a tokenizer")
     vocabulary = training.Vocabulary.from_folder(tokenizer or resolve(model or ""))
     train, kept = training.split_documents(plan, texts, held_out or [])
     skipped = Skipped(strict)
@@ -66,7 +69,7 @@ def pretrain(
             blocks, _ = training.prepare_corpus(plan, vocabulary, train, kept, output, display.reading, skipped)
             display.prepared(blocks, output, skipped, time.perf_counter() - begin)
         return
-    backend = load(framework)
+    backend = load_backend(framework)
     _refuse_overwriting(output, resume)
     recording = Recording(chart, tensorboard, {"": output / LOG})
     with _Display(plan.optimizer.steps, as_json) as display, recording:
@@ -89,17 +92,17 @@ def _refuse_overwriting(output: Path, resume: bool) -> None:
     from roberta_core.training.training_checkpoint import find_newest
 
     if not resume and find_newest(output) is not None:
-        raise ValueError(f"{output} has a run already: go on with --resume, or give another --output")
+        raise ValueError(f"{output} already has a run: continue it with --resume, or choose another --output")
 
 
 class _Display:
-    """What the terminal shows: a progress bar and a line for each evaluation; or JSON lines."""
+    """The progress display: a bar and a line per evaluation; or JSON lines."""
 
     def __init__(self, steps: int, as_json: bool):
         self.as_json, self.steps = as_json, steps
-        self.console = Console(stderr=as_json)
+        self.console = make_console(stderr=as_json)
         self.bar = Progress(
-            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
+            TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
             TimeRemainingColumn(), console=self.console, disable=as_json,
         )  # fmt: skip
         self.task = self.bar.add_task("reading", total=None)
@@ -109,7 +112,7 @@ class _Display:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if not self.as_json:  # older versions of rich end even a bar that was never shown with an empty line
+        if not self.as_json:  # older versions of rich print an empty line even for a bar that was never shown
             self.bar.stop()
 
     def reading(self, done: int, total: int) -> None:
@@ -146,4 +149,4 @@ class _Display:
         if self.as_json:
             print(json.dumps(line), flush=True)
         elif sentence:
-            self.bar.console.print(sentence, highlight=False)
+            self.bar.console.print(sentence)

@@ -1,4 +1,4 @@
-"""What a training run leaves besides its log, where it is asked to: a chart of its curves, and TensorBoard's files."""
+"""Optional outputs of a training run besides its log: a chart of its curves, and event files for TensorBoard."""
 
 from __future__ import annotations
 
@@ -12,18 +12,26 @@ from roberta_core.cli.files import check_chart, check_files
 
 CHART = Annotated[
     Path | None,
-    typer.Option(metavar="FILE", help="Draw the curves of the log into a file, such as curves.png; needs matplotlib."),
+    typer.Option(metavar="FILE", help="Draw the training curves into a file, such as curves.png; needs matplotlib."),
 ]
 TENSORBOARD = Annotated[
     Path | None,
-    typer.Option(metavar="FOLDER", help="Write the log's numbers for TensorBoard as they come; needs tensorboard."),
+    typer.Option(
+        metavar="FOLDER", help="Write the numbers of the log for TensorBoard during training; needs tensorboard."
+    ),
 ]
 
 
 class Recording:
-    """The chart is drawn when the run ends, by an error too, from its `logs`; TensorBoard's files grow with it.
+    """A context that draws the chart from `logs` when the run ends, also by an error, and writes for TensorBoard.
 
-    `ValueError` at once if what draws or writes is not installed, or its files cannot be written.
+    Args:
+        chart: the file to draw into, or None.
+        tensorboard: the folder for event files, or None.
+        logs: the log file of each run, by the label of its curves.
+
+    Raises:
+        ValueError: a library is not installed, or a file cannot be written; raised before training.
     """
 
     def __init__(self, chart: Path | None, tensorboard: Path | None, logs: Mapping[str, Path]):
@@ -46,7 +54,7 @@ class Recording:
             curves.draw(self.chart, self.logs)
 
     def with_board(self, report: Callable[[Mapping[str, Any]], None]) -> Callable[[Mapping[str, Any]], None]:
-        """`report` for each line of the log, which TensorBoard is given too."""
+        """Return a function that passes each line of the log to TensorBoard and to `report`."""
 
         def both(line: Mapping[str, Any]) -> None:
             if self.board is not None:

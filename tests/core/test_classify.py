@@ -33,8 +33,8 @@ def run(capsys, monkeypatch):
     """`run(*arguments, stdin=b"")`: the exit status, stdout and stderr."""
 
     def run(*arguments, stdin=b"", missing=()):
-        monkeypatch.setattr(command, "chosen", lambda *options: ["one"])
-        monkeypatch.setattr(command, "load", lambda name: LengthBackend(missing))
+        monkeypatch.setattr(command, "resolve_frameworks", lambda *options: ["one"])
+        monkeypatch.setattr(command, "load_backend", lambda name: LengthBackend(missing))
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
         with pytest.raises(SystemExit) as ended:
             cli.main(["classify", "--model", "roberta-tiny", *map(str, arguments)])
@@ -70,7 +70,7 @@ def test_a_pair_is_two_texts_with_a_tab_between(run):
     assert json.loads(out)["text"] == ["One.", "Two."]
     code, _, err = run("--pairs", stdin=b"One.\tTwo.\nThree.\n")
     assert code == 1
-    assert "-, line 2: 0 tabs, where --pairs wants one" in err
+    assert "-, line 2: 0 tabs; --pairs needs exactly one" in err
 
 
 def test_what_is_cut_is_counted(run):
@@ -80,7 +80,7 @@ def test_what_is_cut_is_counted(run):
     code, out, err = run("--json", stdin=f"{long}\nNo.\n".encode())
     assert code == 0
     assert [json.loads(line)["cut"] for line in out.splitlines()] == [True, False]
-    assert err == "roberta: 1 text was cut to the 12 tokens that the model takes\n"
+    assert err == "roberta: 1 text was truncated to 12 tokens, the most that the model accepts\n"
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def test_what_is_cut_is_counted(run):
     [
         ([], {"stdin": b"fine\n\xff\n"}, 1, "-, line 2: not UTF-8"),
         (["nowhere.txt"], {}, 1, "nowhere.txt"),
-        ([], {"missing": ["classifier.dense.weight"]}, 1, "has no classifier: classifier.dense.weight"),
+        ([], {"missing": ["classifier.dense.weight"]}, 1, "has no classifier: it lacks classifier.dense.weight"),
         (["--budget", "0"], {}, 2, "--budget"),
     ],
 )

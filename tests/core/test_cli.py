@@ -11,8 +11,8 @@ import pytest
 
 import roberta_core
 from roberta_core import RobertaConfig, backend, checkpoints, cli
-from roberta_core.cli import frameworks
-from roberta_core.cli.frameworks import absent
+from roberta_core.cli import frameworks, program
+from roberta_core.cli.frameworks import hide_modules
 from roberta_core.outputs import MaskedLMOutput
 from roberta_core.parameters import draw
 from roberta_core.tokenization import train_tokenizer
@@ -97,7 +97,8 @@ def refused(result, status: int, *parts: str) -> None:
 def test_the_help_names_every_command(run):
     code, out, _ = run("--help")
     assert code == 0
-    assert all(name in out for name in (*cli.COMMANDS, "parity"))
+    listed = [line.split()[1] for line in out.splitlines() if line.startswith("│ ") and line[2] != " "]
+    assert {*program.COMMANDS, "parity"} <= set(listed)
 
 
 def test_a_command_has_its_own_help(run):
@@ -160,7 +161,7 @@ def test_a_command_registered_by_another_package_is_found(run, monkeypatch):
     def entry_points(group):
         return [EntryPoint("more", "json:dumps", group), EntryPoint("gone", "nowhere_to_be_found:run", group)]
 
-    monkeypatch.setattr(cli, "entry_points", entry_points)
+    monkeypatch.setattr(program, "entry_points", entry_points)
     code, out, _ = run("--help")
     assert code == 0
     assert "more" in out
@@ -168,34 +169,95 @@ def test_a_command_registered_by_another_package_is_found(run, monkeypatch):
 
 
 def test_the_help_looks_for_commands_once(run, monkeypatch):
-    asked, found = [], cli.entry_points
-    monkeypatch.setattr(cli, "entry_points", lambda group: asked.append(group) or found(group=group))
+    asked, found = [], program.entry_points
+    monkeypatch.setattr(program, "entry_points", lambda group: asked.append(group) or found(group=group))
     assert run("--help")[0] == 0
-    assert asked == [cli.GROUP]
+    assert asked == [program.GROUP]
 
 
-def test_a_mistake_of_the_program_is_not_hidden(monkeypatch, run):
+class RustPanic(BaseException):
+    """As a library in Rust raises."""
+
+
+@pytest.mark.parametrize(
+    ("error", "parts"),
+    [
+        (KeyError("roberta"), ["unexpected KeyError: 'roberta'", "this is a bug", "ROBERTA_TRACEBACK=1"]),
+        (RecursionError(), ["unexpected RecursionError: RecursionError"]),
+        (RustPanic("index out of bounds"), ["unexpected RustPanic: index out of bounds"]),
+        (MemoryError(), ["not enough memory: MemoryError"]),
+        (ValueError("in \x1b[2Jred\u202e"), ["in \\x1b[2Jred\\u202e"]),
+        (FileNotFoundError(2, "No such file", "a\x1b]0;b\x07"), ["a\\x1b]0;b\\x07: No such file"]),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else "",
+)
+def test_every_error_is_one_sentence_without_control_characters(monkeypatch, run, error, parts):
+    def broken(source):
+        raise error
+
+    monkeypatch.setattr("roberta_core.cli.info.examine", broken)
+    monkeypatch.delenv("ROBERTA_TRACEBACK", raising=False)
+    refused(run("info"), 1, *parts)
+
+
+def test_the_traceback_of_a_mistake_of_the_program_is_shown_on_request(monkeypatch):
     def broken(source):
         raise KeyError(source)
 
     monkeypatch.setattr("roberta_core.cli.info.examine", broken)
+    monkeypatch.setenv("ROBERTA_TRACEBACK", "1")
     with pytest.raises(KeyError):
         cli.main(["info"])
 
 
+def test_a_reader_that_closes_the_pipe_is_no_error(tmp_path):
+    command = f"{sys.executable} -c 'from roberta_core.cli import main; main()' info --json; echo $? >{tmp_path}/status"
+    ended = subprocess.run(f"({command}) | head -c 1", shell=True, capture_output=True, text=True)
+    assert (ended.stdout, ended.stderr) == ("{", "")
+    assert (tmp_path / "status").read_text() in ("1\n", "0\n")  # 0 if head was slower
+
+
+@pytest.mark.parametrize("module", ["roberta_core.cli.program", "roberta_core.cli.info"])
+def test_an_interrupt_while_the_program_is_imported_is_no_traceback(module):
+    interrupt = (
+        "import signal, sys; from roberta_core.cli import main\n"
+        "class Finder:\n"
+        "    def find_spec(self, name, *_):\n"
+        f"        if name == '{module}': signal.raise_signal(signal.SIGINT)\n"
+        "sys.meta_path.insert(0, Finder()); main(['info'])"
+    )
+    ended = subprocess.run([sys.executable, "-c", interrupt], capture_output=True, text=True)
+    assert (ended.returncode, ended.stdout, ended.stderr.strip()) == (130, "", "roberta: interrupted")
+
+
+def test_importing_the_entry_point_loads_next_to_nothing():
+    code = "import sys; import roberta_core.cli; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert not {"typer", "rich", "numpy", "json"} & set(loaded)
+
+
+def test_markup_and_escapes_in_texts_are_shown_as_they_are(run, checkpoint, two_backends):
+    text = "[/x]\x1b[m:a:<mask>"
+    code, out, err = run("fill-mask", text, "--model", checkpoint, "--frameworks", "one,two")
+    assert (code, err) == (0, "")
+    assert "[/x]\\x1b[m:a:<mask>" in out
+
+
 def said(code: str) -> tuple[int, str]:
-    program = f"import os, sys\nfrom roberta_core.cli.frameworks import quiet\n{code}"
+    program = f"import os, sys\nfrom roberta_core.cli.frameworks import hold_back_stderr\n{code}"
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     return ended.returncode, ended.stderr
 
 
 def test_what_a_library_says_past_python_is_kept_back():
-    greet = "with quiet(): os.write(2, b'greeting'); print('a warning', file=sys.stderr)\nos.write(2, b'after')"
+    greet = (
+        "with hold_back_stderr(): os.write(2, b'greeting'); print('a warning', file=sys.stderr)\nos.write(2, b'after')"
+    )
     assert said(greet) == (0, "a warning\nafter")
 
 
 def test_what_a_framework_says_before_it_fails_is_told():
-    status, told = said("with quiet(): os.write(2, b'a reason'); raise OSError")
+    status, told = said("with hold_back_stderr(): os.write(2, b'a reason'); raise OSError")
     assert status == 1
     assert told.startswith("a reason")
     assert "OSError" in told
@@ -207,7 +269,7 @@ def test_an_absent_module_cannot_be_imported_until_afterwards(monkeypatch, tmp_p
     monkeypatch.syspath_prepend(tmp_path)
     for name in ("spare", "spare.part"):
         monkeypatch.delitem(sys.modules, name, raising=False)
-    with suppress(OSError), absent(["spare", "nowhere_to_be_found"]):
+    with suppress(OSError), hide_modules(["spare", "nowhere_to_be_found"]):
         for name in ("spare", "spare.part"):
             with pytest.raises(ModuleNotFoundError):
                 import_module(name)
@@ -217,7 +279,7 @@ def test_an_absent_module_cannot_be_imported_until_afterwards(monkeypatch, tmp_p
 
 
 def test_a_module_that_is_loaded_stays_where_it_is_absent():
-    with absent(["json"]):
+    with hide_modules(["json"]):
         assert import_module("json") is json
     assert sys.modules["json"] is json
 
@@ -225,7 +287,7 @@ def test_a_module_that_is_loaded_stays_where_it_is_absent():
 def test_a_framework_is_loaded_without_what_it_has_no_use_for(monkeypatch):
     monkeypatch.setattr(frameworks, "UNUSED", {"one": ("nowhere_to_be_found",)})
     monkeypatch.setattr(backend, "load", lambda name: "nowhere_to_be_found" in sys.modules)
-    assert (frameworks.load("one"), frameworks.load("two")) == (True, False)
+    assert (frameworks.load_backend("one"), frameworks.load_backend("two")) == (True, False)
 
 
 # info -----------------------------------------------------------------------------------------------------------------
@@ -313,13 +375,13 @@ def test_frameworks_answer_side_by_side(run, checkpoint, two_backends):
     assert (code, err) == (0, "")
     assert "First 1.2" in out
     assert "Second 1.2" in out
-    assert "The same tokens" in out
+    assert "the same tokens" in out
 
 
 def test_a_disagreement_is_said(run, checkpoint, two_backends):
     two_backends["two"].shift = 2.0
     out = run("fill-mask", "the old<mask> and", "--model", checkpoint, "--frameworks", "one,two")[1]
-    assert "do not agree" in out
+    assert "predict different tokens" in out
 
 
 def test_json_has_every_mask_and_framework(run, checkpoint, two_backends):

@@ -70,7 +70,7 @@ def test_every_command_refuses_before_it_does_anything(tmp_path, monkeypatch, ca
     monkeypatch.setattr("benchmarks.inference.harness.measure", measured)
     monkeypatch.setattr("roberta_core.training.finetune_run.evaluate_task", measured)
     monkeypatch.setattr("roberta_core.backend.load", lambda name: measured)
-    monkeypatch.setattr("roberta_core.cli.evaluate.chosen", lambda *_: ["one"])
+    monkeypatch.setattr("roberta_core.cli.evaluate.resolve_frameworks", lambda *_: ["one"])
     monkeypatch.setattr("benchmarks.command.names", lambda _: [])
     (tmp_path / "file").touch()
     path = Path(tmp_path / "file" / "out.svg")

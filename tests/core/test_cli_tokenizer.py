@@ -31,7 +31,7 @@ def texts(tmp_path):
 
 def test_a_tokenizer_is_trained_and_loads(run, texts, tmp_path):
     code, out, _ = run("train", *texts, "--vocab-size", 280, "--output", tmp_path / "made", "--max-length", 40)
-    assert (code, out) == (0, f"280 entries; the tokenizer is in {tmp_path / 'made'}\n")
+    assert (code, out) == (0, f"Trained 280 entries; the tokenizer is in {tmp_path / 'made'}\n")
     tokenizer = RobertaTokenizerFast.from_pretrained(tmp_path / "made")
     assert (len(tokenizer), tokenizer.mask_token_id, tokenizer.model_max_length) == (280, 279, 40)
 
@@ -49,7 +49,7 @@ def test_training_twice_gives_the_same_bytes(run, texts, tmp_path):
 
 def test_texts_with_few_pairs_are_told(run, texts, tmp_path):
     _, out, _ = run("train", texts[0], "--vocab-size", 9000, "--output", tmp_path / "made", "--min-frequency", 3)
-    assert ": no more pairs occur 3 times; the tokenizer is in" in out
+    assert " (no further pair occurs 3 times); the tokenizer is in" in out
 
 
 def test_a_vocabulary_goes_to_fairseq_and_comes_back(run, texts, tmp_path):

@@ -46,6 +46,11 @@ def test_it_shows_a_table_and_what_is_new(start, tmp_path, capsys):
     assert "classifier is new" in " ".join(shown.split())
 
 
+def test_a_size_of_shards_may_be_a_number_of_bytes(start, tmp_path):
+    run(start, tmp_path / "to", "--to", "safetensors", "--max-shard-size", "8000")
+    assert len(list((tmp_path / "to").glob("model-*.safetensors"))) > 1
+
+
 def test_a_copy_that_differs_is_an_error(start, tmp_path, monkeypatch):
     monkeypatch.setattr("roberta_core.checkpoints.conversion.differences", lambda summary: ["lm_head.bias"])
     with pytest.raises(CheckpointError, match=r"differs from .* in 1 tensors, first lm_head\.bias"):

@@ -205,7 +205,7 @@ def test_nothing_left_is_an_error_that_says_why(files, capsys):
 def test_a_result_is_not_overwritten(files, capsys):
     run(files)
     run(files, code=1)
-    assert "has a result already" in capsys.readouterr().err
+    assert "already has a result" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("seeds", ["a", "1,1", "-1"])

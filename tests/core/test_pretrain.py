@@ -191,7 +191,7 @@ def test_a_run_is_not_overwritten_but_resumed(call):
     assert call()[0] == 0
     status, _, said = call()
     assert (status, said.count("\n")) == (1, 1)
-    assert "has a run already: go on with --resume" in said
+    assert "already has a run: continue it with --resume" in said
     assert call("--resume")[0] == 0
 
 

@@ -1,0 +1,148 @@
+"""The commands of `roberta` and how one is run: one module per command, imported when the command is called."""
+
+import os
+import sys
+from collections.abc import Sequence
+from functools import cached_property
+from importlib import import_module
+from importlib.metadata import EntryPoint, entry_points
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from roberta_core import __version__
+from roberta_core.cli.terminal import format_error, print_error
+
+GROUP = "roberta.commands"  # entry points of commands that other packages register
+COMMANDS = {
+    "info": "roberta_core.cli.info:info",
+    "fill-mask": "roberta_core.cli.fill_mask:fill_mask",
+    "finetune": "roberta_core.cli.finetune:finetune",
+    "classify": "roberta_core.cli.classify:classify",
+    "convert": "roberta_core.cli.convert:convert",
+    "evaluate": "roberta_core.cli.evaluate:evaluate",
+    "pretrain": "roberta_core.cli.pretrain:pretrain",
+    "tokenizer": "roberta_core.cli.tokenizer:tokenizer",
+}
+QUIET = {"TF_CPP_MIN_LOG_LEVEL": "2"}  # otherwise a framework's start-up messages are mixed with the errors
+TRACEBACK = "ROBERTA_TRACEBACK"  # environment variable: show the traceback of an unexpected error
+FAILED, USAGE, INTERRUPTED = 1, 2, 130
+
+# typer keeps its own copy of click, and does not export the base class of its usage errors.
+UsageError: type[Exception] = typer.BadParameter.__mro__[1]
+
+
+class LazyGroup(TyperGroup):
+    """A group of commands whose modules are imported when a command is called."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Return the names in the order of the help."""
+        return list(self.points)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Return the command of that name, or None."""
+        return build_command(cmd_name, self.points[cmd_name]) if cmd_name in self.points else None
+
+    @cached_property
+    def points(self) -> dict[str, EntryPoint]:
+        """The entry points of the commands, found once: that reads the metadata of every installed package."""
+        return find_commands()
+
+
+def find_commands() -> dict[str, EntryPoint]:
+    """Return the entry points of all commands by name: the core's, then those of other packages. None is loaded."""
+    own = {name: EntryPoint(name, place, GROUP) for name, place in COMMANDS.items()}
+    return own | {point.name: point for point in entry_points(group=GROUP)}
+
+
+def build_command(name: str, point: EntryPoint) -> Any:
+    """Build a command, or a group of commands, from its function; one that cannot be imported fails when called."""
+    try:
+        function = getattr(import_module(point.module), point.attr)
+    except ImportError as error:
+        function = _make_unavailable(name, error)
+    if isinstance(function, typer.Typer):
+        command = typer.main.get_command(function)
+    else:
+        single = typer.Typer(add_completion=False)
+        single.command(name)(function)
+        command = typer.main.get_command(single)
+    command.name = name
+    return command
+
+
+def _make_unavailable(name: str, error: ImportError) -> Any:
+    """Return a function that takes the place of a command that cannot be imported."""
+    reason = f"{name} cannot be loaded: {error}"
+
+    def command() -> None:
+        raise ValueError(reason)
+
+    command.__doc__ = f"({reason})"
+    return command
+
+
+def _show_version(requested: bool) -> None:
+    if requested:
+        print(f"triberta {__version__}")
+        raise typer.Exit
+
+
+app = typer.Typer(cls=LazyGroup, add_completion=False)
+
+
+@app.callback(invoke_without_command=True)
+def roberta(
+    context: typer.Context,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_show_version, is_eager=True)
+    ] = False,
+) -> None:
+    """RoBERTa in PyTorch, TensorFlow and JAX: one checkpoint, three frameworks, the same answer."""
+    if context.invoked_subcommand is None:
+        print(context.get_help())
+        raise typer.Exit(USAGE)
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit status. All errors are printed here, and only here."""
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
+    command = typer.main.get_command(app)
+    try:
+        status = command.main(arguments and list(arguments), prog_name="roberta", standalone_mode=False)
+        sys.stdout.flush()
+    except UsageError as error:
+        return print_error(_format_usage_error(error), USAGE)
+    except typer.Abort:
+        return print_error("interrupted", INTERRUPTED)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python fails again when it flushes
+        return FAILED
+    except (ValueError, OSError) as error:
+        return print_error(format_error(error), FAILED)
+    except (SystemExit, KeyboardInterrupt):
+        raise
+    except BaseException as error:  # a library in Rust raises its own kind
+        return _report_unexpected(error)
+    if status == INTERRUPTED:  # what typer makes of Ctrl-C
+        return print_error("interrupted", INTERRUPTED)
+    return status if isinstance(status, int) else 0
+
+
+def _report_unexpected(error: BaseException) -> int:
+    """Print an error that no command foresees, in one sentence; its traceback on request."""
+    if os.environ.get(TRACEBACK):
+        raise error
+    if isinstance(error, MemoryError):
+        return print_error(f"not enough memory: {format_error(error)}", FAILED)
+    hint = f"this is a bug; {TRACEBACK}=1 in the environment shows where"
+    return print_error(f"unexpected {type(error).__name__}: {format_error(error)} ({hint})", FAILED)
+
+
+def _format_usage_error(error: Any) -> str:
+    """Return the message of a usage error, with the command that explains the usage."""
+    context = error.ctx.command_path if error.ctx else "roberta"
+    text = " ".join(error.format_message().split()).removesuffix(".")
+    return f"{text} (see `{context} --help`)"
