@@ -31,10 +31,6 @@ def evaluate(
         str | None, typer.Option(help="Recipe (name or TOML file) that sets how texts are split and masked.")
     ] = None,
     only_held_out: Annotated[bool, typer.Option(help="Evaluate only the documents that the recipe holds out.")] = False,
-    baselines: Annotated[
-        list[str] | None,
-        typer.Option(help="Documents for count-based baselines; evaluated and held-out documents are excluded."),
-    ] = None,
     blocks: Annotated[int | None, typer.Option(min=1, help="Evaluate at most this many blocks.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the masking.")] = 0,
     task: Annotated[
@@ -59,8 +55,7 @@ def evaluate(
 ) -> None:
     """Mask texts as in training, and score the predictions: loss and accuracy.
 
-    All frameworks, and with --baselines two count-based models, see the same masked inputs. With --task, the scores of
-    that task are computed instead.
+    All frameworks see the same masked inputs. With --task, the scores of that task are computed instead.
     """
     if task is not None:
         reading = parse_reading(columns, header, format, strict)
@@ -77,7 +72,6 @@ def evaluate(
     for name in names:
         one = load_backend(name)
         scores[f"{one.title} {one.version}"] = evaluation.of_model(one)
-    scores |= evaluation.of_baselines(baselines) if baselines else {}
     if as_json:
         found = {"model": model, "documents": len(evaluation.files), "blocks": evaluation.count}
         print(json.dumps({**found, "scores": {name: asdict(score) for name, score in scores.items()}}, indent=2))

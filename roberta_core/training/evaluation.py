@@ -1,4 +1,4 @@
-"""Evaluating a checkpoint on texts, in any framework, beside the baselines.
+"""Masked-token evaluation of a checkpoint on texts, in any framework.
 
 Shapes: B batch, S sequence, M masked positions that are scored, V vocabulary.
 """
@@ -17,7 +17,6 @@ from roberta_core.config import RobertaConfig
 from roberta_core.data.batches import Batch, MaskedBlocks
 from roberta_core.data.texts import find
 from roberta_core.tasks.metrics import Predictor, Score, score
-from roberta_core.training.baselines import count
 from roberta_core.training.pretrain_run import Vocabulary, build_masked_blocks
 from roberta_core.training.recipe import Data, MaskingRates, Recipe
 
@@ -65,7 +64,7 @@ class Evaluation:
         self.files = [path for path in found if path.name in data.held_out] if only_held_out else found
         if not self.files:
             raise ValueError("none of the texts is held out by the recipe")
-        masked = self._masked(self.files, dataclasses.replace(self.data, spaced_every=0))
+        masked = self.mask(self.files, dataclasses.replace(self.data, spaced_every=0))
         self.count = min(len(masked), blocks or len(masked))
         self.batches = list(masked.once(BATCH, blocks))
 
@@ -74,20 +73,8 @@ class Evaluation:
         model = backend.from_pretrained("ForMaskedLM", self.model)
         return self._score(model_predictor(backend, model))
 
-    def of_baselines(self, patterns: Iterable[str]) -> dict[str, Score]:
-        """The scores of what counts on the documents of these patterns."""
-        masked = self._masked(self.counted(patterns), self.data)
-        return {name: self._score(predict) for name, predict in count(masked, self.vocabulary.special).items()}
-
-    def counted(self, patterns: Iterable[str]) -> list[Path]:
-        """The documents of these patterns less those that are evaluated or held out; `ValueError` if none is left."""
-        aside = {path.resolve() for path in self.files}
-        files = [path for path in find(patterns) if path.resolve() not in aside and path.name not in self.data.held_out]
-        if not files:
-            raise ValueError("all documents for the baselines are evaluated or held out: there is nothing to count")
-        return files
-
-    def _masked(self, files: list[Path], data: Data) -> MaskedBlocks:
+    def mask(self, files: list[Path], data: Data) -> MaskedBlocks:
+        """Tokenise and pack documents into blocks that are masked with the evaluation's seed."""
         with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
             return build_masked_blocks(files, Path(folder), self.vocabulary, data, self.rates, self.seed)
 

@@ -88,20 +88,6 @@ def test_of_the_texts_only_those_held_out_are_scored(texts):
         of(texts, "a.txt", recipe=recipe, only_held_out=True)
 
 
-def test_baselines_are_not_counted_on_what_is_evaluated_or_held_out(texts):
-    evaluation = of(texts, "b.txt", recipe=str(texts / "recipe.toml"))
-    assert evaluation.counted([str(texts / "[abh]*.txt")]) == [texts / "a.txt"]
-    with pytest.raises(ValueError, match="nothing to count"):
-        evaluation.of_baselines([str(texts / "b.txt"), str(texts / "held.txt")])
-
-
-def test_the_neighbours_say_more_than_the_commonest_token(texts):
-    commonest, *neighbours = of(texts, "held.txt").of_baselines([str(texts / "a.txt")]).values()
-    assert len(neighbours) == 2
-    assert all(score.accuracy > 0.6 > commonest.accuracy for score in neighbours)
-    assert all(score.loss < commonest.loss for score in neighbours)
-
-
 def test_blocks_bound_how_much_is_scored(texts):
     assert of(texts, "a.txt", blocks=3).count == 3
     assert len(of(texts, "a.txt", blocks=3).batches[0]["input_ids"]) == 3
@@ -122,11 +108,11 @@ def call(texts, monkeypatch, capfd):
     return called
 
 
-def test_the_command_scores_frameworks_and_baselines_on_the_same_tokens(call, texts):
-    status, out, _ = call("--frameworks", "one,two", "--baselines", str(texts / "a.txt"), "--json")
+def test_the_command_scores_frameworks_on_the_same_tokens(call):
+    status, out, _ = call("--frameworks", "one,two", "--json")
     assert status == 0
     found = json.loads(out)
-    assert list(found["scores"])[:3] == ["One 1", "Two 1", "commonest token"]
+    assert list(found["scores"]) == ["One 1", "Two 1"]
     assert len({score["count"] for score in found["scores"].values()}) == 1
 
 
@@ -140,4 +126,4 @@ def test_the_command_shows_a_table(call):
 def test_held_out_of_what_is_asked(call):
     status, _, said = call("--framework", "one", "--only-held-out")
     assert status == 2
-    assert "--only-held-out needs a --recipe" in said
+    assert "--only-held-out requires a --recipe" in said

@@ -1,4 +1,4 @@
-"""The counting baselines."""
+"""The count-based baselines of the embedded model."""
 
 import dataclasses
 import itertools
@@ -6,10 +6,23 @@ import itertools
 import numpy as np
 import pytest
 
+from benchmarks.embedded_model.__main__ import score_baselines, select_counted
+from benchmarks.embedded_model.baselines import (
+    STRENGTHS,
+    CommonestToken,
+    NeighbourCounts,
+    Table,
+    fit_baselines,
+    join_blocks,
+)
+from roberta_core import checkpoints
+from roberta_core.config import RobertaConfig
 from roberta_core.data.batches import MaskedBlocks
 from roberta_core.data.masking import Masking
+from roberta_core.parameters import draw
 from roberta_core.tasks.metrics import score
-from roberta_core.training.baselines import STRENGTHS, CommonestToken, NeighbourCounts, Table, count, stream
+from roberta_core.tokenization import train_tokenizer
+from roberta_core.training.evaluation import Evaluation
 
 V, MASK = 12, 11
 TOKENS = np.array([0, 5, 6, 7, 2, 0, 5, 6, 7, 2, 0, 5, 8, 7, 2, 0, 4, 6, 9, 2])
@@ -26,13 +39,13 @@ def test_the_commonest_token_gets_its_share():
 
 def test_a_table_has_the_counts_of_each_context():
     table = Table(np.array([3, 3, 1, 3]), np.array([5, 6, 5, 5]), V)
-    assert [found.tolist() for found in table.of(3)] == [[5, 6], [2, 1]]
-    assert [found.tolist() for found in table.of(2)] == [[], []]
+    assert [found.tolist() for found in table.look_up(3)] == [[5, 6], [2, 1]]
+    assert [found.tolist() for found in table.look_up(2)] == [[], []]
 
 
 def test_counts_of_both_neighbours_are_mixed_with_their_prior():
     prior = np.full(V, 1 / V)
-    smoothed = Table(np.array([3, 3, 1, 3]), np.array([5, 6, 5, 5]), V).smoothed(3, prior, strength=12.0)
+    smoothed = Table(np.array([3, 3, 1, 3]), np.array([5, 6, 5, 5]), V).smooth(3, prior, strength=12.0)
     assert smoothed[[5, 6, 7]] == pytest.approx([3 / 15, 2 / 15, 1 / 15])
 
 
@@ -53,7 +66,7 @@ def test_every_distribution_sums_to_one_and_none_is_zero(pair, multiplied):
 def test_a_masked_neighbour_says_nothing():
     model = NeighbourCounts.count(TOKENS, V)
     assert model.between(MASK, MASK) == pytest.approx(model.shares)
-    alone = model.right.smoothed(7, model.shares, model.pair_strength)
+    alone = model.right.smooth(7, model.shares, model.pair_strength)
     assert model.between(MASK, 7) == pytest.approx((alone + model.shares) / 2)
     assert dataclasses.replace(model, multiplied=True).between(MASK, 7) == pytest.approx(alone)
 
@@ -72,13 +85,13 @@ def data(blocks, tokens=None):
 
 def test_the_stream_is_the_blocks_as_the_model_sees_them():
     blocks = data(2)
-    assert stream(blocks).tolist() == [0, *blocks.tokens[:6], 2, 0, *blocks.tokens[6:], 2]
+    assert join_blocks(blocks).tolist() == [0, *blocks.tokens[:6], 2, 0, *blocks.tokens[6:], 2]
 
 
 @pytest.mark.parametrize("multiplied", [False, True])
 def test_the_strengths_are_chosen_on_blocks_that_are_not_counted(multiplied):
     blocks, special = data(300), (0, 1, 2, MASK)
-    commonest, *both = count(blocks, special).values()
+    commonest, *both = fit_baselines(blocks, special).values()
     neighbours = both[multiplied]
     assert neighbours.multiplied == multiplied
     assert neighbours.both.counts.sum() == 297 * 8 - 2
@@ -92,3 +105,44 @@ def test_the_strengths_are_chosen_on_blocks_that_are_not_counted(multiplied):
     }
     assert min(losses, key=losses.__getitem__) == (neighbours.pair_strength, neighbours.triple_strength)
     assert len(set(losses.values())) == len(STRENGTHS) ** 2
+
+
+SENTENCE = "The old man came to the sea. "
+RECIPE = '[model]\nmax_position_embeddings = 19\n[data]\nsequence_length = 17\nheld_out = ["held.txt"]\n'
+
+
+@pytest.fixture(scope="module")
+def texts(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("texts")
+    for name, count in (("a.txt", 300), ("b.txt", 90), ("held.txt", 40)):
+        (folder / name).write_text(SENTENCE * count)
+    size = train_tokenizer([folder / "a.txt"], 290, folder)
+    config = RobertaConfig(
+        vocab_size=size,
+        hidden_size=12,
+        num_hidden_layers=1,
+        num_attention_heads=3,
+        intermediate_size=20,
+        max_position_embeddings=19,
+    )
+    checkpoints.save(folder, config, "ForMaskedLM", dict(draw(config, "ForMaskedLM")))
+    (folder / "recipe.toml").write_text(RECIPE)
+    return folder
+
+
+def of(texts, *patterns, **settings):
+    return Evaluation(str(texts), [str(texts / pattern) for pattern in patterns], **settings)
+
+
+def test_baselines_are_not_counted_on_what_is_evaluated_or_held_out(texts):
+    evaluation = of(texts, "b.txt", recipe=str(texts / "recipe.toml"))
+    assert select_counted(evaluation, [str(texts / "[abh]*.txt")]) == [texts / "a.txt"]
+    with pytest.raises(ValueError, match="nothing to count"):
+        score_baselines(evaluation, [str(texts / "b.txt"), str(texts / "held.txt")])
+
+
+def test_the_neighbours_say_more_than_the_commonest_token(texts):
+    commonest, *neighbours = score_baselines(of(texts, "held.txt"), [str(texts / "a.txt")]).values()
+    assert len(neighbours) == 2
+    assert all(score.accuracy > 0.6 > commonest.accuracy for score in neighbours)
+    assert all(score.loss < commonest.loss for score in neighbours)

@@ -1,7 +1,7 @@
-"""What a model has to beat: guessing the commonest token, and counting what stood between the same two neighbours.
+"""Count-based baselines for masked-token prediction: the most frequent token, and counts given the two neighbours.
 
-Both are counted on the blocks that a model trains on, and see the same masked inputs: a neighbour may be `<mask>`,
-which was never seen and so says nothing.
+Both are counted on the blocks that a model trains on, and see the same masked inputs. A neighbour may itself be
+`<mask>`, which never occurs in the counts and so carries no information.
 
 Shapes: T tokens, E entries of a table, V vocabulary, M masked positions.
 """
@@ -18,27 +18,31 @@ from roberta_core.data.batches import Batch, MaskedBlocks
 from roberta_core.data.packing import assemble
 from roberta_core.tasks.metrics import Predictor, score
 
-STRENGTHS = (3.0, 10.0, 30.0, 100.0, 300.0, 1000.0)  # what is tried for each of the two
-SET_ASIDE = 100  # one block of so many is not counted, but tells which strengths are best
-TRIED = 200  # blocks, at most
+STRENGTHS = (3.0, 10.0, 30.0, 100.0, 300.0, 1000.0)  # candidates for each of the two strengths
+SET_ASIDE = 100  # one block in this many is not counted, but used to choose the strengths
+TRIED = 200  # at most this many blocks are used for that
 
 
-def count(data: MaskedBlocks, special: Collection[int]) -> dict[str, Predictor]:
-    """The baselines by name, counted on the blocks of `data`; blocks set aside tell which strengths are best."""
+def fit_baselines(data: MaskedBlocks, special: Collection[int]) -> dict[str, Predictor]:
+    """Return the baselines by name, counted on `data`; blocks that are set aside choose the strengths."""
     aside = np.arange(len(data)) % SET_ASIDE == SET_ASIDE - 1
     neighbours = NeighbourCounts.count(
-        stream(dataclasses.replace(data, blocks=data.blocks[~aside])), data.masking.vocab_size
+        join_blocks(dataclasses.replace(data, blocks=data.blocks[~aside])), data.masking.vocab_size
     )
     batches = list(dataclasses.replace(data, blocks=data.blocks[aside]).once(32, TRIED)) if aside.any() else []
     return {
         "commonest token": CommonestToken(neighbours.shares),
-        "neighbour counts, added": fitted(neighbours, batches, special),
-        "neighbour counts, multiplied": fitted(dataclasses.replace(neighbours, multiplied=True), batches, special),
+        "neighbour counts, added": choose_strengths(neighbours, batches, special),
+        "neighbour counts, multiplied": choose_strengths(
+            dataclasses.replace(neighbours, multiplied=True), batches, special
+        ),
     }
 
 
-def fitted(neighbours: "NeighbourCounts", batches: list[Batch], special: Collection[int]) -> "NeighbourCounts":
-    """The counts with the strengths that give the least loss on these batches."""
+def choose_strengths(
+    neighbours: "NeighbourCounts", batches: list[Batch], special: Collection[int]
+) -> "NeighbourCounts":
+    """Return the counts with the strengths of lowest loss on these batches."""
     if not batches:
         return neighbours
     return min(
@@ -50,26 +54,26 @@ def fitted(neighbours: "NeighbourCounts", batches: list[Batch], special: Collect
     )
 
 
-def stream(data: MaskedBlocks) -> np.ndarray:
-    """The blocks one after the other as the model sees them, unmasked: [T], each from `<s>` to `</s>`."""
+def join_blocks(data: MaskedBlocks) -> np.ndarray:
+    """Concatenate the blocks as the model sees them, unmasked: [T], each from `<s>` to `</s>`."""
     return np.concatenate([assemble(data.tokens, block, data.first, data.last) for block in data.blocks])
 
 
 class Table:
-    """How often each token stood in each context: sorted contexts, and under each its tokens and their counts."""
+    """How often each token occurred in each context: sorted contexts, each with its tokens and their counts."""
 
     def __init__(self, contexts: np.ndarray, middles: np.ndarray, vocab_size: int):
         keys, self.counts = np.unique(contexts * vocab_size + middles, return_counts=True)  # [E]
         self.contexts, self.middles = np.divmod(keys, vocab_size)
 
-    def of(self, context: int) -> tuple[np.ndarray, np.ndarray]:
-        """The tokens seen in a context and how often each."""
+    def look_up(self, context: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return the tokens seen in a context and their counts."""
         begin, end = np.searchsorted(self.contexts, [context, context + 1])
         return self.middles[begin:end], self.counts[begin:end]
 
-    def smoothed(self, context: int, prior: np.ndarray, strength: float) -> np.ndarray:
-        """The distribution [V] in a context, a prior [V] counting as `strength` further observations (Dirichlet)."""
-        middles, counts = self.of(context)
+    def smooth(self, context: int, prior: np.ndarray, strength: float) -> np.ndarray:
+        """Return the distribution [V] in a context; the prior [V] counts as `strength` observations (Dirichlet)."""
+        middles, counts = self.look_up(context)
         mixed = strength * prior
         mixed[middles] += counts
         return mixed / (strength + counts.sum())
@@ -77,28 +81,28 @@ class Table:
 
 @dataclass
 class CommonestToken:
-    """Every position gets the shares of the tokens in the text, whatever stands beside it."""
+    """Predicts the relative frequencies of the tokens at every position, whatever the neighbours are."""
 
     shares: np.ndarray  # [V]
 
     @classmethod
     def count(cls, tokens: np.ndarray, vocab_size: int) -> Self:
-        """The shares in a stream [T], each token counted once more than it occurs."""
+        """Count the tokens [T], adding one to each count."""
         counts = np.bincount(tokens, minlength=vocab_size) + 1.0
         return cls(counts / counts.sum())
 
     def __call__(self, batch: Batch, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
-        """The log-probabilities [M, V], all rows equal."""
+        """Return the log-probabilities [M, V], all rows equal."""
         return np.broadcast_to(np.log(self.shares), (len(rows), len(self.shares)))
 
 
 @dataclass
 class NeighbourCounts:
-    """The token between two others: counts of the three together, backed off to the pairs, and these to the shares.
+    """Predicts the token between two neighbours: counts of the triple, backed off to pairs, and these to the shares.
 
-    What the left neighbour and the right one say is averaged, or multiplied if `multiplied` (over the shares, as if the
-    two were independent given the token); that is the prior of the counts of all three. The strengths say how many
-    observations a prior is worth.
+    The distributions given the left and the right neighbour are averaged, or multiplied if `multiplied` (and divided by
+    the shares, as if the two were independent given the token); the result is the prior for the counts of the triple.
+    The strengths are the number of observations that a prior counts as.
     """
 
     shares: np.ndarray  # [V]
@@ -111,7 +115,7 @@ class NeighbourCounts:
 
     @classmethod
     def count(cls, tokens: np.ndarray, vocab_size: int) -> Self:
-        """The counts of a stream [T]."""
+        """Count the tokens [T]."""
         tokens = tokens.astype(np.int64)
         before, middle, after = tokens[:-2], tokens[1:-1], tokens[2:]
         return cls(
@@ -122,14 +126,14 @@ class NeighbourCounts:
         )
 
     def between(self, before: int, after: int) -> np.ndarray:
-        """The distribution [V] between two tokens."""
-        from_left = self.left.smoothed(before, self.shares, self.pair_strength)
-        from_right = self.right.smoothed(after, self.shares, self.pair_strength)
+        """Return the distribution [V] between two tokens."""
+        from_left = self.left.smooth(before, self.shares, self.pair_strength)
+        from_right = self.right.smooth(after, self.shares, self.pair_strength)
         prior = from_left * from_right / self.shares if self.multiplied else from_left + from_right
-        return self.both.smoothed(before * len(self.shares) + after, prior / prior.sum(), self.triple_strength)
+        return self.both.smooth(before * len(self.shares) + after, prior / prior.sum(), self.triple_strength)
 
     def __call__(self, batch: Batch, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
-        """The log-probabilities [M, V]; what is at the edge of a block has itself for the neighbour that it lacks."""
+        """Return the log-probabilities [M, V]; at the edge of a block a token is its own missing neighbour."""
         ids = np.pad(batch["input_ids"], ((0, 0), (1, 1)), mode="edge")
         pairs = zip(ids[rows, columns], ids[rows, columns + 2], strict=True)
         return np.log(np.stack([self.between(int(before), int(after)) for before, after in pairs]))
