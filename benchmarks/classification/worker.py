@@ -20,12 +20,12 @@ FACTS: dict[str, str | int] = {}  # what is told of an implementation
 def ours(name: str, folder: str) -> Callable[[list[str]], Scores]:
     """As `roberta classify` does it, the budget of a batch being measured once."""
     from roberta_core import backend
-    from roberta_core.tasks.classification import ARCHITECTURE, classify, usual_budget
+    from roberta_core.tasks.classification import ARCHITECTURE, build_task, classify
     from roberta_core.tokenization import RobertaTokenizerFast
 
     framework, tokenizer = backend.load(name), RobertaTokenizerFast.from_pretrained(folder)
     model = framework.from_pretrained(ARCHITECTURE, folder)
-    budget = usual_budget(framework, model, tokenizer)
+    budget = build_task(tokenizer, model.config).measure_budget(framework, model)
     FACTS.update(version=framework.version, budget=budget)
 
     def run(sentences: list[str]) -> Scores:

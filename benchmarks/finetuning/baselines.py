@@ -26,7 +26,7 @@ def baselines(data: Data) -> dict[str, Scores]:
             path, Skipped(strict=True), format=options.get("--format"),
             header=tuple(options.get("--header", "").split(",")) if "--header" in options else (),
         )  # fmt: skip
-        sets.append(task.examples(records, Skipped(strict=True), learn=not sets))
+        sets.append(task.collect_examples(records, Skipped(strict=True), learn=not sets))
     return {name: guess(task, *sets) for name, guess in BASELINES[data.task].items()}
 
 
@@ -35,21 +35,21 @@ def _random(task: Task, train: Sequence[Example], test: Sequence[Example]) -> Sc
     draw = np.random.default_rng(SEED).choice
     choices = list(task.labels) or list(range(getattr(task, "choices", 0)))
     if task.name == "tagging":
-        return task.scores(test, [list(draw(choices, len(e.fields["labels"]))) for e in test])
-    return task.scores(test, [choices[int(place)] for place in draw(len(choices), len(test))])
+        return task.score(test, [list(draw(choices, len(e.fields["labels"]))) for e in test])
+    return task.score(test, [choices[int(place)] for place in draw(len(choices), len(test))])
 
 
 def _majority(task: Task, train: Sequence[Example], test: Sequence[Example]) -> Scores:
     """The commonest label of the training examples."""
-    counts = Counter(task.wanted(example) for example in train)
-    return task.scores(test, [counts.most_common(1)[0][0]] * len(test))
+    counts = Counter(task.expected(example) for example in train)
+    return task.score(test, [counts.most_common(1)[0][0]] * len(test))
 
 
 def _regression_of_texts(task: Task, train: Sequence[Example], test: Sequence[Example]) -> Scores:
     """TF-IDF of words, logistic regression, both as scikit-learn sets them."""
     model = _pipeline(library("sklearn.feature_extraction.text").TfidfVectorizer())
     model.fit([e.fields["text"] for e in train], [e.fields["label"] for e in train])
-    return task.scores(test, list(model.predict([e.fields["text"] for e in test])))
+    return task.score(test, list(model.predict([e.fields["text"] for e in test])))
 
 
 def _frequent_tag(task: Task, train: Sequence[Example], test: Sequence[Example]) -> Scores:
@@ -59,14 +59,14 @@ def _frequent_tag(task: Task, train: Sequence[Example], test: Sequence[Example])
         for word, label in zip(example.fields["tokens"], example.fields["labels"], strict=True):
             counts[word][label] += 1
     best = {word: found.most_common(1)[0][0] for word, found in counts.items()}
-    return task.scores(test, [[best.get(word, "O") for word in e.fields["tokens"]] for e in test])
+    return task.score(test, [[best.get(word, "O") for word in e.fields["tokens"]] for e in test])
 
 
 def _regression_of_words(task: Task, train: Sequence[Example], test: Sequence[Example]) -> Scores:
     """Logistic regression over a word, its shape, its ends and its neighbours."""
     model = _pipeline(library("sklearn.feature_extraction").DictVectorizer())
     model.fit([f for e in train for f in _around(e)], [label for e in train for label in e.fields["labels"]])
-    return task.scores(test, [list(model.predict(_around(example))) for example in test])
+    return task.score(test, [list(model.predict(_around(example))) for example in test])
 
 
 def _around(example: Example) -> list[dict[str, Any]]:
@@ -86,7 +86,7 @@ def _regression_of_choices(task: Task, train: Sequence[Example], test: Sequence[
     model = _pipeline(library("sklearn.feature_extraction.text").TfidfVectorizer())
     pairs = [(c, n == e.fields["label"]) for e in train for n, c in enumerate(e.fields["choices"])]
     model.fit(*map(list, zip(*pairs, strict=True)))
-    return task.scores(test, [int(model.predict_proba(e.fields["choices"])[:, 1].argmax()) for e in test])
+    return task.score(test, [int(model.predict_proba(e.fields["choices"])[:, 1].argmax()) for e in test])
 
 
 def _random_span(task: Task, train: Sequence[Example], test: Sequence[Example]) -> Scores:
@@ -96,7 +96,7 @@ def _random_span(task: Task, train: Sequence[Example], test: Sequence[Example]) 
         parts = example.fields["context"].split()
         start = generator.integers(max(len(parts) - 2, 1))
         found.append(" ".join(parts[start : start + 3]))
-    return task.scores(test, [_Span(text) for text in found])
+    return task.score(test, found)
 
 
 def _likely_span(task: Task, train: Sequence[Example], test: Sequence[Example]) -> Scores:
@@ -109,13 +109,8 @@ def _likely_span(task: Task, train: Sequence[Example], test: Sequence[Example]) 
             sum(hits[max(place - 8, 0) : place + 8]) - 9 * any(hits[place : place + 3]) for place in range(len(parts))
         ]
         start = int(np.argmax(near))
-        found.append(_Span(" ".join(parts[start : start + 3])))
-    return task.scores(test, found)
-
-
-class _Span:
-    def __init__(self, text: str):
-        self.text = text
+        found.append(" ".join(parts[start : start + 3]))
+    return task.score(test, found)
 
 
 def _pipeline(features: Any) -> Any:

@@ -49,8 +49,8 @@ def trainer(data: Data, recipe: str, model: str, python: str, seed: int, folder:
     sets: list[tuple[list[Example], list[Feature]]] = []
     for path in (data.train, data.test):
         records = read(path, Skipped(strict=True), format=options.get("--format"), header=header)
-        examples = task.examples(records, Skipped(strict=True), learn=not sets)
-        sets.append((examples, task.features(examples)))
+        examples = task.collect_examples(records, Skipped(strict=True), learn=not sets)
+        sets.append((examples, task.build_features(examples)))
     (_, train), (examples, test) = sets
     folder.mkdir(parents=True, exist_ok=True)
     outputs = folder / "outputs.npz"
@@ -66,7 +66,7 @@ def trainer(data: Data, recipe: str, model: str, python: str, seed: int, folder:
             number, _, name = key.partition("/")
             rows[int(number)][name] = arrays[key]
     version = json.loads(told.splitlines()[-1])["version"]
-    scores = task.scores(examples, task.predictions(examples, test, rows))
+    scores = task.score(examples, [task.value_of(found) for found in task.decode(examples, test, rows)])
     return {"who": f"transformers {version}, Trainer", "scores": scores, "seconds": seconds}
 
 

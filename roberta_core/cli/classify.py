@@ -34,25 +34,28 @@ def classify(
     as_json: Annotated[bool, typer.Option("--json", help="Print one line of JSON per text, with all scores.")] = False,
 ) -> None:
     """Classify texts, one per line, as they arrive. Prints the label, its score and the text, separated by tabs."""
-    from roberta_core import RobertaTokenizerFast
+    from roberta_core import load_tokenizer
     from roberta_core.tasks import classification as task
 
     (name,) = resolve_frameworks(None, framework)
-    backend, tokenizer = load_backend(name), RobertaTokenizerFast.from_pretrained(model)
+    backend, tokenizer = load_backend(name), load_tokenizer(model)
     with hold_back_stderr():
         network, report = backend.from_pretrained(task.ARCHITECTURE, model, output_loading_info=True)
     if report["missing_keys"]:
         raise ValueError(f"{model} has no classifier: it lacks {', '.join(sorted(report['missing_keys']))}")
     shown, texts = tee(read_lines(files or [STDIN], pairs))
-    cut = 0
+    truncated = 0
     for text, answer in zip(shown, task.classify(backend, network, tokenizer, texts, budget), strict=True):
         line = format_line(text, answer, as_json)
         print(escape_controls(line) if sys.stdout.isatty() else line)
-        cut += answer.cut
-    if cut:
+        truncated += answer.truncated
+    if truncated:
         longest = network.config.max_sequence_length
-        noun = "text was" if cut == 1 else "texts were"
-        print(f"roberta: {cut} {noun} truncated to {longest} tokens, the most that the model accepts", file=sys.stderr)
+        noun = "text was" if truncated == 1 else "texts were"
+        print(
+            f"roberta: {truncated} {noun} truncated to {longest} tokens, the most that the model accepts",
+            file=sys.stderr,
+        )
 
 
 def read_lines(files: Iterable[str], pairs: bool) -> Iterator[Text]:
@@ -82,7 +85,6 @@ def split_pair(text: str, place: str) -> tuple[str, str]:
 def format_line(text: Text, answer: Classified, as_json: bool) -> str:
     """Format one answer: label, score and text, or everything as JSON."""
     if as_json:
-        data = {"text": text, "label": answer.label, "score": answer.score, "scores": answer.scores, "cut": answer.cut}
-        return json.dumps(data, ensure_ascii=False)
+        return json.dumps({"text": text, **vars(answer)}, ensure_ascii=False)
     parts = text if isinstance(text, tuple) else (text,)
     return "\t".join((answer.label, f"{answer.score:.4f}", *parts))

@@ -102,7 +102,7 @@ def evaluate_files(
         if predictions is not None:
             with open(predictions, "w", encoding="utf-8") as stream:
                 for example, answer in zip(examples, result.predictions, strict=True):
-                    row = {"id": example.fields.get("id", example.place), "prediction": getattr(answer, "text", answer)}
+                    row = {"id": example.fields.get("id", example.place), "prediction": answer}
                     stream.write(json.dumps(row, ensure_ascii=False) + "\n")
     if as_json:
         scores = {name: result.scores for name, result in found.items()}

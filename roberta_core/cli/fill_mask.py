@@ -33,7 +33,7 @@ def fill_mask(
 
     names = resolve_frameworks(frameworks, framework)
     tokenizer = RobertaTokenizerFast.from_pretrained(model)
-    task.check(tokenizer, texts, RobertaConfig.from_pretrained(model), top_k)
+    task.check_texts(tokenizer, texts, RobertaConfig.from_pretrained(model), top_k)
     backends = {}
     answers: Answers = {}
     for name in names:

@@ -65,15 +65,14 @@ def finetune(
         work = training.build_task(task, model, plan, reading)
         examples = training.read_examples(work, train, reading, "training", display.report, learn=True)
         kept = training.read_examples(work, validation, reading, "validation", display.report) if validation else []
-        features = work.features(examples)
+        features = work.build_features(examples)
         plan = training.resolve_schedule(plan, len(features))
         backend = load_backend(name)
         display.start(plan.optimizer.steps * len(numbers), plan.optimizer.steps, numbers)
         with hold_back_stderr():
-            job = training.Job(
-                backend, model, plan, work, features, Validation(kept, work.features(kept)) if kept else None, output,
-                recording.with_board(display.report),
-            )  # fmt: skip
+            data = Validation(kept, work.build_features(kept)) if kept else None
+            report = recording.with_board(display.report)
+            job = training.Job(backend, model, plan, work, features, data, output, report)
             result = training.finetune(job, numbers)
         display.end(result)
 

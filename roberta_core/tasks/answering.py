@@ -11,17 +11,44 @@ import numpy as np
 
 from roberta_core.data.records import DataError, Record
 from roberta_core.tasks import metrics
-from roberta_core.tasks.base import Example, Feature, Task, text
+from roberta_core.tasks.base import Example, Feature, Output, Task, require_text, softmax
 
-NOWHERE = 0  # the place of `<s>`, which stands for "no answer in this window"
+NOWHERE = 0  # the position of `<s>`, which stands for "no answer in this window"
+
+
+@dataclass(frozen=True)
+class Span:
+    """A span of a context: its text, first character and the one after its last.
+
+    Args:
+        text: the characters of the context.
+        start: index of the first character.
+        end: index of the character after the last.
+        score: the sum of the logits of its first and last token.
+        probability: the softmax of the scores of all candidates, "no answer" included where it is allowed.
+    """
+
+    text: str
+    start: int
+    end: int
+    score: float
+    probability: float
 
 
 @dataclass(frozen=True)
 class Answer:
-    """The best spans of a context with their scores (sums of two logits), best first, and the score of no answer."""
+    """The answer to a question.
+
+    Args:
+        text: the best span's text; empty if there is no answer.
+        span: the best span; None if there is no answer.
+        candidates: the best spans, best first.
+        null_score: the score of "no answer".
+    """
 
     text: str
-    candidates: tuple[tuple[str, float], ...]
+    span: Span | None
+    candidates: tuple[Span, ...]
     null_score: float
 
 
@@ -33,26 +60,30 @@ class QuestionAnswering(Task):
     metric = "f1"
     answerable = True  # whether every question of the data has an answer
 
-    def example(self, record: Record) -> Example:
-        """A question, a context and answers: SQuAD's list of `text` and `answer_start`, or a mapping of two lists."""
-        context = text(self.column(record, "context", ("context",)), "context")
-        question = text(self.column(record, "question", ("question",)), "question")
-        answers = list(_answers(self.column(record, "answers", ("answers", "answer"))))
+    def read_inputs(self, record: Record) -> dict[str, Any]:
+        """Return a question and a context."""
+        context = require_text(self.get_column(record, "context", ("context",)), "context")
+        question = require_text(self.get_column(record, "question", ("question",)), "question")
+        return {"id": str(record.fields.get("id", record.place)), "question": question, "context": context}
+
+    def read_target(self, record: Record, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the answers: SQuAD's list of `text` and `answer_start`, or a mapping of two lists."""
+        context = inputs["context"]
+        answers = list(_answers(self.get_column(record, "answers", ("answers", "answer"))))
         impossible = record.fields.get("is_impossible", not answers)
         if bool(impossible) == bool(answers):
-            raise DataError("it is said to have no answer, but has one" if answers else "it has no answer")
+            raise DataError("it is marked as impossible, but has an answer" if answers else "it has no answer")
         for start, answer in answers:
             if context[start : start + len(answer)] != answer:
                 shown = answer if len(answer) <= 40 else f"{answer[:40]}..."
                 raise DataError(f"its answer {shown!r} is not in the context at {start}")
         self.answerable = self.answerable and bool(answers)
-        key = str(record.fields.get("id", record.place))
-        return Example(record.place, {"id": key, "question": question, "context": context, "answers": answers})
+        return {"answers": answers}
 
-    def features(self, examples: Sequence[Example]) -> list[Feature]:
-        """Windows, their targets the first answer's first and last token, or `<s>` where it is not whole inside.
+    def build_features(self, examples: Sequence[Example]) -> list[Feature]:
+        """Return windows, their targets the first answer's first and last token, or `<s>` if it is not whole inside.
 
-        `notes` [S] are the characters of the context that each token stands for; None for tokens of the question.
+        `notes` [S] is the character span of each token of the context; None for tokens of the question.
         """
         if not examples:
             return []
@@ -79,10 +110,15 @@ class QuestionAnswering(Task):
             end = min(begin + room, len(tokens))
             row = self.tokenizer.build_inputs_with_special_tokens(question, tokens[begin:end])
             notes = [None] * before + list(spans[begin:end]) + [None]
-            start, stop = self._target(example.fields["answers"], notes)
-            yield Feature(row, {"start_positions": start, "end_positions": stop}, number, notes)
+            yield Feature(row, self._target(example, notes), number, notes)
 
-    def _target(self, answers: list[tuple[int, str]], notes: list[Any]) -> tuple[int, int]:
+    def _target(self, example: Example, notes: list[Any]) -> dict[str, Any]:
+        if "answers" not in example.fields:
+            return {}
+        start, end = self._positions(example.fields["answers"], notes)
+        return {"start_positions": start, "end_positions": end}
+
+    def _positions(self, answers: list[tuple[int, str]], notes: list[Any]) -> tuple[int, int]:
         if not answers:
             return NOWHERE, NOWHERE
         begin, end = answers[0][0], answers[0][0] + len(answers[0][1])
@@ -91,10 +127,10 @@ class QuestionAnswering(Task):
             return NOWHERE, NOWHERE
         return inside[0], inside[-1]
 
-    def predictions(
-        self, examples: Sequence[Example], features: Sequence[Feature], outputs: Sequence[Mapping[str, np.ndarray]]
-    ) -> list[Any]:
-        """An `Answer` for each example; its text is empty where no answer is better by `settings.null_threshold`."""
+    def decode(
+        self, examples: Sequence[Example], features: Sequence[Feature], outputs: Sequence[Output]
+    ) -> list[Answer]:
+        """Return the answer to each question; none where that scores better by `settings.null_threshold`."""
         spans: list[list[tuple[float, int, int]]] = [[] for _ in examples]
         nulls = [np.inf] * len(examples)
         for feature, output in zip(features, outputs, strict=True):
@@ -107,7 +143,7 @@ class QuestionAnswering(Task):
         ]
 
     def _best(self, notes: list[Any], starts: np.ndarray, ends: np.ndarray) -> list[tuple[float, int, int]]:
-        """The best spans of a window: score, first and last character."""
+        """Return the best spans of a window: score, first character and the one after the last."""
         places = np.array([place for place, span in enumerate(notes) if span and span[0] < span[1]], np.int64)
         if not len(places):
             return []
@@ -127,35 +163,46 @@ class QuestionAnswering(Task):
         ]
 
     def _answer(self, context: str, spans: list[tuple[float, int, int]], null: float) -> Answer:
-        found: dict[str, float] = {}
-        for score, begin, end in sorted(spans, key=lambda span: -span[0]):
-            found.setdefault(context[begin:end], score)
-        candidates = tuple(found.items())[: self.settings.candidates]
-        best = candidates[0] if candidates else ("", -np.inf)
-        silent = not self.answerable and null - best[1] > self.settings.null_threshold
-        return Answer("" if silent else best[0], candidates, null)
+        found: dict[str, tuple[float, int, int]] = {}
+        for span in sorted(spans, key=lambda span: -span[0]):
+            found.setdefault(context[span[1] : span[2]], span)
+        kept = list(found.items())[: self.settings.candidates]
+        if not kept:
+            return Answer("", None, (), null)
+        scores = [score for _, (score, _, _) in kept]
+        probabilities = softmax(np.array(scores if self.answerable else [*scores, null])).tolist()
+        candidates = tuple(
+            Span(text, begin, end, score, probability)
+            for (text, (score, begin, end)), probability in zip(kept, probabilities[: len(kept)], strict=True)
+        )
+        if not self.answerable and null - scores[0] > self.settings.null_threshold:
+            return Answer("", None, candidates, null)
+        return Answer(candidates[0].text, candidates[0], candidates, null)
 
-    def wanted(self, example: Example) -> Any:
-        """The first answer, empty if there is none."""
+    def value_of(self, prediction: Answer) -> str:
+        """Return the answer's text, empty if there is none."""
+        return prediction.text
+
+    def expected(self, example: Example) -> str:
+        """Return the first answer, empty if there is none."""
         return example.fields["answers"][0][1] if example.fields["answers"] else ""
 
-    def scores(self, examples: Sequence[Example], predictions: Sequence[Any]) -> dict[str, float]:
-        """Exact match and F1, by SQuAD's definition."""
-        gold = [[answer for _, answer in example.fields["answers"]] for example in examples]
-        return metrics.answering(gold, [answer.text for answer in predictions])
+    def score(self, examples: Sequence[Example], values: Sequence[Any]) -> dict[str, float]:
+        """Return exact match and F1, by SQuAD's definition."""
+        return metrics.answering([[answer for _, answer in example.fields["answers"]] for example in examples], values)
 
 
 def _answers(found: Any) -> Iterator[tuple[int, str]]:
-    """The answers as (first character, text); `DataError` for another form."""
+    """Yield the answers as (first character, text); raise `DataError` for another form."""
     if isinstance(found, Mapping):
         texts, starts = found.get("text"), found.get("answer_start")
         if not isinstance(texts, list) or not isinstance(starts, list) or len(texts) != len(starts):
             raise DataError("its answers have no lists `text` and `answer_start` of one length")
         found = [{"text": answer, "answer_start": start} for answer, start in zip(texts, starts, strict=True)]
     if not isinstance(found, list):
-        raise DataError("its answers are no list")
+        raise DataError("its answers are not a list")
     for answer in found:
         start = answer.get("answer_start") if isinstance(answer, Mapping) else None
         if isinstance(start, bool) or not isinstance(start, int) or start < 0:
             raise DataError("an answer has no answer_start")
-        yield start, text(answer.get("text"), "answer")
+        yield start, require_text(answer.get("text"), "answer")

@@ -1,21 +1,34 @@
-"""What every task has: examples out of records, features out of examples, batches of features, scores of predictions.
+"""What every task shares: record -> example -> features -> decode -> score, and `predict` with any framework.
 
 Shapes: B batch, S sequence, C choices, K labels.
 """
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from itertools import islice
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
+from roberta_core.backend import Backend
+from roberta_core.checkpoints import resolve
 from roberta_core.config import RobertaConfig
 from roberta_core.data.batches import IGNORED, Batch
-from roberta_core.data.packing import order
 from roberta_core.data.records import LONGEST, Columns, DataError, Record, Skipped
+from roberta_core.data.streams import batches, best_budget
+from roberta_core.tasks.settings import TaskSettings
+from roberta_core.tokenization import load_tokenizer
 
-STEP = 16  # S is a multiple of this: few shapes suit compilers
+STEP = 16  # S of a training batch is a multiple of this: few shapes suit compilers
+WINDOW = 2048  # examples that `predict` holds at a time
+BUDGET = 2048  # tokens per batch of `predict` where no budget is measured
+MEASURED = 512  # examples from which on measuring the best budget pays off
+USUAL_LENGTH = 32  # tokens of a row, assumed by the measurement
+INPUTS = ("input_ids", "attention_mask")
+
+Output = Mapping[str, np.ndarray]  # a model's outputs for one feature, by name
 
 
 @dataclass
@@ -28,9 +41,13 @@ class Example:
 
 @dataclass
 class Feature:
-    """A row for the model: `ids` [S] or [C, S] (a list of choices), and the `targets` of the class's loss.
+    """A row for the model.
 
-    A target is a number, or one for each token. `example` is the place of its example; `notes` are the task's own.
+    Args:
+        ids: token ids [S], or [C, S] as a list of choices.
+        targets: labels of the model's loss by name: a number, or one for each token; empty if the example has none.
+        example: index of the example that the row belongs to.
+        notes: what the task needs to decode the row's outputs.
     """
 
     ids: Any
@@ -39,70 +56,89 @@ class Feature:
     notes: Any = None
 
     def length(self) -> int:
-        """S, of the longest choice."""
-        return max(map(len, self.ids)) if isinstance(self.ids[0], list) else len(self.ids)
+        """Return S, of the longest choice."""
+        return max(map(len, self.ids)) if self.has_choices() else len(self.ids)
+
+    def has_choices(self) -> bool:
+        """Whether the row is a list of choices."""
+        return isinstance(self.ids[0], list)
+
+    def tokens(self) -> int:
+        """Return the number of tokens that the row takes in a batch, padding of shorter choices counted."""
+        return self.length() * (len(self.ids) if self.has_choices() else 1)
 
 
 @dataclass
 class Task(ABC):
-    """A task over a tokenizer. `length` is the most tokens a row may have, `settings` the recipe's table for it.
+    """A task over a tokenizer, from records to predictions.
 
-    `labels` are learnt from the training examples. A checkpoint knows its own: `of_config` takes them from there.
+    Args:
+        tokenizer: a `RobertaTokenizerFast` or `TokenizerFast`.
+        length: the most tokens that a row may have.
+        settings: the table `[task]` of a recipe.
+        columns: columns of the data by the task's field names, where they differ.
+        labels: learned from training examples (`learn`), or read from a checkpoint (`read_config`).
     """
 
     name: ClassVar[str]
     architecture: ClassVar[str]
-    metric: ClassVar[str]  # of the scores, what says which model is best
+    metric: ClassVar[str]  # the score that selects the best model
     tokenizer: Any
     length: int
-    settings: Any
+    settings: TaskSettings = field(default_factory=TaskSettings)
     columns: Columns = field(default_factory=dict)
     labels: tuple[str, ...] = ()
 
-    @abstractmethod
-    def example(self, record: Record) -> Example:
-        """The example of a record; `DataError` says what is wrong with it."""
+    @classmethod
+    def from_pretrained(
+        cls, source: str | os.PathLike[str], settings: TaskSettings | None = None, columns: Columns | None = None
+    ) -> Self:
+        """Return the task of a checkpoint: its tokenizer, its labels, rows as long as it accepts.
+
+        Raises:
+            ValueError: `settings.max_length` is more than the model accepts.
+        """
+        folder = resolve(source)
+        config, settings = RobertaConfig.from_pretrained(folder), settings or TaskSettings()
+        most = config.max_sequence_length
+        if settings.max_length > most:
+            raise ValueError(f"max_length is {settings.max_length}, but {source} accepts at most {most} tokens")
+        task = cls(load_tokenizer(folder), settings.max_length or most, settings, columns or {})
+        task.read_config(config)
+        return task
+
+    # Records and examples
 
     @abstractmethod
-    def features(self, examples: Sequence[Example]) -> list[Feature]:
-        """The rows for the model; an example may give several. Examples without targets give rows without."""
+    def read_inputs(self, record: Record) -> dict[str, Any]:
+        """Return the fields of a record that the model sees; raise `DataError` if one is missing or wrong."""
 
-    @abstractmethod
-    def predictions(
-        self, examples: Sequence[Example], features: Sequence[Feature], outputs: Sequence[Mapping[str, np.ndarray]]
-    ) -> list[Any]:
-        """A prediction for each example from what the model gave for each feature, padding cut off."""
+    def read_target(self, record: Record, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the fields of a record that the model is to predict; raise `DataError` if one is missing or wrong."""
+        raise DataError(f"{self.name} has no labels to train or score with")
 
-    @abstractmethod
-    def scores(self, examples: Sequence[Example], predictions: Sequence[Any]) -> dict[str, float]:
-        """How good the predictions are, by the task's measures."""
-
-    @abstractmethod
-    def wanted(self, example: Example) -> Any:
-        """What the prediction of an example should be."""
+    def read_example(self, record: Record, labelled: bool = True) -> Example:
+        """Return the example of a record; raise `DataError` if the record cannot be used."""
+        inputs = self.read_inputs(record)
+        return Example(record.place, {**inputs, **(self.read_target(record, inputs) if labelled else {})})
 
     def learn(self, examples: Sequence[Example]) -> None:  # noqa: B027  # not every task has labels
-        """Take the labels from training examples."""
+        """Learn the labels from training examples."""
 
     def check(self, example: Example) -> str:
-        """What is wrong with an example now that the labels are known; empty if nothing is."""
+        """Return what is wrong with an example now that the labels are known; empty if nothing is."""
         return ""
 
     def config(self) -> dict[str, Any]:
-        """What a model's configuration says of the task."""
+        """Return the fields of a model's configuration that belong to the task."""
         return {}
 
-    def of_config(self, config: RobertaConfig) -> None:  # noqa: B027  # not every task has labels
-        """Take the labels that a checkpoint was trained for."""
+    def read_config(self, config: RobertaConfig) -> None:  # noqa: B027  # not every task has labels
+        """Take over the labels that a checkpoint was trained for."""
 
-    def examples(self, records: Iterable[Record], skipped: Skipped, learn: bool = False) -> list[Example]:
-        """The examples of records, those left out that are wrong; `learn` takes the labels from them."""
-        found = []
-        for record in records:
-            try:
-                found.append(self.example(record))
-            except DataError as error:
-                skipped.add(record.place, str(error))
+    def collect_examples(self, records: Iterable[Record], skipped: Skipped, learn: bool = False) -> list[Example]:
+        """Return the labelled examples of records, counting wrong ones in `skipped`; `learn` learns the labels."""
+        found = list(self.read_examples(records, skipped, labelled=True))
         if learn:
             self.learn(found)
         kept = []
@@ -113,39 +149,127 @@ class Task(ABC):
                 kept.append(example)
         return kept
 
-    def column(self, record: Record, name: str, known: Sequence[str]) -> Any:
-        """A field by the column that the caller named, or the first of the known ones; `DataError` without."""
+    def read_examples(
+        self, records: Iterable[Record], skipped: Skipped | None = None, labelled: bool = False
+    ) -> Iterator[Example]:
+        """Yield the example of each record; a wrong one is counted in `skipped`, or without it raises `DataError`."""
+        skipped = Skipped(strict=True) if skipped is None else skipped
+        for record in records:
+            try:
+                example = self.read_example(record, labelled)
+            except DataError as error:
+                skipped.add(record.place, str(error))
+            else:
+                yield example
+
+    def get_column(self, record: Record, name: str, known: Sequence[str]) -> Any:
+        """Return a field by the column named for it, or the first known column; raise `DataError` if it is missing."""
         for column in [self.columns[name]] if name in self.columns else known:
             if record.fields.get(column) is not None:
                 return record.fields[column]
-        wanted = self.columns.get(name) or " or ".join(known)
-        raise DataError(f"no {name} (in {wanted}); the columns are {', '.join(map(str, record.fields)) or 'none'}")
+        expected = self.columns.get(name) or " or ".join(known)
+        raise DataError(f"no {name} (in {expected}); the columns are {', '.join(map(str, record.fields)) or 'none'}")
 
-    def collate(self, features: Sequence[Feature]) -> Batch:
-        """`input_ids` and `attention_mask` [B, S] or [B, C, S], and the targets, all of one length."""
+    # Features and batches
+
+    @abstractmethod
+    def build_features(self, examples: Sequence[Example]) -> list[Feature]:
+        """Return the rows for the model; an example may give several. Unlabelled examples give rows without targets."""
+
+    def collate(self, features: Sequence[Feature], multiple: int = STEP) -> Batch:
+        """Return `input_ids` and `attention_mask` [B, S] or [B, C, S], and the targets, S a multiple of `multiple`."""
         longest = max(feature.length() for feature in features)
-        width = min(-(-longest // STEP) * STEP, self.length)
-        choices = isinstance(features[0].ids[0], list)
+        width = min(-(-longest // multiple) * multiple, self.length)
+        choices = features[0].has_choices()
         shape = (len(features), len(features[0].ids), width) if choices else (len(features), width)
         ids, mask = np.full(shape, self.tokenizer.pad_token_id, np.int64), np.zeros(shape, np.int64)
         for row, feature in enumerate(features):
             for choice, values in enumerate(feature.ids) if choices else ((..., feature.ids),):
                 ids[row, choice, : len(values)] = values
                 mask[row, choice, : len(values)] = 1
-        targets = {name: self._targets([f.targets[name] for f in features], width) for name in features[0].targets}
+        targets = {name: _pad_targets([f.targets[name] for f in features], width) for name in features[0].targets}
         return {"input_ids": ids, "attention_mask": mask, **targets}
 
-    def _targets(self, values: list[Any], width: int) -> np.ndarray:
-        if not isinstance(values[0], list):
-            return np.array(values, np.float32 if isinstance(values[0], float) else np.int64)
-        found = np.full((len(values), width), IGNORED, np.int64)
-        for row, labels in enumerate(values):
-            found[row, : len(labels)] = labels
-        return found
+    def measure_budget(self, backend: Backend, model: Any) -> int:
+        """Return the tokens per batch that a short measurement finds fastest for rows of the usual length."""
+
+        def run_trial(size: int, length: int) -> None:
+            ids = self.probe(size, length)
+            backend.run(model, {"input_ids": ids, "attention_mask": np.ones_like(ids)})
+
+        return best_budget(run_trial, min(USUAL_LENGTH, self.length))
+
+    def probe(self, size: int, length: int) -> np.ndarray:
+        """Return `input_ids` of unknown tokens, `size` rows of `length`."""
+        return np.full((size, length), self.tokenizer.unk_token_id, np.int64)
+
+    # Outputs, predictions and scores
+
+    def keep(self, feature: Feature, output: Output) -> Output:
+        """Return what `decode` needs of a feature's outputs: the rest is not held until all batches are done."""
+        return output
+
+    @abstractmethod
+    def decode(self, examples: Sequence[Example], features: Sequence[Feature], outputs: Sequence[Output]) -> list[Any]:
+        """Return a prediction for each example from the model's outputs for each feature."""
+
+    def value_of(self, prediction: Any) -> Any:
+        """Return the plain value of a prediction, as scores compare it: a label, a number, a text or a list."""
+        return prediction
+
+    def expected(self, example: Example) -> Any:
+        """Return the value that the prediction of a labelled example should have."""
+        raise DataError(f"{self.name} has no labels to score with")
+
+    def score(self, examples: Sequence[Example], values: Sequence[Any]) -> dict[str, float]:
+        """Return the task's metrics of predicted values."""
+        raise DataError(f"{self.name} has no labels to score with")
+
+    def predict(
+        self, backend: Backend, model: Any, examples: Iterable[Example], budget: int | None = None
+    ) -> Iterator[Any]:
+        """Yield a prediction for each example, in order, reading no further ahead than `WINDOW` examples.
+
+        Args:
+            backend: the framework.
+            model: the framework's own model, such as `backend.from_pretrained(task.architecture, source)`.
+            examples: with or without labels, such as `task.read_examples(records)`.
+            budget: tokens per batch; by default measured if there are many examples.
+
+        Raises:
+            ValueError: the model's outputs are not finite.
+        """
+        stream = iter(examples)
+        while held := list(islice(stream, WINDOW)):
+            if budget is None:
+                budget = self.measure_budget(backend, model) if len(held) >= MEASURED else BUDGET
+            features = self.build_features(held)
+            yield from self.decode(held, features, self.run(backend, model, features, budget))
+
+    def run(self, backend: Backend, model: Any, features: Sequence[Feature], budget: int) -> list[Output]:
+        """Return a model's outputs for each feature, run in batches of similar length of at most `budget` tokens."""
+        outputs: list[Output] = [{}] * len(features)
+        for same in _by_choices(features):  # a batch is rectangular
+            for places in batches([features[place].tokens() for place in same], budget):
+                rows = [same[place] for place in places]
+                batch = self.collate([features[row] for row in rows], multiple=1)
+                found = backend.run(model, {name: batch[name] for name in INPUTS})
+                for row, output in zip(rows, split_outputs(found, len(rows)), strict=True):
+                    outputs[row] = self.keep(features[row], output)
+        return outputs
 
 
-def text(value: Any, name: str) -> str:
-    """A field that must be text; `DataError` if it is none, is blank or absurdly long."""
+def split_outputs(found: Mapping[str, Any], count: int) -> list[dict[str, np.ndarray]]:
+    """Return the outputs of each of the first `count` rows of a batch; raise `ValueError` if they are not finite."""
+    arrays = {name: np.asarray(value)[:count] for name, value in found.items()}
+    for name, array in arrays.items():
+        if not np.isfinite(array).all():
+            raise ValueError(f"the model's {name} are not finite numbers: its weights are broken")
+    return [{name: array[row] for name, array in arrays.items()} for row in range(count)]
+
+
+def require_text(value: Any, name: str) -> str:
+    """Return a field that must be text; raise `DataError` if it is not, or is empty or absurdly long."""
     if not isinstance(value, str):
         raise DataError(f"its {name} is {type(value).__name__}, not text")
     if not value.strip():
@@ -155,32 +279,25 @@ def text(value: Any, name: str) -> str:
     return value
 
 
-class Shuffled:
-    """Features in an order of their own in each epoch, rows of like length together.
-
-    A batch is a function of its number, and has `size` rows: they go on from epoch to epoch.
-    """
-
-    def __init__(self, task: Task, features: Sequence[Feature], size: int, seed: int):
-        self.task, self.features, self.size, self.seed = task, features, size, seed
-        self.lengths = np.array([feature.length() for feature in features])
-        self._order: tuple[int, np.ndarray] = (-1, np.empty(0, np.int64))
-
-    def batch(self, number: int) -> Batch:
-        """Batch `number`, counted from 0."""
-        rows = []
-        for place in range(number * self.size, (number + 1) * self.size):
-            epoch, rank = divmod(place, len(self.features))
-            if self._order[0] != epoch:
-                self._order = (epoch, order(self.lengths, self.seed, epoch, self.size))
-            rows.append(self.features[self._order[1][rank]])
-        return self.task.collate(rows)
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Return the probabilities [..., K] of logits, computed in float64."""
+    wide = logits.astype(np.float64)
+    shifted = np.exp(wide - wide.max(axis=-1, keepdims=True))
+    return shifted / shifted.sum(axis=-1, keepdims=True)
 
 
-def in_batches(task: Task, features: Sequence[Feature], size: int) -> Iterator[tuple[list[int], Batch]]:
-    """Every feature once, longest first, with their places; the last batch is filled up with copies of its last row."""
-    places = sorted(range(len(features)), key=lambda place: -features[place].length())
-    for start in range(0, len(places), size):
-        chosen = places[start : start + size]
-        rows = [features[place] for place in chosen]
-        yield chosen, task.collate([*rows, *[rows[-1]] * (size - len(rows))])
+def _pad_targets(values: list[Any], width: int) -> np.ndarray:
+    if not isinstance(values[0], list):
+        return np.array(values, np.float32 if isinstance(values[0], float) else np.int64)
+    found = np.full((len(values), width), IGNORED, np.int64)
+    for row, labels in enumerate(values):
+        found[row, : len(labels)] = labels
+    return found
+
+
+def _by_choices(features: Sequence[Feature]) -> list[list[int]]:
+    """Return the indices of features in groups of one number of choices each."""
+    groups: dict[int, list[int]] = {}
+    for number, feature in enumerate(features):
+        groups.setdefault(len(feature.ids) if feature.has_choices() else 0, []).append(number)
+    return list(groups.values())

@@ -1,11 +1,10 @@
-"""Single texts and pairs of texts: a label each, or a number each (regression).
+"""Classification of single texts and pairs of texts: a label each, several labels each, or a number (regression).
 
-Shapes: B batch, S sequence, K labels.
+Shapes: K labels.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -13,10 +12,8 @@ import numpy as np
 from roberta_core.backend import Backend
 from roberta_core.config import RobertaConfig
 from roberta_core.data.records import DataError, Record
-from roberta_core.data.streams import best_budget, through
 from roberta_core.tasks import metrics
-from roberta_core.tasks.base import Example, Feature, Task, text
-from roberta_core.tasks.fill_mask import softmax
+from roberta_core.tasks.base import Example, Feature, Output, Task, require_text, softmax
 
 PAIRS = (
     ("text", "text_pair"), ("sentence1", "sentence2"), ("premise", "hypothesis"), ("question1", "question2"),
@@ -24,106 +21,185 @@ PAIRS = (
 )  # fmt: skip
 SINGLES = ("text", "sentence", "content")
 LABELS = ("label", "labels", "gold_label", "score")
-CLASSIFICATION, REGRESSION = "classification", "regression"
+ARCHITECTURE = "ForSequenceClassification"
+SINGLE_LABEL, MULTI_LABEL, REGRESSION = "single_label_classification", "multi_label_classification", "regression"
+PROBLEMS = {"classification": SINGLE_LABEL, "regression": REGRESSION}  # a recipe's word -> the published problem_type
+
+Text = str | tuple[str, str]
+
+
+@dataclass(frozen=True)
+class Classified:
+    """The label of a text.
+
+    Args:
+        label: the best label.
+        score: its score.
+        scores: the score of each of the K labels: probabilities, or of a regression the numbers that the model gives.
+        truncated: whether the text was longer than the model accepts, and was truncated.
+    """
+
+    label: str
+    score: float
+    scores: dict[str, float]
+    truncated: bool
 
 
 class Classification(Task):
-    """Sequence classification; with numbers that are not all whole it is a regression, unless the recipe says."""
+    """Sequence classification; labels that are numbers with fractions make a regression, unless the recipe says."""
 
     name = "classification"
-    architecture = "ForSequenceClassification"
-
-    problem = ""
+    architecture = ARCHITECTURE
+    problem_type = ""  # the published one, once it is known
 
     @property
     def metric(self) -> str:  # type: ignore[override]
-        """What says which model is best."""
-        return "pearson" if self.problem == REGRESSION else "accuracy"
+        """The score that selects the best model."""
+        return "pearson" if self.problem_type == REGRESSION else "accuracy"
 
-    def example(self, record: Record) -> Example:
-        """A text or a pair of them, and the label as text."""
+    def read_inputs(self, record: Record) -> dict[str, Any]:
+        """Return a text or a pair of texts."""
         first, second = self._texts(record)
-        label = self.column(record, "label", LABELS)
-        if isinstance(label, list | dict) or not str(label).strip():
-            raise DataError(f"its label is {label!r}")
-        return Example(record.place, {"text": first, "text_pair": second, "label": str(label).strip()})
+        return {"text": first, "text_pair": second}
 
     def _texts(self, record: Record) -> tuple[str, str | None]:
         if "text_pair" in self.columns:
-            pair = [self.column(record, name, (name,)) for name in ("text", "text_pair")]
-            return text(pair[0], "text"), text(pair[1], "text_pair")
+            pair = [self.get_column(record, name, (name,)) for name in ("text", "text_pair")]
+            return require_text(pair[0], "text"), require_text(pair[1], "text_pair")
         if "text" not in self.columns:
             for first, second in PAIRS:
                 if record.fields.get(first) is not None and record.fields.get(second) is not None:
-                    return text(record.fields[first], first), text(record.fields[second], second)
-        return text(self.column(record, "text", SINGLES), "text"), None
+                    return require_text(record.fields[first], first), require_text(record.fields[second], second)
+        return require_text(self.get_column(record, "text", SINGLES), "text"), None
+
+    def read_target(self, record: Record, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the label as text."""
+        label = self.get_column(record, "label", LABELS)
+        if isinstance(label, list | dict) or not str(label).strip():
+            raise DataError(f"its label is {label!r}")
+        return {"label": str(label).strip()}
 
     def learn(self, examples: Sequence[Example]) -> None:
-        """The labels in order (numbers by size), or that they are the values of a regression."""
+        """Learn the labels in order (numbers by size), or that they are the values of a regression."""
         labels = {example.fields["label"] for example in examples}
         numbers = {label: _number(label) for label in labels}
         fractions = all(value is not None for value in numbers.values()) and any(
             value is not None and value % 1 for value in numbers.values()
         )
-        self.problem = self.settings.problem or (REGRESSION if fractions else CLASSIFICATION)
-        if self.problem == REGRESSION:
-            self.labels = (self.labels or ("score",))[:1]
+        self.problem_type = PROBLEMS.get(self.settings.problem) or (REGRESSION if fractions else SINGLE_LABEL)
+        if self.problem_type == REGRESSION:
+            self.labels = ("score",)
         else:
             numeric = all(value is not None for value in numbers.values())
             self.labels = tuple(sorted(labels, key=lambda label: (numbers[label] or 0.0 if numeric else 0.0, label)))
 
     def check(self, example: Example) -> str:
-        """Whether the label is one of those learnt, or a number."""
+        """Return what is wrong with the label: it was not learned, or is not a number."""
         label = example.fields["label"]
-        if self.problem == REGRESSION:
-            return "" if _number(label) is not None else f"its label {label!r} is no number"
+        if self.problem_type == MULTI_LABEL:
+            return "the checkpoint predicts several labels for each text; such labels cannot be scored yet"
+        if self.problem_type == REGRESSION:
+            return "" if _number(label) is not None else f"its label {label!r} is not a number"
         return "" if label in self.labels else f"its label {label!r} is unknown; known are {', '.join(self.labels)}"
 
     def config(self) -> dict[str, Any]:
-        """The labels by number, and the kind of problem."""
-        kind = "regression" if self.problem == REGRESSION else "single_label_classification"
-        return {"id2label": dict(enumerate(self.labels)), "problem_type": kind}
+        """Return the labels by number, and the problem type."""
+        return {"id2label": dict(enumerate(self.labels)), "problem_type": self.problem_type}
 
-    def of_config(self, config: RobertaConfig) -> None:
-        """The labels of a checkpoint."""
+    def read_config(self, config: RobertaConfig) -> None:
+        """Take over the labels and the problem type of a checkpoint."""
         self.labels = tuple(config.id2label[number] for number in range(config.num_labels))
-        regression = config.problem_type == "regression" or (config.problem_type is None and config.num_labels == 1)
-        self.problem = REGRESSION if regression else CLASSIFICATION
+        self.problem_type = config.problem_type or (REGRESSION if config.num_labels == 1 else SINGLE_LABEL)
 
-    def features(self, examples: Sequence[Example]) -> list[Feature]:
-        """A row an example, the longer text cut first where both do not fit."""
+    def build_features(self, examples: Sequence[Example]) -> list[Feature]:
+        """Return a row for each example, the longer text truncated first; `notes` is whether it was truncated."""
         if not examples:
             return []
-        texts = [example.fields["text"] for example in examples]
-        pairs = [example.fields["text_pair"] for example in examples]
-        both = [first if second is None else (first, second) for first, second in zip(texts, pairs, strict=True)]
-        rows = self.tokenizer(both, truncation=True, max_length=self.length)["input_ids"]
-        return [
-            Feature(ids, self._target(e), number) for number, (ids, e) in enumerate(zip(rows, examples, strict=True))
-        ]
+        texts = [
+            (example.fields["text"],) if example.fields.get("text_pair") is None
+            else (example.fields["text"], example.fields["text_pair"])
+            for example in examples
+        ]  # fmt: skip
+        rows = self.tokenizer([text if len(text) == 2 else text[0] for text in texts])["input_ids"]
+        made = []
+        for number, (example, text, ids) in enumerate(zip(examples, texts, rows, strict=True)):
+            truncated = len(ids) > self.length
+            if truncated:
+                ids = self.tokenizer(*text, truncation=True, max_length=self.length)["input_ids"]
+            made.append(Feature(ids, self._target(example), number, truncated))
+        return made
 
     def _target(self, example: Example) -> dict[str, Any]:
+        if "label" not in example.fields:
+            return {}
         label = example.fields["label"]
-        return {"labels": float(label) if self.problem == REGRESSION else self.labels.index(label)}
+        return {"labels": float(label) if self.problem_type == REGRESSION else self.labels.index(label)}
 
-    def predictions(
-        self, examples: Sequence[Example], features: Sequence[Feature], outputs: Sequence[Mapping[str, np.ndarray]]
-    ) -> list[Any]:
-        """The best label of each example, or its number."""
-        if self.problem == REGRESSION:
-            return [float(output["logits"][0]) for output in outputs]
-        return [self.labels[int(output["logits"].argmax())] for output in outputs]
+    def decode(
+        self, examples: Sequence[Example], features: Sequence[Feature], outputs: Sequence[Output]
+    ) -> list[Classified]:
+        """Return the label of each example, or its number."""
+        return [
+            self._classify(output["logits"], bool(feature.notes))
+            for feature, output in zip(features, outputs, strict=True)
+        ]
 
-    def wanted(self, example: Example) -> Any:
-        """The label, or the number."""
-        return float(example.fields["label"]) if self.problem == REGRESSION else example.fields["label"]
+    def _classify(self, logits: np.ndarray, truncated: bool) -> Classified:
+        values = logits.astype(np.float64)  # [K]
+        if self.problem_type == SINGLE_LABEL:
+            values = softmax(values)
+        elif self.problem_type == MULTI_LABEL:
+            values = 1 / (1 + np.exp(-values))
+        scores = dict(zip(self.labels, values.tolist(), strict=True))
+        best = self.labels[int(values.argmax())]
+        return Classified(best, scores[best], scores, truncated)
 
-    def scores(self, examples: Sequence[Example], predictions: Sequence[Any]) -> dict[str, float]:
-        """Accuracy, F1 and Matthews' correlation; of a regression Pearson's and Spearman's."""
-        gold = [example.fields["label"] for example in examples]
-        if self.problem == REGRESSION:
-            return metrics.regression([float(label) for label in gold], predictions)
-        return metrics.classification(gold, predictions, self.labels)
+    def value_of(self, prediction: Classified) -> Any:
+        """Return the label, or the number."""
+        return prediction.score if self.problem_type == REGRESSION else prediction.label
+
+    def expected(self, example: Example) -> Any:
+        """Return the label, or the number."""
+        label = example.fields["label"]
+        return float(label) if self.problem_type == REGRESSION else label
+
+    def score(self, examples: Sequence[Example], values: Sequence[Any]) -> dict[str, float]:
+        """Return accuracy, F1 and Matthews' correlation; of a regression Pearson's and Spearman's."""
+        gold = [self.expected(example) for example in examples]
+        if self.problem_type == REGRESSION:
+            return metrics.regression(gold, values)
+        return metrics.classification(gold, values, self.labels)
+
+
+def classify(
+    backend: Backend, model: Any, tokenizer: Any, texts: Iterable[Text], budget: int | None = None
+) -> Iterator[Classified]:
+    """Yield the label of each text or pair of texts, in order.
+
+    Args:
+        backend: the framework.
+        model: the framework's own model, such as `backend.from_pretrained("ForSequenceClassification", ...)`.
+        tokenizer: a `RobertaTokenizerFast`.
+        texts: may be empty; a text that is longer than the model accepts is truncated at its end.
+        budget: tokens per batch; by default measured if there are many texts.
+
+    Raises:
+        ValueError: the model's logits are not finite.
+    """
+    return build_task(tokenizer, model.config).predict(backend, model, map(as_example, texts), budget)
+
+
+def build_task(tokenizer: Any, config: RobertaConfig) -> Classification:
+    """Return the task over a tokenizer and a model's configuration."""
+    task = Classification(tokenizer, config.max_sequence_length)
+    task.read_config(config)
+    return task
+
+
+def as_example(text: Text) -> Example:
+    """Return the example of a text or a pair of texts."""
+    first, second = text if isinstance(text, tuple) else (text, None)
+    return Example("", {"text": first, "text_pair": second})
 
 
 def _number(label: str) -> float | None:
@@ -132,93 +208,3 @@ def _number(label: str) -> float | None:
     except ValueError:
         return None
     return value if np.isfinite(value) else None
-
-
-ARCHITECTURE = "ForSequenceClassification"
-TOKENISED = 256  # texts at once
-USUAL = 32  # tokens of a text, where nothing else is known
-KINDS = ("single_label_classification", "multi_label_classification", "regression")
-
-Text = str | tuple[str, str]
-
-
-@dataclass(frozen=True)
-class Classified:
-    """A text's best label with its score, the scores of all K labels, and whether the text had to be cut.
-
-    Scores are probabilities; of a regression they are the numbers that the model gives.
-    """
-
-    label: str
-    score: float
-    scores: dict[str, float]
-    cut: bool
-
-
-def kind_of(config: RobertaConfig) -> str:
-    """What the scores are: as the checkpoint says, else a regression if there is one label."""
-    return config.problem_type or (KINDS[2] if config.num_labels == 1 else KINDS[0])
-
-
-def classify(
-    backend: Backend, model: Any, tokenizer: Any, texts: Iterable[Text], budget: int | None = None
-) -> Iterator[Classified]:
-    """The label of each text or pair of texts, in their order, as they come.
-
-    Args:
-        backend: the framework.
-        model: the framework's own model, such as `backend.from_pretrained("ForSequenceClassification", ...)`.
-        tokenizer: a `RobertaTokenizerFast`.
-        texts: what is longer than the model takes is cut at its end.
-        budget: tokens a batch; by default what a short measurement finds best.
-
-    Raises:
-        ValueError: the model's scores are not finite.
-    """
-    config, pad = model.config, tokenizer.pad_token_id
-    longest = config.max_sequence_length
-
-    def run(rows: list[tuple[list[int], bool]]) -> list[Classified]:
-        width = max(len(ids) for ids, _ in rows)
-        ids = np.full((len(rows), width), pad, np.int64)
-        for number, (row, _) in enumerate(rows):
-            ids[number, : len(row)] = row
-        logits = backend.run(model, {"input_ids": ids, "attention_mask": (ids != pad).astype(np.int64)}).logits
-        return [named(config, scores, cut) for scores, (_, cut) in zip(logits, rows, strict=True)]
-
-    budget = usual_budget(backend, model, tokenizer) if budget is None else budget
-    return through(tokenised(tokenizer, texts, longest), lambda row: len(row[0]), run, budget)
-
-
-def usual_budget(backend: Backend, model: Any, tokenizer: Any) -> int:
-    """The tokens a batch that a short measurement finds best for texts of the usual length."""
-
-    def trial(size: int, length: int) -> None:
-        ids = np.full((size, length), tokenizer.unk_token_id, np.int64)
-        backend.run(model, {"input_ids": ids, "attention_mask": np.ones_like(ids)})
-
-    return best_budget(trial, min(USUAL, model.config.max_sequence_length))
-
-
-def tokenised(tokenizer: Any, texts: Iterable[Text], longest: int) -> Iterator[tuple[list[int], bool]]:
-    """The ids of each text, at most `longest`, and whether there were more."""
-    stream = iter(texts)
-    while held := list(islice(stream, TOKENISED)):
-        for given, whole in zip(held, tokenizer(held)["input_ids"], strict=True):
-            cut = len(whole) > longest
-            pair = given if isinstance(given, tuple) else (given,)
-            yield (tokenizer(*pair, truncation=True, max_length=longest)["input_ids"] if cut else whole), cut
-
-
-def named(config: RobertaConfig, logits: np.ndarray, cut: bool) -> Classified:
-    """The answer that logits [K] give. `ValueError` if they are not finite."""
-    if not np.isfinite(logits).all():
-        raise ValueError("the model's scores are not finite numbers: its weights are broken")
-    kind, wide = kind_of(config), logits.astype(np.float64)
-    if kind == "single_label_classification":
-        wide = softmax(wide)
-    elif kind == "multi_label_classification":
-        wide = 1 / (1 + np.exp(-wide))
-    scores = {config.id2label[number]: float(score) for number, score in enumerate(wide)}
-    best = max(scores, key=lambda label: scores[label])
-    return Classified(best, scores[best], scores, cut)

@@ -1,9 +1,11 @@
-"""Tagging: a label for each word, learnt and predicted at its first piece.
+"""Tagging (token classification): a label for each word, learned and predicted at its first token.
 
 Shapes: S sequence, K labels.
 """
 
+import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,52 +14,99 @@ from roberta_core.config import RobertaConfig
 from roberta_core.data.batches import IGNORED
 from roberta_core.data.records import DataError, Record
 from roberta_core.tasks import metrics
-from roberta_core.tasks.base import Example, Feature, Task
+from roberta_core.tasks.base import Example, Feature, Output, Task, require_text, softmax
 
 WORDS, LABELS = ("tokens", "words"), ("labels", "tags", "ner_tags", "pos_tags")
+TEXTS = ("text", "sentence", "content")
 OUTSIDE = "O"
+WORD = re.compile(r"\w+(?:[-.'’]\w+)*|[^\w\s]")  # noqa: RUF001  # how a text without word boundaries is split
+BEGINNINGS, INSIDES = ("B", "S", "U"), ("I", "E", "L", "M")  # prefixes of the IOB, IOBES and BILOU schemes
+
+Span = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Entity:
+    """A labelled group of words.
+
+    Args:
+        label: the label without its prefix, such as "PER" of "B-PER".
+        text: the words, as the text has them or joined by spaces.
+        words: index of its first word, and of the word after its last.
+        span: its first character in the text, and the one after its last; None if words were given.
+        score: the mean probability of its words' labels.
+    """
+
+    label: str
+    text: str
+    words: Span
+    span: Span | None
+    score: float
+
+
+@dataclass(frozen=True)
+class Tagged:
+    """The labels of a sentence's words, their probabilities, and the entities that they make."""
+
+    words: tuple[str, ...]
+    labels: tuple[str, ...]
+    scores: tuple[float, ...]
+    entities: tuple[Entity, ...]
 
 
 class Tagging(Task):
-    """Token classification of words. A sentence that is longer than a row goes on in the next one."""
+    """Token classification of words. A sentence that is longer than a row continues in the next one."""
 
     name = "tagging"
     architecture = "ForTokenClassification"
     metric = "f1"
 
-    def example(self, record: Record) -> Example:
-        """Words and as many labels."""
-        words, labels = self.column(record, "tokens", WORDS), self.column(record, "labels", LABELS)
-        if not isinstance(words, list) or not isinstance(labels, list):
-            raise DataError("its tokens and labels are no lists")
-        if len(words) != len(labels):
-            raise DataError(f"{len(words)} tokens, but {len(labels)} labels")
+    def read_inputs(self, record: Record) -> dict[str, Any]:
+        """Return the words; those of a `text` are found by `split_words`, and their character spans returned too."""
+        given = any(record.fields.get(name) is not None for name in WORDS)
+        if not given and "tokens" not in self.columns and any(name in record.fields for name in TEXTS):
+            return split_words(require_text(self.get_column(record, "text", TEXTS), "text"))
+        words = self.get_column(record, "tokens", WORDS)
+        if not isinstance(words, list):
+            raise DataError("its tokens are not a list")
         if not words:
             raise DataError("it has no tokens")
         if not all(isinstance(word, str) for word in words):
             raise DataError("its tokens are not all text")
-        return Example(record.place, {"tokens": words, "labels": [str(label) for label in labels]})
+        return {"tokens": words}
+
+    def read_target(self, record: Record, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        """Return as many labels as there are words."""
+        labels = self.get_column(record, "labels", LABELS)
+        if not isinstance(labels, list):
+            raise DataError("its labels are not a list")
+        if len(inputs["tokens"]) != len(labels):
+            raise DataError(f"{len(inputs['tokens'])} tokens, but {len(labels)} labels")
+        return {"labels": [str(label) for label in labels]}
 
     def learn(self, examples: Sequence[Example]) -> None:
-        """The labels in order, that of words outside all entities first."""
+        """Learn the labels in order, that of words outside all entities first."""
         found = {label for example in examples for label in example.fields["labels"]}
         self.labels = tuple(sorted(found, key=lambda label: (label != OUTSIDE, label)))
 
     def check(self, example: Example) -> str:
-        """Whether all labels are among those learnt."""
+        """Return which of the labels were not learned."""
         unknown = sorted(set(example.fields["labels"]) - set(self.labels))
         return f"unknown labels {', '.join(unknown)}; known are {', '.join(self.labels)}" if unknown else ""
 
     def config(self) -> dict[str, Any]:
-        """The labels by number."""
+        """Return the labels by number."""
         return {"id2label": dict(enumerate(self.labels))}
 
-    def of_config(self, config: RobertaConfig) -> None:
-        """The labels of a checkpoint."""
+    def read_config(self, config: RobertaConfig) -> None:
+        """Take over the labels of a checkpoint."""
         self.labels = tuple(config.id2label[number] for number in range(config.num_labels))
 
-    def features(self, examples: Sequence[Example]) -> list[Feature]:
-        """Rows with the label of each word at its first piece, `notes` being [S] the word that begins there or None."""
+    def build_features(self, examples: Sequence[Example]) -> list[Feature]:
+        """Return rows with the label of each word at its first token.
+
+        `notes` [S] is the index of the word that begins at each token, or None.
+        """
         if not examples:
             return []
         encoding = self.tokenizer(
@@ -65,7 +114,7 @@ class Tagging(Task):
             is_split_into_words=True, add_prefix_space=True, truncation=True, max_length=self.length,
             return_overflowing_tokens=True, return_offsets_mapping=True,
         )  # fmt: skip
-        seen: dict[int, int] = {}  # the last word of each example that has its label
+        seen: dict[int, int] = {}  # the last word of each example whose first token has been seen
         made = []
         for row, number in enumerate(encoding["overflow_to_sample_mapping"]):
             firsts: list[int | None] = []
@@ -75,28 +124,76 @@ class Tagging(Task):
                     seen[number] = word
                 else:
                     firsts.append(None)
-            labels = examples[number].fields["labels"]
-            target = [IGNORED if word is None else self.labels.index(labels[word]) for word in firsts]
-            made.append(Feature(encoding["input_ids"][row], {"labels": target}, number, firsts))
+            made.append(Feature(encoding["input_ids"][row], self._target(examples[number], firsts), number, firsts))
         return made
 
-    def predictions(
-        self, examples: Sequence[Example], features: Sequence[Feature], outputs: Sequence[Mapping[str, np.ndarray]]
-    ) -> list[Any]:
-        """The label of each word of each example; a word without a piece is outside."""
-        outside = OUTSIDE if OUTSIDE in self.labels else self.labels[0]
-        found = [[outside] * len(example.fields["tokens"]) for example in examples]
-        for feature, output in zip(features, outputs, strict=True):
-            best = output["logits"].argmax(axis=-1)
-            for place, word in enumerate(feature.notes):
-                if word is not None:
-                    found[feature.example][word] = self.labels[int(best[place])]
-        return found
+    def _target(self, example: Example, firsts: list[int | None]) -> dict[str, Any]:
+        if "labels" not in example.fields:
+            return {}
+        numbers = [self.labels.index(label) for label in example.fields["labels"]]
+        return {"labels": [IGNORED if word is None else numbers[word] for word in firsts]}
 
-    def wanted(self, example: Example) -> Any:
-        """The labels of the words."""
+    def decode(
+        self, examples: Sequence[Example], features: Sequence[Feature], outputs: Sequence[Output]
+    ) -> list[Tagged]:
+        """Return the labels of each example's words; a word without a token is outside all entities."""
+        outside = OUTSIDE if OUTSIDE in self.labels else self.labels[0]
+        labels = [[outside] * len(example.fields["tokens"]) for example in examples]
+        scores = [[0.0] * len(example.fields["tokens"]) for example in examples]
+        for feature, output in zip(features, outputs, strict=True):
+            places = [place for place, word in enumerate(feature.notes) if word is not None]
+            probabilities = softmax(output["logits"][places])
+            best = probabilities.argmax(axis=-1)
+            for row, place in enumerate(places):
+                word = feature.notes[place]
+                labels[feature.example][word] = self.labels[int(best[row])]
+                scores[feature.example][word] = float(probabilities[row, best[row]])
+        return [_tagged(*found) for found in zip(examples, labels, scores, strict=True)]
+
+    def value_of(self, prediction: Tagged) -> list[str]:
+        """Return the labels of the words."""
+        return list(prediction.labels)
+
+    def expected(self, example: Example) -> list[str]:
+        """Return the labels of the words."""
         return example.fields["labels"]
 
-    def scores(self, examples: Sequence[Example], predictions: Sequence[Any]) -> dict[str, float]:
-        """Precision, recall and F1 of entities, and the accuracy of words."""
-        return metrics.tagging([example.fields["labels"] for example in examples], predictions)
+    def score(self, examples: Sequence[Example], values: Sequence[Any]) -> dict[str, float]:
+        """Return precision, recall and F1 of entities, and the accuracy of words."""
+        return metrics.tagging([example.fields["labels"] for example in examples], values)
+
+
+def split_words(text: str) -> dict[str, Any]:
+    """Return the words and punctuation marks of a text as `tokens`, their character `spans`, and the `text`."""
+    found = list(WORD.finditer(text))
+    return {"tokens": [word[0] for word in found], "spans": [word.span() for word in found], "text": text}
+
+
+def group_entities(labels: Sequence[str]) -> list[tuple[str, int, int]]:
+    """Return the entities of a sentence's labels: label without prefix, first word, word after the last.
+
+    A label with a beginning's prefix, or other than the one before, begins an entity (IOB1, IOB2, IOBES, BILOU). A
+    label without a prefix is an entity of one word.
+    """
+    found: list[tuple[str, int, int]] = []
+    for word, label in enumerate(labels):
+        prefix, dash, kind = label.partition("-")
+        if label == OUTSIDE:
+            continue
+        if not dash or prefix not in (*BEGINNINGS, *INSIDES):
+            found.append((label, word, word + 1))
+        elif prefix in INSIDES and found and found[-1][0] == kind and found[-1][2] == word:
+            found[-1] = (kind, found[-1][1], word + 1)
+        else:
+            found.append((kind, word, word + 1))
+    return found
+
+
+def _tagged(example: Example, labels: list[str], scores: list[float]) -> Tagged:
+    words, spans = example.fields["tokens"], example.fields.get("spans")
+    entities = []
+    for label, begin, end in group_entities(labels):
+        span = (spans[begin][0], spans[end - 1][1]) if spans else None
+        text = example.fields["text"][slice(*span)] if span else " ".join(words[begin:end])
+        entities.append(Entity(label, text, (begin, end), span, float(np.mean(scores[begin:end]))))
+    return Tagged(tuple(words), tuple(labels), tuple(scores), tuple(entities))

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from roberta_core.data.batches import Batch
-from roberta_core.tasks.base import Example, Feature, Shuffled, Task, in_batches
+from roberta_core.tasks.base import INPUTS, Example, Feature, Output, Task, split_outputs
+from roberta_core.tasks.batches import ShuffledFeatures, batch_features
 from roberta_core.training.optimizer_step import split_batch
 from roberta_core.training.pretrain_loop import LOG, Report, Trainer
 from roberta_core.training.recipe import Recipe
@@ -24,7 +25,7 @@ Run = Callable[[Batch], Mapping[str, Any]]  # a batch's inputs through a model, 
 
 @dataclass
 class Evaluated:
-    """The scores of predictions, the predictions, and what is odd about them (empty if nothing is)."""
+    """The scores of predictions, their plain values, and what is odd about them (empty if nothing is)."""
 
     scores: dict[str, float]
     predictions: list[Any]
@@ -40,23 +41,20 @@ class Validation:
 
 
 def evaluate(task: Task, run: Run, data: Validation, size: int = BATCH) -> Evaluated:
-    """The task's scores of a model, `run` in batches of `size` rows; `TrainingError` if its outputs are not finite."""
-    outputs: list[dict[str, np.ndarray]] = [{}] * len(data.features)
-    for places, batch in in_batches(task, data.features, size):
-        given = {name: batch[name] for name in ("input_ids", "attention_mask")}
-        found = {name: np.asarray(value) for name, value in run(given).items()}
-        for name, value in found.items():
-            if not np.isfinite(value[: len(places)]).all():
-                raise TrainingError(f"the model's {name} are not finite numbers: its weights are broken")
-        for row, place in enumerate(places):
-            outputs[place] = {name: value[row] for name, value in found.items()}
-    predictions = task.predictions(data.examples, data.features, outputs)
-    return Evaluated(task.scores(data.examples, predictions), predictions, collapse(task, data.examples, predictions))
+    """Return a model's scores, `run` in batches of `size` rows; raise `ValueError` if its outputs are not finite."""
+    outputs: list[Output] = [{}] * len(data.features)
+    for places, batch in batch_features(task, data.features, size):
+        found = run({name: batch[name] for name in INPUTS})
+        for place, output in zip(places, split_outputs(found, len(places)), strict=True):
+            outputs[place] = task.keep(data.features[place], output)
+    predictions = task.decode(data.examples, data.features, outputs)
+    values = [task.value_of(prediction) for prediction in predictions]
+    return Evaluated(task.score(data.examples, values), values, collapse(task, data.examples, values))
 
 
 def collapse(task: Task, examples: Sequence[Example], predictions: Sequence[Any]) -> str:
     """A sentence if the model predicts one and the same for all, though the right answers differ."""
-    given, wanted = _distinct(predictions), _distinct([task.wanted(example) for example in examples])
+    given, wanted = _distinct(predictions), _distinct([task.expected(example) for example in examples])
     if len(given) != 1 or len(wanted) == 1:
         return ""
     return (
@@ -67,7 +65,7 @@ def collapse(task: Task, examples: Sequence[Example], predictions: Sequence[Any]
 def _distinct(values: Sequence[Any]) -> set[Hashable]:
     found: set[Hashable] = set()
     for value in values:
-        found.update(value if isinstance(value, list) else [getattr(value, "text", value)])
+        found.update(value if isinstance(value, list) else [value])
     return found
 
 
@@ -83,7 +81,7 @@ class FineTuning:
     trainer: Trainer
     recipe: Recipe
     task: Task
-    data: Shuffled
+    data: ShuffledFeatures
     run_model: Run
     keep: Callable[[], None]
     folder: Path

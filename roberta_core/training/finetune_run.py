@@ -16,8 +16,7 @@ from roberta_core.config import RobertaConfig
 from roberta_core.data.batches import Batch
 from roberta_core.data.records import DataError, Skipped, read
 from roberta_core.tasks import TASKS, Example, Task
-from roberta_core.tasks.base import Shuffled
-from roberta_core.tokenization import RobertaTokenizerFast
+from roberta_core.tasks.batches import ShuffledFeatures
 from roberta_core.training.finetune_loop import Evaluated, FineTuning, Validation, evaluate
 from roberta_core.training.recipe import Recipe
 
@@ -41,13 +40,7 @@ def build_task(name: str, source: str, recipe: Recipe, reading: Reading) -> Task
     """A task over the tokenizer of a checkpoint, with rows as long as the recipe wants and the model takes."""
     if name not in TASKS:
         raise ValueError(f"there is no task {name!r}; known are {', '.join(TASKS)}")
-    folder = checkpoints.resolve(source)
-    most = RobertaConfig.from_pretrained(folder).max_sequence_length
-    wanted = recipe.task.max_length or most
-    if wanted > most:
-        raise ValueError(f"max_length is {wanted}; {source} takes {most} tokens")
-    tokenizer = RobertaTokenizerFast.from_pretrained(folder)
-    return TASKS[name](tokenizer, wanted, recipe.task, dict(reading.columns))
+    return TASKS[name].from_pretrained(source, recipe.task, dict(reading.columns))
 
 
 def read_examples(
@@ -56,7 +49,7 @@ def read_examples(
     """The examples of files, in order; what was skipped is reported. `DataError` if nothing is left."""
     skipped = Skipped(reading.strict)
     records = (record for source in sources for record in _read(source, skipped, reading))
-    found = task.examples(records, skipped, learn)
+    found = task.collect_examples(records, skipped, learn)
     if not found:
         raise DataError(f"nothing is left for {what}: {skipped.sentence() or 'no records'}")
     report({"data": what, "examples": len(found), "skipped": skipped.count, "reasons": skipped.reasons})
@@ -100,9 +93,9 @@ class Job:
         def keep() -> None:
             save(folder / MODEL, self.backend, model, self.task.architecture, checkpoints.resolve(self.source))
 
+        data = ShuffledFeatures(self.task, self.train, recipe.optimizer.batch_size, seed)
         run = FineTuning(
-            self.backend.trainer(model, recipe), recipe, self.task,
-            Shuffled(self.task, self.train, recipe.optimizer.batch_size, seed), self._runner(model), keep, folder,
+            self.backend.trainer(model, recipe), recipe, self.task, data, self._runner(model), keep, folder,
             self.validation, lambda line: self.report({"seed": seed, **line}),
         )  # fmt: skip
         return run.run()
@@ -153,10 +146,9 @@ def evaluate_task(
 ) -> tuple[Evaluated, list[Example]]:
     """How well a fine-tuned checkpoint does its task on files; `ValueError` if it has no head for it."""
     task = build_task(name, source, recipe, reading)
-    task.of_config(RobertaConfig.from_pretrained(checkpoints.resolve(source)))
     model, loaded = backend.from_pretrained(task.architecture, source, output_loading_info=True)
     if loaded["missing_keys"]:
         raise ValueError(f"{source} is not fine-tuned for {name}: {', '.join(sorted(loaded['missing_keys']))} are new")
     examples = read_examples(task, files, reading, "evaluation", report)
-    data = Validation(examples, task.features(examples))
+    data = Validation(examples, task.build_features(examples))
     return evaluate(task, lambda batch: backend.run(model, batch), data), examples

@@ -4,7 +4,8 @@ import pytest
 from roberta_core import RobertaTokenizerFast
 from roberta_core.config import RobertaConfig
 from roberta_core.outputs import SequenceClassifierOutput
-from roberta_core.tasks.classification import classify, kind_of, named
+from roberta_core.tasks.base import Feature, split_outputs
+from roberta_core.tasks.classification import build_task, classify
 
 TEXTS = ["A door.", "She opened the door and went in. " * 9, "", "No", "It was the best of times."]
 
@@ -34,7 +35,7 @@ def test_each_text_gets_its_answer_in_order_whatever_the_batches(tokenizer):
         found.append(list(classify(backend, backend, tokenizer, TEXTS, budget)))
     lengths = [min(32, len(tokenizer(text)["input_ids"])) for text in TEXTS]
     for answers in found:
-        assert [answer.cut for answer in answers] == [False, True, False, False, False]
+        assert [answer.truncated for answer in answers] == [False, True, False, False, False]
         for answer, length in zip(answers, lengths, strict=True):
             assert answer.label == "LABEL_1"
             assert answer.score == pytest.approx(1 / (1 + np.exp(-length / 10)))
@@ -46,7 +47,7 @@ def test_pairs_are_read_together(tokenizer):
     (answer,) = classify(backend, backend, tokenizer, [("A door.", "Open it.")], 100)
     (ids,) = backend.calls[0]["input_ids"]
     assert ids.tolist() == tokenizer("A door.", "Open it.")["input_ids"]
-    assert not answer.cut
+    assert not answer.truncated
 
 
 def test_pads_are_masked(tokenizer):
@@ -55,6 +56,13 @@ def test_pads_are_masked(tokenizer):
     (call,) = backend.calls
     np.testing.assert_array_equal(call["attention_mask"], call["input_ids"] != tokenizer.pad_token_id)
     assert call["attention_mask"].min() == 0
+
+
+def decoded(config, logits, truncated=False):
+    """What the task of a configuration makes of logits [K]."""
+    feature = Feature([0, 2], {}, 0, truncated)
+    (answer,) = build_task(None, config).decode([None], [feature], split_outputs({"logits": logits[None]}, 1))
+    return answer
 
 
 @pytest.mark.parametrize(
@@ -68,16 +76,16 @@ def test_pads_are_masked(tokenizer):
 )
 def test_scores_are_what_the_checkpoint_says_they_are(settings, kind, scores):
     config = RobertaConfig(**settings)
-    assert kind_of(config) == kind
-    assert list(named(config, np.zeros(config.num_labels, np.float32), False).scores.values()) == scores
+    assert build_task(None, config).problem_type == kind
+    assert list(decoded(config, np.zeros(config.num_labels, np.float32)).scores.values()) == scores
 
 
 def test_labels_have_the_names_of_the_configuration():
     config = RobertaConfig(id2label={0: "bad", 1: "good"})
-    answer = named(config, np.float32([3, 1]), True)
-    assert (answer.label, list(answer.scores), answer.cut) == ("bad", ["bad", "good"], True)
+    answer = decoded(config, np.float32([3, 1]), True)
+    assert (answer.label, list(answer.scores), answer.truncated) == ("bad", ["bad", "good"], True)
 
 
 def test_scores_that_are_not_finite_are_refused():
     with pytest.raises(ValueError, match="weights are broken"):
-        named(RobertaConfig(), np.float32([0, np.nan]), False)
+        decoded(RobertaConfig(), np.float32([0, np.nan]))

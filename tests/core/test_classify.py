@@ -73,13 +73,13 @@ def test_a_pair_is_two_texts_with_a_tab_between(run):
     assert "-, line 2: 0 tabs; --pairs needs exactly one" in err
 
 
-def test_what_is_cut_is_counted(run):
+def test_truncated_texts_are_counted(run):
     tokenizer = RobertaTokenizerFast.from_pretrained("roberta-tiny")
     long = "She opened the door and went in. " * 3
     assert len(tokenizer(long)["input_ids"]) > 12
     code, out, err = run("--json", stdin=f"{long}\nNo.\n".encode())
     assert code == 0
-    assert [json.loads(line)["cut"] for line in out.splitlines()] == [True, False]
+    assert [json.loads(line)["truncated"] for line in out.splitlines()] == [True, False]
     assert err == "roberta: 1 text was truncated to 12 tokens, the most that the model accepts\n"
 
 

@@ -3,7 +3,7 @@ import pytest
 
 from roberta_core import RobertaConfig
 from roberta_core.outputs import MaskedLMOutput
-from roberta_core.tasks.fill_mask import BATCH, fill_mask, softmax
+from roberta_core.tasks.fill_mask import fill_mask, softmax
 
 VOCABULARY = 11
 PAD, START, END, MASK = 1, 0, 2, 10
@@ -11,25 +11,18 @@ CONFIG = RobertaConfig(vocab_size=VOCABULARY, hidden_size=12, num_attention_head
 
 
 class LetterTokenizer:
-    """A token a letter a..f, `_` being the mask; pads on the left if asked."""
+    """A token a letter a..f, `_` being the mask; its own padding would be on the left if asked."""
 
-    mask_token, mask_token_id = "_", MASK
+    mask_token, mask_token_id, pad_token_id, unk_token_id = "_", MASK, PAD, 3
 
     def __init__(self, left: bool = False):
-        self.left = left
+        self.padding_side = "left" if left else "right"
 
     def __len__(self):
         return VOCABULARY
 
     def __call__(self, text, **options):
-        if isinstance(text, str):
-            return {"input_ids": self.ids(text)}
-        rows = [self.ids(one) for one in text]
-        longest = max(map(len, rows))
-        gaps = [[PAD] * (longest - len(row)) for row in rows]
-        padded = [gap + row if self.left else row + gap for row, gap in zip(rows, gaps, strict=True)]
-        ids = np.array(padded)
-        return {"input_ids": ids, "attention_mask": (ids != PAD).astype(np.int64)}
+        return {"input_ids": self.ids(text) if isinstance(text, str) else [self.ids(one) for one in text]}
 
     def ids(self, text):
         return [START, *(MASK if letter == "_" else 3 + "abcdef".index(letter) for letter in text), END]
@@ -58,8 +51,8 @@ class Model:
     config = CONFIG
 
 
-def filled(texts, *, left=False, top_k=2, backend=None):
-    return fill_mask(backend or NextLetterBackend(), Model(), LetterTokenizer(left), texts, top_k)
+def filled(texts, *, left=False, top_k=2, backend=None, budget=None):
+    return fill_mask(backend or NextLetterBackend(), Model(), LetterTokenizer(left), texts, top_k, budget)
 
 
 @pytest.mark.parametrize("left", [False, True])
@@ -92,9 +85,9 @@ def test_of_equal_tokens_the_lower_id_comes_first():
 
 def test_many_texts_are_run_in_batches():
     backend = NextLetterBackend()
-    answers = filled(["a_"] * (2 * BATCH + 1), backend=backend)
+    answers = filled(["a_"] * 33, backend=backend, budget=16 * len("<a_>"))
     assert backend.calls == 3
-    assert [one.text for one in answers] == list(range(2 * BATCH + 1))
+    assert [one.text for one in answers] == list(range(33))
 
 
 def test_no_text_gives_no_answer():
@@ -111,7 +104,7 @@ def test_scores_that_are_not_finite_are_refused(score):
 
 @pytest.mark.parametrize("top_k", [-1, 0, VOCABULARY + 1])
 def test_a_top_k_outside_the_vocabulary_is_refused(top_k):
-    with pytest.raises(ValueError, match=f"top_k is {top_k}; the vocabulary has {VOCABULARY}"):
+    with pytest.raises(ValueError, match=f"top_k is {top_k}, but the vocabulary has {VOCABULARY}"):
         filled(["a_"], top_k=top_k)
 
 
@@ -121,7 +114,7 @@ def test_a_text_without_a_mask_is_refused():
 
 
 def test_a_text_that_is_too_long_is_refused():
-    with pytest.raises(ValueError, match="has 18 tokens; the model takes 17"):
+    with pytest.raises(ValueError, match="has 18 tokens; the model accepts at most 17"):
         filled(["_" + "a" * 15])
 
 

@@ -9,7 +9,8 @@ from roberta_core import RobertaConfig, RobertaTokenizerFast
 from roberta_core.data.batches import IGNORED
 from roberta_core.data.records import Record, Skipped
 from roberta_core.tasks import TASKS
-from roberta_core.tasks.base import STEP, Shuffled, in_batches
+from roberta_core.tasks.base import STEP
+from roberta_core.tasks.batches import ShuffledFeatures, batch_features
 from roberta_core.tasks.settings import TaskSettings as Settings
 
 CONTEXT = "The old man came to the sea. He saw a white house near the river, and went in to meet the captain."
@@ -24,7 +25,7 @@ def made(name, tokenizer, rows, length=32, **settings):
     """A task that has learnt from the rows, their examples, and what was skipped."""
     task, skipped = TASKS[name](tokenizer, length, Settings(**settings)), Skipped()
     records = [Record(row, f"F, line {number}") for number, row in enumerate(rows, 1)]
-    return task, task.examples(records, skipped, learn=True), skipped
+    return task, task.collect_examples(records, skipped, learn=True), skipped
 
 
 def question(start=None, answer="a white house", **more):
@@ -40,7 +41,7 @@ def question(start=None, answer="a white house", **more):
 def test_single_texts_and_pairs_are_framed_and_labels_numbered(tokenizer):
     rows = [{"sentence": "Good.", "label": 10}, {"premise": "A.", "hypothesis": "B.", "label": 9}]
     task, examples, _ = made("classification", tokenizer, rows)
-    single, pair = task.features(examples)
+    single, pair = task.build_features(examples)
     assert task.labels == ("9", "10")
     assert (single.ids, single.targets) == (tokenizer("Good.")["input_ids"], {"labels": 1})
     assert (pair.ids, pair.targets) == (tokenizer("A.", "B.")["input_ids"], {"labels": 0})
@@ -51,16 +52,17 @@ def test_fractions_make_a_regression(tokenizer):
     rows = [{"text": "a", "label": "1.5"}, {"text": "b", "label": "2"}, {"text": "c", "label": "3.25"}]
     task, examples, _ = made("classification", tokenizer, rows)
     assert task.config() == {"id2label": {0: "score"}, "problem_type": "regression"}
-    batch = task.collate(task.features(examples))
+    features = task.build_features(examples)
+    batch = task.collate(features)
     assert batch["labels"].dtype == np.float32
     assert batch["labels"].tolist() == [1.5, 2.0, 3.25]
-    predictions = task.predictions(examples, [], [{"logits": np.array([value])} for value in (1.0, 2.0, 3.0)])
-    assert predictions == [1.0, 2.0, 3.0]
+    predictions = task.decode(examples, features, [{"logits": np.array([value])} for value in (1.0, 2.0, 3.0)])
+    assert [task.value_of(prediction) for prediction in predictions] == [1.0, 2.0, 3.0]
 
 
 def test_a_batch_is_padded_to_few_lengths_and_its_mask_says_so(tokenizer):
     task, examples, _ = made("classification", tokenizer, [{"text": "a", "label": 0}, {"text": "a " * 20, "label": 1}])
-    features = task.features(examples)
+    features = task.build_features(examples)
     batch = task.collate(features)
     assert batch["input_ids"].shape[1] % STEP == 0
     assert batch["attention_mask"].sum(axis=1).tolist() == [len(feature.ids) for feature in features]
@@ -70,7 +72,7 @@ def test_a_batch_is_padded_to_few_lengths_and_its_mask_says_so(tokenizer):
 def test_a_word_has_its_label_at_its_first_piece_alone(tokenizer):
     words = ["Unquestionably", "in", "Yokohama"]
     task, examples, _ = made("tagging", tokenizer, [{"tokens": words, "labels": ["O", "O", "B-location"]}])
-    (feature,) = task.features(examples)
+    (feature,) = task.build_features(examples)
     labels, firsts = feature.targets["labels"], feature.notes
     assert len(feature.ids) > len(words) + 2
     assert [word for word in firsts if word is not None] == [0, 1, 2]
@@ -85,7 +87,7 @@ def test_a_long_sentence_goes_on_in_the_next_row_and_every_word_is_predicted(tok
     task, examples, _ = made(
         "tagging", tokenizer, [{"tokens": words, "labels": labels}, {"tokens": ["a"], "labels": ["L0"]}]
     )
-    features = task.features(examples)
+    features = task.build_features(examples)
     assert len(features) > 2
     outputs = []
     for feature in features:
@@ -93,7 +95,8 @@ def test_a_long_sentence_goes_on_in_the_next_row_and_every_word_is_predicted(tok
         for place, label in enumerate(feature.targets["labels"]):
             logits[place, max(label, 0)] = 1
         outputs.append({"logits": logits})
-    assert task.predictions(examples, features, outputs) == [labels, ["L0"]]
+    found = task.decode(examples, features, outputs)
+    assert [task.value_of(one) for one in found] == [labels, ["L0"]]
 
 
 def test_choices_are_rows_of_one_feature(tokenizer):
@@ -102,7 +105,7 @@ def test_choices_are_rows_of_one_feature(tokenizer):
         {"article": "He sat.", "question": "Who _ ?", "options": ["sat", "lay"], "answer": "A"},
     ]
     task, examples, _ = made("multiple-choice", tokenizer, rows)
-    first, second = task.features(examples)
+    first, second = task.build_features(examples)
     assert first.ids == [tokenizer("He", end)["input_ids"] for end in ("sat.", "flew to the moon.")]
     assert second.ids[1] == tokenizer("He sat.", "Who lay ?")["input_ids"]
     assert [first.targets["labels"], second.targets["labels"]] == [1, 0]
@@ -112,7 +115,7 @@ def test_choices_are_rows_of_one_feature(tokenizer):
 def test_the_context_is_cut_before_the_question_and_its_choice(tokenizer):
     row = {"context": "word " * 50, "question": "one two three four", "choices": ["five", "six"], "label": 0}
     task, examples, _ = made("multiple-choice", tokenizer, [row], longest_question=3)
-    ids = task.features(examples)[0].ids[0]
+    ids = task.build_features(examples)[0].ids[0]
     assert len(ids) == 32
     assert ids[-4:-1] == tokenizer("one two three four five", add_special_tokens=False)["input_ids"][:3]
 
@@ -120,7 +123,7 @@ def test_the_context_is_cut_before_the_question_and_its_choice(tokenizer):
 def windows(tokenizer, row, **settings):
     task, examples, skipped = made("question-answering", tokenizer, [row], **settings)
     assert not skipped.count, skipped.reasons
-    return task, examples, task.features(examples)
+    return task, examples, task.build_features(examples)
 
 
 def test_windows_cover_the_context_and_overlap(tokenizer):
@@ -153,7 +156,7 @@ def test_the_target_is_the_answer_where_the_window_has_it_whole_and_else_nowhere
 def answered(tokenizer, rows, null=0.0, **settings):
     """Outputs that point at the target of each window, `<s>` scoring `null`."""
     task, examples, _ = made("question-answering", tokenizer, rows, length=24, overlap=4, **settings)
-    features = task.features(examples)
+    features = task.build_features(examples)
     outputs = []
     for feature in features:
         scores = np.full((2, len(feature.ids)), -5.0)
@@ -161,14 +164,16 @@ def answered(tokenizer, rows, null=0.0, **settings):
             row[feature.targets[name]] = 5.0
             row[0] = null
         outputs.append({"start_logits": scores[0], "end_logits": scores[1]})
-    return task, examples, task.predictions(examples, features, outputs)
+    return task, examples, task.decode(examples, features, outputs)
 
 
 def test_the_best_span_of_all_windows_is_the_answer(tokenizer):
     task, examples, (answer,) = answered(tokenizer, [question()])
     assert answer.text == "a white house"
-    assert answer.candidates[0] == ("a white house", 10.0)
-    assert task.scores(examples, [answer]) == {"f1": 1.0, "exact_match": 1.0}
+    best, begin = answer.candidates[0], CONTEXT.find("a white house")
+    assert (best.text, best.score, best.start, best.end) == ("a white house", 10.0, begin, begin + 13)
+    assert answer.span == best
+    assert task.score(examples, [answer.text]) == {"f1": 1.0, "exact_match": 1.0}
 
 
 CHOICE = {"prompt": "a", "choices": ["b", "c"], "label": 0}
@@ -179,20 +184,20 @@ def test_there_is_no_answer_if_that_scores_better_and_the_data_has_such_question
     assert answered(tokenizer, [question()], null=6.0)[2][0].text == "a white house"
     task, examples, found = answered(tokenizer, [question(), NO_ANSWER], null=6.0)
     assert [answer.text for answer in found] == ["", ""]
-    assert task.scores(examples, found) == {"f1": 0.5, "exact_match": 0.5}
+    assert task.score(examples, [answer.text for answer in found]) == {"f1": 0.5, "exact_match": 0.5}
     found = answered(tokenizer, [question(), NO_ANSWER], null=6.0, null_threshold=3.0)[2]
     assert found[0].text == "a white house"
 
 
 def test_no_answer_scores_as_in_the_window_that_is_surest_of_one(tokenizer):
     task, examples, _ = made("question-answering", tokenizer, [question(), NO_ANSWER], length=24, overlap=4)
-    features = task.features(examples)
+    features = task.build_features(examples)
     outputs = []
     for number, feature in enumerate(features):
         scores = np.zeros(len(feature.ids))
         scores[0] = (3.0, 1.0, 2.0)[number % 3]
         outputs.append({"start_logits": scores, "end_logits": scores})
-    for number, answer in enumerate(task.predictions(examples, features, outputs)):
+    for number, answer in enumerate(task.decode(examples, features, outputs)):
         own = [output["start_logits"][0] for f, output in zip(features, outputs, strict=True) if f.example == number]
         assert len(set(own)) > 1
         assert answer.null_score == 2 * min(own)
@@ -203,10 +208,10 @@ def test_an_answer_never_ends_before_it_begins_nor_is_too_long(tokenizer):
     generator = np.random.default_rng(0)
     for _ in range(20):
         outputs = [{f"{end}_logits": generator.normal(size=len(f.ids)) for end in ("start", "end")} for f in features]
-        (answer,) = task.predictions(examples, features, outputs)
+        (answer,) = task.decode(examples, features, outputs)
         assert answer.text
         assert len(tokenizer(" " + answer.text, add_special_tokens=False)["input_ids"]) <= 4
-        assert list(answer.candidates) == sorted(answer.candidates, key=lambda found: -found[1])
+        assert list(answer.candidates) == sorted(answer.candidates, key=lambda found: -found.score)
 
 
 FAULTS = {
@@ -222,7 +227,11 @@ FAULTS = {
     "an answer elsewhere": ("question-answering", question(start=3), "'a white house' is not in the context at 3"),
     "an answer nowhere": ("question-answering", question(start=10_000), "is not in the context at 10000"),
     "an answer without place": ("question-answering", {**question(), "answers": [{"text": "a"}]}, "no answer_start"),
-    "an impossible answer": ("question-answering", question(is_impossible=True), "no answer, but has one"),
+    "an impossible answer": (
+        "question-answering",
+        question(is_impossible=True),
+        "impossible, but has an answer",
+    ),
 }
 
 
@@ -246,7 +255,7 @@ def test_a_fault_is_told_with_its_place(tokenizer, fault):
 def test_what_training_did_not_show_is_unknown_afterwards(tokenizer, name, good, bad):
     task, _, _ = made(name, tokenizer, [good])
     skipped = Skipped()
-    assert len(task.examples([Record(good, "G"), Record(bad, "B, line 7")], skipped)) == 1
+    assert len(task.collect_examples([Record(good, "G"), Record(bad, "B, line 7")], skipped)) == 1
     assert skipped.reasons[0].startswith("B, line 7: ")
 
 
@@ -255,15 +264,15 @@ def test_the_labels_survive_in_the_configuration(tokenizer, name):
     row = {"text": "a", "label": "x", "tokens": ["a", "b"], "labels": ["O", "B-x"]}
     task, _, _ = made(name, tokenizer, [row, {**row, "label": "y"}])
     again = TASKS[name](tokenizer, 32, Settings())
-    again.of_config(RobertaConfig(**task.config()))
+    again.read_config(RobertaConfig(**task.config()))
     assert again.labels == task.labels
 
 
 def test_every_feature_comes_once_an_epoch_in_batches_of_one_size(tokenizer):
     rows = [{"text": f"{'a ' * (number % 7)}{number}", "label": number % 2} for number in range(23)]
     task, examples, _ = made("classification", tokenizer, rows)
-    features = task.features(examples)
-    data = Shuffled(task, features, 5, seed=1)
+    features = task.build_features(examples)
+    data = ShuffledFeatures(task, features, 5, seed=1)
     batches = [data.batch(number) for number in range(23)]  # five epochs
     assert {len(batch["labels"]) for batch in batches} == {5}
     rows = [tuple(row[row != 1]) for batch in batches for row in batch["input_ids"]]
@@ -271,11 +280,11 @@ def test_every_feature_comes_once_an_epoch_in_batches_of_one_size(tokenizer):
     for epoch in range(5):
         assert sorted(rows[epoch * 23 : (epoch + 1) * 23]) == wanted
     assert rows[:23] != rows[23:46]
-    np.testing.assert_equal(Shuffled(task, features, 5, seed=1).batch(7), batches[7])
+    np.testing.assert_equal(ShuffledFeatures(task, features, 5, seed=1).batch(7), batches[7])
 
 
 def test_an_evaluation_has_every_feature_once_in_full_batches(tokenizer):
     task, examples, _ = made("classification", tokenizer, [{"text": "a " * n, "label": 0} for n in range(1, 8)])
-    found = list(in_batches(task, task.features(examples), 3))
+    found = list(batch_features(task, task.build_features(examples), 3))
     assert sorted(place for places, _ in found for place in places) == list(range(7))
     assert {len(batch["input_ids"]) for _, batch in found} == {3}

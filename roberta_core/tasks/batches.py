@@ -1,0 +1,40 @@
+"""Batches of features for training and evaluation, of one size each: few shapes suit compilers."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from roberta_core.data.batches import Batch
+from roberta_core.data.packing import order
+from roberta_core.tasks.base import Feature, Task
+
+
+class ShuffledFeatures:
+    """Features in a new order in each epoch, rows of similar length together.
+
+    A batch depends on its number alone, and has `size` rows: batches continue from epoch to epoch.
+    """
+
+    def __init__(self, task: Task, features: Sequence[Feature], size: int, seed: int):
+        self.task, self.features, self.size, self.seed = task, features, size, seed
+        self.lengths = np.array([feature.length() for feature in features])
+        self._order: tuple[int, np.ndarray] = (-1, np.empty(0, np.int64))
+
+    def batch(self, number: int) -> Batch:
+        """Return batch `number`, counted from 0."""
+        rows = []
+        for place in range(number * self.size, (number + 1) * self.size):
+            epoch, rank = divmod(place, len(self.features))
+            if self._order[0] != epoch:
+                self._order = (epoch, order(self.lengths, self.seed, epoch, self.size))
+            rows.append(self.features[self._order[1][rank]])
+        return self.task.collate(rows)
+
+
+def batch_features(task: Task, features: Sequence[Feature], size: int) -> Iterator[tuple[list[int], Batch]]:
+    """Yield every feature once, longest first, as indices and batch; the last batch is filled with its last row."""
+    places = sorted(range(len(features)), key=lambda place: -features[place].length())
+    for start in range(0, len(places), size):
+        chosen = places[start : start + size]
+        rows = [features[place] for place in chosen]
+        yield chosen, task.collate([*rows, *[rows[-1]] * (size - len(rows))])
