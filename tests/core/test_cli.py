@@ -408,7 +408,7 @@ def test_without_a_name_the_first_framework_answers(run, checkpoint, two_backend
         ("no mask here", ["no <mask> in 'no mask here'"]),
         ("", ["no <mask> in ''"]),
         ("[MASK]", ["no <mask>"]),
-        ("the <mask>" + " old" * 30, ["tokens; the model takes 17"]),
+        ("the <mask>" + " old" * 30, ["tokens; the model accepts at most 17"]),
         ("x" * 500, ["..."]),
     ],
 )
