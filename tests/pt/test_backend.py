@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -41,3 +44,12 @@ def test_a_run_uses_no_dropout_and_keeps_no_gradients(config, ids, weights):
     model = pt.from_tensors("ForMaskedLM", config, weights(config, "ForMaskedLM")).train()
     first, second = (pt.run(model, {"input_ids": ids.numpy()}).logits for _ in range(2))
     np.testing.assert_array_equal(first, second)
+
+
+def test_tensors_of_a_tokenizer_import_no_training_code():
+    code = (
+        "import sys; from roberta_core import RobertaTokenizerFast as Tokenizer\n"
+        "Tokenizer.from_pretrained('roberta-tiny')('a', return_tensors='pt')\n"
+        "print([name for name in sys.modules if name.startswith(('roberta_core.training', 'roberta_core.tasks'))])"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
