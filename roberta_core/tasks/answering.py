@@ -11,7 +11,8 @@ import numpy as np
 
 from roberta_core.data.records import DataError, Record
 from roberta_core.tasks import metrics
-from roberta_core.tasks.base import Example, Feature, Output, Task, require_text, softmax
+from roberta_core.tasks.base import Example, Task, require_text, softmax
+from roberta_core.tasks.features import Feature, Output
 
 NOWHERE = 0  # the position of `<s>`, which stands for "no answer in this window"
 

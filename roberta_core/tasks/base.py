@@ -15,9 +15,10 @@ import numpy as np
 from roberta_core.backend import Backend
 from roberta_core.checkpoints import resolve
 from roberta_core.config import RobertaConfig
-from roberta_core.data.batches import IGNORED, Batch
+from roberta_core.data.batches import Batch
 from roberta_core.data.records import LONGEST, Columns, DataError, Record, Skipped
-from roberta_core.data.streams import batches, best_budget
+from roberta_core.data.streams import best_budget
+from roberta_core.tasks.features import Feature, Output, collate, run_features
 from roberta_core.tasks.settings import TaskSettings
 from roberta_core.tokenization import load_tokenizer
 
@@ -26,9 +27,6 @@ WINDOW = 2048  # examples that `predict` holds at a time
 BUDGET = 2048  # tokens per batch of `predict` where no budget is measured
 MEASURED = 512  # examples from which on measuring the best budget pays off
 USUAL_LENGTH = 32  # tokens of a row, assumed by the measurement
-INPUTS = ("input_ids", "attention_mask")
-
-Output = Mapping[str, np.ndarray]  # a model's outputs for one feature, by name
 
 
 @dataclass
@@ -37,35 +35,6 @@ class Example:
 
     place: str
     fields: dict[str, Any]
-
-
-@dataclass
-class Feature:
-    """A row for the model.
-
-    Args:
-        ids: token ids [S], or [C, S] as a list of choices.
-        targets: labels of the model's loss by name: a number, or one for each token; empty if the example has none.
-        example: index of the example that the row belongs to.
-        notes: what the task needs to decode the row's outputs.
-    """
-
-    ids: Any
-    targets: dict[str, Any]
-    example: int
-    notes: Any = None
-
-    def length(self) -> int:
-        """Return S, of the longest choice."""
-        return max(map(len, self.ids)) if self.has_choices() else len(self.ids)
-
-    def has_choices(self) -> bool:
-        """Whether the row is a list of choices."""
-        return isinstance(self.ids[0], list)
-
-    def tokens(self) -> int:
-        """Return the number of tokens that the row takes in a batch, padding of shorter choices counted."""
-        return self.length() * (len(self.ids) if self.has_choices() else 1)
 
 
 @dataclass
@@ -178,17 +147,7 @@ class Task(ABC):
 
     def collate(self, features: Sequence[Feature], multiple: int = STEP) -> Batch:
         """Return `input_ids` and `attention_mask` [B, S] or [B, C, S], and the targets, S a multiple of `multiple`."""
-        longest = max(feature.length() for feature in features)
-        width = min(-(-longest // multiple) * multiple, self.length)
-        choices = features[0].has_choices()
-        shape = (len(features), len(features[0].ids), width) if choices else (len(features), width)
-        ids, mask = np.full(shape, self.tokenizer.pad_token_id, np.int64), np.zeros(shape, np.int64)
-        for row, feature in enumerate(features):
-            for choice, values in enumerate(feature.ids) if choices else ((..., feature.ids),):
-                ids[row, choice, : len(values)] = values
-                mask[row, choice, : len(values)] = 1
-        targets = {name: _pad_targets([f.targets[name] for f in features], width) for name in features[0].targets}
-        return {"input_ids": ids, "attention_mask": mask, **targets}
+        return collate(features, self.tokenizer.pad_token_id, multiple, self.length)
 
     def measure_budget(self, backend: Backend, model: Any) -> int:
         """Return the tokens per batch that a short measurement finds fastest for rows of the usual length."""
@@ -248,24 +207,7 @@ class Task(ABC):
 
     def run(self, backend: Backend, model: Any, features: Sequence[Feature], budget: int) -> list[Output]:
         """Return a model's outputs for each feature, run in batches of similar length of at most `budget` tokens."""
-        outputs: list[Output] = [{}] * len(features)
-        for same in _by_choices(features):  # a batch is rectangular
-            for places in batches([features[place].tokens() for place in same], budget):
-                rows = [same[place] for place in places]
-                batch = self.collate([features[row] for row in rows], multiple=1)
-                found = backend.run(model, {name: batch[name] for name in INPUTS})
-                for row, output in zip(rows, split_outputs(found, len(rows)), strict=True):
-                    outputs[row] = self.keep(features[row], output)
-        return outputs
-
-
-def split_outputs(found: Mapping[str, Any], count: int) -> list[dict[str, np.ndarray]]:
-    """Return the outputs of each of the first `count` rows of a batch; raise `ValueError` if they are not finite."""
-    arrays = {name: np.asarray(value)[:count] for name, value in found.items()}
-    for name, array in arrays.items():
-        if not np.isfinite(array).all():
-            raise ValueError(f"the model's {name} are not finite numbers: its weights are broken")
-    return [{name: array[row] for name, array in arrays.items()} for row in range(count)]
+        return run_features(backend, model, features, self.tokenizer.pad_token_id, budget, self.keep)
 
 
 def require_text(value: Any, name: str) -> str:
@@ -284,20 +226,3 @@ def softmax(logits: np.ndarray) -> np.ndarray:
     wide = logits.astype(np.float64)
     shifted = np.exp(wide - wide.max(axis=-1, keepdims=True))
     return shifted / shifted.sum(axis=-1, keepdims=True)
-
-
-def _pad_targets(values: list[Any], width: int) -> np.ndarray:
-    if not isinstance(values[0], list):
-        return np.array(values, np.float32 if isinstance(values[0], float) else np.int64)
-    found = np.full((len(values), width), IGNORED, np.int64)
-    for row, labels in enumerate(values):
-        found[row, : len(labels)] = labels
-    return found
-
-
-def _by_choices(features: Sequence[Feature]) -> list[list[int]]:
-    """Return the indices of features in groups of one number of choices each."""
-    groups: dict[int, list[int]] = {}
-    for number, feature in enumerate(features):
-        groups.setdefault(len(feature.ids) if feature.has_choices() else 0, []).append(number)
-    return list(groups.values())

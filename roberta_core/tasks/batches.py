@@ -6,7 +6,8 @@ import numpy as np
 
 from roberta_core.data.batches import Batch
 from roberta_core.data.packing import order
-from roberta_core.tasks.base import Feature, Task
+from roberta_core.tasks.base import Task
+from roberta_core.tasks.features import Feature
 
 
 class ShuffledFeatures:

@@ -14,7 +14,8 @@ import numpy as np
 
 from roberta_core.data.records import DataError, Record
 from roberta_core.tasks import metrics
-from roberta_core.tasks.base import Example, Feature, Output, Task, require_text, softmax
+from roberta_core.tasks.base import Example, Task, require_text, softmax
+from roberta_core.tasks.features import Feature, Output
 
 CONTEXTS, QUESTIONS = ("context", "prompt", "article", "sent1", "passage"), ("question", "sent2")
 CHOICES, LABELS = ("choices", "options", "endings"), ("label", "answer", "gold", "labels")

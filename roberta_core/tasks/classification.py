@@ -13,7 +13,8 @@ from roberta_core.backend import Backend
 from roberta_core.config import RobertaConfig
 from roberta_core.data.records import DataError, Record
 from roberta_core.tasks import metrics
-from roberta_core.tasks.base import Example, Feature, Output, Task, require_text, softmax
+from roberta_core.tasks.base import Example, Task, require_text, softmax
+from roberta_core.tasks.features import Feature, Output
 
 PAIRS = (
     ("text", "text_pair"), ("sentence1", "sentence2"), ("premise", "hypothesis"), ("question1", "question2"),

@@ -13,7 +13,8 @@ import numpy as np
 from roberta_core.backend import Backend
 from roberta_core.config import RobertaConfig
 from roberta_core.data.records import Record
-from roberta_core.tasks.base import Example, Feature, Output, Task, require_text, softmax
+from roberta_core.tasks.base import Example, Task, require_text, softmax
+from roberta_core.tasks.features import Feature, Output
 
 ARCHITECTURE = "ForMaskedLM"
 SHOWN = 60  # characters of a text that an error shows

@@ -14,7 +14,8 @@ from roberta_core.config import RobertaConfig
 from roberta_core.data.batches import IGNORED
 from roberta_core.data.records import DataError, Record
 from roberta_core.tasks import metrics
-from roberta_core.tasks.base import Example, Feature, Output, Task, require_text, softmax
+from roberta_core.tasks.base import Example, Task, require_text, softmax
+from roberta_core.tasks.features import Feature, Output
 
 WORDS, LABELS = ("tokens", "words"), ("labels", "tags", "ner_tags", "pos_tags")
 TEXTS = ("text", "sentence", "content")

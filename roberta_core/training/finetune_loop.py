@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from roberta_core.data.batches import Batch
-from roberta_core.tasks.base import INPUTS, Example, Feature, Output, Task, split_outputs
+from roberta_core.tasks.base import Example, Task
 from roberta_core.tasks.batches import ShuffledFeatures, batch_features
+from roberta_core.tasks.features import INPUTS, Feature, Output, split_outputs
 from roberta_core.training.optimizer_step import split_batch
 from roberta_core.training.pretrain_loop import LOG, Report, Trainer
 from roberta_core.training.recipe import Recipe

@@ -4,8 +4,8 @@ import pytest
 from roberta_core import RobertaTokenizerFast
 from roberta_core.config import RobertaConfig
 from roberta_core.outputs import SequenceClassifierOutput
-from roberta_core.tasks.base import Feature, split_outputs
 from roberta_core.tasks.classification import build_task, classify
+from roberta_core.tasks.features import Feature, split_outputs
 
 TEXTS = ["A door.", "She opened the door and went in. " * 9, "", "No", "It was the best of times."]
 

@@ -1,0 +1,127 @@
+"""The rows that a model reads: collated into batches, and run through any framework in batches of similar length.
+
+Shapes: B batch, S sequence, C choices.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from roberta_core.backend import Backend
+from roberta_core.data.batches import IGNORED, Batch
+from roberta_core.data.streams import batches
+
+INPUTS = ("input_ids", "attention_mask")
+
+Output = Mapping[str, np.ndarray]  # a model's outputs for one feature, by name
+
+
+@dataclass
+class Feature:
+    """A row for the model.
+
+    Args:
+        ids: token ids [S], or [C, S] as a list of choices.
+        targets: labels of the model's loss by name: a number, or one for each token; empty if the example has none.
+        example: index of the example that the row belongs to.
+        notes: what the task needs to decode the row's outputs.
+    """
+
+    ids: Any
+    targets: dict[str, Any]
+    example: int
+    notes: Any = None
+
+    def length(self) -> int:
+        """Return S, of the longest choice."""
+        return max(map(len, self.ids)) if self.has_choices() else len(self.ids)
+
+    def has_choices(self) -> bool:
+        """Whether the row is a list of choices."""
+        return isinstance(self.ids[0], list)
+
+    def tokens(self) -> int:
+        """Return the number of tokens that the row takes in a batch, padding of shorter choices counted."""
+        return self.length() * (len(self.ids) if self.has_choices() else 1)
+
+
+def collate(features: Sequence[Feature], pad_token_id: int, multiple: int = 1, most: int | None = None) -> Batch:
+    """Return `input_ids` and `attention_mask` [B, S] or [B, C, S], and the targets of features.
+
+    Args:
+        features: rows of one kind, all with as many choices.
+        pad_token_id: fills up shorter rows.
+        multiple: S is a multiple of it, but at most `most`.
+        most: the most tokens that the model accepts.
+    """
+    width = -(-max(feature.length() for feature in features) // multiple) * multiple
+    width = width if most is None else min(width, most)
+    choices = features[0].has_choices()
+    shape = (len(features), len(features[0].ids), width) if choices else (len(features), width)
+    ids, mask = np.full(shape, pad_token_id, np.int64), np.zeros(shape, np.int64)
+    for row, feature in enumerate(features):
+        for choice, values in enumerate(feature.ids) if choices else ((..., feature.ids),):
+            ids[row, choice, : len(values)] = values
+            mask[row, choice, : len(values)] = 1
+    targets = {name: _pad_targets([f.targets[name] for f in features], width) for name in features[0].targets}
+    return {"input_ids": ids, "attention_mask": mask, **targets}
+
+
+def run_features(
+    backend: Backend,
+    model: Any,
+    features: Sequence[Feature],
+    pad_token_id: int,
+    budget: int,
+    keep: Callable[[Feature, Output], Output] = lambda feature, output: output,
+) -> list[Output]:
+    """Return a model's outputs for each feature, in their order.
+
+    Args:
+        backend: the framework.
+        model: the framework's own model.
+        features: rows of any length; those of similar length share a batch.
+        pad_token_id: fills up shorter rows.
+        budget: tokens per batch, padding counted.
+        keep: what to hold of a feature's outputs, until all batches are done.
+
+    Raises:
+        ValueError: the outputs are not finite.
+    """
+    outputs: list[Output] = [{}] * len(features)
+    for same in _by_choices(features):  # a batch is rectangular
+        for places in batches([features[place].tokens() for place in same], budget):
+            rows = [same[place] for place in places]
+            batch = collate([features[row] for row in rows], pad_token_id)
+            found = backend.run(model, {name: batch[name] for name in INPUTS})
+            for row, output in zip(rows, split_outputs(found, len(rows)), strict=True):
+                outputs[row] = keep(features[row], output)
+    return outputs
+
+
+def split_outputs(found: Mapping[str, Any], count: int) -> list[dict[str, np.ndarray]]:
+    """Return the outputs of each of the first `count` rows of a batch; raise `ValueError` if they are not finite."""
+    arrays = {name: np.asarray(value)[:count] for name, value in found.items()}
+    for name, array in arrays.items():
+        if not np.isfinite(array).all():
+            raise ValueError(f"the model's {name} are not finite numbers: its weights are broken")
+    return [{name: array[row] for name, array in arrays.items()} for row in range(count)]
+
+
+def _pad_targets(values: list[Any], width: int) -> np.ndarray:
+    if not isinstance(values[0], list):
+        return np.array(values, np.float32 if isinstance(values[0], float) else np.int64)
+    found = np.full((len(values), width), IGNORED, np.int64)
+    for row, labels in enumerate(values):
+        found[row, : len(labels)] = labels
+    return found
+
+
+def _by_choices(features: Sequence[Feature]) -> list[list[int]]:
+    """Return the indices of features in groups of one number of choices each."""
+    groups: dict[int, list[int]] = {}
+    for number, feature in enumerate(features):
+        groups.setdefault(len(feature.ids) if feature.has_choices() else 0, []).append(number)
+    return list(groups.values())
