@@ -20,7 +20,7 @@ from conformance.compare import Verdict, compare
 from conformance.gradient import is_null
 from conformance.oracle import Oracle, Stages
 from roberta_core.config import RobertaConfig
-from roberta_core.parameters import decays, parameters
+from roberta_core.parameters import has_weight_decay, parameters
 from roberta_core.training.recipe import Optimizer
 
 FOLDER = Path(__file__).parent / "trainings"
@@ -130,7 +130,7 @@ class AdamW:
 
     def decay(self, name: str) -> np.ndarray:
         """Decoupled weight decay, of matrices and tables alone."""
-        return self.settings.weight_decay * self.tensors[name] * decays(self.table[name])
+        return self.settings.weight_decay * self.tensors[name] * has_weight_decay(self.table[name])
 
 
 class EpsBeforeCorrection(AdamW):

@@ -1,9 +1,11 @@
 """The table: every tensor of every RoBERTa class, its published name, its kind and its sizes.
 
-From it come the shapes that a load is checked against, the names in the three dialects of checkpoint files, the
-initialisation and the groups of the optimiser. A new layer is a new row here and nothing else outside the models.
+It determines the shapes that a checkpoint is checked against, the names in the three dialects of checkpoint files, the
+initialisation and the parameter groups of the optimizer. A new layer is a new row here and nothing else outside the
+models.
 """
 
+import math
 import re
 import zlib
 from collections.abc import Collection, Iterator
@@ -19,13 +21,13 @@ BASE_PREFIX = "roberta."  # before the body's names in every class but Model
 
 
 class Kind(StrEnum):
-    """What a tensor belongs to."""
+    """The type of module that a tensor belongs to."""
 
     LINEAR = "linear"  # weight [out, in] and bias [out]
-    PROJECTION = "projection"  # a linear without a bias of its own
+    PROJECTION = "projection"  # a linear layer without a bias
     NORM = "norm"
     EMBEDDING = "embedding"
-    BIAS = "bias"  # a bias that stands alone
+    BIAS = "bias"  # a bias without a weight
 
 
 LEAVES = {
@@ -38,7 +40,7 @@ LEAVES = {
 
 
 class Row(NamedTuple):
-    """A module of the model: its published path, its kind, and its sizes by their names in the configuration."""
+    """A module of the model: its published path, its kind, and the configuration fields of its sizes."""
 
     path: str
     kind: Kind
@@ -51,7 +53,7 @@ EMBEDDINGS = (
     Row("embeddings.token_type_embeddings", Kind.EMBEDDING, ("type_vocab_size", "hidden_size")),
     Row("embeddings.LayerNorm", Kind.NORM, ("hidden_size",)),
 )
-# `attention_size` is hidden_size less the heads pruned from that layer.
+# `attention_size` is hidden_size without the heads pruned from that layer.
 ATTENTION = (
     Row("self.query", Kind.LINEAR, ("attention_size", "hidden_size")),
     Row("self.key", Kind.LINEAR, ("attention_size", "hidden_size")),
@@ -70,7 +72,7 @@ LM_HEAD = (
     Row("lm_head.dense", Kind.LINEAR, ("hidden_size", "hidden_size")),
     Row("lm_head.layer_norm", Kind.NORM, ("hidden_size",)),
 )
-DECODER = (Row("lm_head.decoder", Kind.PROJECTION, ("vocab_size", "hidden_size")),)  # only where it is not tied
+DECODER = (Row("lm_head.decoder", Kind.PROJECTION, ("vocab_size", "hidden_size")),)  # only if it is not tied
 HEADS: dict[str, tuple[Row, ...]] = {
     "Model": (),
     "ForCausalLM": LM_HEAD,
@@ -86,7 +88,7 @@ HEADS: dict[str, tuple[Row, ...]] = {
 ARCHITECTURES = tuple(HEADS)
 WITH_POOLER = ("Model", "ForMultipleChoice")
 
-# How each dialect spells a leaf; one that is not listed keeps its name.
+# The name of a leaf in each dialect; a leaf that is not listed keeps its name.
 SPELLING = {
     "pt": {},
     "tf": {
@@ -104,14 +106,14 @@ SPELLING = {
     },
 }
 DIALECTS = tuple(SPELLING)
-TURNED = (Kind.LINEAR, Kind.PROJECTION)  # kept [in, out] by TensorFlow and Flax
+TRANSPOSED = (Kind.LINEAR, Kind.PROJECTION)  # stored as [in, out] by TensorFlow and Flax
 WORD_TABLE = "embeddings.word_embeddings.weight"
 POSITION_TABLE = "embeddings.position_embeddings.weight"
 
 
 @dataclass(frozen=True)
 class Parameter:
-    """A tensor of a model: its published name, its kind, and its shape as PyTorch keeps it."""
+    """A tensor of a model: its published name, its kind, and its shape in PyTorch."""
 
     name: str
     kind: Kind
@@ -124,15 +126,20 @@ class Parameter:
 
     @property
     def size(self) -> int:
-        """How many numbers it holds."""
-        return int(np.prod(self.shape))
+        """The number of elements."""
+        return math.prod(self.shape)
 
 
 def parameters(config: RobertaConfig, architecture: str, pooler: bool | None = None) -> dict[str, Parameter]:
-    """Every stored tensor of a class by its published name, in the model's order.
+    """Return every stored tensor of a class by its published name, in the model's order.
 
-    `architecture` is the class name without its prefix, such as `"ForMaskedLM"`. `pooler` says whether the body has
-    a pooler; None means as published. `ValueError` for a class or a configuration that cannot be built.
+    Args:
+        config: The configuration of the model.
+        architecture: The class without its prefix, such as `"ForMaskedLM"`.
+        pooler: Whether the body has a pooler; None means as published for the class.
+
+    Raises:
+        ValueError: There is no such class, or it cannot be built with this configuration.
     """
     _check(config, architecture)
     prefix = "" if architecture == "Model" else BASE_PREFIX
@@ -147,7 +154,7 @@ def parameters(config: RobertaConfig, architecture: str, pooler: bool | None = N
 
 
 def aliases(config: RobertaConfig, architecture: str) -> dict[str, str]:
-    """The second names of stored tensors: what a full PyTorch state dict also calls them."""
+    """Return the second names of stored tensors in a full PyTorch state dict: alias -> stored name."""
     if not _has_lm_head(architecture):
         return {}
     bias = {"lm_head.decoder.bias": "lm_head.bias"}
@@ -155,26 +162,26 @@ def aliases(config: RobertaConfig, architecture: str) -> dict[str, str]:
 
 
 def spell(parameter: Parameter, dialect: str) -> str:
-    """A tensor's name inside a dialect's safetensors file (docs/checkpoints.md has the three side by side).
+    """Return a tensor's name in the safetensors file of a dialect (docs/checkpoints.md compares the three).
 
-    TensorFlow's files put `roberta/` before the body of every class; the caller of a Model adds it.
+    TensorFlow's files put `roberta/` before the body of every class; for a Model the caller adds it.
     """
     path, _, leaf = parameter.name.rpartition(".")
     leaf = SPELLING[dialect].get((parameter.kind, leaf), leaf)
     if dialect != "tf":
         return f"{path}.{leaf}"
     if path.endswith("word_embeddings"):
-        leaf = "weight"  # the one table that the published TensorFlow classes made by hand
+        leaf = "weight"  # the published TensorFlow classes do not use a Keras embedding here
     return re.sub(r"layer/(\d+)", r"layer_._\1", path.replace(".", "/")) + f"/{leaf}:0"
 
 
-def is_turned(parameter: Parameter, dialect: str) -> bool:
-    """Whether a dialect keeps the matrix as [in, out], PyTorch's being [out, in]."""
-    return dialect != "pt" and parameter.kind in TURNED and parameter.leaf == "weight"
+def is_transposed(parameter: Parameter, dialect: str) -> bool:
+    """Return whether a dialect stores the tensor as [in, out]; PyTorch stores [out, in]."""
+    return dialect != "pt" and parameter.kind in TRANSPOSED and parameter.leaf == "weight"
 
 
-def decays(parameter: Parameter) -> bool:
-    """Whether weight decay applies: to matrices and tables, not to biases and norms (Liu et al. 2019, section 5)."""
+def has_weight_decay(parameter: Parameter) -> bool:
+    """Return whether weight decay applies: to matrices and tables, not to biases and norms (Liu et al. 2019)."""
     return parameter.leaf == "weight" and parameter.kind is not Kind.NORM
 
 
@@ -185,18 +192,28 @@ def draw(
     pooler: bool | None = None,
     only: Collection[str] | None = None,
 ) -> Iterator[tuple[str, np.ndarray]]:
-    """The initial values of a model, as (published name, float32 array), the same in every framework.
+    """Draw the initial values of a model, the same in every framework.
 
-    Matrices and tables are normal(0, initializer_range) with the pad's rows zero, biases 0, norms 1. Each tensor has a
-    generator of its own, from the seed and its name in the body, so `only` draws some without changing them.
+    Matrices and tables are normal(0, initializer_range) with zeros in the padding token's rows, biases 0, norms 1.
+    Each tensor has a separate generator, seeded by `seed` and its name in the body, so `only` does not change values.
+
+    Args:
+        config: The configuration of the model.
+        architecture: The class without its prefix, such as `"ForMaskedLM"`.
+        seed: Seed of the generators.
+        pooler: Whether the body has a pooler; None means as published for the class.
+        only: The names to draw; None means all.
+
+    Yields:
+        Published name and float32 array.
     """
     for name, parameter in parameters(config, architecture, pooler).items():
         if only is None or name in only:
-            yield name, _initial(parameter, config, seed)
+            yield name, _draw_one(parameter, config, seed)
 
 
-def _initial(parameter: Parameter, config: RobertaConfig, seed: int) -> np.ndarray:
-    if not decays(parameter):
+def _draw_one(parameter: Parameter, config: RobertaConfig, seed: int) -> np.ndarray:
+    if not has_weight_decay(parameter):
         fill = float(parameter.leaf == "weight")  # a norm starts as the identity
         return np.full(parameter.shape, fill, np.float32)
     name = parameter.name.removeprefix(BASE_PREFIX)
@@ -210,14 +227,14 @@ def _initial(parameter: Parameter, config: RobertaConfig, seed: int) -> np.ndarr
 
 def _check(config: RobertaConfig, architecture: str) -> None:
     if architecture not in HEADS:
-        raise ValueError(f"{architecture!r} is no RoBERTa class; there are {', '.join(HEADS)}")
+        raise ValueError(f"{architecture!r} is not a RoBERTa class; the classes are {', '.join(HEADS)}")
     if config.position_embedding_type != "absolute":
         raise ValueError(
             f"position_embedding_type {config.position_embedding_type!r} is not supported: "
-            "the positions of RoBERTa are absolute"
+            "RoBERTa has absolute positions"
         )
     if architecture == "ForQuestionAnswering" and config.num_labels != 2:
-        raise ValueError(f"question answering has a start and an end: num_labels must be 2, not {config.num_labels}")
+        raise ValueError(f"question answering has a start and an end: num_labels must be 2, got {config.num_labels}")
 
 
 def _has_lm_head(architecture: str) -> bool:
@@ -226,7 +243,7 @@ def _has_lm_head(architecture: str) -> bool:
 
 def _layer_rows(config: RobertaConfig) -> Iterator[Row]:
     for part in ("attention", "crossattention") if config.add_cross_attention else ("attention",):
-        sizes = {"attention_size": "hidden_size"} if part == "crossattention" else {}  # pruning leaves it whole
+        sizes = {"attention_size": "hidden_size"} if part == "crossattention" else {}  # pruning does not change it
         for path, kind, names in ATTENTION:
             yield Row(f"{part}.{path}", kind, tuple(sizes.get(name, name) for name in names))
     yield from FEED_FORWARD

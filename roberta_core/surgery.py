@@ -1,7 +1,7 @@
-"""Changing the sizes of a model that has its values: another vocabulary, more token types, fewer attention heads.
+"""Changing the sizes of an existing model: vocabulary, token types, attention heads.
 
-Each function takes the configuration and the tensors of a class by their published names, and gives the new
-configuration and the tensors that change; a framework puts them into its model.
+Each function takes the configuration and the tensors of a class by their published names, and returns the new
+configuration and the tensors that change; a framework assigns them to its model.
 """
 
 import copy
@@ -16,7 +16,7 @@ from roberta_core.parameters import BASE_PREFIX, draw, parameters
 
 
 class Surgery(NamedTuple):
-    """What a model becomes: its new configuration, and the tensors that are not as they were."""
+    """The result of a change of size: the new configuration, and the tensors that changed."""
 
     config: RobertaConfig
     tensors: dict[str, np.ndarray]
@@ -30,22 +30,31 @@ def resize_vocabulary(
     pad_to_multiple_of: int | None = None,
     seed: int = 0,
 ) -> Surgery:
-    """A vocabulary of `size` words, rounded up to a multiple: the first rows stay, new ones are drawn, new biases 0.
+    """Resize the vocabulary: the first rows are kept, new rows are drawn, new biases are 0.
 
-    `ValueError` for a size that is no positive number, or that would cut off the pad.
+    Args:
+        config: The configuration of the model.
+        architecture: The class without its prefix, such as `"ForMaskedLM"`.
+        tensors: The model's tensors by their published names.
+        size: The new number of words.
+        pad_to_multiple_of: If given, `size` is rounded up to a multiple of it.
+        seed: Seed of the new rows.
+
+    Raises:
+        ValueError: A size is not positive, or would remove the row of the padding token.
     """
     if pad_to_multiple_of is not None:
         if pad_to_multiple_of < 1:
             raise ValueError(f"pad_to_multiple_of is {pad_to_multiple_of}; it must be at least 1")
         size = math.ceil(size / pad_to_multiple_of) * pad_to_multiple_of
-    return _resized(config, architecture, tensors, {"vocab_size": size}, seed)
+    return _resize(config, architecture, tensors, {"vocab_size": size}, seed)
 
 
 def resize_token_types(
     config: RobertaConfig, architecture: str, tensors: Mapping[str, np.ndarray], size: int
 ) -> Surgery:
-    """A table of `size` token types: the first rows stay, new ones begin as copies of row 0."""
-    config, changed = _resized(config, architecture, tensors, {"type_vocab_size": size}, 0)
+    """Resize the table of token types: the first rows are kept, new ones are copies of row 0."""
+    config, changed = _resize(config, architecture, tensors, {"type_vocab_size": size}, 0)
     for name, table in changed.items():
         old = tensors[name]
         table[len(old) :] = old[0]
@@ -58,33 +67,40 @@ def prune_heads(
     tensors: Mapping[str, np.ndarray],
     heads: Mapping[int, Iterable[int]],
 ) -> Surgery:
-    """Without some self-attention heads, {layer: [head, ...]} counted as in the whole model (Michel et al. 2019).
+    """Remove self-attention heads (Michel et al. 2019).
 
-    `ValueError` for a layer or a head that does not exist, or for a layer that would lose all of its heads.
+    Args:
+        config: The configuration of the model.
+        architecture: The class without its prefix, such as `"ForMaskedLM"`.
+        tensors: The model's tensors by their published names.
+        heads: {layer: [head, ...]}, numbered as in the unpruned model.
+
+    Raises:
+        ValueError: A layer or a head does not exist, or a layer would lose all of its heads.
     """
     new = copy.deepcopy(config)
     changed = {}
-    for layer, unwanted in heads.items():
+    for layer, removed in heads.items():
         gone = set(config.pruned_heads.get(layer, ()))
         everyone = range(config.num_attention_heads)
-        if layer not in range(config.num_hidden_layers) or not set(unwanted) <= set(everyone):
-            raise ValueError(f"layer {layer} has no heads {sorted(unwanted)}: {_extent(config)}")
+        if layer not in range(config.num_hidden_layers) or not set(removed) <= set(everyone):
+            raise ValueError(f"layer {layer} has no heads {sorted(removed)}: {_describe_size(config)}")
         before = [head for head in everyone if head not in gone]
-        after = [head for head in before if head not in set(unwanted)]
+        after = [head for head in before if head not in set(removed)]
         if not after:
             raise ValueError(f"layer {layer} would lose all of its {config.num_attention_heads} heads")
         new.pruned_heads[layer] = sorted(set(everyone) - set(after))
         rows = np.concatenate([np.arange(config.head_size) + before.index(head) * config.head_size for head in after])
-        changed.update(_without(tensors, f"encoder.layer.{layer}.attention.", rows))
+        changed.update(_select_rows(tensors, f"encoder.layer.{layer}.attention.", rows))
     return Surgery(new, changed)
 
 
-def _extent(config: RobertaConfig) -> str:
-    return f"there are {config.num_hidden_layers} layers of {config.num_attention_heads} heads"
+def _describe_size(config: RobertaConfig) -> str:
+    return f"the model has {config.num_hidden_layers} layers of {config.num_attention_heads} heads"
 
 
-def _without(tensors: Mapping[str, np.ndarray], path: str, rows: np.ndarray) -> dict[str, np.ndarray]:
-    """An attention's tensors with only those of its inner rows."""
+def _select_rows(tensors: Mapping[str, np.ndarray], path: str, rows: np.ndarray) -> dict[str, np.ndarray]:
+    """Return the tensors of an attention with only the given rows of its inner dimension."""
     prefix = "" if f"{path}self.query.weight" in tensors else BASE_PREFIX
     path = prefix + path
     kept = {
@@ -96,10 +112,10 @@ def _without(tensors: Mapping[str, np.ndarray], path: str, rows: np.ndarray) -> 
     return {**kept, name: np.ascontiguousarray(tensors[name][:, rows])}
 
 
-def _resized(
+def _resize(
     config: RobertaConfig, architecture: str, tensors: Mapping[str, np.ndarray], sizes: Mapping[str, int], seed: int
 ) -> Surgery:
-    """The tensors whose shapes follow `sizes`: drawn, then what was there put back."""
+    """Draw the tensors whose shapes depend on `sizes`, then copy the old values into them."""
     new = copy.deepcopy(config)
     for name, size in sizes.items():
         setattr(new, name, size)

@@ -134,7 +134,7 @@ def converted(name: str, value: Any) -> Any:
         return jax.tree.map(_array, value)
     value = _array(value)
     if name in TABLES and not jnp.issubdtype(value.dtype, jnp.integer):
-        raise ValueError(f"{name} holds {value.dtype}; ids are whole numbers")
+        raise ValueError(f"{name} has dtype {value.dtype}; ids must be integers")
     return (value != 0).astype(np.int8) if name in MASKS else value
 
 

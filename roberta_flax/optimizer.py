@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import optax
 
-from roberta_core.parameters import decays, parameters, spell
+from roberta_core.parameters import has_weight_decay, parameters, spell
 from roberta_core.training.optimizer_step import compute_rate_factors
 from roberta_core.training.recipe import Optimizer
 from roberta_flax.weights import nested
@@ -19,7 +19,7 @@ def adamw(model: Any, settings: Optimizer) -> optax.GradientTransformation:
     table = parameters(model.config, model.architecture, model.has_pooler)
     rates = compute_rate_factors(table, model.config.num_hidden_layers, settings.layer_decay)
     factors = nested((spell(parameter, "flax"), -rates[name]) for name, parameter in table.items())
-    decayed = nested((spell(parameter, "flax"), decays(parameter)) for parameter in table.values())
+    decayed = nested((spell(parameter, "flax"), has_weight_decay(parameter)) for parameter in table.values())
     return optax.chain(
         optax.scale_by_adam(settings.beta1, settings.beta2, settings.epsilon),
         optax.add_decayed_weights(settings.weight_decay, decayed),

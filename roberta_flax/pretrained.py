@@ -17,7 +17,7 @@ from roberta_core.checkpoints import hub
 from roberta_core.checkpoints.card import card
 from roberta_core.checkpoints.source import resolve
 from roberta_core.config import RobertaConfig
-from roberta_core.input_validation import check_inputs, check_learning
+from roberta_core.input_validation import check_all_labels, check_inputs
 from roberta_core.outputs import FixedCache, ModelOutput
 from roberta_core.parameters import Kind, draw, parameters
 from roberta_core.surgery import Surgery, prune_heads, resize_token_types, resize_vocabulary
@@ -183,7 +183,7 @@ class FlaxRobertaPreTrainedModel(nnx.Module):
         else:
             check_inputs(self.config, rows, int(filled) if isinstance(filled, np.ndarray) else filled, length)
             check_room(rows, filled, length)
-        check_learning(self.config, self.architecture, inputs)
+        check_all_labels(self.config, self.architecture, inputs)
 
     def rows(self, inputs: Mapping[str, Any]) -> Mapping[str, Any]:
         """The inputs as Model takes them."""

@@ -10,7 +10,7 @@ from jax import Array
 from jax.core import Tracer
 from jax.typing import DTypeLike
 
-from roberta_core.parameters import Parameter, is_turned, parameters, spell
+from roberta_core.parameters import Parameter, is_transposed, parameters, spell
 
 BLOCK = 64  # columns turned at a time, which is 4 times as fast as all at once
 ALIGNMENT = 64  # bytes; an array that starts at a multiple JAX takes over as it is
@@ -35,7 +35,7 @@ def loaded(
     table = _table(model)
     for name, array in tensors:
         parameter = table[name]
-        turned = array.T if is_turned(parameter, "flax") else array
+        turned = array.T if is_transposed(parameter, "flax") else array
         yield spell(parameter, "flax"), jax.device_put(_copied(turned, dtype))
 
 
@@ -47,7 +47,7 @@ def tensors(model: Any, params: Mapping[str, Any] | None = None) -> Iterator[tup
     )
     for name, parameter in table.items():
         value = np.asarray(values[spell(parameter, "flax")])
-        yield name, value.T if is_turned(parameter, "flax") else value
+        yield name, value.T if is_transposed(parameter, "flax") else value
 
 
 def variables(model: Any) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from roberta_core.parameters import decays, parameters
+from roberta_core.parameters import has_weight_decay, parameters
 from roberta_core.training.optimizer_step import compute_rate_factors
 from roberta_core.training.recipe import Optimizer
 
@@ -18,7 +18,7 @@ def adamw(model: Any, settings: Optimizer) -> torch.optim.AdamW:
     factors = compute_rate_factors(table, model.config.num_hidden_layers, settings.layer_decay)
     groups: dict[tuple[float, bool], list[torch.Tensor]] = {}
     for name, parameter in model.named_parameters():
-        groups.setdefault((factors[name], decays(table[name])), []).append(parameter)
+        groups.setdefault((factors[name], has_weight_decay(table[name])), []).append(parameter)
     optimizer = torch.optim.AdamW(
         [
             {"params": group, "factor": factor, "weight_decay": settings.weight_decay * decayed}

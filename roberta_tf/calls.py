@@ -103,7 +103,7 @@ def _tensors(name: str, value: Any, dtype: str) -> Any:
     tensor = _tensor(value)
     kind = tf.as_dtype(tensor.dtype)
     if name in TABLES and not kind.is_integer:
-        raise ValueError(f"{name} holds {kind.name}; ids are whole numbers")
+        raise ValueError(f"{name} has dtype {kind.name}; ids must be integers")
     if isinstance(tensor, keras.KerasTensor) or kind in (tf.int32, tf.int64):
         return tensor
     return tf.cast(tensor, dtype if kind.is_floating else tf.int32)

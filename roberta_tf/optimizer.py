@@ -9,7 +9,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from roberta_core.parameters import decays, parameters
+from roberta_core.parameters import has_weight_decay, parameters
 from roberta_core.training.optimizer_step import compute_rate_factors
 from roberta_core.training.recipe import Optimizer
 from roberta_tf.weights import variables
@@ -26,7 +26,7 @@ class AdamW:
         table = parameters(model.config, model.architecture, model.has_pooler)
         self.settings, self.variables = settings, dict(variables(model))
         self.factors = compute_rate_factors(table, model.config.num_hidden_layers, settings.layer_decay)
-        self.decays = {name: settings.weight_decay * decays(parameter) for name, parameter in table.items()}
+        self.decays = {name: settings.weight_decay * has_weight_decay(parameter) for name, parameter in table.items()}
         self.first, self.second = (
             {name: tf.Variable(tf.zeros(value.shape), trainable=False) for name, value in self.variables.items()}
             for _ in range(2)

@@ -17,7 +17,7 @@ from roberta_core.checkpoints import hub
 from roberta_core.checkpoints.card import card
 from roberta_core.checkpoints.source import resolve
 from roberta_core.config import RobertaConfig
-from roberta_core.input_validation import TARGETS, check_inputs, check_learning
+from roberta_core.input_validation import TARGETS, check_all_labels, check_inputs
 from roberta_core.outputs import FixedCache, ModelOutput
 from roberta_core.parameters import draw
 from roberta_core.surgery import Surgery, prune_heads, resize_token_types, resize_vocabulary
@@ -132,7 +132,7 @@ class TFRobertaPreTrainedModel(FitModel):
         lengths = (cached_length, None) if filled is None else (int(filled), cached_length)
         check_inputs(self.config, {**values, "past_key_values": past}, *lengths)
         targets = {name: readable(inputs.get(name)) for name in TARGETS}
-        check_learning(self.config, self.architecture, {**inputs, **targets})
+        check_all_labels(self.config, self.architecture, {**inputs, **targets})
 
     def rows(self, inputs: Mapping[str, Any]) -> Mapping[str, Any]:
         """The inputs as the body gets them."""

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from roberta_core.parameters import SPELLING, Parameter, is_turned, parameters
+from roberta_core.parameters import SPELLING, Parameter, is_transposed, parameters
 
 SPELLED = {"output": "output_"}  # Keras refuses an attribute of that name
 # What a layer calls the sizes of its variables.
@@ -26,7 +26,7 @@ def assign(model: Any, tensors: Iterable[tuple[str, np.ndarray]]) -> None:
 
     def copied(pair: tuple[str, np.ndarray]) -> tuple[str, tf.Tensor]:
         name, value = pair[0], tf.convert_to_tensor(pair[1])
-        return name, tf.transpose(value) if is_turned(table[name], "tf") else value
+        return name, tf.transpose(value) if is_transposed(table[name], "tf") else value
 
     given = set()
     with ThreadPoolExecutor() as pool:  # which copies the next values while the last ones get their layer
@@ -54,7 +54,7 @@ def loaded(model: Any, tensors: Iterable[tuple[str, np.ndarray]]) -> Iterator[tu
     """Copies of NumPy arrays as Keras keeps them, with their published names."""
     table = _table(model)
     for name, array in tensors:
-        yield name, tf.convert_to_tensor(array.T if is_turned(table[name], "tf") else array)
+        yield name, tf.convert_to_tensor(array.T if is_transposed(table[name], "tf") else array)
 
 
 def tensors(model: Any) -> Iterator[tuple[str, np.ndarray]]:
@@ -72,7 +72,7 @@ def published(model: Any, values: Iterable[tuple[str, Any]]) -> Iterator[tuple[s
     """Values that belong to variables, by name, as NumPy arrays in the published shapes."""
     table = _table(model)
     for name, value in values:
-        yield name, value.numpy().T if is_turned(table[name], "tf") else value.numpy()
+        yield name, value.numpy().T if is_transposed(table[name], "tf") else value.numpy()
 
 
 def build(model: Any) -> None:

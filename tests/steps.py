@@ -10,7 +10,7 @@ import numpy as np
 
 from roberta_core.data.batches import MaskedBlocks
 from roberta_core.data.masking import Masking
-from roberta_core.parameters import decays, draw, parameters
+from roberta_core.parameters import draw, has_weight_decay, parameters
 from roberta_core.training.recipe import Recipe
 
 MODEL = {
@@ -56,7 +56,7 @@ def trainer(backend, plan: Recipe | None = None, architecture: str = "ForMaskedL
     config.is_decoder = architecture == "ForCausalLM"
     table = parameters(config, architecture)
     tensors = {
-        name: array * np.float32(scale if decays(table[name]) else 1)
+        name: array * np.float32(scale if has_weight_decay(table[name]) else 1)
         for name, array in draw(config, architecture, seed)
     }
     return backend.trainer(backend.from_tensors(architecture, config, tensors), plan)

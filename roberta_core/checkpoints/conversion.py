@@ -164,7 +164,7 @@ def convert(
     if dtype is not None and dtype not in DTYPES:
         raise ValueError(f"{dtype!r} is no dtype to convert to; there are {', '.join(DTYPES)}")
     if architecture is not None and architecture not in ARCHITECTURES:
-        raise ValueError(f"{architecture!r} is no RoBERTa class; there are {', '.join(ARCHITECTURES)}")
+        raise ValueError(f"{architecture!r} is not a RoBERTa class; there are {', '.join(ARCHITECTURES)}")
     opened = open_checkpoint(source, architecture, seed)
     tensors = Cast(opened.tensors, DTYPES[dtype] if dtype else None)
     not_finite = tuple(name for name in tensors if not finite(tensors[name]))

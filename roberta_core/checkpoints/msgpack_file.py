@@ -181,7 +181,7 @@ class _Walk:
         length = self.head("bytes")
         dtype = BY_NAME.get(name)
         if dtype is None or any(type(size) is not int or size < 0 for size in shape):
-            raise ValueError(f"an array in it has the shape {clipped(str(shape))} and the type {clipped(name)}")
+            raise ValueError(f"an array in it has shape {clipped(str(shape))} and the type {clipped(name)}")
         begin, self.at = self.at, end
         if length != end - begin or length != math.prod(shape) * dtype.itemsize or end > len(self.data):
             raise ValueError("an array in it does not lie inside it")

@@ -15,7 +15,7 @@ from roberta_core.parameters import (
     Kind,
     Parameter,
     aliases,
-    is_turned,
+    is_transposed,
     parameters,
     spell,
 )
@@ -77,7 +77,7 @@ def dictionary(config: RobertaConfig, dialect: str) -> dict[str, Known]:
     found: dict[str, Known] = {}
     for parameter in _all_parameters(config):
         name = bare(parameter.name)
-        found[bare_key(spell(parameter, dialect), dialect)] = Known(name, is_turned(parameter, dialect), False)
+        found[bare_key(spell(parameter, dialect), dialect)] = Known(name, is_transposed(parameter, dialect), False)
         if dialect == "pt" and parameter.kind is Kind.NORM:
             stem = name.removesuffix(parameter.leaf)
             found[stem + OLD_LEAVES[parameter.leaf]] = Known(name, False, True)
@@ -126,7 +126,7 @@ def spelled(
         raise CheckpointError("TensorFlow's published classes cannot read an untied head; take another format")
     base = "roberta/" if dialect == "tf" and architecture == "Model" else ""
     table = parameters(config, architecture, any(name.endswith("pooler.dense.weight") for name in tensors))
-    keys = {base + spell(row, dialect): Known(name, is_turned(row, dialect), False) for name, row in table.items()}
+    keys = {base + spell(row, dialect): Known(name, is_transposed(row, dialect), False) for name, row in table.items()}
     return Spelled(tensors, {**keys, **{second: Known(name, False, False) for second, name in same.items()}})
 
 

@@ -395,7 +395,7 @@ def test_old_leaves_are_renamed_only_after_a_known_norm(tmp_path):
 
 
 def test_a_class_that_does_not_exist_is_a_value_error(tmp_path):
-    with pytest.raises(ValueError, match="no RoBERTa class"):
+    with pytest.raises(ValueError, match="not a RoBERTa class"):
         checkpoints.load(tmp_path, make(), "ForNothing")
 
 

@@ -174,7 +174,7 @@ def test_a_difference_is_found(tmp_path):
     [
         ({"to": "docx"}, "is no format"),
         ({"dtype": "int8"}, "is no dtype to convert to"),
-        ({"architecture": "ForNothing"}, "is no RoBERTa class"),
+        ({"architecture": "ForNothing"}, "is not a RoBERTa class"),
         ({"max_shard_size": "much"}, "max_shard_size is"),
     ],
 )

@@ -298,7 +298,10 @@ def test_settings_in_the_form_of_omegaconf_are_understood(tmp_path, monkeypatch)
 
 @pytest.mark.parametrize(
     ("changes", "reason"),
-    [({"num_attention_heads": 7}, "does not split into 7 heads"), ({"classifier_dropout": -1e307}, "at least 0")],
+    [
+        ({"num_attention_heads": 7}, "is not divisible by num_attention_heads 7"),
+        ({"classifier_dropout": -1e307}, "at least 0"),
+    ],
 )
 def test_settings_of_no_model_are_refused(tmp_path, monkeypatch, changes, reason):
     original = fairseq_writer._frame

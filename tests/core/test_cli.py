@@ -343,7 +343,7 @@ def broken_checkpoints(checkpoint, folder):
         ),
         "heads that do not fit": (
             {"config.json": config.replace('"num_attention_heads": 3', '"num_attention_heads": 5')},
-            "does not split into 5 heads",
+            "is not divisible by num_attention_heads 5",
         ),
     }
     for name, (contents, part) in files.items():

@@ -1,4 +1,5 @@
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -85,7 +86,7 @@ def test_torch_dtype_is_the_older_name_of_dtype():
 @pytest.mark.parametrize(
     ("fields", "sentence"),
     [
-        ({"hidden_size": 770}, "hidden_size 770 does not split into 12 heads"),
+        ({"hidden_size": 770}, "hidden_size 770 is not divisible by num_attention_heads 12"),
         ({"vocab_size": 0}, "vocab_size is 0"),
         ({"num_hidden_layers": -1}, "num_hidden_layers is -1"),
         ({"intermediate_size": 2.5}, "intermediate_size is 2.5"),
@@ -99,7 +100,7 @@ def test_torch_dtype_is_the_older_name_of_dtype():
         ({"problem_type": "ranking"}, "problem_type is 'ranking'"),
         ({"position_embedding_type": "rotary"}, "position_embedding_type is 'rotary'"),
         ({"model_type": "bert"}, "model_type is 'bert'"),
-        ({"add_cross_attention": True}, "add_cross_attention needs is_decoder"),
+        ({"add_cross_attention": True}, "add_cross_attention requires is_decoder"),
         ({"num_labels": 0}, "num_labels is 0"),
         ({"id2label": {1: "a", 2: "b"}}, r"id2label has the ids \[1, 2\]"),
     ],
@@ -127,3 +128,135 @@ def test_configurations_written_by_transformers_read_and_write_the_same_fields(s
     for file in files:
         fields = json.loads(file.read_text())
         assert json.loads(RobertaConfig.from_json_file(file).to_json_string()) == fields
+
+
+HOSTILE = {
+    "_attn_implementation_internal": "evil/kernel:code",
+    "_attn_implementation": "evil/kernel",
+    "attn_implementation": "evil/kernel:code",
+    "_experts_implementation_internal": "evil/kernel",
+    "auto_map": {"AutoModel": "evil--modeling.Model"},
+    "custom_pipelines": {"x": {"impl": "evil.Pipeline"}},
+    "quantization_config": {"quant_method": "evil"},
+    "transformers_weights": "../other.safetensors",
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_keys_that_load_code_are_dropped_reported_and_never_written(tmp_path: Path, caplog, name: str):
+    fields = {name: HOSTILE[name], "custom": {"deep": [{name: HOSTILE[name], "kept": 1}]}, "other": 2}
+    (tmp_path / "config.json").write_text(json.dumps(fields))
+    config = RobertaConfig.from_pretrained(tmp_path)
+    assert (name in vars(config), config.custom, config.other) == (False, {"deep": [{"kept": 1}]}, 2)
+    assert f"Dropped {name} from the configuration" in caplog.text
+    setattr(config, name, HOSTILE[name])  # as other libraries set it on a loaded configuration
+    config.save_pretrained(tmp_path / "saved")
+    for text in ((tmp_path / "saved" / "config.json").read_text(), config.to_json_string(use_diff=False)):
+        assert name not in text
+        assert "evil" not in text
+
+
+def test_keys_without_a_value_are_dropped_without_a_report(caplog):
+    assert "auto_map" not in vars(RobertaConfig(auto_map=None))
+    assert caplog.text == ""
+
+
+@pytest.mark.parametrize(
+    ("fields", "sentence"),
+    [
+        ({"layer_norm_eps": "1e-5"}, "layer_norm_eps is '1e-5'; it must be a finite number"),
+        ({"layer_norm_eps": float("nan")}, "layer_norm_eps is nan"),
+        ({"initializer_range": float("inf")}, "initializer_range is inf"),
+        ({"hidden_dropout_prob": "0.1"}, "hidden_dropout_prob is '0.1'; it must be a number"),
+        ({"attention_probs_dropout_prob": None}, "attention_probs_dropout_prob is None"),
+        ({"classifier_dropout": [0.1]}, r"classifier_dropout is \[0.1\]"),
+        ({"id2label": ["a", "b"]}, r"id2label is \['a', 'b'\]; it must map ids to names"),
+        ({"id2label": {"x": "a"}}, "id2label is .*; it must map ids to names"),
+        ({"id2label": {"0": ["a"]}}, "id2label is .*; it must map ids to names"),
+        ({"label2id": ["a", "b"]}, r"label2id is \['a', 'b'\]; it must map names to ids"),
+        ({"label2id": {"a": "x"}}, "label2id is .*; it must map names to ids"),
+        ({"pruned_heads": [[0], [1]]}, r"pruned_heads is \[\[0\], \[1\]\]; it must map layers to lists of heads"),
+        ({"pruned_heads": {"0": "x"}}, "pruned_heads is .*; it must map layers to lists of heads"),
+        (
+            {"pruned_heads": {"0": [12]}},
+            r"pruned_heads has the heads \[12\] for layer 0; the model has 12 layers of 12",
+        ),
+        ({"pruned_heads": {"12": [0]}}, "for layer 12; the model has 12 layers"),
+        ({"pruned_heads": {"0": [*range(12)]}}, "each layer must keep one"),
+        ({"eos_token_id": "2"}, "eos_token_id is '2'; it must be None or a token id below vocab_size 50265"),
+        ({"eos_token_id": [2]}, r"eos_token_id is \[2\]"),
+        ({"bos_token_id": 500, "vocab_size": 120}, "bos_token_id is 500; .* below vocab_size 120"),
+        ({"sep_token_id": -1}, "sep_token_id is -1"),
+        ({"decoder_start_token_id": True}, "decoder_start_token_id is True"),
+        ({"is_decoder": "false"}, "is_decoder is 'false'; it must be true or false"),
+        ({"tie_word_embeddings": None}, "tie_word_embeddings is None; it must be true or false"),
+        ({"use_cache": 1}, "use_cache is 1; it must be true or false"),
+        ({"architectures": "RobertaModel"}, "architectures is 'RobertaModel'; it must be a list of class names"),
+        ({"architectures": [1]}, r"architectures is \[1\]"),
+        ({"dtype": 32}, "dtype is 32; it must be a string"),
+        ({"torch_dtype": {"a": "b"}}, "dtype is {'a': 'b'}; it must be a string"),
+        ({"prefix": []}, r"prefix is \[\]; it must be a string"),
+        ({"hidden_act": ["gelu"]}, r"hidden_act is \['gelu'\]"),
+        ({"model_type": ["roberta"]}, r"model_type is \['roberta'\]"),
+        ({"chunk_size_feed_forward": "1"}, "chunk_size_feed_forward is '1'"),
+        ({"num_labels": 10**9}, "num_labels is 1000000000; it must be an integer from 1 to 1,000,000"),
+        ({"vocab_size": -(10**5000)}, "vocab_size is an integer of 16,610 bits"),
+        *(({name: 1}, f"'{name}' cannot be a field") for name in ("self", "validate", "head_size", "__dict__")),
+        *(({name: 1}, f"'{name}' cannot be a field") for name in ("__class__", "to_dict", "_read_labels", "from_dict")),
+    ],
+)
+def test_a_value_of_the_wrong_type_is_refused_in_one_sentence(fields: dict, sentence: str):
+    with pytest.raises(ValueError, match=sentence) as caught:
+        RobertaConfig.from_dict(fields)
+    assert len(str(caught.value)) < 300
+
+
+def test_numbers_as_label_names_become_text():
+    config = RobertaConfig.from_dict({"id2label": {"0": 5, "1": 7}, "label2id": {"5": "0", "7": 1}})
+    assert (config.id2label, config.label2id) == ({0: "5", 1: "7"}, {"5": 0, "7": 1})
+
+
+def test_repr_shows_the_sizes_and_what_differs_from_the_defaults():
+    config = RobertaConfig(vocab_size=101, hidden_size=12, num_attention_heads=3, num_labels=3, is_decoder=True)
+    assert repr(config) == (
+        "RobertaConfig(vocab_size=101, hidden_size=12, num_hidden_layers=12, num_attention_heads=3, "
+        "intermediate_size=3072, max_position_embeddings=512, type_vocab_size=2, is_decoder=True, num_labels=3)"
+    )
+    assert "id2label={0: 'no', 1: 'yes'}" in repr(RobertaConfig(id2label={0: "no", 1: "yes"}))
+    assert "num_labels=9)" in repr(RobertaConfig(id2label={n: str(n) for n in range(9)}))
+    assert eval(repr(config)) == config
+
+
+def test_a_configuration_that_is_not_a_small_regular_file_is_refused(tmp_path: Path):
+    path = tmp_path / "config.json"
+    os.mkfifo(path)
+    with pytest.raises(ValueError, match=r"config\.json is not a regular file"):
+        RobertaConfig.from_pretrained(tmp_path)
+    path.unlink()
+    path.symlink_to("/dev/zero")
+    with pytest.raises(ValueError, match=r"config\.json is not a regular file"):
+        RobertaConfig.from_pretrained(tmp_path)
+    path.unlink()
+    path.write_bytes(b'{"a": "' + b"x" * (17 << 20) + b'"}')
+    with pytest.raises(ValueError, match=r"config\.json is larger than 16,777,216 bytes"):
+        RobertaConfig.from_json_file(path)
+    path.write_text('{"a": ' + "[" * 1000 + "]" * 1000 + "}")
+    with pytest.raises(ValueError, match=r"config\.json is (nested more than 100 levels deep|not JSON)"):
+        RobertaConfig.from_pretrained(tmp_path)
+    path.write_text('{"vocab_size": ' + "9" * 5000 + "}")
+    with pytest.raises(ValueError, match=r"config\.json is not JSON"):
+        RobertaConfig.from_pretrained(tmp_path)
+
+
+def test_saving_replaces_the_file_in_one_step(tmp_path: Path, monkeypatch):
+    RobertaConfig(vocab_size=101).save_pretrained(tmp_path)
+    before = (tmp_path / "config.json").read_text()
+
+    def fail(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(OSError, match="No space left"):
+        RobertaConfig(vocab_size=102).save_pretrained(tmp_path)
+    assert (tmp_path / "config.json").read_text() == before
+    assert os.listdir(tmp_path) == ["config.json"]

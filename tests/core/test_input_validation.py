@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 
 from roberta_core.config import RobertaConfig
-from roberta_core.input_validation import check_choices, check_inputs, check_labels, check_learning, label_classes
+from roberta_core.input_validation import (
+    check_all_labels,
+    check_choices,
+    check_inputs,
+    check_labels,
+    count_label_classes,
+)
 
 CONFIG = RobertaConfig(
     vocab_size=101, hidden_size=12, num_attention_heads=3, num_hidden_layers=2, max_position_embeddings=19
@@ -40,23 +46,26 @@ def test_good_inputs_pass(inputs):
 @pytest.mark.parametrize(
     ("inputs", "sentence"),
     [
-        ({}, "neither of them came"),
-        ({"input_ids": IDS, "inputs_embeds": np.ones((2, 7, 12))}, "both of them came"),
-        ({"input_ids": IDS + 96}, "input_ids has the id 101, but vocab_size is 101: ids run from 0 to 100"),
-        ({"input_ids": IDS - 6}, "input_ids has the id -1"),
-        ({"input_ids": IDS / 2}, "input_ids holds float64; ids are whole numbers"),
-        ({"input_ids": IDS, "token_type_ids": IDS * 0 + 2}, "token_type_ids has the id 2, but type_vocab_size is 2"),
-        ({"input_ids": IDS, "position_ids": IDS + 14}, "position_ids has the id 19"),
-        ({"input_ids": IDS[0]}, r"input_ids has the shape \[7\]; it must be \[batch, sequence\]"),
-        ({"inputs_embeds": np.ones((2, 7, 11))}, r"inputs_embeds has the shape \[2, 7, 11\].*\[2, 7, 12\]"),
+        ({}, "exactly one of input_ids and inputs_embeds; got neither"),
+        (
+            {"input_ids": IDS, "inputs_embeds": np.ones((2, 7, 12))},
+            "exactly one of input_ids and inputs_embeds; got both",
+        ),
+        ({"input_ids": IDS + 96}, r"input_ids contains 101, but vocab_size is 101 \(valid ids are 0 to 100\)"),
+        ({"input_ids": IDS - 6}, "input_ids contains -1"),
+        ({"input_ids": IDS / 2}, "input_ids has dtype float64; ids must be integers"),
+        ({"input_ids": IDS, "token_type_ids": IDS * 0 + 2}, "token_type_ids contains 2, but type_vocab_size is 2"),
+        ({"input_ids": IDS, "position_ids": IDS + 14}, "position_ids contains 19"),
+        ({"input_ids": IDS[0]}, r"input_ids has shape \[7\]; it must be \[batch, sequence\]"),
+        ({"inputs_embeds": np.ones((2, 7, 11))}, r"inputs_embeds has shape \[2, 7, 11\].*\[2, 7, 12\]"),
         ({"inputs_embeds": np.ones((2, 12))}, r"it must be \[batch, sequence, hidden\]"),
-        ({"input_ids": IDS, "attention_mask": np.ones((2, 6))}, r"attention_mask has the shape \[2, 6\]"),
-        ({"input_ids": IDS, "attention_mask": np.ones((2, 3, 7, 7))}, "attention_mask has the shape"),
-        ({"input_ids": IDS, "token_type_ids": IDS[:, :6]}, "token_type_ids has the shape"),
-        ({"input_ids": IDS, "head_mask": np.ones((3, 2))}, r"head_mask has the shape \[3, 2\].*\[3\] or \[2, 3\]"),
-        ({"input_ids": np.full((1, 18), 5)}, "a sequence has 18 tokens, but this model takes at most 17"),
+        ({"input_ids": IDS, "attention_mask": np.ones((2, 6))}, r"attention_mask has shape \[2, 6\]"),
+        ({"input_ids": IDS, "attention_mask": np.ones((2, 3, 7, 7))}, "attention_mask has shape"),
+        ({"input_ids": IDS, "token_type_ids": IDS[:, :6]}, "token_type_ids has shape"),
+        ({"input_ids": IDS, "head_mask": np.ones((3, 2))}, r"head_mask has shape \[3, 2\].*\[3\] or \[2, 3\]"),
+        ({"input_ids": np.full((1, 18), 5)}, "a sequence has 18 tokens, but this model accepts at most 17"),
         ({"inputs_embeds": np.ones((1, 18, 12))}, "a sequence has 18 tokens"),
-        ({"input_ids": IDS, "encoder_hidden_states": np.ones((2, 5, 12))}, "needs a model with cross attention"),
+        ({"input_ids": IDS, "encoder_hidden_states": np.ones((2, 5, 12))}, "requires cross-attention: is_decoder=True"),
     ],
 )
 def test_bad_inputs_are_refused_in_one_sentence(inputs, sentence):
@@ -90,12 +99,12 @@ def test_an_encoder_has_rows_of_the_same_batch_and_a_mask_over_them(mask):
         ("encoder_attention_mask", np.ones((2, 7))),
         ("encoder_attention_mask", np.ones((2, 6, 5))),
     ):
-        with pytest.raises(ValueError, match=f"{name} has the shape"):
+        with pytest.raises(ValueError, match=f"{name} has shape"):
             check_inputs(cross(), {**good, name: wrong})
 
 
 def test_a_mask_over_an_encoder_that_did_not_come_is_refused():
-    with pytest.raises(ValueError, match="which encoder_hidden_states to attend, and those did not come"):
+    with pytest.raises(ValueError, match="encoder_attention_mask requires encoder_hidden_states"):
         check_inputs(cross(), {"input_ids": IDS, "encoder_attention_mask": np.ones((2, 5))})
 
 
@@ -106,9 +115,9 @@ def test_a_cache_of_another_model_or_without_its_encoder_is_refused():
     check_inputs(cross(), {**both, "encoder_hidden_states": STATES}, past_length=4)
     for cache, sentence in (
         (((part, part),), "past_key_values has 1 layers; the model has 2"),
-        (((part[:1], part[:1]),) * 2, r"past_key_values has the shape \[1, 3, 4, 4\]"),
-        (((part[..., :3], part),) * 2, r"past_key_values has the shape \[2, 3, 4, 3\]"),
-        (both["past_key_values"], "past_key_values has an encoder's keys too"),
+        (((part[:1], part[:1]),) * 2, r"past_key_values has shape \[1, 3, 4, 4\]"),
+        (((part[..., :3], part),) * 2, r"past_key_values has shape \[2, 3, 4, 3\]"),
+        (both["past_key_values"], "past_key_values holds cross-attention keys"),
     ):
         with pytest.raises(ValueError, match=sentence):
             check_inputs(cross(), {"input_ids": IDS, "past_key_values": cache}, past_length=4)
@@ -116,7 +125,7 @@ def test_a_cache_of_another_model_or_without_its_encoder_is_refused():
 
 def test_a_head_mask_over_heads_that_are_gone_is_refused():
     pruned = RobertaConfig.from_dict({**CONFIG.to_dict(), "pruned_heads": {"1": [0]}})
-    with pytest.raises(ValueError, match="this model lost some"):
+    with pytest.raises(ValueError, match="heads of this model were pruned"):
         check_inputs(pruned, {"input_ids": IDS, "head_mask": np.ones(3)})
 
 
@@ -128,7 +137,7 @@ def test_labels_are_classes_or_ignored():
     check_labels("labels", np.array([0, 4, -100]), 5)
     check_labels("labels", Unreadable((3,)), 5)
     for wrong in (5, -1):
-        with pytest.raises(ValueError, match=f"labels has {wrong}; with 5 classes it must be from 0 to 4, or -100"):
+        with pytest.raises(ValueError, match=f"labels contains {wrong}; with 5 classes it must be from 0 to 4"):
             check_labels("labels", np.array([0, wrong]), 5)
 
 
@@ -152,26 +161,26 @@ def test_labels_are_classes_or_ignored():
 def test_labels_choose_from_the_classes_of_their_head(architecture, labels, problem_type, classes):
     config = RobertaConfig(vocab_size=101, num_labels=4, problem_type=problem_type)
     inputs = {"input_ids": np.full((2, 3, 7), 5), "labels": labels}
-    assert label_classes(config, architecture, inputs) == classes
+    assert count_label_classes(config, architecture, inputs) == classes
 
 
 @pytest.mark.parametrize(
     ("architecture", "name", "shape", "sentence"),
     [
-        ("ForMaskedLM", "labels", (2, 6), r"labels has the shape \[2, 6\]; with these inputs it must be \[2, 7\]"),
-        ("ForTokenClassification", "labels", (2,), r"labels has the shape \[2\]; .* \[2, 7\]"),
-        ("ForSequenceClassification", "labels", (3,), r"labels has the shape \[3\]; .* \[2\] or \[2, 1\] or \[2, 4\]"),
-        ("ForQuestionAnswering", "end_positions", (3,), r"end_positions has the shape \[3\]"),
+        ("ForMaskedLM", "labels", (2, 6), r"labels has shape \[2, 6\]; with these inputs it must be \[2, 7\]"),
+        ("ForTokenClassification", "labels", (2,), r"labels has shape \[2\]; .* \[2, 7\]"),
+        ("ForSequenceClassification", "labels", (3,), r"labels has shape \[3\]; .* \[2\] or \[2, 1\] or \[2, 4\]"),
+        ("ForQuestionAnswering", "end_positions", (3,), r"end_positions has shape \[3\]"),
     ],
 )
 def test_labels_of_another_shape_are_refused(architecture, name, shape, sentence):
     config = RobertaConfig(vocab_size=101, num_labels=4)
     with pytest.raises(ValueError, match=sentence):
-        check_learning(config, architecture, {"input_ids": IDS, name: np.zeros(shape, int)})
-    check_learning(config, architecture, {"input_ids": IDS, name: IDS % 4 if shape == (2, 6) else None})
+        check_all_labels(config, architecture, {"input_ids": IDS, name: np.zeros(shape, int)})
+    check_all_labels(config, architecture, {"input_ids": IDS, name: IDS % 4 if shape == (2, 6) else None})
 
 
 def test_choices_have_three_axes():
     check_choices("input_ids", (2, 4, 7))
-    with pytest.raises(ValueError, match=r"\[2, 7\]; multiple choice takes \[batch, choices, sequence\]"):
+    with pytest.raises(ValueError, match=r"\[2, 7\]; multiple choice requires \[batch, choices, sequence\]"):
         check_choices("input_ids", (2, 7))

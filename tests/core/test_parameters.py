@@ -2,7 +2,16 @@ import numpy as np
 import pytest
 
 from roberta_core.config import RobertaConfig
-from roberta_core.parameters import ARCHITECTURES, Kind, aliases, decays, draw, is_turned, parameters, spell
+from roberta_core.parameters import (
+    ARCHITECTURES,
+    Kind,
+    aliases,
+    draw,
+    has_weight_decay,
+    is_transposed,
+    parameters,
+    spell,
+)
 
 TINY = {
     "vocab_size": 101, "hidden_size": 12, "num_attention_heads": 3, "intermediate_size": 20, "num_hidden_layers": 2,
@@ -27,8 +36,8 @@ def test_every_name_and_shape_is_what_transformers_wrote(shared, architecture, d
         written = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
     prefix = "roberta/" if (dialect, architecture) == ("tf", "Model") else ""
     ours = {
-        prefix + spell(parameter, dialect): parameter.shape[::-1] if is_turned(parameter, dialect) else parameter.shape
-        for parameter in parameters(config, architecture).values()
+        prefix + spell(row, dialect): row.shape[::-1] if is_transposed(row, dialect) else row.shape
+        for row in parameters(config, architecture).values()
     }
     assert ours == written
 
@@ -59,7 +68,7 @@ def test_pruned_heads_narrow_their_layer_only():
 
 def test_weight_decay_leaves_biases_and_norms_alone():
     table = parameters(RobertaConfig(**TINY), "ForMaskedLM")
-    spared = {name for name, parameter in table.items() if not decays(parameter)}
+    spared = {name for name, parameter in table.items() if not has_weight_decay(parameter)}
     assert spared == {name for name in table if name.endswith("bias") or "LayerNorm" in name or "layer_norm" in name}
 
 
@@ -101,9 +110,9 @@ def test_seeds_and_tensors_differ_from_each_other():
 
 
 def test_what_cannot_be_built_is_refused():
-    with pytest.raises(ValueError, match="ForMasked' is no RoBERTa class"):
+    with pytest.raises(ValueError, match="ForMasked' is not a RoBERTa class"):
         parameters(RobertaConfig(), "ForMasked")
-    with pytest.raises(ValueError, match="num_labels must be 2, not 3"):
+    with pytest.raises(ValueError, match="num_labels must be 2, got 3"):
         parameters(RobertaConfig(num_labels=3), "ForQuestionAnswering")
     with pytest.raises(ValueError, match="relative_key"):
         parameters(RobertaConfig(position_embedding_type="relative_key"), "Model")

@@ -47,7 +47,7 @@ def test_the_model_has_the_released_settings_unless_the_recipe_says_otherwise():
         ("optimizer", "learning_rate", 1e-3, "unknown value in .optimizer.: learning_rate"),
         ("run", "log_every", 0, "log_every is 0"),
         ("run", "seed", True, "run.seed is True"),
-        ("model", "hidden_size", 13, "13 does not split into 3 heads"),
+        ("model", "hidden_size", 13, "13 is not divisible by num_attention_heads 3"),
         ("modle", "hidden_size", 12, "unknown table: modle"),
     ],
 )

@@ -69,7 +69,7 @@ def test_heads_are_counted_as_in_the_whole_model(config, weights):
 
 def test_what_cannot_be_cut_is_refused(config, weights):
     old = weights(config, "Model")
-    with pytest.raises(ValueError, match=r"layer 2 has no heads \[0\]: there are 2 layers of 3 heads"):
+    with pytest.raises(ValueError, match=r"layer 2 has no heads \[0\]: the model has 2 layers of 3 heads"):
         prune_heads(config, "Model", old, {2: [0]})
     with pytest.raises(ValueError, match=r"no heads \[1, 3\]"):
         prune_heads(config, "Model", old, {0: [1, 3]})

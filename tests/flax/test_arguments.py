@@ -124,7 +124,7 @@ PART = np.ones((2, 3, 2, 4), "f4")
 @pytest.mark.parametrize(
     ("architecture", "arguments", "sentence"),
     [
-        ("Model", {"encoder_attention_mask": np.ones((2, 5))}, "those did not come"),
+        ("Model", {"encoder_attention_mask": np.ones((2, 5))}, "encoder_attention_mask requires encoder_hidden_states"),
         ("ForCausalLM", {"past_key_values": ((PART,) * 4,) * 1}, "give its encoder_hidden_states"),
         ("ForQuestionAnswering", {"start_positions": np.array([1, 2])}, "an answer has two ends"),
         ("ForQuestionAnswering", {"end_positions": np.array([1, 2])}, "an answer has two ends"),
@@ -154,7 +154,10 @@ def test_a_labelled_call_returns_its_cache_if_it_is_asked_to(build, ids):
     ("arguments", "sentence"),
     [
         ({"inputs": [[0, 5]], "input_ids": [[0, 5]]}, "the prompts came twice"),
-        ({"inputs": [[0, 5]], "encoder_attention_mask": np.ones((1, 5), "i4")}, "those did not come"),
+        (
+            {"inputs": [[0, 5]], "encoder_attention_mask": np.ones((1, 5), "i4")},
+            "encoder_attention_mask requires encoder_hidden_states",
+        ),
     ],
 )
 def test_generate_refuses_what_it_would_ignore(build, arguments, sentence):

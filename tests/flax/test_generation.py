@@ -116,7 +116,7 @@ def test_what_cannot_be_generated_is_refused(make, config, decoder, prompts):
         decoder.generate(prompts[:, :1] * 0, max_new_tokens=79)
     with pytest.raises(TypeError, match="max_tokens"):
         decoder.generate(prompts, max_tokens=3)
-    with pytest.raises(ValueError, match="input_ids has the id 101"):
+    with pytest.raises(ValueError, match="input_ids contains 101"):
         decoder.generate(prompts + 1)
     config.is_decoder = False
     with pytest.raises(ValueError, match="generate needs a decoder"):

@@ -124,24 +124,24 @@ def test_a_call_leaves_the_configuration_as_it_was(make, config, architecture, i
 def test_bad_ids_are_refused(make, config, architecture, inputs):
     model = make(CLASSES[architecture], config)
     for ids in (inputs["input_ids"] + 12, jnp.asarray(inputs["input_ids"] + 12)):
-        with pytest.raises(ValueError, match="input_ids has the id 112, but vocab_size is 101"):
+        with pytest.raises(ValueError, match="input_ids contains 112, but vocab_size is 101"):
             model(ids)
-    with pytest.raises(ValueError, match="input_ids holds float32; ids are whole numbers"):
+    with pytest.raises(ValueError, match="input_ids has dtype float32; ids must be integers"):
         model(inputs["input_ids"].astype(np.float32))
 
 
 @pytest.mark.parametrize(
     ("wrong", "sentence"),
     [
-        ({"token_type_ids": np.full((2, 7), 5)}, "token_type_ids has the id 5, but type_vocab_size is 5"),
-        ({"position_ids": np.full((2, 7), -1)}, "position_ids has the id -1"),
-        ({"attention_mask": np.ones((2, 8))}, r"attention_mask has the shape \[2, 8\]"),
-        ({"inputs_embeds": np.zeros((2, 7, 12))}, "both of them came"),
-        ({"input_ids": None}, "neither of them came"),
-        ({"input_ids": np.full((1, 18), 5)}, "a sequence has 18 tokens, but this model takes at most 17"),
+        ({"token_type_ids": np.full((2, 7), 5)}, "token_type_ids contains 5, but type_vocab_size is 5"),
+        ({"position_ids": np.full((2, 7), -1)}, "position_ids contains -1"),
+        ({"attention_mask": np.ones((2, 8))}, r"attention_mask has shape \[2, 8\]"),
+        ({"inputs_embeds": np.zeros((2, 7, 12))}, "exactly one of input_ids and inputs_embeds; got both"),
+        ({"input_ids": None}, "exactly one of input_ids and inputs_embeds; got neither"),
+        ({"input_ids": np.full((1, 18), 5)}, "a sequence has 18 tokens, but this model accepts at most 17"),
         ({"encoder_hidden_states": np.zeros((2, 5, 12))}, "needs a model with cross attention"),
-        ({"labels": np.full((2, 7), 101)}, "labels has 101; with 101 classes"),
-        ({"labels": np.zeros((2, 8), int)}, r"labels has the shape \[2, 8\]"),
+        ({"labels": np.full((2, 7), 101)}, "labels contains 101; with 101 classes"),
+        ({"labels": np.zeros((2, 8), int)}, r"labels has shape \[2, 8\]"),
     ],
 )
 def test_bad_inputs_are_refused(make, config, ids, wrong, sentence):
@@ -200,7 +200,7 @@ def test_settings_that_do_not_exist_are_refused(config):
     with pytest.raises(ValueError, match="loss_reduction is 'sum'"):
         roberta_flax.FlaxRobertaForMaskedLM(config, loss_reduction="sum")
     config.num_labels = 3
-    with pytest.raises(ValueError, match="num_labels must be 2, not 3"):
+    with pytest.raises(ValueError, match="num_labels must be 2, got 3"):
         roberta_flax.FlaxRobertaForQuestionAnswering(config)
 
 

@@ -121,7 +121,11 @@ def test_an_argument_that_is_ignored_would_be_noticed(build, ids, monkeypatch, n
 @pytest.mark.parametrize(
     ("architecture", "arguments", "sentence"),
     [
-        ("Model", {"encoder_attention_mask": torch.ones(2, 5)}, "those did not come"),
+        (
+            "Model",
+            {"encoder_attention_mask": torch.ones(2, 5)},
+            "encoder_attention_mask requires encoder_hidden_states",
+        ),
         ("ForCausalLM", {"past_key_values": ((torch.ones(2, 3, 2, 4),) * 4,) * 2}, "give its encoder_hidden_states"),
         ("ForQuestionAnswering", {"start_positions": torch.tensor([1, 2])}, "an answer has two ends"),
         ("ForQuestionAnswering", {"end_positions": torch.tensor([1, 2])}, "an answer has two ends"),

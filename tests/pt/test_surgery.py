@@ -19,7 +19,7 @@ def test_a_larger_vocabulary_leaves_the_old_words_alone(make, config, ids):
 def test_a_smaller_vocabulary_refuses_the_words_it_lost(make, config, ids):
     model = make(RobertaForMaskedLM, config)
     model.resize_token_embeddings(100)
-    with pytest.raises(ValueError, match="input_ids has the id 100, but vocab_size is 100"):
+    with pytest.raises(ValueError, match="input_ids contains 100, but vocab_size is 100"):
         model(ids)
 
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.numpy import load_file
 
-from roberta_core.parameters import decays, parameters
+from roberta_core.parameters import has_weight_decay, parameters
 from roberta_pt.backend import BACKEND
 from roberta_pt.layers import Dropout
 
@@ -84,7 +84,7 @@ def test_a_step_is_adamw_with_decay_on_matrices_alone(make, steps):
     table = parameters(ours.model.config, "ForMaskedLM")
     for name, after in ours.state().tensors.items():
         clear = np.abs(gradients[name]) > 1e-4  # smaller ones are noise next to epsilon
-        decayed = before[name] * (1 - 1e-3 * 0.5 * decays(table[name]))
+        decayed = before[name] * (1 - 1e-3 * 0.5 * has_weight_decay(table[name]))
         wanted = decayed - 1e-3 * np.sign(gradients[name])
         np.testing.assert_allclose(after[clear], wanted[clear], rtol=0, atol=2e-6, err_msg=name)
 

@@ -47,13 +47,13 @@ def test_options_may_come_by_position(make, config, ids):
 
 def test_wrong_inputs_are_refused(make, config, ids):
     model = make(TFRobertaModel, config)
-    with pytest.raises(ValueError, match="give either input_ids or inputs_embeds: neither"):
+    with pytest.raises(ValueError, match="exactly one of input_ids and inputs_embeds; got neither"):
         model()
-    with pytest.raises(ValueError, match="input_ids holds float64; ids are whole numbers"):
+    with pytest.raises(ValueError, match="input_ids has dtype float64; ids must be integers"):
         model(ids * 1.0)
-    with pytest.raises(ValueError, match=r"token_type_ids has the shape \[2, 1\]"):
+    with pytest.raises(ValueError, match=r"token_type_ids has shape \[2, 1\]"):
         model(ids, token_type_ids=ids[:, :1])
-    with pytest.raises(ValueError, match="input_ids has the id 4294967301"):
+    with pytest.raises(ValueError, match="input_ids contains 4294967301"):
         model(ids * 0 + 2**32 + 5)
 
 

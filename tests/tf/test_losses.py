@@ -32,7 +32,7 @@ def test_the_causal_loss_is_shifted_by_one():
 
 @pytest.mark.parametrize(("loss", "shape"), [(token_loss, (3, 4)), (token_loss, (5, 3)), (causal_loss, (3, 4))])
 def test_labels_of_another_shape_are_refused(loss, shape):
-    with pytest.raises(ValueError, match=r"labels has the shape .*; with these inputs it must be \[3, 5\]"):
+    with pytest.raises(ValueError, match=r"labels has shape .*; with these inputs it must be \[3, 5\]"):
         loss(LOGITS, tf.constant(np.zeros(shape, np.int64)))
 
 
@@ -85,7 +85,7 @@ def test_many_labels_may_be_numbers_of_either_kind(kind):
 
 @pytest.mark.parametrize("shape", [(3,), (3, 3), (2, 4)])
 def test_targets_of_another_shape_are_refused(shape):
-    with pytest.raises(ValueError, match=r"labels has the shape .*; with these inputs it must be \[3, 4\]"):
+    with pytest.raises(ValueError, match=r"labels has shape .*; with these inputs it must be \[3, 4\]"):
         sequence_loss(LOGITS[:, 0], tf.zeros(shape), "regression")
 
 
@@ -100,9 +100,9 @@ def test_spans_outside_the_sequence_are_ignored():
 
 
 def test_a_label_outside_its_classes_is_refused():
-    with pytest.raises(ValueError, match="labels has 4; with 4 classes"):
+    with pytest.raises(ValueError, match="labels contains 4; with 4 classes"):
         token_loss(LOGITS, tf.fill((3, 5), 4))
-    with pytest.raises(ValueError, match="labels has -1"):
+    with pytest.raises(ValueError, match="labels contains -1"):
         token_loss(LOGITS, tf.fill((3, 5), -1))
 
 

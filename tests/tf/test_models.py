@@ -103,14 +103,14 @@ def test_a_call_leaves_the_configuration_as_it_was(make, config, architecture, i
 
 def test_bad_ids_are_refused(make, config, architecture, inputs):
     model = make(CLASSES[architecture], config)
-    with pytest.raises(ValueError, match="input_ids has the id 112, but vocab_size is 101"):
+    with pytest.raises(ValueError, match="input_ids contains 112, but vocab_size is 101"):
         model(inputs["input_ids"] + 12)
 
 
 def test_bad_labels_are_refused(make, config, architecture, inputs, labels):
     if "labels" in labels:
         labels["labels"] = labels["labels"] + 101
-        with pytest.raises(ValueError, match=r"labels has \d+; with \d+ classes"):
+        with pytest.raises(ValueError, match=r"labels contains \d+; with \d+ classes"):
             make(CLASSES[architecture], config)(**inputs, **labels)
 
 
@@ -174,7 +174,7 @@ def test_settings_that_do_not_exist_are_refused(config):
     with pytest.raises(ValueError, match="loss_reduction is 'sum'"):
         roberta_tf.TFRobertaForMaskedLM(config, loss_reduction="sum")
     config.num_labels = 3
-    with pytest.raises(ValueError, match="num_labels must be 2, not 3"):
+    with pytest.raises(ValueError, match="num_labels must be 2, got 3"):
         roberta_tf.TFRobertaForQuestionAnswering(config)
 
 

@@ -27,7 +27,7 @@ def test_a_smaller_vocabulary_refuses_the_words_it_lost(fresh, config, ids):
     model = fresh(TFRobertaForMaskedLM, config)
     assert model(ids).logits.shape[-1] == 101
     model.resize_token_embeddings(100)
-    with pytest.raises(ValueError, match="input_ids has the id 100, but vocab_size is 100"):
+    with pytest.raises(ValueError, match="input_ids contains 100, but vocab_size is 100"):
         model(ids)
     assert model(ids.clip(0, 99)).logits.shape[-1] == 100
 

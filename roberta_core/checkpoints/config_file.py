@@ -1,0 +1,36 @@
+"""Reading and writing config.json in the folder of a checkpoint."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from roberta_core.checkpoints import fairseq_file, hub
+from roberta_core.checkpoints.atomic import transaction
+from roberta_core.checkpoints.source import resolve
+from roberta_core.config import CONFIG_NAME
+from roberta_core.safe_files import read_json_object
+
+
+def read_fields(source: str | os.PathLike[str], options: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields of a checkpoint's configuration, as its files state them.
+
+    Args:
+        source: A folder, a config.json, the name of an embedded model, or one on the Hub.
+        options: Keyword arguments; those that select a repository (`hub.options`) are removed from it.
+
+    Raises:
+        OSError: There is no such checkpoint.
+        ValueError: config.json is not a JSON object.
+    """
+    path, where = Path(source), hub.options(options)
+    if not path.is_file():
+        path = resolve(source, ("config",), **where) / CONFIG_NAME
+    if not path.exists() and (path.parent / fairseq_file.FILE).exists():
+        return fairseq_file.config(path.parent).to_dict()
+    return read_json_object(path)
+
+
+def write_file(folder: Path, name: str, text: str) -> None:
+    """Write one file into a folder, which is created if it does not exist; an old file stays until it is complete."""
+    with transaction(folder) as files:
+        files.write(name, text.encode())
