@@ -78,12 +78,17 @@ class Masking:
         return found[: self.most(len(ids))]
 
     def _words(self, ids: np.ndarray, able: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-        """Whole words in random order, each that still fits into the number; a special token is a word."""
+        """Choose whole words in random order, each that still fits into the number; a special token is a word.
+
+        A word that never fits, such as a text without spaces, is chosen token by token.
+        """
         assert self.starts is not None
         begins = self.starts[ids] | (ids < FIRST)
         begins |= np.concatenate([[True], ids[:-1] < FIRST])
-        words = np.cumsum(begins)[able] - 1
         room, chosen = int(self.rate * len(able) + generator.random()), []
+        words = np.cumsum(begins)
+        begins |= np.bincount(words)[words] > room
+        words = np.cumsum(begins)[able] - 1
         sizes = np.bincount(words, minlength=words[-1] + 1 if len(words) else 0)
         for word in generator.permutation(np.unique(words)):
             if sizes[word] <= room:

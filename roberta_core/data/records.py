@@ -5,15 +5,22 @@ which counts it, or refuses it where the caller wants everything to be right.
 """
 
 import csv
+import itertools
 import json
 import os
+import re
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 LONGEST = 500_000  # characters of a line or a text; no example of any task is that long, and broken files are
-TOLD = 5  # reasons that are told in full
+TOLD = 5  # reasons that are reported in full
+LABEL = re.compile(r"O|_|[BIESLUM]-.+|[A-Z]+[$]?|[^\w\s]+")  # of an entity scheme, a part of speech, a punctuation mark
+TOKEN_ID = re.compile(r"\d+(?:-\d+|\.\d+)?$")  # CoNLL-U's first column
+CONLLU = 10  # columns of CoNLL-U
+SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 Columns = Mapping[str, str]  # a field's name here -> the column that holds it
 
@@ -44,6 +51,15 @@ class Skipped:
             return ""
         more = f"; and {self.count - len(self.reasons)} more" if self.count > len(self.reasons) else ""
         return f"skipped {self.count}: {'; '.join(self.reasons)}{more}"
+
+
+def is_unicode(value: Any) -> bool:
+    """Whether all texts in a value, lists and mappings included, can be encoded: none has half of a surrogate pair."""
+    if isinstance(value, str):
+        return value.isascii() or not SURROGATE.search(value)
+    if isinstance(value, Mapping):
+        return all(is_unicode(key) and is_unicode(item) for key, item in value.items())
+    return not isinstance(value, list) or all(map(is_unicode, value))
 
 
 @dataclass(frozen=True)
@@ -111,13 +127,15 @@ def _json_lines(path: Path, skipped: Skipped, header: Sequence[str]) -> Iterator
         place = f"{path}, line {number}"
         try:
             fields = json.loads(line)
-        except ValueError as error:
-            skipped.add(place, f"no JSON, {error}")
+        except (ValueError, RecursionError) as error:
+            skipped.add(place, f"not JSON that can be read: {error}")
             continue
-        if isinstance(fields, dict):
-            yield Record(fields, place)
+        if not isinstance(fields, dict):
+            skipped.add(place, f"a JSON {type(fields).__name__}, not an object")
+        elif "\\u" in line and not is_unicode(fields):
+            skipped.add(place, "it has half of a surrogate pair (such as \\ud800), which is not a character")
         else:
-            skipped.add(place, f"a JSON {type(fields).__name__}, where an object is wanted")
+            yield Record(fields, place)
 
 
 def _json(path: Path, skipped: Skipped, header: Sequence[str]) -> Iterator[Record]:
@@ -127,15 +145,15 @@ def _json(path: Path, skipped: Skipped, header: Sequence[str]) -> Iterator[Recor
     except UnicodeDecodeError as error:
         line = path.read_bytes()[: error.start].count(b"\n") + 1
         raise DataError(f"{path}, line {line}: not UTF-8, {error.reason}") from None
-    except ValueError as error:
-        raise DataError(f"{path}: no JSON, {error}") from None
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path}: not JSON that can be read: {error}") from None
     rows = document.get("data") if isinstance(document, dict) else document
     if not isinstance(rows, list):
         raise DataError(f"{path}: no list of examples, nor an object with such a list in `data`")
     for number, row in enumerate(rows):
         place = f"{path}, data[{number}]"
         if not isinstance(row, dict):
-            skipped.add(place, "no object")
+            skipped.add(place, "not an object")
         elif "paragraphs" in row:
             yield from _article(row, place, skipped)
         else:
@@ -154,70 +172,113 @@ def _article(article: Mapping[str, Any], place: str, skipped: Skipped) -> Iterat
                 context = {"context": paragraph.get("context"), "title": article.get("title", "")}
                 yield Record({**question, **context}, f"{where}.qas[{rank}]")
             else:
-                skipped.add(f"{where}.qas[{rank}]", "no object")
+                skipped.add(f"{where}.qas[{rank}]", "not an object")
 
 
 def _table(delimiter: str, quoting: Any) -> Callable[[Path, Skipped, Sequence[str]], Iterator[Record]]:
-    def rows(path: Path, skipped: Skipped, header: Sequence[str]) -> Iterator[Record]:
-        names, taken = list(header), []
+    """Return the reader of a table whose first row names the columns, unless `header` does."""
 
-        def feed() -> Iterator[str]:
-            for number, line in lines(path, skipped):
-                taken.append(number)
-                yield line + "\n"
-
-        reader = csv.reader(feed(), delimiter=delimiter, quoting=quoting)
-        while True:
-            taken.clear()
-            try:
-                row = next(reader, None)
-            except csv.Error as error:
-                skipped.add(f"{path}, line {taken[0]}", f"no row of a table, {error}")
-                continue
-            if row is None:
-                return
-            if not row or row == [""]:
-                continue
-            place = f"{path}, line {taken[0]}"
+    def read_rows(path: Path, skipped: Skipped, header: Sequence[str]) -> Iterator[Record]:
+        names, before = list(header), skipped.count
+        for number, row in _split_rows(path, skipped, delimiter, quoting):
             if not names:
-                names = row
+                if skipped.count > before:
+                    raise DataError(f"{path}: its first line, with the names of the columns, cannot be read")
+                names = _check_names(row, f"{path}, line {number}")
             elif len(row) != len(names):
-                skipped.add(place, f"{len(row)} columns, where {len(names)} are named ({', '.join(names)})")
+                place = f"{path}, line {number}"
+                skipped.add(place, f"{len(row)} columns, but {len(names)} are named ({', '.join(names)})")
             else:
-                yield Record(dict(zip(names, row, strict=True)), place)
+                yield Record(dict(zip(names, row, strict=True)), f"{path}, line {number}")
 
-    return rows
+    return read_rows
+
+
+def _check_names(names: list[str], place: str) -> list[str]:
+    twice = sorted(name for name, count in Counter(names).items() if count > 1)
+    if twice:
+        raise DataError(f"{place}: several columns are named {', '.join(map(repr, twice))}")
+    return names
+
+
+def _split_rows(path: Path, skipped: Skipped, delimiter: str, quoting: Any) -> Iterator[tuple[int, list[str]]]:
+    """Yield the rows of a table, each with the number of its first line; empty lines are no rows.
+
+    A row whose quotation marks are wrong is skipped with its first line alone: the lines after it are read again.
+    """
+    source, again = lines(path, skipped), deque[tuple[int, str]]()
+    taken: list[tuple[int, str]] = []
+
+    def feed() -> Iterator[str]:
+        while again or (line := next(source, None)) is not None:
+            taken.append(again.popleft() if again else line)
+            yield taken[-1][1] + "\n"
+
+    reader = csv.reader(feed(), delimiter=delimiter, quoting=quoting, strict=True)
+    while True:
+        taken.clear()
+        try:
+            row = next(reader, None)
+        except csv.Error as error:
+            reason = "a quotation mark is not closed" if len(taken) > 1 else str(error)
+            skipped.add(f"{path}, line {taken[0][0]}", f"not a row of a table: {reason}")
+            again.extendleft(reversed(taken[1:]))
+            reader = csv.reader(feed(), delimiter=delimiter, quoting=quoting, strict=True)
+            continue
+        if row is None:
+            return
+        if row and row != [""]:
+            yield taken[0][0], row
 
 
 def _conll(path: Path, skipped: Skipped, header: Sequence[str]) -> Iterator[Record]:
-    """Sentences of lines `word ... label`, a blank line after each; lines `-DOCSTART-` and comments are no words.
+    """Yield sentences of lines `word ... label` with an empty line after each, or of CoNLL-U's ten columns.
 
-    A sentence with a line of another number of columns is left out.
+    Lines `-DOCSTART-` and comments are no words. A sentence whose lines differ in their number of columns is skipped.
     """
-    words: list[list[str]] = []
-    begin, width, fault = 0, 0, ""
-
-    def sentence() -> Iterator[Record]:
-        if fault:
-            skipped.add(f"{path}, line {begin}", fault)
-        elif words:
-            fields = {"tokens": [word[0] for word in words], "labels": [word[-1] for word in words]}
-            yield Record(fields, f"{path}, line {begin}")
-
-    for number, line in lines(path, skipped):
-        if not line.strip():
-            yield from sentence()
-            words, fault = [], ""
+    width, held = 0, list[tuple[int, list[str], str]]()
+    for number, line in itertools.chain(lines(path, skipped), [(0, "")]):
+        if line.strip():
+            columns = line.rstrip().split("\t") if "\t" in line else line.split()
+            if columns[0] != "-DOCSTART-":
+                held.append((number, columns, line))
             continue
-        columns = line.rstrip().split("\t") if "\t" in line else line.split()
-        if columns[0] == "-DOCSTART-" or (line.startswith("#") and len(columns) == 1):
+        words = _drop_comments(held, width)
+        held = []
+        if not words:
             continue
-        begin = begin if words or fault else number
-        width = width or len(columns)
-        if (len(columns) != width or width < 2) and not fault:
-            fault = f"the sentence has {len(columns)} columns in line {number}; wanted are {max(width, 2)}"
-        words.append(columns)
-    yield from sentence()
+        width = width or len(words[0][1])
+        wrong = next((found for found in words if len(found[1]) != width or width < 2), None)
+        place = f"{path}, line {words[0][0]}"
+        if wrong is not None:
+            expected = f"expected are {max(width, 2)}"
+            skipped.add(place, f"the sentence has {len(wrong[1])} columns in line {wrong[0]}; {expected}")
+        else:
+            yield Record(_sentence([columns for _, columns, _ in words]), place)
+
+
+def _drop_comments(held: list[tuple[int, list[str], str]], width: int) -> list[tuple[int, list[str], str]]:
+    """Return the lines of a sentence without those before its first word that are comments.
+
+    A line with `#` is a comment unless it is split as the others are and its last column looks like a label.
+    """
+    rest = [(columns, "\t" in line) for _, columns, line in held if not line.startswith("#")]
+    width, tabs = width or (len(rest[0][0]) if rest else 0), any(tab for _, tab in rest)
+    begin = 0
+    for _, columns, line in held:
+        split = len(columns) == width and len(columns) > 1 and ("\t" in line or not tabs)
+        if not line.startswith("#") or (split and LABEL.fullmatch(columns[-1])):
+            break
+        begin += 1
+    return [found for found in held[begin:] if not (found[2].startswith("#") and len(found[1]) == 1)]
+
+
+def _sentence(rows: list[list[str]]) -> dict[str, Any]:
+    """Return the words and labels of a sentence: first and last column, or of CoNLL-U the forms and parts of speech."""
+    if len(rows[0]) == CONLLU and all(TOKEN_ID.match(row[0]) for row in rows):
+        words = [row for row in rows if row[0].isdecimal()]  # not ranges (1-2) and empty nodes (1.1)
+        return {"tokens": [row[1] for row in words], "labels": [row[3] for row in words], "xpos": [r[4] for r in words]}
+    return {"tokens": [row[0] for row in rows], "labels": [row[-1] for row in rows]}
 
 
 def _parquet(path: Path, skipped: Skipped, header: Sequence[str]) -> Iterator[Record]:
@@ -252,8 +313,8 @@ def _mappings(rows: Iterable[Any], skipped: Skipped) -> Iterator[Record]:
 def _named(value: Any, names: Sequence[str] | None) -> Any:
     if names is None:
         return value
-    if isinstance(value, int):
-        return names[value] if 0 <= value < len(names) else value
+    if isinstance(value, int):  # -1 is the library's sign for a missing label
+        return names[value] if 0 <= value < len(names) else None
     return [_named(item, names) for item in value] if isinstance(value, list) else value
 
 
@@ -265,4 +326,5 @@ FORMATS: dict[str, Callable[[Path, Skipped, Sequence[str]], Iterator[Record]]] =
     "conll": _conll,
     "parquet": _parquet,
 }
-SUFFIXES = {f".{name}": name for name in FORMATS} | {".ndjson": "jsonl", ".bio": "conll", ".iob": "conll"}
+SUFFIXES = {f".{name}": name for name in FORMATS}
+SUFFIXES |= {".ndjson": "jsonl", ".bio": "conll", ".iob": "conll", ".conllu": "conll"}

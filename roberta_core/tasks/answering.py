@@ -3,16 +3,19 @@
 Shapes: S sequence.
 """
 
+import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from roberta_core.config import RobertaConfig
 from roberta_core.data.records import DataError, Record
 from roberta_core.tasks import metrics
 from roberta_core.tasks.base import Example, Task, require_text, softmax
 from roberta_core.tasks.features import Feature, Output
+from roberta_core.tasks.settings import NO_ANSWER
 
 NOWHERE = 0  # the position of `<s>`, which stands for "no answer in this window"
 
@@ -54,12 +57,12 @@ class Answer:
 
 
 class QuestionAnswering(Task):
-    """Rows `<s> question </s></s> window </s>`: windows of the context that overlap by `settings.overlap` tokens."""
+    """Rows `<s> question </s></s> window </s>`: windows of the context that share `settings.overlap` tokens."""
 
     name = "question-answering"
     architecture = "ForQuestionAnswering"
+    fields = ("context", "question", "answers")
     metric = "f1"
-    answerable = True  # whether every question of the data has an answer
 
     def read_inputs(self, record: Record) -> dict[str, Any]:
         """Return a question and a context."""
@@ -78,8 +81,33 @@ class QuestionAnswering(Task):
             if context[start : start + len(answer)] != answer:
                 shown = answer if len(answer) <= 40 else f"{answer[:40]}..."
                 raise DataError(f"its answer {shown!r} is not in the context at {start}")
-        self.answerable = self.answerable and bool(answers)
         return {"answers": answers}
+
+    def learn(self, examples: Sequence[Example]) -> None:
+        """Learn whether questions may have no answer, unless the settings say."""
+        if not self.settings.no_answer:
+            found = any(not example.fields["answers"] for example in examples)
+            self.settings = dataclasses.replace(self.settings, no_answer="allowed" if found else "never")
+
+    def describe(self) -> str:
+        """Return whether questions may have no answer."""
+        return "questions may have no answer" if self.allows_no_answer else "every question has an answer"
+
+    def config(self) -> dict[str, Any]:
+        """Return whether questions may have no answer, where a configuration has room for it."""
+        return {"task_specific_params": {self.name: {"no_answer": self.settings.no_answer}}}
+
+    def read_config(self, config: RobertaConfig) -> None:
+        """Take over whether questions may have no answer, unless the settings say."""
+        stored = (config.task_specific_params or {}).get(self.name)
+        no_answer = stored.get("no_answer") if isinstance(stored, Mapping) else None
+        if not self.settings.no_answer and no_answer in NO_ANSWER:
+            self.settings = dataclasses.replace(self.settings, no_answer=no_answer)
+
+    @property
+    def allows_no_answer(self) -> bool:
+        """Whether a question may have no answer: as the settings or the checkpoint say, else it always has one."""
+        return self.settings.no_answer == "allowed"
 
     def build_features(self, examples: Sequence[Example]) -> list[Feature]:
         """Return windows, their targets the first answer's first and last token, or `<s>` if it is not whole inside.
@@ -105,7 +133,7 @@ class QuestionAnswering(Task):
         self, number: int, example: Example, question: list[int], tokens: list[int], spans: list[tuple[int, int]]
     ) -> Iterator[Feature]:
         room = self.length - self.tokenizer.num_special_tokens_to_add(pair=True) - len(question)
-        step = max(1, room - self.settings.overlap)
+        step = room - min(self.settings.overlap, room // 2)  # at least half of each window is new
         before = len(self.tokenizer.build_inputs_with_special_tokens(question, [])) - 1
         for begin in range(0, max(len(tokens) - room + step, 1), step):
             end = min(begin + room, len(tokens))
@@ -171,12 +199,12 @@ class QuestionAnswering(Task):
         if not kept:
             return Answer("", None, (), null)
         scores = [score for _, (score, _, _) in kept]
-        probabilities = softmax(np.array(scores if self.answerable else [*scores, null])).tolist()
+        probabilities = softmax(np.array([*scores, null] if self.allows_no_answer else scores)).tolist()
         candidates = tuple(
             Span(text, begin, end, score, probability)
             for (text, (score, begin, end)), probability in zip(kept, probabilities[: len(kept)], strict=True)
         )
-        if not self.answerable and null - scores[0] > self.settings.null_threshold:
+        if self.allows_no_answer and null - scores[0] > self.settings.null_threshold:
             return Answer("", None, candidates, null)
         return Answer(candidates[0].text, candidates[0], candidates, null)
 
@@ -206,4 +234,5 @@ def _answers(found: Any) -> Iterator[tuple[int, str]]:
         start = answer.get("answer_start") if isinstance(answer, Mapping) else None
         if isinstance(start, bool) or not isinstance(start, int) or start < 0:
             raise DataError("an answer has no answer_start")
-        yield start, require_text(answer.get("text"), "answer")
+        whole = require_text(answer.get("text"), "answer")
+        yield start + len(whole) - len(whole.lstrip()), whole.strip()

@@ -16,7 +16,7 @@ from roberta_core.backend import Backend
 from roberta_core.checkpoints import resolve
 from roberta_core.config import RobertaConfig
 from roberta_core.data.batches import Batch
-from roberta_core.data.records import LONGEST, Columns, DataError, Record, Skipped
+from roberta_core.data.records import LONGEST, Columns, DataError, Record, Skipped, is_unicode
 from roberta_core.data.streams import best_budget
 from roberta_core.tasks.features import Feature, Output, collate, run_features
 from roberta_core.tasks.settings import TaskSettings
@@ -46,17 +46,28 @@ class Task(ABC):
         length: the most tokens that a row may have.
         settings: the table `[task]` of a recipe.
         columns: columns of the data by the task's field names, where they differ.
-        labels: learned from training examples (`learn`), or read from a checkpoint (`read_config`).
+        labels: read from a checkpoint (`read_config`), then learned from training examples (`learn`).
+        head_fits: whether a checkpoint's head predicts these labels in this order; `learn` decides it.
+
+    Raises:
+        ValueError: `columns` names a field that the task does not have.
     """
 
     name: ClassVar[str]
     architecture: ClassVar[str]
     metric: ClassVar[str]  # the score that selects the best model
+    fields: ClassVar[tuple[str, ...]]  # the names that `columns` may map
     tokenizer: Any
     length: int
     settings: TaskSettings = field(default_factory=TaskSettings)
     columns: Columns = field(default_factory=dict)
     labels: tuple[str, ...] = ()
+    head_fits: bool = True
+
+    def __post_init__(self) -> None:
+        unknown = sorted(set(self.columns) - set(self.fields))
+        if unknown:
+            raise ValueError(f"{self.name} has no field {', '.join(unknown)}; its fields are {', '.join(self.fields)}")
 
     @classmethod
     def from_pretrained(
@@ -92,11 +103,23 @@ class Task(ABC):
         return Example(record.place, {**inputs, **(self.read_target(record, inputs) if labelled else {})})
 
     def learn(self, examples: Sequence[Example]) -> None:  # noqa: B027  # not every task has labels
-        """Learn the labels from training examples."""
+        """Learn the labels from training examples; raise `DataError` if a model cannot be trained for them."""
+
+    def settle(self, examples: Sequence[Example]) -> None:  # noqa: B027  # not every task has such a question
+        """Decide what only all labelled examples together can tell, such as whether labels are counted from 0 or 1."""
 
     def check(self, example: Example) -> str:
         """Return what is wrong with an example now that the labels are known; empty if nothing is."""
         return ""
+
+    def describe(self) -> str:
+        """Return what the model is to predict, as learned from the training examples; empty if there is no choice."""
+        return ""
+
+    def learn_labels(self, labels: Sequence[str]) -> None:
+        """Take over labels in this order, or in the checkpoint's order if it has the same ones: its head then fits."""
+        self.head_fits = set(labels) == set(self.labels)
+        self.labels = self.labels if self.head_fits else tuple(labels)
 
     def config(self) -> dict[str, Any]:
         """Return the fields of a model's configuration that belong to the task."""
@@ -108,6 +131,7 @@ class Task(ABC):
     def collect_examples(self, records: Iterable[Record], skipped: Skipped, learn: bool = False) -> list[Example]:
         """Return the labelled examples of records, counting wrong ones in `skipped`; `learn` learns the labels."""
         found = list(self.read_examples(records, skipped, labelled=True))
+        self.settle(found)
         if learn:
             self.learn(found)
         kept = []
@@ -133,9 +157,13 @@ class Task(ABC):
 
     def get_column(self, record: Record, name: str, known: Sequence[str]) -> Any:
         """Return a field by the column named for it, or the first known column; raise `DataError` if it is missing."""
+        return record.fields[self.find_column(record, name, known)]
+
+    def find_column(self, record: Record, name: str, known: Sequence[str]) -> str:
+        """Return the column that `get_column` reads."""
         for column in [self.columns[name]] if name in self.columns else known:
             if record.fields.get(column) is not None:
-                return record.fields[column]
+                return column
         expected = self.columns.get(name) or " or ".join(known)
         raise DataError(f"no {name} (in {expected}); the columns are {', '.join(map(str, record.fields)) or 'none'}")
 
@@ -216,9 +244,23 @@ def require_text(value: Any, name: str) -> str:
         raise DataError(f"its {name} is {type(value).__name__}, not text")
     if not value.strip():
         raise DataError(f"its {name} is empty")
+    if not is_unicode(value):
+        raise DataError(f"its {name} has half of a surrogate pair, which is not a character")
     if len(value) > LONGEST:
         raise DataError(f"its {name} has {len(value):,} characters; at most {LONGEST:,} are read")
     return value
+
+
+def require_label(value: Any, column: str = "") -> str:
+    """Return a label as text; raise `DataError` if it is missing: None, NaN, empty, SNLI's `-`, or half a character."""
+    label = str(value).strip()
+    if value is None or isinstance(value, list | dict) or label.lower() in ("", "nan"):
+        raise DataError(f"its label is missing: {value!r}")
+    if label == "-" and column == "gold_label":
+        raise DataError("its annotators did not agree on a label: '-'")
+    if not is_unicode(label):
+        raise DataError(f"its label {value!r} has half of a surrogate pair, which is not a character")
+    return label
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:

@@ -3,6 +3,7 @@
 Shapes: S sequence, C choices.
 """
 
+import dataclasses
 import re
 import string
 from collections import Counter
@@ -14,12 +15,17 @@ import numpy as np
 
 from roberta_core.data.records import DataError, Record
 from roberta_core.tasks import metrics
-from roberta_core.tasks.base import Example, Task, require_text, softmax
+from roberta_core.tasks.base import Example, Task, require_label, require_text, softmax
 from roberta_core.tasks.features import Feature, Output
 
-CONTEXTS, QUESTIONS = ("context", "prompt", "article", "sent1", "passage"), ("question", "sent2")
+CONTEXTS = ("context", "prompt", "article", "sent1", "passage", "premise", "sentence")
+QUESTIONS = ("question", "sent2")
+# COPA's questions are single words; these are the questions that SuperGLUE's authors ask.
+SPELLED_OUT = {"cause": "What was the cause of this?", "effect": "What happened as a result?"}
 CHOICES, LABELS = ("choices", "options", "endings"), ("label", "answer", "gold", "labels")
 NUMBERED = re.compile(r"(?:choice|ending|option|answer)_?(\d+|[a-e])", re.IGNORECASE)
+
+NUMBERED_FROM_0 = re.compile(r"(?:choice|ending|option|answer)_?0", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -36,37 +42,55 @@ class MultipleChoice(Task):
 
     name = "multiple-choice"
     architecture = "ForMultipleChoice"
+    fields = ("context", "question", "choices", "label")
     metric = "accuracy"
     choices = 0
 
     def read_inputs(self, record: Record) -> dict[str, Any]:
         """Return a context, perhaps a question, and the choices."""
         context = require_text(self.get_column(record, "context", (*CONTEXTS, *QUESTIONS)), "context")
-        question = next((record.fields[name] for name in QUESTIONS if isinstance(record.fields.get(name), str)), "")
-        question = "" if question == context else question
+        names = [self.columns["question"]] if "question" in self.columns else QUESTIONS
+        question = next((record.fields[name] for name in names if isinstance(record.fields.get(name), str)), "")
+        question = "" if question == context else SPELLED_OUT.get(question, question)
         return {"context": context, "question": question, "choices": self._choices(record)}
-
-    def read_target(self, record: Record, inputs: Mapping[str, Any]) -> dict[str, Any]:
-        """Return which choice is right: its index, given as a number or as a letter from A."""
-        count = len(inputs["choices"])
-        label = str(self.get_column(record, "label", LABELS)).strip()
-        right = string.ascii_uppercase.find(label.upper()) if len(label) == 1 and label.isalpha() else label
-        if not str(right).isdecimal() or int(right) >= count:
-            raise DataError(f"its label {label!r} is none of its {count} choices")
-        return {"label": int(right)}
 
     def _choices(self, record: Record) -> list[str]:
         if "choices" not in self.columns:
-            names = sorted(name for name in record.fields if NUMBERED.fullmatch(str(name)))
-            if names:
+            names = sorted(filter(NUMBERED.fullmatch, map(str, record.fields)), key=_number_in)
+            if len(names) > 1:
                 return [require_text(record.fields[name], name) for name in names]
         elif "," in self.columns["choices"]:
             names = self.columns["choices"].split(",")
-            return [require_text(self.get_column(record, name, (name,)), name) for name in names]
+            return [require_text(record.fields.get(name), name) for name in names]
         found = self.get_column(record, "choices", CHOICES)
         if not isinstance(found, list) or len(found) < 2:
             raise DataError("its choices are not a list of two or more")
         return [require_text(choice, "choice") for choice in found]
+
+    def read_target(self, record: Record, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        """Return which choice is right: its index, or (`counted`) a number that `settle` turns into one."""
+        count = len(inputs["choices"])
+        given = self.get_column(record, "label", LABELS)
+        label = require_label(int(given) if isinstance(given, float) and given.is_integer() else given)
+        letter = string.ascii_uppercase.find(label.upper()) if len(label) == 1 and label.isalpha() else -1
+        number = letter if letter >= 0 else int(label) if label.isdecimal() else -1
+        counted = letter < 0 and not any(NUMBERED_FROM_0.fullmatch(str(name)) for name in record.fields)
+        if not 0 <= number < count + counted:
+            raise DataError(f"its label {label!r} is none of its {count} choices")
+        return {"label": number, "counted": counted}
+
+    def settle(self, examples: Sequence[Example]) -> None:
+        """Turn labels that are numbers into indices; they are counted from 1 if none is 0 and one is the last.
+
+        Raises:
+            DataError: neither is the case, and the settings do not say what labels are counted from.
+        """
+        counted = [example for example in examples if example.fields["counted"]]
+        if self.settings.first_label < 0 and counted:
+            self.settings = dataclasses.replace(self.settings, first_label=_find_first(counted))
+        for example in counted:
+            example.fields["label"] -= self.settings.first_label
+            example.fields["counted"] = False
 
     def learn(self, examples: Sequence[Example]) -> None:
         """Learn how many choices an example has: what most have."""
@@ -76,7 +100,10 @@ class MultipleChoice(Task):
     def check(self, example: Example) -> str:
         """Return whether it has another number of choices than the others."""
         self.choices = self.choices or len(example.fields["choices"])
-        count = len(example.fields["choices"])
+        count, label = len(example.fields["choices"]), example.fields["label"]
+        if not 0 <= label < count:
+            first = self.settings.first_label
+            return f"its label {label + first} is none of its {count} choices, which are counted from {first}"
         return "" if count == self.choices else f"{count} choices, where the others have {self.choices}"
 
     def build_features(self, examples: Sequence[Example]) -> list[Feature]:
@@ -128,6 +155,26 @@ class MultipleChoice(Task):
 def _choose(example: Example, logits: np.ndarray) -> Chosen:
     best = int(logits.argmax())
     return Chosen(best, example.fields["choices"][best], tuple(softmax(logits).tolist()))
+
+
+def _find_first(examples: Sequence[Example]) -> int:
+    """Return whether labels are counted from 0 or from 1."""
+    labels = [example.fields["label"] for example in examples]
+    if 0 in labels:
+        return 0
+    if any(example.fields["label"] == len(example.fields["choices"]) for example in examples):
+        return 1
+    raise DataError(
+        f"the labels are from {min(labels)} to {max(labels)}, so they may be counted from 0 or from 1: set first_label "
+        "in the recipe's table [task]"
+    )
+
+
+def _number_in(name: str) -> tuple[bool, int, str]:
+    """Return what sorts the names of numbered columns: `ending2` before `ending10`, letters after numbers."""
+    found = NUMBERED.fullmatch(name)
+    number = found[1] if found else ""
+    return not number.isdecimal(), int(number) if number.isdecimal() else 0, number.lower()
 
 
 def _join(question: str, choice: str) -> str:

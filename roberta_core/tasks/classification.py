@@ -13,7 +13,7 @@ from roberta_core.backend import Backend
 from roberta_core.config import RobertaConfig
 from roberta_core.data.records import DataError, Record
 from roberta_core.tasks import metrics
-from roberta_core.tasks.base import Example, Task, require_text, softmax
+from roberta_core.tasks.base import Example, Task, require_label, require_text, softmax
 from roberta_core.tasks.features import Feature, Output
 
 PAIRS = (
@@ -51,6 +51,7 @@ class Classification(Task):
 
     name = "classification"
     architecture = ARCHITECTURE
+    fields = ("text", "text_pair", "label")
     problem_type = ""  # the published one, once it is known
 
     @property
@@ -75,24 +76,45 @@ class Classification(Task):
 
     def read_target(self, record: Record, inputs: Mapping[str, Any]) -> dict[str, Any]:
         """Return the label as text."""
-        label = self.get_column(record, "label", LABELS)
-        if isinstance(label, list | dict) or not str(label).strip():
-            raise DataError(f"its label is {label!r}")
-        return {"label": str(label).strip()}
+        column = self.find_column(record, "label", LABELS)
+        return {"label": require_label(record.fields[column], column)}
 
     def learn(self, examples: Sequence[Example]) -> None:
-        """Learn the labels in order (numbers by size), or that they are the values of a regression."""
-        labels = {example.fields["label"] for example in examples}
-        numbers = {label: _number(label) for label in labels}
-        fractions = all(value is not None for value in numbers.values()) and any(
-            value is not None and value % 1 for value in numbers.values()
-        )
-        self.problem_type = PROBLEMS.get(self.settings.problem) or (REGRESSION if fractions else SINGLE_LABEL)
+        """Learn the labels in order (numbers by size), or that they are the values of a regression.
+
+        Raises:
+            DataError: all labels are the same, or some are fractions and others are not numbers.
+        """
+        numbers = {example.fields["label"]: _number(example.fields["label"]) for example in examples}
+        checkpoint, self.problem_type = self.problem_type, self._decide_problem(examples, numbers)
         if self.problem_type == REGRESSION:
-            self.labels = ("score",)
-        else:
-            numeric = all(value is not None for value in numbers.values())
-            self.labels = tuple(sorted(labels, key=lambda label: (numbers[label] or 0.0 if numeric else 0.0, label)))
+            self.head_fits = checkpoint == REGRESSION and len(self.labels) == 1
+            self.labels = self.labels if self.head_fits else ("score",)
+            return
+        if len(numbers) == 1:
+            raise DataError(f"all training examples have the label {next(iter(numbers))!r}: a model needs at least two")
+        numeric = None not in numbers.values()
+        self.learn_labels(sorted(numbers, key=lambda label: (numbers[label] or 0.0 if numeric else 0.0, label)))
+        self.head_fits = self.head_fits and checkpoint in ("", SINGLE_LABEL)
+
+    def _decide_problem(self, examples: Sequence[Example], numbers: Mapping[str, float | None]) -> str:
+        fraction = next((label for label, value in numbers.items() if value is not None and value % 1), None)
+        if self.settings.problem or fraction is None:
+            return PROBLEMS.get(self.settings.problem, SINGLE_LABEL)
+        for example in examples:
+            if numbers[example.fields["label"]] is None:
+                label = example.fields["label"]
+                raise DataError(
+                    f"{example.place}: its label {label!r} is not a number, but {fraction!r} is a fraction; set "
+                    'problem = "regression" to skip such records, or problem = "classification"'
+                )
+        return REGRESSION
+
+    def describe(self) -> str:
+        """Return whether labels are classes, and which, or numbers."""
+        if self.problem_type == REGRESSION:
+            return "regression: the labels are numbers"
+        return f"classification with {len(self.labels)} labels: {', '.join(self.labels)}"
 
     def check(self, example: Example) -> str:
         """Return what is wrong with the label: it was not learned, or is not a number."""

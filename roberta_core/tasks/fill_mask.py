@@ -51,6 +51,7 @@ class FillMask(Task):
     name = "fill-mask"
     architecture = ARCHITECTURE
     metric = ""
+    fields = ("text",)
     top_k: int = 5
     vocabulary: int = 0
 

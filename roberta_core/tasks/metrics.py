@@ -18,11 +18,13 @@ import numpy as np
 from roberta_core.data.batches import IGNORED, Batch
 
 ARTICLES = re.compile(r"\b(a|an|the)\b")
+IOBES = {"U-": "S-", "L-": "E-", "M-": "I-"}
+ENTITY = re.compile(r"[BIESLUM]-.")
 PUNCTUATION = str.maketrans("", "", string.punctuation)
 
 
 def library(name: str) -> Any:
-    """A module of a library of the extra `train`; `ValueError` says how to come by it."""
+    """Return a module of the extra `train`; raise `ValueError` with what to install if it is missing."""
     try:
         return import_module(name)
     except ImportError:
@@ -30,7 +32,7 @@ def library(name: str) -> Any:
 
 
 def classification(gold: Sequence[str], predicted: Sequence[str], labels: Sequence[str]) -> dict[str, float]:
-    """Accuracy, F1 (of two labels that of the second, else the mean over labels) and Matthews' correlation."""
+    """Return accuracy, F1 (with two labels that of the second, else the mean over labels) and Matthews' correlation."""
     measures = library("sklearn.metrics")
     average = {"average": "binary", "pos_label": labels[1]} if len(labels) == 2 else {"average": "macro"}
     return {
@@ -41,7 +43,7 @@ def classification(gold: Sequence[str], predicted: Sequence[str], labels: Sequen
 
 
 def regression(gold: Sequence[float], predicted: Sequence[float]) -> dict[str, float]:
-    """Pearson's and Spearman's correlation, 0 where a side is constant; and the mean squared error."""
+    """Return Pearson's and Spearman's correlation, 0 where a side is constant; and the mean squared error."""
     stats = library("scipy.stats")
     error = float(np.mean((np.asarray(gold) - np.asarray(predicted)) ** 2))
     if np.ptp(gold) == 0 or np.ptp(predicted) == 0:
@@ -53,10 +55,27 @@ def regression(gold: Sequence[float], predicted: Sequence[float]) -> dict[str, f
     }
 
 
-def tagging(gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]]) -> dict[str, float]:
-    """Precision, recall and F1 of entities as seqeval counts them (CoNLL's way), and the accuracy of words."""
+def marks_entities(labels: Iterable[str]) -> bool:
+    """Whether all labels but `O` have the prefix of a scheme that marks entities (IOB, IOBES, BILOU)."""
+    return all(label == "O" or ENTITY.match(label) for label in labels)
+
+
+def tagging(
+    gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]], labels: Sequence[str]
+) -> dict[str, float]:
+    """Return F1, precision and recall of entities as seqeval counts them (CoNLL's way), and the accuracy of words.
+
+    If the labels do not mark entities, such as parts of speech, F1 is the mean over the labels of words.
+    """
+    if not marks_entities(labels):
+        flat = [[label for sentence in sentences for label in sentence] for sentences in (gold, predicted)]
+        measures = library("sklearn.metrics")
+        return {
+            "accuracy": float(measures.accuracy_score(*flat)),
+            "f1": float(measures.f1_score(*flat, average="macro", zero_division=0.0)),
+        }
     measures = library("seqeval.metrics")
-    lists = [list(map(list, labels)) for labels in (gold, predicted)]
+    lists = [[[_as_iobes(label) for label in sentence] for sentence in sentences] for sentences in (gold, predicted)]
     return {
         name: float(getattr(measures, function)(*lists, **settings))
         for name, function, settings in (
@@ -68,38 +87,53 @@ def tagging(gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]]) -
     }
 
 
+def _as_iobes(label: str) -> str:
+    """Return a label of the BILOU scheme, which seqeval does not know, with IOBES's prefix."""
+    return IOBES.get(label[:2], label[:2]) + label[2:]
+
+
 def choice(gold: Sequence[int], predicted: Sequence[int]) -> dict[str, float]:
-    """Accuracy."""
+    """Return the accuracy."""
     return {"accuracy": float(library("sklearn.metrics").accuracy_score(gold, predicted))}
 
 
 def answering(gold: Sequence[Sequence[str]], predicted: Sequence[str]) -> dict[str, float]:
-    """Exact match and F1, shares of 1, of the best of each question's answers; none at all means that it has none."""
+    """Return exact match and F1 (0 to 1) against the best of each question's answers; no answers: it has none."""
     exact, overlap = [], []
     for answers, answer in zip(gold, predicted, strict=True):
-        wanted = [words(text) for text in answers]
-        wanted = [text for text in wanted if text] or [[]]
+        expected = [words(text) for text in answers]
+        expected = [text for text in expected if text] or [[]]
         given = words(answer)
-        exact.append(max(given == text for text in wanted))
-        overlap.append(max(_overlap(text, given) for text in wanted))
+        exact.append(max(given == text for text in expected))
+        overlap.append(max(_overlap(text, given) for text in expected))
     return {"f1": float(np.mean(overlap)), "exact_match": float(np.mean(exact))}
 
 
 def words(text: str) -> list[str]:
-    """A text's words as SQuAD compares them: lower case, without punctuation and articles."""
+    """Return a text's words as SQuAD compares them: lower case, without punctuation and articles."""
     return ARTICLES.sub(" ", text.lower().translate(PUNCTUATION)).split()
 
 
-def _overlap(wanted: list[str], given: list[str]) -> float:
-    """F1 of words; of no words it is 1 where the other has none either."""
-    if not wanted or not given:
-        return float(wanted == given)
-    shared = sum((Counter(wanted) & Counter(given)).values())
-    return 2 * shared / (len(wanted) + len(given)) if shared else 0.0
+def _overlap(expected: list[str], given: list[str]) -> float:
+    """Return the F1 of words; without words it is 1 if the other has none either."""
+    if not expected or not given:
+        return float(expected == given)
+    shared = sum((Counter(expected) & Counter(given)).values())
+    return 2 * shared / (len(expected) + len(given)) if shared else 0.0
 
 
 # What is asked for the log-probabilities [M, V] at positions (rows [M], columns [M]) of masked ids [B, S].
 Predictor = Callable[[Batch, np.ndarray, np.ndarray], np.ndarray]
+
+
+LOWER_IS_BETTER = ("squared_error", "loss")
+
+
+def is_better(name: str, value: float, best: float) -> bool:
+    """Whether a value of a metric is better than the best one so far; any number is better than none (NaN)."""
+    if np.isnan(value) or np.isnan(best):
+        return bool(np.isnan(best)) and not np.isnan(value)
+    return value < best if name in LOWER_IS_BETTER else value > best
 
 
 @dataclass(frozen=True)
@@ -119,10 +153,10 @@ def score(predict: Predictor, batches: Iterable[Batch], special: Collection[int]
         rows, places = np.nonzero((labels != IGNORED) & ~np.isin(labels, list(special)))
         if not len(rows):
             continue
-        wanted = labels[rows, places]
+        expected = labels[rows, places]
         log_probabilities = predict(batch, rows, batch["masked_positions"][rows, places])
-        loss -= float(log_probabilities[np.arange(len(rows)), wanted].sum())
-        correct += int((log_probabilities.argmax(axis=1) == wanted).sum())
+        loss -= float(log_probabilities[np.arange(len(rows)), expected].sum())
+        correct += int((log_probabilities.argmax(axis=1) == expected).sum())
         count += len(rows)
     if not count:
         raise ValueError("no token of the texts is masked: there is nothing to score")

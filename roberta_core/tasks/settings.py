@@ -3,19 +3,28 @@
 from dataclasses import dataclass
 
 PROBLEMS = ("classification", "regression")
+NO_ANSWER = ("allowed", "never")
 
 
 @dataclass(frozen=True)
 class TaskSettings:
-    """How a model is fine-tuned for a task.
+    """How a model is fine-tuned for a task, and how it is asked afterwards.
 
-    `epochs` (0: as many as `optimizer.steps` say) with warm-up for `warmup_ratio` of their steps; `evaluations` in
-    each (0: one at the end) and an end after `patience` of them without a better score (0: never). `metric` says which
-    score is meant (the task's own if empty), `problem` whether labels are classes or numbers ("classification" or
-    "regression"; as the data looks if empty). Rows have at most `max_length` tokens, questions `longest_question` (0:
-    as many as fit). For question answering: windows of a context share `overlap` tokens; answers have at most
-    `longest_answer` tokens and are chosen among the `candidates` best first and last ones; there is none if that scores
-    better by `null_threshold`.
+    Args:
+        epochs: passes over the training data; 0 trains for `optimizer.steps`.
+        warmup_ratio: share of the steps in which the learning rate rises.
+        evaluations: evaluations per epoch; 0 evaluates once, at the end.
+        patience: evaluations without a better score after which training stops; 0 never stops early.
+        metric: the score that selects the best model; empty for the task's own.
+        problem: what labels are, "classification" or "regression"; empty to decide it by the training data.
+        max_length: the most tokens of a row; 0 for as many as the model accepts.
+        longest_question: the most tokens of a question; 0 for as many as fit.
+        overlap: tokens that two windows of a context share, at most half of a window.
+        longest_answer: the most tokens of an answer.
+        candidates: the best first and last tokens among which answers are searched.
+        no_answer: whether a question may have no answer, "allowed" or "never"; empty to decide it by the training data.
+        first_label: what the labels of multiple choice are counted from, 0 or 1; -1 to decide it by the data.
+        null_threshold: how much better "no answer" must score than the best answer.
     """
 
     epochs: float = 0.0
@@ -29,6 +38,8 @@ class TaskSettings:
     overlap: int = 128
     longest_answer: int = 30
     candidates: int = 20
+    no_answer: str = ""
+    first_label: int = -1
     null_threshold: float = 0.0
 
     def __post_init__(self) -> None:
@@ -40,6 +51,10 @@ class TaskSettings:
             raise ValueError(f"warmup_ratio is {self.warmup_ratio}; it must be at least 0 and below 1")
         if self.problem not in ("", *PROBLEMS):
             raise ValueError(f"problem is {self.problem!r}; known are {', '.join(PROBLEMS)}")
+        if self.first_label not in (-1, 0, 1):
+            raise ValueError(f"first_label is {self.first_label}; it must be 0, 1, or -1 to decide it by the data")
+        if self.no_answer not in ("", *NO_ANSWER):
+            raise ValueError(f"no_answer is {self.no_answer!r}; known are {', '.join(NO_ANSWER)}")
 
     def _check_least(self, name: str, least: int) -> None:
         if getattr(self, name) < least:

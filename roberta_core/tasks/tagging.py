@@ -12,9 +12,9 @@ import numpy as np
 
 from roberta_core.config import RobertaConfig
 from roberta_core.data.batches import IGNORED
-from roberta_core.data.records import DataError, Record
+from roberta_core.data.records import DataError, Record, is_unicode
 from roberta_core.tasks import metrics
-from roberta_core.tasks.base import Example, Task, require_text, softmax
+from roberta_core.tasks.base import Example, Task, require_label, require_text, softmax
 from roberta_core.tasks.features import Feature, Output
 
 WORDS, LABELS = ("tokens", "words"), ("labels", "tags", "ner_tags", "pos_tags")
@@ -60,7 +60,12 @@ class Tagging(Task):
 
     name = "tagging"
     architecture = "ForTokenClassification"
-    metric = "f1"
+    fields = ("tokens", "labels", "text")
+
+    @property
+    def metric(self) -> str:  # type: ignore[override]
+        """The score that selects the best model: F1 of entities, or accuracy if the labels do not mark entities."""
+        return "f1" if metrics.marks_entities(self.labels) else "accuracy"
 
     def read_inputs(self, record: Record) -> dict[str, Any]:
         """Return the words; those of a `text` are found by `split_words`, and their character spans returned too."""
@@ -72,7 +77,7 @@ class Tagging(Task):
             raise DataError("its tokens are not a list")
         if not words:
             raise DataError("it has no tokens")
-        if not all(isinstance(word, str) for word in words):
+        if not all(isinstance(word, str) and is_unicode(word) for word in words):
             raise DataError("its tokens are not all text")
         return {"tokens": words}
 
@@ -83,12 +88,21 @@ class Tagging(Task):
             raise DataError("its labels are not a list")
         if len(inputs["tokens"]) != len(labels):
             raise DataError(f"{len(inputs['tokens'])} tokens, but {len(labels)} labels")
-        return {"labels": [str(label) for label in labels]}
+        if any(label == IGNORED for label in labels):
+            raise DataError(f"its word {labels.index(IGNORED) + 1} has no label: {IGNORED}")
+        return {"labels": [require_label(label) for label in labels]}
 
     def learn(self, examples: Sequence[Example]) -> None:
         """Learn the labels in order, that of words outside all entities first."""
         found = {label for example in examples for label in example.fields["labels"]}
-        self.labels = tuple(sorted(found, key=lambda label: (label != OUTSIDE, label)))
+        if len(found) == 1:
+            raise DataError(f"all training words have the label {next(iter(found))!r}: a model needs at least two")
+        self.learn_labels(sorted(found, key=lambda label: (label != OUTSIDE, label)))
+
+    def describe(self) -> str:
+        """Return the labels, and whether they mark entities."""
+        kind = "entities" if metrics.marks_entities(self.labels) else "words"
+        return f"{len(self.labels)} labels of {kind}: {', '.join(self.labels)}"
 
     def check(self, example: Example) -> str:
         """Return which of the labels were not learned."""
@@ -160,8 +174,8 @@ class Tagging(Task):
         return example.fields["labels"]
 
     def score(self, examples: Sequence[Example], values: Sequence[Any]) -> dict[str, float]:
-        """Return precision, recall and F1 of entities, and the accuracy of words."""
-        return metrics.tagging([example.fields["labels"] for example in examples], values)
+        """Return accuracy and F1: of entities if the labels mark them (with precision and recall), else of words."""
+        return metrics.tagging([example.fields["labels"] for example in examples], values, self.labels)
 
 
 def split_words(text: str) -> dict[str, Any]:

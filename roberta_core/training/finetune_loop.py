@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from roberta_core.data.batches import Batch
+from roberta_core.tasks import metrics
 from roberta_core.tasks.base import Example, Task
 from roberta_core.tasks.batches import ShuffledFeatures, batch_features
 from roberta_core.tasks.features import INPUTS, Feature, Output, split_outputs
@@ -134,7 +135,7 @@ class FineTuning:
         metric = self.recipe.task.metric or self.task.metric
         if metric not in found.scores:
             raise ValueError(f"there is no score {metric!r}; this task has {', '.join(found.scores)}")
-        better = not self.best or found.scores[metric] > self.best["scores"][metric]
+        better = not self.best or metrics.is_better(metric, found.scores[metric], self.best["scores"][metric])
         self.worse = 0 if better else self.worse + 1
         line = {
             "step": self.step,

@@ -100,6 +100,18 @@ def test_whole_words_are_chosen_or_left_whole(rule):
     assert 0.09 < chosen.mean() < 0.15
 
 
+def test_a_text_without_spaces_is_masked_at_the_rate_too():
+    ids = np.concatenate([[0], np.arange(38) + FIRST, [2]])
+    starts = np.zeros(V, bool)
+    starts[FIRST] = True  # one word
+    _, chosen = drawn(Masking(V, MASK, rule="fairseq", starts=starts), ids)
+    assert chosen.mean() == pytest.approx(0.15, abs=0.01)
+    starts[[FIRST, FIRST + 3, FIRST + 35]] = True  # a long word between short ones, which stay whole
+    _, chosen = drawn(Masking(V, MASK, rule="fairseq", starts=starts), ids)
+    assert chosen.mean() == pytest.approx(0.15, abs=0.02)
+    assert (chosen[:, 1:4].all(axis=1) == chosen[:, 1:4].any(axis=1)).all()
+
+
 def test_static_masking_comes_again_after_its_copies():
     ids = np.arange(LENGTH) + FIRST
     masking = Masking(V, MASK, copies=3)

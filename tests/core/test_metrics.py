@@ -27,9 +27,37 @@ def test_regression_has_correlations_and_no_warning_for_a_constant():
 def test_tagging_counts_whole_entities():
     pytest.importorskip("seqeval")
     gold = [["B-PER", "I-PER", "O", "B-LOC"]]
-    found = metrics.tagging(gold, [["B-PER", "O", "O", "B-LOC"]])
+    labels = ("O", "B-PER", "I-PER", "B-LOC")
+    found = metrics.tagging(gold, [["B-PER", "O", "O", "B-LOC"]], labels)
     assert (found["precision"], found["recall"], found["f1"], found["accuracy"]) == (0.5, 0.5, 0.5, 0.75)
-    assert metrics.tagging(gold, [["O"] * 4])["f1"] == 0.0
+    assert metrics.tagging(gold, [["O"] * 4], labels)["f1"] == 0.0
+
+
+def test_parts_of_speech_are_scored_by_words_and_not_as_entities():
+    pytest.importorskip("sklearn")
+    found = metrics.tagging([["ADP", "OTHER", "X"]], [["ADP", "OBJ", "X"]], ("ADP", "OBJ", "OTHER", "X"))
+    assert found == {"accuracy": pytest.approx(2 / 3), "f1": pytest.approx(2 / 4)}
+    assert metrics.tagging([["1", "0"]], [["1", "0"]], ("0", "1")) == {"accuracy": 1.0, "f1": 1.0}
+
+
+def test_entities_of_the_bilou_scheme_are_counted_too():
+    pytest.importorskip("seqeval")
+    labels = ("O", "B-A", "I-A", "L-A", "U-B")
+    gold = [["U-B", "O", "B-A", "I-A", "L-A"]]
+    assert metrics.tagging(gold, [["O", "O", "B-A", "I-A", "L-A"]], labels)["recall"] == 0.5
+    assert metrics.tagging(gold, gold, labels)["f1"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "best", "better"),
+    [
+        ("accuracy", 0.6, 0.5, True), ("accuracy", 0.5, 0.6, False), ("accuracy", 0.5, 0.5, False),
+        ("squared_error", 0.5, 0.6, True), ("squared_error", 0.6, 0.5, False), ("loss", 1.0, 2.0, True),
+        ("f1", 0.1, math.nan, True), ("f1", math.nan, 0.1, False),
+    ],
+)  # fmt: skip
+def test_every_metric_has_its_direction(name, value, best, better):
+    assert metrics.is_better(name, value, best) is better
 
 
 @pytest.mark.parametrize(

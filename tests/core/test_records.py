@@ -68,6 +68,83 @@ def test_conll_sentences_end_at_blank_lines(tmp_path):
     assert skipped.count == 0
 
 
+COMMENTED = {
+    "a comment of several columns": "# id 52 domain=en\na O\nb B-x\n",
+    "a comment with as many columns as the words": "# 52\na O\nb B-x\n",
+    "a comment without tabs": "# text = a b\n# a O\na\tO\nb\tB-x\n",
+    "a later sentence's comment": "# sent 1\na O\nb B-x\n",
+}
+
+
+@pytest.mark.parametrize("name", COMMENTED)
+def test_comments_are_no_words(tmp_path, name):
+    (tmp_path / "a.conll").write_text(COMMENTED[name] + "\n" + COMMENTED[name])
+    found, skipped = fields(tmp_path / "a.conll")
+    assert found == [{"tokens": ["a", "b"], "labels": ["O", "B-x"]}] * 2
+    assert skipped.count == 0
+
+
+@pytest.mark.parametrize("label", ["O", "B-x", "SYM", "NN$", "#"])
+def test_a_number_sign_as_a_word_stays_a_word(tmp_path, label):
+    (tmp_path / "a.conll").write_text(f"# {label}\n1 B-x\n\nb O\n# {label}\n")
+    found, _ = fields(tmp_path / "a.conll")
+    assert [row["tokens"] for row in found] == [["#", "1"], ["b", "#"]]
+    assert found[0]["labels"][0] == found[1]["labels"][1] == label
+
+
+def test_conllu_has_forms_and_parts_of_speech_without_ranges_and_empty_nodes(tmp_path):
+    rows = [
+        "1-2\tdu\t_\t_\t_\t_\t_\t_\t_\t_", "1\tde\tde\tADP\tIN\t_\t3\tcase\t_\t_",
+        "2\tle\tle\tDET\tDT\t_\t3\tdet\t_\t_",
+        "3\tpain\tpain\tNOUN\tNN\t_\t0\troot\t_\t_", "3.1\tx\t_\tVERB\tVB\t_\t_\t_\t_\t_",
+    ]  # fmt: skip
+    (tmp_path / "a.conllu").write_text("# sent_id = 1\n# text = du pain\n" + "\n".join(rows) + "\n\n")
+    assert fields(tmp_path / "a.conllu")[0] == [
+        {"tokens": ["de", "le", "pain"], "labels": ["ADP", "DET", "NOUN"], "xpos": ["IN", "DT", "NN"]}
+    ]
+
+
+def test_an_unclosed_quotation_mark_costs_its_own_line_only(tmp_path):
+    content = 'text,label\ngood,1\n"bad, 0\n' + "fine,1\n" * 50_000 + '"a\nb",0\n'
+    (tmp_path / "a.csv").write_text(content)
+    found, skipped = fields(tmp_path / "a.csv")
+    assert found[0] == {"text": "good", "label": "1"}
+    assert found[1:-1] == [{"text": "fine", "label": "1"}] * 50_000
+    assert found[-1] == {"text": "a\nb", "label": "0"}
+    assert skipped.reasons == [f"{tmp_path / 'a.csv'}, line 3: not a row of a table: a quotation mark is not closed"]
+    with pytest.raises(DataError, match="line 3"):
+        list(read(tmp_path / "a.csv", Skipped(strict=True)))
+
+
+def test_an_unclosed_quotation_mark_at_the_end_is_reported(tmp_path):
+    (tmp_path / "a.csv").write_text('text,label\n"bad, 0\nfine,1\n')
+    found, skipped = fields(tmp_path / "a.csv")
+    assert found == [{"text": "fine", "label": "1"}]
+    assert skipped.count == 1
+
+
+def test_a_header_that_cannot_be_read_is_refused(tmp_path):
+    (tmp_path / "a.csv").write_bytes(b"text,\xff\ngood,1\nbad,0\n")
+    with pytest.raises(DataError, match=r"a\.csv: its first line, with the names of the columns, cannot be read"):
+        fields(tmp_path / "a.csv")
+
+
+def test_columns_of_one_name_are_refused(tmp_path):
+    (tmp_path / "a.csv").write_text("text,text\ngood,1\n")
+    with pytest.raises(DataError, match="line 1: several columns are named 'text'"):
+        fields(tmp_path / "a.csv")
+
+
+def test_labels_that_a_dataset_marks_as_missing_are_missing():
+    class ClassLabel:
+        names = ("bad", "good")
+
+    class Dataset(list):
+        features = {"label": ClassLabel()}  # noqa: RUF012
+
+    assert fields(Dataset([{"label": -1}, {"label": 0}]))[0] == [{"label": None}, {"label": "bad"}]
+
+
 def test_the_questions_of_squad_come_with_their_context(tmp_path):
     question = {"id": "q", "question": "Who?", "answers": []}
     document = {"data": [{"title": "T", "paragraphs": [{"context": "C", "qas": [question]}, {"context": "D"}]}]}
@@ -87,9 +164,15 @@ FAULTS = {
         "a.tsv, line 2: 1,000,001 bytes",
     ),
     "a line of three million": ("a.jsonl", b'{}\n"' + b"x" * 3_000_000 + b'"\n', "a.jsonl, line 2: 3,000,003 bytes"),
-    "a missing column": ("a.csv", b"text,label\na\n", "a.csv, line 2: 1 columns, where 2 are named"),
-    "no JSON": ("a.jsonl", b'{"a": 1}\n{"a": \n', "a.jsonl, line 2: no JSON"),
+    "a missing column": ("a.csv", b"text,label\na\n", "a.csv, line 2: 1 columns, but 2 are named"),
+    "no JSON": ("a.jsonl", b'{"a": 1}\n{"a": \n', "a.jsonl, line 2: not JSON that can be read"),
     "no object": ("a.jsonl", b"[1]\n", "a.jsonl, line 1: a JSON list"),
+    "half of a surrogate pair": (
+        "a.jsonl",
+        b'{"text": "\\ud800"}\n',
+        "line 1: it has half of a surrogate pair",
+    ),
+    "a record that nests too deeply": ("a.jsonl", b"[" * 200_000 + b"\n", "line 1: not JSON that can be read"),
     "a word without label": (
         "a.conll",
         b"a\tO\n\nb\tO\nc\n\n",

@@ -221,8 +221,8 @@ FAULTS = {
     "labels of another number": ("tagging", {"tokens": ["a"], "labels": []}, "1 tokens, but 0 labels"),
     "a label that is no choice": (
         "multiple-choice",
-        {"prompt": "a", "choices": ["b", "c"], "label": 2},
-        "label '2' is none",
+        {"prompt": "a", "choices": ["b", "c"], "label": 3},
+        "label '3' is none",
     ),
     "an answer elsewhere": ("question-answering", question(start=3), "'a white house' is not in the context at 3"),
     "an answer nowhere": ("question-answering", question(start=10_000), "is not in the context at 10000"),
@@ -247,15 +247,15 @@ def test_a_fault_is_told_with_its_place(tokenizer, fault):
 @pytest.mark.parametrize(
     ("name", "good", "bad"),
     [
-        ("classification", {"text": "a", "label": "x"}, {"text": "a", "label": "y"}),
-        ("tagging", {"tokens": ["a"], "labels": ["O"]}, {"tokens": ["a"], "labels": ["B-x"]}),
-        ("multiple-choice", CHOICE, {**CHOICE, "choices": list("bcd")}),
+        ("classification", [{"text": "a", "label": "x"}, {"text": "a", "label": "z"}], {"text": "a", "label": "y"}),
+        ("tagging", [{"tokens": ["a", "b"], "labels": ["O", "B-z"]}], {"tokens": ["a"], "labels": ["B-x"]}),
+        ("multiple-choice", [CHOICE], {**CHOICE, "choices": list("bcd")}),
     ],
 )  # fmt: skip
 def test_what_training_did_not_show_is_unknown_afterwards(tokenizer, name, good, bad):
-    task, _, _ = made(name, tokenizer, [good])
+    task, _, _ = made(name, tokenizer, good)
     skipped = Skipped()
-    assert len(task.collect_examples([Record(good, "G"), Record(bad, "B, line 7")], skipped)) == 1
+    assert len(task.collect_examples([Record(good[0], "G"), Record(bad, "B, line 7")], skipped)) == 1
     assert skipped.reasons[0].startswith("B, line 7: ")
 
 
@@ -284,7 +284,7 @@ def test_every_feature_comes_once_an_epoch_in_batches_of_one_size(tokenizer):
 
 
 def test_an_evaluation_has_every_feature_once_in_full_batches(tokenizer):
-    task, examples, _ = made("classification", tokenizer, [{"text": "a " * n, "label": 0} for n in range(1, 8)])
+    task, examples, _ = made("classification", tokenizer, [{"text": "a " * n, "label": n % 2} for n in range(1, 8)])
     found = list(batch_features(task, task.build_features(examples), 3))
     assert sorted(place for places, _ in found for place in places) == list(range(7))
     assert {len(batch["input_ids"]) for _, batch in found} == {3}
