@@ -1,9 +1,11 @@
-"""What a tokenizer returns: the columns of a batch as a dictionary, which also knows where every token comes from."""
+"""The result of a tokenizer call: the columns of a batch, and the characters and words that each token comes from."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import entry_points
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,18 +13,20 @@ import numpy as np
 from roberta_core.tokenization.call_arguments import TENSORS, choose
 from roberta_core.tokenization.rows import COLUMNS, Row, Span
 
-Trace = Callable[[], tuple[list[Row], list[list[str]]]]  # the rows with spans and words, and the tokens of each
+LONGEST_REPR = 300  # characters of a column
+
+Trace = Callable[[], tuple[list[Row], list[list[str]]]]  # returns rows with spans and words, and their tokens
 
 
 class CharSpan(NamedTuple):
-    """Characters of a text."""
+    """Characters of a text, from `start` up to `end`."""
 
     start: int
     end: int
 
 
 class TokenSpan(NamedTuple):
-    """Tokens of a row."""
+    """Tokens of a row, from `start` up to `end`."""
 
     start: int
     end: int
@@ -30,7 +34,7 @@ class TokenSpan(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Encoding:
-    """One row with all that is known of its tokens, in lists of the row's length."""
+    """One row with everything that is known of its tokens, in lists of the row's length."""
 
     ids: list[int]
     type_ids: list[int]
@@ -47,11 +51,24 @@ class Encoding:
 
 
 class BatchEncoding(dict[str, Any]):
-    """Columns such as `input_ids` by name, also as attributes: `model(**encoding)` takes them as they are.
+    """Columns such as `input_ids` by name, also as attributes: `model(**encoding)` accepts it directly.
 
-    `encoding[0]` is the first row with all that is known of it. The origin of tokens (`tokens`, `word_ids`,
-    `char_to_token`, ...) is worked out when it is first asked for. It does not travel with a pickled or copied
-    encoding. `tensor_type` turns the columns into tensors, as `convert_to_tensors` does.
+    `encoding[0]` is the first row with everything that is known of it. The origin of tokens (`tokens`, `word_ids`,
+    `char_to_token`, ...) is computed at the first request. A pickled or copied encoding does not have it.
+
+    Args:
+        data: The columns by name.
+        trace: Returns the rows with their origin.
+        tensor_type: The type of tensors to convert the columns into, as in `convert_to_tensors`.
+        prepend_batch_axis: Whether the columns are those of one row, and become [1, S].
+
+    Example:
+        >>> from roberta_core import RobertaTokenizerFast
+        >>> encoding = RobertaTokenizerFast.from_pretrained("roberta-tiny")("The cat")
+        >>> encoding.tokens()
+        ['<s>', 'The', 'Ġcat', '</s>']
+        >>> encoding.token_to_chars(2)
+        CharSpan(start=4, end=7)
     """
 
     def __init__(
@@ -66,8 +83,12 @@ class BatchEncoding(dict[str, Any]):
         self._traced: tuple[list[Row], list[list[str]]] | None = None
         self.convert_to_tensors(tensor_type, prepend_batch_axis)
 
+    def __repr__(self) -> str:
+        columns = ", ".join(f"{name}={describe_column(column)}" for name, column in self.items())
+        return f"{type(self).__name__}({columns})"
+
     def __getitem__(self, name: Any) -> Any:
-        """A column by its name, else rows by their place."""
+        """Return a column by its name, or rows by their place."""
         return self.encodings[name] if isinstance(name, int | slice) else super().__getitem__(name)
 
     def __getattr__(self, name: str) -> Any:
@@ -89,16 +110,16 @@ class BatchEncoding(dict[str, Any]):
         return self._trace is not None
 
     def to(self, device: Any, **settings: Any) -> BatchEncoding:
-        """Move every tensor that can be moved to a device; returns the encoding itself."""
+        """Move every tensor that can be moved to a device; return the encoding itself."""
         for name, value in self.items():
             if hasattr(value, "to"):
                 self[name] = value.to(device, **settings)
         return self
 
     def convert_to_tensors(self, tensor_type: str | None = None, prepend_batch_axis: bool = False) -> BatchEncoding:
-        """Turn every column into a tensor ("np", "pt", "tf", "jax"), of one row [1, S] if `prepend_batch_axis`.
+        """Convert every column into a tensor ("np", "pt", "tf", "jax"), of one row [1, S] if `prepend_batch_axis`.
 
-        Returns the encoding itself. Raises ValueError for a column that is no array, such as rows of several lengths.
+        Returns the encoding itself. Raises ValueError if a column is no array, because its rows differ in length.
         """
         if tensor_type is None:
             return self
@@ -111,7 +132,7 @@ class BatchEncoding(dict[str, Any]):
 
     @property
     def encodings(self) -> list[Encoding]:
-        """Every row with all that is known of it."""
+        """Every row with everything that is known of it."""
         rows, tokens = self._rows(), (self._traced or ([], []))[1]
         return [
             Encoding(
@@ -127,41 +148,41 @@ class BatchEncoding(dict[str, Any]):
         return 2 if any(row.second is not None for row in self._rows()) else 1
 
     def tokens(self, batch_index: int = 0) -> list[str]:
-        """The tokens of a row as the vocabulary writes them."""
+        """Return the tokens of a row as the vocabulary writes them."""
         self._rows()
         assert self._traced is not None
         return self._traced[1][batch_index]
 
     def word_ids(self, batch_index: int = 0) -> list[int | None]:
-        """The word of each token of a row, counted within its text; None for special tokens and padding."""
+        """Return the word of each token of a row, counted in its text; None for special tokens and padding."""
         return self._rows()[batch_index].word_ids()
 
     words = word_ids
 
     def sequence_ids(self, batch_index: int = 0) -> list[int | None]:
-        """0 or 1 for the text of each token of a row; None for special tokens and padding."""
+        """Return 0 or 1 for the text of each token of a row; None for special tokens and padding."""
         return self._rows()[batch_index].sequence_ids()
 
     def token_to_chars(self, batch_or_token_index: int, token_index: int | None = None) -> CharSpan | None:
-        """The characters (start, end) of a token in its text; None for a special token."""
+        """Return the characters (start, end) of a token in its text; None for a special token."""
         row, token = self._place(batch_or_token_index, token_index)
         token = range(row.count_padded())[token]
         return None if row.sequence_ids()[token] is None else CharSpan(*row.offsets()[token])
 
     def token_to_word(self, batch_or_token_index: int, token_index: int | None = None) -> int | None:
-        """The word of a token."""
+        """Return the word of a token."""
         row, token = self._place(batch_or_token_index, token_index)
         return row.word_ids()[token]
 
     def token_to_sequence(self, batch_or_token_index: int, token_index: int | None = None) -> int | None:
-        """The text of a token: 0 or 1."""
+        """Return the text of a token: 0 or 1."""
         row, token = self._place(batch_or_token_index, token_index)
         return row.sequence_ids()[token]
 
     def char_to_token(
         self, batch_or_char_index: int, char_index: int | None = None, sequence_index: int = 0
     ) -> int | None:
-        """The first token whose characters include this one; None where there is none, as for a trimmed blank."""
+        """Return the first token whose characters include this one; None if there is none, as for a trimmed space."""
         row, character = self._place(batch_or_char_index, char_index)
         for token, (start, stop), sequence in zip(
             range(row.count_padded()), row.offsets(), row.sequence_ids(), strict=True
@@ -173,7 +194,7 @@ class BatchEncoding(dict[str, Any]):
     def word_to_tokens(
         self, batch_or_word_index: int, word_index: int | None = None, sequence_index: int = 0
     ) -> TokenSpan | None:
-        """The tokens (start, end) of a word; None where none is left of it."""
+        """Return the tokens (start, end) of a word; None if truncation removed it."""
         row, word = self._place(batch_or_word_index, word_index)
         pairs = enumerate(zip(row.word_ids(), row.sequence_ids(), strict=True))
         found = [token for token, place in pairs if place == (word, sequence_index)]
@@ -182,7 +203,7 @@ class BatchEncoding(dict[str, Any]):
     def word_to_chars(
         self, batch_or_word_index: int, word_index: int | None = None, sequence_index: int = 0
     ) -> CharSpan | None:
-        """The characters (start, end) of a word in its text; None where none is left of it."""
+        """Return the characters (start, end) of a word in its text; None if truncation removed it."""
         row, _ = self._place(batch_or_word_index, word_index)
         tokens = self.word_to_tokens(batch_or_word_index, word_index, sequence_index)
         if tokens is None:
@@ -193,7 +214,7 @@ class BatchEncoding(dict[str, Any]):
     def char_to_word(
         self, batch_or_char_index: int, char_index: int | None = None, sequence_index: int = 0
     ) -> int | None:
-        """The word that a character is in."""
+        """Return the word that a character is in."""
         token = self.char_to_token(batch_or_char_index, char_index, sequence_index)
         row, _ = self._place(batch_or_char_index, char_index)
         return None if token is None else row.word_ids()[token]
@@ -201,39 +222,68 @@ class BatchEncoding(dict[str, Any]):
     def _rows(self) -> list[Row]:
         if self._traced is None:
             if self._trace is None:
-                raise ValueError("this encoding does not know where its tokens come from: encode the text again")
+                raise ValueError(
+                    "the origin of these tokens is unknown, because the encoding was copied or made without its text: "
+                    "encode the text again"
+                )
             self._traced = self._trace()
         return self._traced[0]
 
     def _place(self, batch_or_index: int, index: int | None) -> tuple[Row, int]:
-        """The published calls name the row first, or leave it out for row 0."""
+        """Return the row and the index: the published calls give the row first, or omit it for row 0."""
         row, index = (0, batch_or_index) if index is None else (batch_or_index, index)
         return self._rows()[row], index
 
 
-# What return_tensors says -> the backend that makes the tensors, and the published width of their whole numbers.
+# return_tensors -> the entry point of the backend that makes the tensors, and the published type of their integers.
 BACKENDS = {"pt": ("pt", np.int64), "tf": ("tf", np.int32), "jax": ("flax", np.int32)}
 
 
 def to_array(name: str, column: list) -> np.ndarray:
-    """A column as int64 [B, S] (offsets [B, S, 2]). Raises ValueError when its rows differ in length."""
+    """Return a column as int64 [B, S] (offsets [B, S, 2]). Raises ValueError if its rows differ in length."""
     sizes = {len(row) for row in column if isinstance(row, list)}
     if len(sizes) > 1:
         raise ValueError(
             f"{name} cannot become one array: its rows have {min(sizes)} to {max(sizes)} tokens; "
-            "ask for padding=True, and truncation=True for a common limit"
+            "pass padding=True, and truncation=True for a common limit"
         )
     return np.array(column, dtype=np.int64) if column else np.zeros((0, 0), np.int64)
 
 
 def to_tensor(array: np.ndarray, kind: str) -> Any:
-    """The array as a tensor of the framework that `kind` names, whole numbers in its width; NumPy's stays as it is.
+    """Return the array as a tensor of the framework that `kind` names, with integers of the published type.
 
-    Raises `BackendError` (a ValueError) if the framework is not installed.
+    The tensors are made by the framework's package, which is found by its entry point, as `roberta_core.backend` does.
+
+    Raises:
+        ValueError: If the framework is not installed.
     """
     if kind == "np":
         return array
-    from roberta_core import backend
+    name, integers = BACKENDS[kind]
+    converted = array.astype(integers, copy=False) if array.dtype == np.int64 else array
+    return load_backend(kind, name).tensor(converted)
 
-    name, width = BACKENDS[kind]
-    return backend.load(name).tensor(array.astype(width, copy=False) if array.dtype == np.int64 else array)
+
+@cache
+def load_backend(kind: str, name: str) -> Any:
+    """Load the package of a framework. Raises ValueError if it is not installed."""
+    try:
+        for point in entry_points(group="roberta.backends", name=name):
+            return point.load()
+        missing = "no package offers it"
+    except ModuleNotFoundError as error:
+        missing = str(error)
+    raise ValueError(f"return_tensors={kind!r} needs pip install 'triberta[{name}]' ({missing})")
+
+
+def describe_column(column: Any) -> str:
+    """Return a column as text: its values if they are few, otherwise its type and sizes."""
+    shape = getattr(column, "shape", None)
+    if shape is not None:
+        return f"{type(column).__name__} {getattr(column, 'dtype', '')} {[*shape]}"
+    text = repr(column)
+    if len(text) <= LONGEST_REPR or not isinstance(column, list):
+        return text if len(text) <= LONGEST_REPR else f"{text[:LONGEST_REPR]}..."
+    sizes = {len(row) for row in column if isinstance(row, list)}
+    return f"list of {len(column)}" + (f" lists of {min(sizes)} to {max(sizes)}" if sizes else "")

@@ -14,16 +14,18 @@ from roberta_core.tokenization.batch_encoding import BatchEncoding, to_array, to
 from roberta_core.tokenization.call_arguments import Options, Samples
 from roberta_core.tokenization.rows import COLUMNS, NOWHERE, Frame, Pieces, Row, truncate_pair
 
-# texts (or lists of words), whether their origin is wanted -> their pieces
+# (texts or lists of words, options, with_spans) -> their pieces
 Split = Callable[..., list[Pieces]]
 
 
 def encode(samples: Samples, options: Options, frame: Frame, split: Split, tokens: Callable) -> BatchEncoding:
-    """The columns that the options ask for; `split` gives the pieces of texts, `tokens` the tokens of ids."""
-    rows = build_rows(samples, options, frame, split, traced=options.traced)
+    """Encode texts into the requested columns; `split` gives the pieces of texts, `tokens` the tokens of ids."""
+    rows = build_rows(samples, options, frame, split, with_spans=options.with_spans)
 
     def trace() -> tuple[list[Row], list[list[str]]]:
-        traced = rows if options.traced else build_rows(samples, options, frame, split, traced=True)
+        traced = rows if options.with_spans else build_rows(samples, options, frame, split, with_spans=True)
+        if [row.join_ids() for row in traced] != [row.join_ids() for row in rows]:
+            raise ValueError("the tokenizer gives other tokens than when this text was encoded: encode it again")
         return traced, [tokens(row.input_ids()) for row in traced]
 
     kind = options.tensors
@@ -37,41 +39,42 @@ def encode(samples: Samples, options: Options, frame: Frame, split: Split, token
     if kind:
         columns = {name: to_tensor(column, kind) for name, column in columns.items()}
     elif not samples.batch and not options.overflow:
-        columns = {name: column[0] for name, column in columns.items()}
+        # As published, `length` is a list of one for a single text too.
+        columns = {name: column if name == "length" else column[0] for name, column in columns.items()}
     return BatchEncoding(columns, trace)
 
 
-def build_rows(samples: Samples, options: Options, frame: Frame, split: Split, *, traced: bool) -> list[Row]:
-    """The rows of a batch: tokenised, cut and padded."""
+def build_rows(samples: Samples, options: Options, frame: Frame, split: Split, *, with_spans: bool) -> list[Row]:
+    """Build the rows of a batch: tokenised, truncated and padded."""
     pairs = [text for text in samples.second if text is not None]
-    pieces = split([*samples.first, *pairs] if pairs else samples.first, options, traced=traced)
+    pieces = split([*samples.first, *pairs] if pairs else samples.first, options, with_spans=with_spans)
     seconds = iter(pieces[len(samples.first) :])
     rows = []
     for sample, (first, text) in enumerate(zip(pieces, samples.second, strict=False)):
         second = None if text is None else next(seconds)
         if options.truncation is None:
-            rows.append(Row(sample, first, second, frame, options.framed))
+            rows.append(Row(sample, first, second, frame, options.add_special))
         else:
             texts = truncate_to_fit((first, second), options, frame)
-            rows += [Row(sample, first, second, frame, options.framed) for first, second in texts]
+            rows += [Row(sample, first, second, frame, options.add_special) for first, second in texts]
     return pad_batch(rows, options)
 
 
 def truncate_to_fit(
     texts: tuple[Pieces, Pieces | None], options: Options, frame: Frame
 ) -> list[tuple[Pieces, Pieces | None]]:
-    """One or two texts cut so that they and their special tokens fit, and what was cut off if that is wanted."""
+    """Truncate one or two texts so that they fit with their special tokens; return what was cut off if requested."""
     assert options.truncation is not None
     assert options.length is not None
-    framing = frame.count_special(texts[1] is not None) if options.framed else 0
-    room = options.length - framing
+    special = frame.count_special(texts[1] is not None) if options.add_special else 0
+    room = options.length - special
     if room < 0:
-        raise ValueError(f"max_length {options.length} has no room for {framing} special tokens")
+        raise ValueError(f"max_length {options.length} has no room for {special} special tokens")
     left = options.truncation_side == "left"
     return truncate_pair(texts, options.truncation, room, options.stride, left=left, overflow=options.overflow)
 
 
-# A tokenizer's columns -> what fills them up; None stands for the pad token's id.
+# Column -> its padding value; None stands for the pad token's id.
 FILLS: dict[str, Any] = {
     "input_ids": None,
     "token_type_ids": 0,
@@ -82,7 +85,7 @@ FILLS: dict[str, Any] = {
 
 
 def compute_length(sizes: list[int], padding: str | None, length: int | None, multiple: int) -> int:
-    """The length that rows of these sizes are padded to: 0 for none."""
+    """Return the length that rows of these sizes are padded to, 0 for no padding."""
     if padding is None or not sizes:
         return 0
     wanted = length or 0 if padding == "max_length" else max(sizes)
@@ -90,7 +93,7 @@ def compute_length(sizes: list[int], padding: str | None, length: int | None, mu
 
 
 def pad_batch(rows: list[Row], options: Options) -> list[Row]:
-    """The rows with padding on the side that the options ask for; a longer row stays as it is."""
+    """Pad the rows on the side that the options request; a longer row stays unchanged."""
     if options.padding is None:
         return rows
     sizes = [len(row) for row in rows]
@@ -104,7 +107,11 @@ def pad_batch(rows: list[Row], options: Options) -> list[Row]:
 def pad_columns(
     encoded: Any, pad_id: int, padding: str | None, length: int | None, multiple: int, side: str, *, masked: bool
 ) -> dict[str, Any]:
-    """Columns filled up to one length, with an attention mask if `masked`. Raises ValueError if they do not fit."""
+    """Pad columns to one length, and add an attention mask if `masked`.
+
+    Raises:
+        ValueError: If the columns differ in length, or there is no pad token.
+    """
     columns = collect_columns(encoded)
     ids = to_lists(columns["input_ids"])
     single = not ids or not isinstance(ids[0], list)
@@ -125,13 +132,13 @@ def pad_columns(
 
 
 def fill_row(row: list, wanted: int, fill: Any, side: str) -> list:
-    """A row with the filling put on one side."""
-    filling = [fill] * (wanted - len(row))
-    return filling + row if side == "left" else row + filling
+    """Return a row with padding on one side."""
+    padding_values = [fill] * (wanted - len(row))
+    return padding_values + row if side == "left" else row + padding_values
 
 
 def collect_columns(encoded: Any) -> dict[str, Any]:
-    """One dictionary of columns from one or from a list of rows."""
+    """Return one dictionary of columns, from one or from a list of rows."""
     if isinstance(encoded, list | tuple) and encoded and all(isinstance(row, Mapping) for row in encoded):
         if any(row.keys() != encoded[0].keys() for row in encoded):
             raise ValueError(
@@ -144,7 +151,7 @@ def collect_columns(encoded: Any) -> dict[str, Any]:
 
 
 def to_lists(values: Any) -> list:
-    """Rows as lists, from lists, arrays or tensors."""
+    """Return rows as lists, from lists, arrays or tensors."""
     if hasattr(values, "tolist"):
         return values.tolist()
     if hasattr(values, "numpy"):
@@ -153,7 +160,7 @@ def to_lists(values: Any) -> list:
 
 
 def build_arrays(rows: list[Row], names: tuple[str, ...]) -> dict[str, np.ndarray]:
-    """The columns of rows as int64 [B, S] (offsets [B, S, 2], lengths [B])."""
+    """Return the columns of rows as int64 [B, S] (offsets [B, S, 2], lengths [B])."""
     sizes = [len(row) for row in rows]
     padded = {row.left + size + row.right for row, size in zip(rows, sizes, strict=True)}
     if len(padded) != 1:
@@ -166,7 +173,7 @@ def build_arrays(rows: list[Row], names: tuple[str, ...]) -> dict[str, np.ndarra
 
 
 def build_id_array(rows: list[Row], sizes: list[int], shape: tuple[int, int]) -> np.ndarray:
-    """Token ids [B, S]."""
+    """Return token ids [B, S]."""
     array = np.full(shape, rows[0].frame.pad, np.int64)
     for line, row, size in zip(array, rows, sizes, strict=True):
         line[row.left : row.left + size] = row.join_ids()
@@ -174,13 +181,13 @@ def build_id_array(rows: list[Row], sizes: list[int], shape: tuple[int, int]) ->
 
 
 def build_mask_array(rows: list[Row], sizes: list[int], shape: tuple[int, int]) -> np.ndarray:
-    """1 for tokens, 0 for padding [B, S]."""
+    """Return 1 for tokens, 0 for padding [B, S]."""
     start = np.array([row.left for row in rows], np.int64)[:, None]
     place = np.arange(shape[1])
     return ((place >= start) & (place < start + np.array(sizes, np.int64)[:, None])).astype(np.int64)
 
 
-# Columns that need no lists on the way.
+# Columns that are built without lists.
 FAST: dict[str, Callable[[list[Row], list[int], tuple[int, int]], np.ndarray]] = {
     "input_ids": build_id_array,
     "attention_mask": build_mask_array,

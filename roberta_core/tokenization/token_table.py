@@ -1,4 +1,4 @@
-"""What a tokenizer knows of its tokens: their ids, the roles of the special ones, and the text that they stand for."""
+"""Tokens and ids: the vocabulary, added tokens, the roles of special tokens, and the text of ids."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any, overload
 
 from tokenizers import AddedToken
 
-from roberta_core.tokenization.special_tokens import ADDITIONAL, ROLES, is_same_token, to_added_token
+from roberta_core.tokenization.special_tokens import ADDITIONAL, EXTRA, ROLES, is_same_token, to_added_token
 
-# What English sets without a blank before it, for clean_up_tokenization_spaces; as published, in this order.
+# For clean_up_tokenization_spaces: what English writes without a space before it; as published, in this order.
 TIDY = {
     " .": ".", " ?": "?", " !": "!", " ,": ",", " ' ": "'", " n't": "n't", " 'm": "'m", " 's": "'s", " 've": "'ve",
     " 're": "'re",
@@ -18,28 +18,31 @@ TIDY = {
 
 
 def build_token_property(role: str) -> property:
-    """A property with the text of a special token, None where no token has the role; setting it gives the role."""
+    """Build a property with the text of a special token, None if no token has the role; setting it gives the role."""
 
     def get(self: TokenTable) -> str | None:
         return self._roles[role].content if role in self._roles else None
 
-    def put(self: TokenTable, token: str | AddedToken) -> None:
+    def put(self: TokenTable, token: str | AddedToken | None) -> None:
         self.add_special_tokens({role: token})
 
-    return property(get, put, doc=f"The {role.replace('_', ' ')}.")
+    return property(get, put, doc=f"The {role.replace('_', ' ')}, None if there is none.")
 
 
 def build_id_property(role: str) -> property:
-    """A property with the id of a special token."""
+    """Build a property with the id of a special token; setting it gives the role to the token of that id."""
 
     def get(self: TokenTable) -> int | None:
         return self.convert_tokens_to_ids(self._roles[role].content) if role in self._roles else None
 
-    return property(get, doc=f"The id of the {role.replace('_', ' ')}.")
+    def put(self: TokenTable, index: int | None) -> None:
+        self.add_special_tokens({role: None if index is None else self._get_token(index)})
+
+    return property(get, put, doc=f"The id of the {role.replace('_', ' ')}, None if there is none.")
 
 
 class TokenTable:
-    """Tokens and ids of a vocabulary with tokens added to it. A child supplies the vocabulary."""
+    """Tokens and ids of a vocabulary with tokens added to it. A subclass supplies the vocabulary."""
 
     bos_token, bos_token_id = build_token_property("bos_token"), build_id_property("bos_token")
     eos_token, eos_token_id = build_token_property("eos_token"), build_id_property("eos_token")
@@ -52,40 +55,66 @@ class TokenTable:
 
     clean_up_tokenization_spaces: bool
 
-    def __init__(self, roles: Mapping[str, Any], additional: Iterable[Any], added: Mapping[int, AddedToken]) -> None:
+    def __init__(
+        self,
+        roles: Mapping[str, Any],
+        additional: Iterable[Any],
+        added: Mapping[int, AddedToken],
+        extra: Mapping[str, Any] | None = None,
+    ) -> None:
         self._roles: dict[str, AddedToken] = {}
+        self._named: dict[str, AddedToken] = {}
         self._additional: list[AddedToken] = []
         self._added: dict[int, AddedToken] = dict(added)
         self._added_ids = {token.content: index for index, token in self._added.items()}
-        given = {role: self._to_known_token(role, token) for role, token in roles.items()}
-        # Those that the vocabulary lacks get their ids in the order of the vocabulary's published layout.
-        for role in sorted(
-            given, key=lambda role: (self._find_id(given[role].content) is None, list(ROLES).index(role))
-        ):
+        self._check_added()
+        given = {role: self._to_known_token(role, token) for role, token in roles.items() if token is not None}
+        # Tokens that the vocabulary lacks get their ids in the order of the published vocabulary.
+        order = list(ROLES)
+        for role in sorted(given, key=lambda role: (self._find_id(given[role].content) is None, order.index(role))):
             self.add_special_tokens({role: given[role]})
-        if additional:
-            self.add_special_tokens({ADDITIONAL: list(additional)})
+        if additional or extra:
+            self._named = {str(name): self._to_known_token(None, token) for name, token in (extra or {}).items()}
+            self.add_special_tokens({ADDITIONAL: [self._to_known_token(None, token) for token in additional]})
+            self._add(self._named.values())
 
-    # What a child supplies ------------------------------------------------------------------------------------------
+    def _check_added(self) -> None:
+        """Raise ValueError if an added token has two ids, or another id than the vocabulary gives it."""
+        for index, token in self._added.items():
+            known = self._vocab_id(token.content)
+            known = self._added_ids[token.content] if known is None else known
+            if known != index:
+                raise ValueError(f"the added token {token.content!r:.60} has two ids, {known} and {index}")
+            other = self._vocab_token(index)
+            if other is not None and other != token.content:
+                raise ValueError(
+                    f"the id {index} belongs to {other!r:.60} and to the added token {token.content!r:.60}"
+                )
+
+    # What a subclass supplies ---------------------------------------------------------------------------------------
 
     def vocabulary(self) -> dict[str, int]:
-        """Token -> id, without the added tokens."""
+        """Return token -> id, without the added tokens."""
         raise NotImplementedError
 
     def _vocab_size(self) -> int:
-        """The number of entries without added tokens."""
+        """Return the number of entries without added tokens."""
+        raise NotImplementedError
+
+    def _last_vocab_id(self) -> int:
+        """Return the highest id without added tokens."""
         raise NotImplementedError
 
     def _vocab_id(self, token: str) -> int | None:
-        """The id of a token of the vocabulary."""
+        """Return the id of a token of the vocabulary."""
         raise NotImplementedError
 
     def _vocab_token(self, index: int) -> str | None:
-        """The token of the vocabulary with that id."""
+        """Return the token of the vocabulary with that id."""
         raise NotImplementedError
 
     def _decode_ids(self, ids: list[int]) -> str:
-        """The text that ids stand for."""
+        """Return the text of ids."""
         raise NotImplementedError
 
     def _update_tokens(self) -> None:
@@ -99,14 +128,20 @@ class TokenTable:
         return self._vocab_size()
 
     def __len__(self) -> int:
-        return self._vocab_size() + sum(self._vocab_id(token.content) is None for token in self._added.values())
+        """Return the number of rows that an embedding needs: the highest id plus 1."""
+        return max([self._last_vocab_id(), *self._added]) + 1
 
     def get_vocab(self) -> dict[str, int]:
-        """Token -> id, added tokens included."""
+        """Return token -> id, added tokens included."""
         return {**self.vocabulary(), **self.get_added_vocab()}
 
+    @property
+    def vocab(self) -> dict[str, int]:
+        """Token -> id, added tokens included."""
+        return self.get_vocab()
+
     def get_added_vocab(self) -> dict[str, int]:
-        """Token -> id of the special tokens and the tokens added to the vocabulary."""
+        """Return token -> id of the special tokens and the tokens added to the vocabulary."""
         return {token.content: index for index, token in sorted(self._added.items())}
 
     added_tokens_encoder = property(get_added_vocab)
@@ -121,13 +156,17 @@ class TokenTable:
     @overload
     def convert_tokens_to_ids(self, tokens: Iterable[str]) -> list[int]: ...
     def convert_tokens_to_ids(self, tokens: str | Iterable[str]) -> int | list[int]:
-        """The id of a token or of each; the unknown token's for one that is in no vocabulary."""
+        """Return the id of a token or of each; for one that is not in the vocabulary the unknown token's id.
+
+        Raises:
+            ValueError: If a token is not in the vocabulary and there is no unknown token.
+        """
         if isinstance(tokens, str):
             index = self._find_id(tokens)
             unknown = self._roles.get("unk_token")
             index = self._find_id(unknown.content) if index is None and unknown else index
             if index is None:
-                raise ValueError(f"{tokens!r} is in no vocabulary, and no token stands for unknown ones")
+                raise ValueError(f"{tokens!r} is not in the vocabulary, and there is no unk_token to stand for it")
             return index
         return [self.convert_tokens_to_ids(token) for token in tokens]
 
@@ -136,11 +175,22 @@ class TokenTable:
     @overload
     def convert_ids_to_tokens(self, ids: Iterable[int], skip_special_tokens: bool = False) -> list[str]: ...
     def convert_ids_to_tokens(self, ids: int | Iterable[int], skip_special_tokens: bool = False) -> str | list[str]:
-        """The token of an id or of each. Raises ValueError for an id that is in no vocabulary."""
-        if hasattr(ids, "__index__") and not isinstance(ids, Sequence):
+        """Return the token of an id, or of each id of a list, array or tensor.
+
+        Raises:
+            ValueError: If an id is not in the vocabulary.
+        """
+        if is_one_id(ids):
             return self._get_token(int(ids))  # pyright: ignore[reportArgumentType]
-        skipped = self._find_special_ids() if skip_special_tokens else ()
-        return [self._get_token(index) for index in to_ids(ids) if index not in skipped]
+        found = to_ids(ids)
+        return [self._get_token(index) for index in (self._drop_special(found) if skip_special_tokens else found)]
+
+    def _convert_id_to_token(self, index: int) -> str:
+        """Return the token of an id: the name that some data collators call."""
+        return self._get_token(index)
+
+    def _convert_token_to_id(self, token: str) -> int:
+        return self.convert_tokens_to_ids(token)
 
     def _find_id(self, token: str) -> int | None:
         index = self._added_ids.get(token)
@@ -150,10 +200,17 @@ class TokenTable:
         index = operator.index(index)
         if index in self._added:
             return self._added[index].content
-        token = self._vocab_token(index) if index >= 0 else None
+        token = self._vocab_token(index) if 0 <= index < 1 << 32 else None
         if token is None:
             raise ValueError(f"id {index} is in no vocabulary: there are {len(self)} tokens, counted from 0")
         return token
+
+    def _get_required_id(self, role: str) -> int:
+        """Return the id of a role's token. Raises ValueError if no token has the role."""
+        index = getattr(self, f"{role}_id")
+        if index is None:
+            raise ValueError(f"there is no {role}; set one with add_special_tokens({{{role!r}: ...}})")
+        return index
 
     # Special and added tokens ---------------------------------------------------------------------------------------
 
@@ -172,11 +229,11 @@ class TokenTable:
         roles: dict[str, AddedToken | list[AddedToken]] = {
             role: self._roles[role] for role in ROLES if role in self._roles
         }
-        return roles | ({ADDITIONAL: list(self._additional)} if self._additional else {})
+        return roles | ({ADDITIONAL: list(self._additional)} if self._additional else {}) | self._named
 
     @property
     def additional_special_tokens(self) -> list[str]:
-        """The special tokens that have no role."""
+        """The special tokens without a role."""
         return [token.content for token in self._additional]
 
     @additional_special_tokens.setter
@@ -185,14 +242,28 @@ class TokenTable:
 
     @property
     def additional_special_tokens_ids(self) -> list[int]:
-        """The ids of the special tokens that have no role."""
+        """The ids of the special tokens without a role."""
         return self.convert_tokens_to_ids(self.additional_special_tokens)
+
+    @property
+    def extra_special_tokens(self) -> dict[str, str]:
+        """The special tokens with a role of the model's own: name -> text."""
+        return {name: token.content for name, token in self._named.items()}
+
+    def __getattr__(self, name: str) -> Any:
+        """Return a token with a role of the model's own, or its id: `tokenizer.image_token`, `.image_token_id`."""
+        named = self.__dict__.get("_named", {})
+        if name in named:
+            return named[name].content
+        if name.removesuffix("_id") in named:
+            return self.convert_tokens_to_ids(named[name.removesuffix("_id")].content)
+        raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
 
     @property
     def all_special_tokens(self) -> list[str]:
         """Every special token once, in the order of the roles."""
         with_roles = [self._roles[role].content for role in ROLES if role in self._roles]
-        return list(dict.fromkeys([*with_roles, *self.additional_special_tokens]))
+        return list(dict.fromkeys([*with_roles, *self.additional_special_tokens, *self.extra_special_tokens.values()]))
 
     @property
     def all_special_ids(self) -> list[int]:
@@ -202,8 +273,19 @@ class TokenTable:
     def add_tokens(
         self, new_tokens: str | AddedToken | Sequence[str | AddedToken], special_tokens: bool = False
     ) -> int:
-        """Let tokens be found whole in every text; returns how many were new to the vocabulary."""
-        tokens = [new_tokens] if isinstance(new_tokens, str | AddedToken) else new_tokens
+        """Add tokens that are found as a whole in every text.
+
+        Args:
+            new_tokens: One token or a list, each a string or an `AddedToken`.
+            special_tokens: Whether they are special tokens, which `skip_special_tokens` drops.
+
+        Returns:
+            The number of tokens that were not in the vocabulary before.
+        """
+        tokens = [new_tokens] if isinstance(new_tokens, str | AddedToken) else list(new_tokens)
+        for token in tokens:
+            if not isinstance(token, str | AddedToken):
+                raise ValueError(f"a token must be a string or an AddedToken, not {token!r:.60}")
         return self._add(
             to_added_token(token) if special_tokens else token if isinstance(token, AddedToken) else AddedToken(token)
             for token in tokens
@@ -212,81 +294,111 @@ class TokenTable:
     def add_special_tokens(
         self, special_tokens_dict: Mapping[str, Any], replace_additional_special_tokens: bool = True
     ) -> int:
-        """Give roles (`mask_token`, ..., `additional_special_tokens`) to tokens; returns how many of these were new."""
+        """Give roles to tokens, and add those that the vocabulary lacks.
+
+        Args:
+            special_tokens_dict: Role (`mask_token`, ..., `additional_special_tokens`, `extra_special_tokens`) -> token,
+                list of tokens, or None to take the role away.
+            replace_additional_special_tokens: Whether new additional tokens replace the earlier ones.
+
+        Returns:
+            The number of tokens that were not in the vocabulary before.
+        """
         new: list[AddedToken] = []
         for role, value in special_tokens_dict.items():
-            if role == ADDITIONAL:
+            if role in (ADDITIONAL, EXTRA):
                 tokens = [to_added_token(token) for token in value]
                 kept = [] if replace_additional_special_tokens else self._additional
                 self._additional = list({token.content: token for token in [*kept, *tokens]}.values())
                 new += tokens
-            elif role in ROLES:
+            elif role not in ROLES:
+                raise ValueError(f"{role!r} is no role of a special token; there are {', '.join([*ROLES, ADDITIONAL])}")
+            elif value is None:
+                self._roles.pop(role, None)
+            else:
                 self._roles[role] = self._to_known_token(role, value)
                 new.append(self._roles[role])
-            else:
-                raise ValueError(f"{role!r} is no role of a special token; there are {', '.join([*ROLES, ADDITIONAL])}")
         return self._add(new)
 
-    def _to_known_token(self, role: str, token: Any) -> AddedToken:
-        """A token given as text keeps the flags that its file gave it."""
+    def _to_known_token(self, role: str | None, token: Any) -> AddedToken:
+        """Return a special token; one that is given as text keeps the flags that its file gave it."""
         known = self._added.get(self._added_ids.get(token, -1)) if isinstance(token, str) else None
         return to_added_token(known or token, role)
 
     def _add(self, tokens: Iterable[AddedToken]) -> int:
-        size = len(self)
+        new, following = 0, None
         for token in tokens:
             index = self._find_id(token.content)
             if not token.content or (index in self._added and is_same_token(self._added[index], token)):
                 continue
             if index is None:
-                index = max([self._vocab_size() - 1, *self._added]) + 1
-                if self._vocab_token(index) is not None:
-                    raise ValueError(f"no token can be added: the ids of the vocabulary have holes below {index}")
+                following = len(self) if following is None else following
+                index, following, new = following, following + 1, new + 1
             self._added[index] = token
             self._added_ids[token.content] = index
         self._update_tokens()
-        return len(self) - size
+        return new
 
-    def _find_special_ids(self) -> set[int]:
-        """The ids that `skip_special_tokens` leaves out."""
-        return {*self.all_special_ids, *(index for index, token in self._added.items() if token.special)}
-
-    def _select_tokens_to_find(self, literal: bool) -> dict[int, AddedToken]:
-        """The added tokens that are looked for in a text: with `literal` those alone that are not special."""
-        return {index: token for index, token in self._added.items() if not (literal and token.special)}
+    def _drop_special(self, ids: list[int]) -> list[int]:
+        """Return the ids without those of special tokens, also of a second entry with the text of one."""
+        texts = {*self.all_special_tokens, *(token.content for token in self._added.values() if token.special)}
+        skipped = {index for index in {*ids} if self._get_token(index) in texts}
+        return [index for index in ids if index not in skipped]
 
     # Text -----------------------------------------------------------------------------------------------------------
 
     def decode(
-        self, token_ids: Any, skip_special_tokens: bool = False, clean_up_tokenization_spaces: bool | None = None
+        self,
+        token_ids: Any,
+        skip_special_tokens: bool = False,
+        clean_up_tokenization_spaces: bool | None = None,
+        spaces_between_special_tokens: bool = True,
     ) -> str:
-        """The text of ids: a list, an array or one id. Raises ValueError for an id that is in no vocabulary."""
+        """Return the text of ids.
+
+        Args:
+            token_ids: A list, an array or a tensor of ids, or one id.
+            skip_special_tokens: Whether to drop special tokens.
+            clean_up_tokenization_spaces: Whether to remove the spaces before punctuation; None for the tokenizer's own
+                setting.
+            spaces_between_special_tokens: Accepted for compatibility, no effect: no space is put between tokens.
+
+        Raises:
+            ValueError: If an id is not in the vocabulary.
+        """
         ids = to_ids(token_ids)
-        if skip_special_tokens:
-            skipped = self._find_special_ids()
-            ids = [index for index in ids if index not in skipped]
-        text = self._decode_ids(ids)
-        tidy = (
-            self.clean_up_tokenization_spaces if clean_up_tokenization_spaces is None else clean_up_tokenization_spaces
+        text = self._decode_ids(self._drop_special(ids) if skip_special_tokens else ids)
+        tidy = clean_up_tokenization_spaces
+        return (
+            self.clean_up_tokenization(text) if (self.clean_up_tokenization_spaces if tidy is None else tidy) else text
         )
-        return self.clean_up_tokenization(text) if tidy else text
 
     def batch_decode(
-        self, sequences: Any, skip_special_tokens: bool = False, clean_up_tokenization_spaces: bool | None = None
+        self,
+        sequences: Any,
+        skip_special_tokens: bool = False,
+        clean_up_tokenization_spaces: bool | None = None,
+        spaces_between_special_tokens: bool = True,
     ) -> list[str]:
-        """The text of each row of ids."""
+        """Return the text of each row of ids; the arguments are those of `decode`."""
         return [self.decode(row, skip_special_tokens, clean_up_tokenization_spaces) for row in sequences]
 
     @staticmethod
     def clean_up_tokenization(text: str) -> str:
-        """Close the blanks that English does not set, as before a full stop."""
+        """Return the text without the spaces that English does not write, as before a full stop."""
         for loose, tight in TIDY.items():
             text = text.replace(loose, tight)
         return text
 
 
+def is_one_id(ids: Any) -> bool:
+    """Whether a value is one id: an integer, or an array or tensor without axes."""
+    shape = getattr(ids, "shape", None)
+    return isinstance(ids, int) or (hasattr(ids, "__index__") and (shape is None or len(shape) == 0))
+
+
 def to_ids(ids: Any) -> list[int]:
-    """Ids from a list, an array or tensor, or one number."""
+    """Return ids from a list, an array or tensor, or one number."""
     if isinstance(ids, list):
         return ids
     ids = ids.tolist() if hasattr(ids, "tolist") else ids.numpy().tolist() if hasattr(ids, "numpy") else ids

@@ -1,7 +1,8 @@
-"""The call surface of every tokenizer: encoding, padding, the special tokens around texts, loading and saving."""
+"""The public methods of every tokenizer: encoding, padding, the special tokens around texts, loading and saving."""
 
 from __future__ import annotations
 
+import codecs
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -26,19 +27,33 @@ from roberta_core.tokenization.token_table import TokenTable
 from roberta_core.tokenization.tokenizer_files import (
     add_prefix,
     build_files,
+    check_max_length,
     read_settings,
     resolve_folder,
     write_files,
 )
 
+NO_FRAME = ([], []), ([], [], [])
+# Arguments of transformers' tokenizers that have no effect here, or none on RoBERTa's tokenizer there.
+IGNORED = (
+    "use_fast",
+    "from_slow",
+    "do_lower_case",
+    "trust_remote_code",
+    "verbose",
+    "legacy",
+    "special_tokens_map_file",
+)
+
 
 class TokenizerBase(TokenTable):
-    """What a caller sees of a tokenizer. A child supplies the vocabulary, the pieces of texts, and what is saved."""
+    """The public methods of a tokenizer. A subclass supplies the vocabulary, the pieces of texts, and its files."""
 
     model_input_names: Sequence[str] = ("input_ids", "attention_mask")
-    tokenizer_class: str  # what tokenizer_config.json calls it
+    tokenizer_class: str  # the name in tokenizer_config.json
     is_fast: bool
     add_prefix_space: Any
+    default_roles: tuple[str, ...] = ()  # the roles that have a token unless None is given
 
     def __init__(
         self,
@@ -46,63 +61,81 @@ class TokenizerBase(TokenTable):
         additional: Iterable[Any],
         added: Mapping[int, AddedToken],
         *,
-        model_max_length: int | None = None,
+        model_max_length: float | None = None,
+        max_len: float | None = None,
         padding_side: str = "right",
         truncation_side: str = "right",
         model_input_names: Sequence[str] | None = None,
         clean_up_tokenization_spaces: bool = False,
         split_special_tokens: bool = False,
+        extra_special_tokens: Mapping[str, Any] | Sequence[Any] | None = None,
         name_or_path: str = "",
+        **ignored: Any,
     ) -> None:
-        self.model_max_length = UNLIMITED if model_max_length is None else model_max_length
+        unknown = ignored.keys() - {*IGNORED}
+        if unknown:
+            raise TypeError(f"{type(self).__name__} has no argument {', '.join(map(repr, sorted(unknown)))}")
+        limit = max_len if model_max_length is None else model_max_length
+        self.model_max_length = check_max_length(limit, "model_max_length")
         self.padding_side = choose("padding_side", padding_side, SIDES)
         self.truncation_side = choose("truncation_side", truncation_side, SIDES)
         self.model_input_names = list(model_input_names or self.model_input_names)
         self.clean_up_tokenization_spaces = clean_up_tokenization_spaces
         self.split_special_tokens = split_special_tokens
         self.name_or_path = name_or_path
-        super().__init__(roles, additional, added)
+        check_errors(getattr(self, "errors", "replace"))
+        named = extra_special_tokens if isinstance(extra_special_tokens, Mapping) else {}
+        more = [] if named or extra_special_tokens is None else [*extra_special_tokens]
+        super().__init__(roles, [*additional, *more], added, named)
 
-    # What a child supplies ------------------------------------------------------------------------------------------
+    # What a subclass supplies ---------------------------------------------------------------------------------------
 
-    def _split(self, texts: list[Text], options: Options, *, traced: bool) -> list[Pieces]:
-        """The pieces of each text or list of words; when traced, with the spans and words that a caller sees."""
+    def _split(self, texts: list[Text], options: Options, *, with_spans: bool) -> list[Pieces]:
+        """Return the pieces of each text or list of words, with their final spans and words if `with_spans`."""
         raise NotImplementedError
 
     def _build_frame(self) -> Frame:
-        """The special tokens around texts."""
+        """Return the special tokens around texts."""
         raise NotImplementedError
 
     def _build_vocabulary_files(self) -> dict[str, str]:
-        """File name -> text of the vocabulary's own files."""
+        """Return file name -> content of the vocabulary's own files."""
         raise NotImplementedError
 
     @property
     def backend_tokenizer(self) -> Tokenizer:
-        """A `tokenizers.Tokenizer` that encodes alike, made of the present tokens and settings."""
+        """A new `tokenizers.Tokenizer` that gives the same ids, made of the present tokens and settings."""
         raise NotImplementedError
 
     # Loading and saving ---------------------------------------------------------------------------------------------
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: str | os.PathLike[str], **settings: Any) -> Self:
-        """The tokenizer of a checkpoint: a folder, the name of an embedded model, or one on the Hub.
+        """Load the tokenizer of a checkpoint.
 
-        `revision`, `token` and the like say how to come by a repository, as in `checkpoints.resolve`; other `settings`
-        replace the tokenizer's own.
+        Args:
+            pretrained_model_name_or_path: A folder, the name of an embedded model, or a repository on the Hub.
+            **settings: How to download a repository (`revision`, `token`, ...; see `checkpoints.resolve`), and
+                arguments of the constructor, which replace the checkpoint's own.
+
+        Raises:
+            FileNotFoundError: If the folder has no tokenizer.
+            ValueError: If a file is damaged or has a value that is not supported.
         """
         found = cls._select_arguments(read_settings(resolve_folder(pretrained_model_name_or_path, settings)))
+        if found.get("model_max_length") is not None:
+            settings.pop("max_len", None)  # as published: only a default
         return cls(**{**found, "name_or_path": os.fspath(pretrained_model_name_or_path), **settings})
 
     @classmethod
     def _select_arguments(cls, settings: Mapping[str, Any]) -> dict[str, Any]:
-        """Those of a folder's settings that the constructor takes."""
+        """Return those of a folder's settings that the constructor accepts."""
         return {name: value for name, value in settings.items() if name != "tokenizer_class"}
 
     def save_vocabulary(
         self, save_directory: str | os.PathLike[str], filename_prefix: str | None = None
     ) -> tuple[str, ...]:
-        """Write vocab.json and merges.txt, their names after a prefix and a dash if there is one; returns the paths."""
+        """Write vocab.json and merges.txt, with a prefix and a dash before their names if given; return the paths."""
         return write_files(Path(save_directory), add_prefix(self._build_vocabulary_files(), filename_prefix))
 
     def save_pretrained(
@@ -111,9 +144,15 @@ class TokenizerBase(TokenTable):
         legacy_format: bool | None = None,
         filename_prefix: str | None = None,
     ) -> tuple[str, ...]:
-        """Write every file that `from_pretrained` and other libraries read; returns the paths.
+        """Write every file that `from_pretrained` and other libraries read.
 
-        With `legacy_format` True tokenizer.json is left out, with False the vocabulary's own files are.
+        Args:
+            save_directory: The folder, which is created if needed.
+            legacy_format: True to omit tokenizer.json, False to omit the vocabulary's own files.
+            filename_prefix: Put before the names of the files, with a dash.
+
+        Returns:
+            The paths of the files.
         """
         texts = build_files(self, self._build_vocabulary_files(), legacy_format)
         return write_files(Path(save_directory), add_prefix(texts, filename_prefix))
@@ -146,14 +185,40 @@ class TokenizerBase(TokenTable):
         add_prefix_space: bool | None = None,
         split_special_tokens: bool | None = None,
     ) -> BatchEncoding:
-        """Encode a text, a pair, or a batch of either (lists), each split into words or not.
+        """Encode a text, a pair, or a batch of either.
 
-        Returns lists [S], or [B, S] for a batch, or tensors [B, S] with `return_tensors`: "np", or "pt", "tf" or "jax"
-        where that framework is installed, of int64 (int32 in TensorFlow and JAX). A text that is
-        longer than the model takes is returned whole unless `truncation` is asked for. With
-        `return_overflowing_tokens` what was cut off follows as rows of its own, and `overflow_to_sample_mapping`
-        says whose they are. `text_target` is encoded alike and stands beside as `labels`, or alone where there is no
-        `text`. Raises ValueError for anything that cannot be done as asked. `verbose` has no effect.
+        Args:
+            text: A string, or a list of strings or of pairs; with `is_split_into_words` lists of words.
+            text_pair: The second text, or as many second texts as there are first ones.
+            text_target: A text that is encoded in the same way and returned as `labels`, or alone if `text` is None.
+            text_pair_target: Its second text.
+            add_special_tokens: Whether to put `<s>` and `</s>` around texts.
+            padding: True or "longest", "max_length", or False.
+            truncation: True or "longest_first", "only_first", "only_second", or False. Without truncation a text that
+                exceeds `model_max_length` is returned in full.
+            max_length: Maximum length of a row in tokens; None for `model_max_length`.
+            stride: Number of tokens that overflowing rows share.
+            is_split_into_words: Whether texts are lists of words.
+            pad_to_multiple_of: Pad to a multiple of this length.
+            padding_side: "right" or "left"; None for the tokenizer's own.
+            return_tensors: "np", "pt", "tf" or "jax" for tensors [B, S] of int64 (int32 in TensorFlow and JAX); None
+                for lists.
+            return_token_type_ids: Whether to return `token_type_ids`; None as `model_input_names` says.
+            return_attention_mask: Whether to return `attention_mask`; None as `model_input_names` says.
+            return_overflowing_tokens: Whether to return what truncation cuts off, as rows of their own with
+                `overflow_to_sample_mapping`.
+            return_special_tokens_mask: Whether to return `special_tokens_mask`.
+            return_offsets_mapping: Whether to return `offset_mapping`: the characters (start, end) of each token.
+            return_length: Whether to return `length`.
+            verbose: Accepted for compatibility, no effect.
+            add_prefix_space: Whether the first word is treated as after a space; None for the tokenizer's own setting.
+            split_special_tokens: Whether special tokens in a text are encoded as text; None for the tokenizer's own.
+
+        Returns:
+            Lists [S], or [B, S] for a batch, or tensors [B, S].
+
+        Raises:
+            ValueError: If an argument is invalid or the request cannot be met; the message has the numbers.
         """
         options = build_options(
             self,
@@ -167,10 +232,10 @@ class TokenizerBase(TokenTable):
             },
             padding_side=padding_side,
             stride=stride,
-            framed=add_special_tokens,
+            add_special=add_special_tokens,
             words=is_split_into_words,
-            spaced=add_prefix_space,
-            literal=split_special_tokens,
+            prefix_space=add_prefix_space,
+            split_special=split_special_tokens,
             overflow=return_overflowing_tokens,
             tensors=return_tensors,
         )
@@ -185,34 +250,38 @@ class TokenizerBase(TokenTable):
 
     def _encode(self, text: Any, pair: Any, options: Options) -> BatchEncoding:
         samples = sort_samples(text, pair, options.words)
-        return encode(samples, options, self._build_frame(), self._split, self.convert_ids_to_tokens)
+        pad = self.pad_token_id
+        if options.padding and pad is None:
+            raise ValueError("there is no pad token to pad with; set one with add_special_tokens({'pad_token': ...})")
+        frame = self._build_frame() if options.add_special else Frame(*NO_FRAME, 0 if pad is None else pad)
+        return encode(samples, options, frame, self._split, self.convert_ids_to_tokens)
 
     def encode(
         self, text: Any, text_pair: Any = None, add_special_tokens: bool = True, padding: bool | str | None = False,
         truncation: bool | str | None = None, max_length: int | None = None, stride: int = 0,
         padding_side: str | None = None, return_tensors: str | None = None, **options: Any,
     ) -> Any:  # fmt: skip
-        """The ids of a text or a pair: a list [S], or a tensor [1, S]; `options` as in a call."""
+        """Return the ids of a text or a pair: a list [S], or a tensor [1, S]; `options` are those of a call."""
         return self(
             text, text_pair, None, None, add_special_tokens, padding, truncation, max_length, stride,
             padding_side=padding_side, return_tensors=return_tensors, **options,
         )["input_ids"]  # fmt: skip
 
     def tokenize(self, text: Any, pair: Any = None, add_special_tokens: bool = False, **options: Any) -> list[str]:
-        """The tokens of a text or a pair, as the vocabulary writes them; `options` as in a call."""
+        """Return the tokens of a text or a pair as the vocabulary writes them; `options` are those of a call."""
         ids = self(text, pair, None, None, add_special_tokens, **options)["input_ids"]
         return self.convert_ids_to_tokens(ids)
 
     def encode_plus(
         self, text: Any, text_pair: Any = None, add_special_tokens: bool = True, *more: Any, **options: Any
     ) -> BatchEncoding:
-        """The same as a call, for one text or pair: after `add_special_tokens` come the arguments that follow there."""
+        """Encode one text or pair, as a call does; `more` are the arguments after `add_special_tokens`."""
         return self(text, text_pair, None, None, add_special_tokens, *more, **options)
 
     def batch_encode_plus(
         self, batch_text_or_text_pairs: Any, add_special_tokens: bool = True, *more: Any, **options: Any
     ) -> BatchEncoding:
-        """The same as a call, for a list of texts or of pairs."""
+        """Encode a list of texts or of pairs, as a call does; `more` are the arguments after `add_special_tokens`."""
         return self(list(batch_text_or_text_pairs), None, None, None, add_special_tokens, *more, **options)
 
     def pad(
@@ -226,9 +295,22 @@ class TokenizerBase(TokenTable):
         return_tensors: str | None = None,
         verbose: bool = True,
     ) -> BatchEncoding:
-        """Fill encoded texts up to one length: a dictionary of columns (of one text or a batch), or a list of such.
+        """Pad encoded texts to one length.
 
-        Columns that are not a tokenizer's, such as labels, stay as they are. `verbose` has no effect.
+        Columns that a tokenizer does not return, such as labels, stay unchanged.
+
+        Args:
+            encoded_inputs: A dictionary of columns (of one text or a batch), or a list of such dictionaries.
+            padding: True or "longest", "max_length", or False.
+            max_length: The length for "max_length"; None for `model_max_length`.
+            pad_to_multiple_of: Pad to a multiple of this length.
+            padding_side: "right" or "left"; None for the tokenizer's own.
+            return_attention_mask: Whether to add `attention_mask`; None as `model_input_names` says.
+            return_tensors: "np", "pt", "tf" or "jax"; None for lists.
+            verbose: Accepted for compatibility, no effect.
+
+        Raises:
+            ValueError: If the columns differ in length, or there is no pad token.
         """
         mode, _, length, multiple = resolve_lengths(
             padding, False, max_length, pad_to_multiple_of, self.model_max_length
@@ -243,7 +325,7 @@ class TokenizerBase(TokenTable):
     def build_inputs_with_special_tokens(
         self, token_ids_0: Sequence[int], token_ids_1: Sequence[int] | None = None
     ) -> list[int]:
-        """`<s> A </s>` or `<s> A </s></s> B </s>` from the ids of one or two texts."""
+        """Return `<s> A </s>` or `<s> A </s></s> B </s>` from the ids of one or two texts."""
         return self._build_frame().join(token_ids_0, token_ids_1)
 
     def get_special_tokens_mask(
@@ -252,42 +334,58 @@ class TokenizerBase(TokenTable):
         token_ids_1: Sequence[int] | None = None,
         already_has_special_tokens: bool = False,
     ) -> list[int]:
-        """1 for special tokens, else 0: for ids that `build_inputs_with_special_tokens` is to frame, or has framed.
+        """Return 1 for special tokens, otherwise 0.
 
-        Of ids that are framed already every special token counts, the mask and paddings too.
+        Args:
+            token_ids_0: Ids of a text, to which `build_inputs_with_special_tokens` has still to be applied.
+            token_ids_1: Ids of its second text.
+            already_has_special_tokens: Whether it was applied already. Then every special token counts, also mask and
+                pad.
         """
         if not already_has_special_tokens:
             return self._row(token_ids_0, token_ids_1).special_tokens_mask()
         if token_ids_1 is not None:
-            raise ValueError("ids that have their special tokens already are one sequence: leave token_ids_1 out")
+            raise ValueError("with already_has_special_tokens the ids are one sequence: omit token_ids_1")
         special = set(self.all_special_ids)
         return [int(index in special) for index in token_ids_0]
 
     def create_token_type_ids_from_sequences(
         self, token_ids_0: Sequence[int], token_ids_1: Sequence[int] | None = None
     ) -> list[int]:
-        """The types of the framed texts' tokens: zeros, for RoBERTa knows one token type."""
+        """Return the token types of one or two texts with special tokens: zeros, because RoBERTa has one token type."""
         return self._row(token_ids_0, token_ids_1).type_ids()
 
     def _row(self, first: Sequence[int], second: Sequence[int] | None) -> Row:
-        return Row(0, Pieces([*first]), None if second is None else Pieces([*second]), self._build_frame(), framed=True)
+        return Row(
+            0, Pieces([*first]), None if second is None else Pieces([*second]), self._build_frame(), add_special=True
+        )
 
     def num_special_tokens_to_add(self, pair: bool = False) -> int:
-        """How many special tokens stand around one text, or around a pair."""
+        """Return the number of special tokens around one text, or around a pair."""
         return self._build_frame().count_special(pair)
 
     @property
     def max_len_single_sentence(self) -> int:
-        """The longest text in tokens that the model takes, without its special tokens."""
+        """The maximum length of a text in tokens, without its special tokens."""
         return self.model_max_length - self.num_special_tokens_to_add()
 
     @property
     def max_len_sentences_pair(self) -> int:
-        """The longest pair in tokens that the model takes, without its special tokens."""
+        """The maximum length of a pair in tokens, without its special tokens."""
         return self.model_max_length - self.num_special_tokens_to_add(pair=True)
 
     def __repr__(self) -> str:
+        limit = "None" if self.model_max_length >= UNLIMITED else self.model_max_length
         return (
             f"{type(self).__name__}(name_or_path={self.name_or_path!r}, vocab_size={self.vocab_size}, "
-            f"model_max_length={self.model_max_length}, special_tokens={self.special_tokens_map})"
+            f"length={len(self)}, model_max_length={limit}, padding_side={self.padding_side!r}, "
+            f"truncation_side={self.truncation_side!r}, special_tokens={self.special_tokens_map})"
         )
+
+
+def check_errors(errors: Any) -> None:
+    """Raise ValueError unless `errors` is a way to handle bytes that are not UTF-8."""
+    try:
+        codecs.lookup_error(errors)
+    except (LookupError, TypeError, ValueError):
+        raise ValueError(f"errors {errors!r:.60} is unknown; it may be 'replace', 'ignore', 'strict', ...") from None

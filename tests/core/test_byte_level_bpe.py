@@ -1,4 +1,4 @@
-"""The parts of the readable tokenizer, and the tables it shares with the library."""
+"""Byte-level BPE in Python, and the character classes that it shares with the library."""
 
 import random
 
@@ -44,7 +44,7 @@ def test_the_table_of_words_is_the_library_s():
     assert unicode_classes.measure_word_characters(sample) == words & {*sample}
 
 
-def test_the_blanks_are_those_of_the_table():
+def test_the_whitespace_is_that_of_the_table():
     assert {*WHITESPACE} == members("blanks")
     assert len(WHITESPACE) == 25
 
@@ -99,12 +99,18 @@ def test_pairs_are_joined_by_rank_and_then_from_the_left():
         ({"lstrip": True, "rstrip": True}, "[T] [T]", ["*[T] ", "*[T]"]),
     ],
 )
-def test_added_tokens_are_found_with_their_blanks(token, text, parts):
-    found = Finder({9: AddedToken("[T]", **token)}).parts(text)
+def test_added_tokens_are_found_with_their_whitespace(token, text, parts):
+    found = Finder({9: AddedToken("[T]", **token)}).find_parts(text)
     assert [("*" if index else "") + text[start:stop] for start, stop, index in found] == parts
+
+
+def test_ignored_special_tokens_still_hide_shorter_tokens_inside_them():
+    added = {1: AddedToken("<ab>", special=True, normalized=True), 2: AddedToken("ab")}
+    assert Finder(added).find_parts("<ab>ab") == [(0, 4, 1), (4, 6, 2)]
+    assert Finder(added, split_special=True).find_parts("<ab>ab") == [(0, 4, None), (4, 6, 2)]
 
 
 def test_the_longest_added_token_wins_and_the_unnormalised_come_first():
     added = {1: AddedToken("ab"), 2: AddedToken("abc"), 3: AddedToken("cd", normalized=False)}
-    found = Finder(added).parts("abcdabc")
+    found = Finder(added).find_parts("abcdabc")
     assert found == [(0, 2, 1), (2, 4, 3), (4, 7, 2)]

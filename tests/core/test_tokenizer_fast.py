@@ -1,4 +1,4 @@
-"""Tokenizers that are whole in a tokenizer.json: Unigram ones of CamemBERT's and XLM-RoBERTa's layout, made by the real
+"""Tokenizers of other kinds from tokenizer.json: Unigram ones of CamemBERT's and XLM-RoBERTa's layout, made by the real
 libraries (tests/relatives/make.py), and others. Expected values are the reference's."""
 
 import copy
@@ -99,9 +99,9 @@ def test_a_saved_one_comes_back_as_it_was(tokenizer, tmp_path):
     assert Tokenizer.from_file(str(tmp_path / "tokenizer.json")).encode(text).ids == tokenizer(text).input_ids
 
 
-@pytest.mark.parametrize("twin", [copy.deepcopy, lambda one: pickle.loads(pickle.dumps(one))])
-def test_a_copy_encodes_alike_and_is_its_own(tokenizer, twin):
-    other = twin(tokenizer)
+@pytest.mark.parametrize("make_copy", [copy.deepcopy, lambda one: pickle.loads(pickle.dumps(one))])
+def test_a_copy_encodes_alike_and_is_its_own(tokenizer, make_copy):
+    other = make_copy(tokenizer)
     other.add_tokens("camembert")
     assert other("la fille").input_ids == tokenizer("la fille").input_ids
     assert len(other("camembert").input_ids) == 3 < len(tokenizer("camembert").input_ids)
@@ -115,7 +115,7 @@ def test_special_tokens_can_be_text(tokenizer):
 
 
 def test_what_a_file_decides_is_refused_as_an_argument(tokenizer, made):
-    with pytest.raises(ValueError, match=r"add_prefix_space has no effect here: tokenizer\.json says"):
+    with pytest.raises(ValueError, match=r"add_prefix_space has no effect here: tokenizer\.json determines"):
         tokenizer("a", add_prefix_space=True)
     with pytest.raises(TypeError, match="errors"):
         load_tokenizer(made / "tokenizer", errors="ignore")
