@@ -1,1 +1,1 @@
-"""The conformance suite: every implementation measured against one float64 model."""
+"""The conformance suite: compares every implementation with one float64 model."""

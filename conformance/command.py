@@ -1,4 +1,4 @@
-"""`roberta parity`: every framework measured against the float64 model."""
+"""`roberta parity`: compare each framework with the float64 model."""
 
 import sys
 from pathlib import Path
@@ -9,40 +9,45 @@ import typer
 from roberta_core.cli.files import STDOUT, check_files
 
 if TYPE_CHECKING:
-    from conformance.adapters import Adapter
-    from conformance.suite import Report
+    from .adapters import Adapter
+    from .suite.run import Report
 
 
 def parity(
     checkpoint: Annotated[
         str | None,
-        typer.Argument(help="A folder or an embedded model; without it the suite's cases run.", show_default=False),
+        typer.Argument(
+            help="A folder or an embedded model. Without it, the suite's cases are run.", show_default=False
+        ),
     ] = None,
     frameworks: Annotated[
         str | None,
-        typer.Option(help="Names with commas between, such as pt,tf,flax; otherwise all that are installed."),
+        typer.Option(help="Comma-separated frameworks, such as pt,tf,flax. Default: all that are installed."),
     ] = None,
     texts: Annotated[
-        Path | None, typer.Option(metavar="FILE", exists=True, dir_okay=False, help="A text a line, for a checkpoint.")
+        Path | None,
+        typer.Option(metavar="FILE", exists=True, dir_okay=False, help="Texts for the checkpoint, one per line."),
     ] = None,
     json_file: Annotated[
-        Path | None, typer.Option("--json", metavar="FILE", help="Write JSON; - is the screen.")
+        Path | None, typer.Option("--json", metavar="FILE", help="Write JSON to FILE; - means standard output.")
     ] = None,
-    junit: Annotated[Path | None, typer.Option(metavar="FILE", help="Write JUnit XML.")] = None,
+    junit: Annotated[Path | None, typer.Option(metavar="FILE", help="Write JUnit XML to FILE.")] = None,
     html: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write a page with a heat map of the errors.")
+        Path | None, typer.Option(metavar="FILE", help="Write an HTML page with a heat map of the errors to FILE.")
     ] = None,
-    faults: Annotated[bool, typer.Option("--faults", help="Show instead how the cases catch planted faults.")] = False,
+    faults: Annotated[
+        bool, typer.Option("--faults", help="Show which case catches each fault of the suite instead.")
+    ] = False,
 ) -> None:
-    """Measure the error of each framework against a float64 model, at every stage.
+    """Measure the error of each framework at every stage, compared with a float64 model.
 
-    The error of a stage is its largest difference over its largest value. The exit status is 1 if one is over its
-    tolerance.
+    The error of a stage is its largest difference divided by its largest value. The exit status is 1 if an error
+    exceeds its tolerance.
     """
     if faults:
         raise typer.Exit(show_faults())
     if texts is not None and checkpoint is None:
-        raise typer.BadParameter("--texts needs a checkpoint to read them with")
+        raise typer.BadParameter("--texts requires a checkpoint")
     check_files(json_file, junit, html)
     report = measure(checkpoint, frameworks, read_texts(texts) if texts else None)
     save(report, json_file, junit, html)
@@ -51,25 +56,27 @@ def parity(
 
 
 def measure(checkpoint: str | None, frameworks: str | None, texts: list[str] | None) -> "Report":
-    """The report on a checkpoint, or on the suite; progress goes to stderr if that is a terminal."""
+    """Compare a checkpoint, or the suite's cases; shows progress on stderr if that is a terminal."""
     from rich.console import Console
 
-    from conformance.case import load_cases
-    from conformance.suite import TEXTS, run_cases, run_checkpoint
     from roberta_core.cli.frameworks import hold_back_stderr
 
-    with hold_back_stderr(), Console(stderr=True).status("start") as status:
-        adapters = chosen(frameworks)
+    from .suite.case import load_cases
+    from .suite.run import TEXTS, run_cases, run_checkpoint
+
+    with hold_back_stderr(), Console(stderr=True).status("starting") as status:
+        adapters = select_adapters(frameworks)
         if checkpoint is None:
             return run_cases(adapters, load_cases().values(), status.update)
         return run_checkpoint(adapters, checkpoint, texts or TEXTS, status.update)
 
 
-def chosen(frameworks: str | None) -> "list[Adapter]":
-    """The adapters named, or those of every framework that is installed."""
-    from conformance.adapters import find
+def select_adapters(frameworks: str | None) -> "list[Adapter]":
+    """Return the requested adapters, or those of every installed framework."""
     from roberta_core import backend
     from roberta_core.cli.frameworks import PREFERRED
+
+    from .adapters import find_adapter
 
     names = sorted(backend.available(), key=(*PREFERRED, *backend.registered()).index)
     if frameworks is not None:
@@ -77,29 +84,29 @@ def chosen(frameworks: str | None) -> "list[Adapter]":
     if not names:
         raise backend.BackendError("no framework is installed: pip install 'triberta[all]'")
     if len(set(names)) < len(names):
-        raise typer.BadParameter(f"{frameworks} names a framework twice")
+        raise typer.BadParameter(f"--frameworks {frameworks} lists a framework twice")
     try:
-        return [find(name) for name in names]
+        return [find_adapter(name) for name in names]
     except KeyError as error:
         raise typer.BadParameter(error.args[0]) from None
 
 
 def read_texts(path: Path) -> list[str]:
-    """The lines of a file that are not blank."""
+    """Return the non-empty lines of a file."""
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is not UTF-8: {error.reason} at byte {error.start}") from None
     texts = [line for line in lines if line.strip()]
     if not texts:
-        raise ValueError(f"{path} has no text in it")
+        raise ValueError(f"{path} contains no text")
     return texts
 
 
 def save(report: "Report", json_file: Path | None, junit: Path | None, html: Path | None) -> None:
-    """Write the files that are asked for."""
-    from conformance.page import to_html
-    from conformance.report import to_json, to_junit, write
+    """Write the requested files."""
+    from .report.formats import to_json, to_junit, write
+    from .report.page import to_html
 
     for path, make in ((json_file, to_json), (junit, to_junit), (html, to_html)):
         if path == STDOUT:
@@ -109,25 +116,25 @@ def save(report: "Report", json_file: Path | None, junit: Path | None, html: Pat
 
 
 def show(report: "Report", file: TextIO) -> None:
-    """For people: the table, and what failed."""
+    """Print the table and what failed."""
     from rich.console import Console
 
-    from conformance.report import sentences, to_table
+    from .report.formats import describe_failures, to_table
 
     console = Console(file=file)
     console.print(to_table(report))
-    for sentence in sentences(report):
+    for sentence in describe_failures(report):
         console.print(sentence, style="red", markup=False, highlight=False)
 
 
 def show_faults() -> int:
-    """The table of planted faults; the exit status is 1 if one is not caught."""
+    """Print the table of faults. Returns 1 if a fault is not caught, else 0."""
     from rich.console import Console
 
-    from conformance.planted import best_catches
-    from conformance.report import fault_table
+    from .faults.catalogue import find_best_catches
+    from .report.formats import make_fault_table
 
-    with Console(stderr=True).status("plant faults"):
-        found = list(best_catches())
-    Console().print(fault_table(found))
+    with Console(stderr=True).status("running the faults"):
+        found = list(find_best_catches())
+    Console().print(make_fault_table(found))
     return 0 if all(catch is not None and catch.caught for _, catch in found) else 1

@@ -1,6 +1,6 @@
 """Adapters: how the suite builds, loads and runs one implementation.
 
-A new implementation is a file here with a class that has what `Adapter` lists, and a line in `PLACES`.
+To add an implementation, add a class with the members of `Adapter` to this folder and a line to `PLACES`.
 """
 
 import os
@@ -15,10 +15,10 @@ from roberta_core.config import RobertaConfig
 
 
 class Adapter(Protocol):
-    """An implementation under judgement."""
+    """An implementation that the suite compares with the float64 model."""
 
-    name: str  # as on the command line
-    title: str  # as people say it
+    name: str  # on the command line, such as "pt"
+    title: str  # in reports, such as "PyTorch"
 
     @property
     def version(self) -> str:
@@ -26,41 +26,46 @@ class Adapter(Protocol):
         ...
 
     def build(self, architecture: str, config: RobertaConfig, tensors: Mapping[str, np.ndarray]) -> Any:
-        """A model of a class with the tensors given by their published names."""
+        """Build a model of a class from tensors under their published names."""
         ...
 
     def load(self, architecture: str, source: str | os.PathLike[str]) -> Any:
-        """The model of a checkpoint."""
+        """Load the model of a checkpoint."""
         ...
 
     def tensors(self, model: Any) -> dict[str, np.ndarray]:
-        """What a model holds, by its published names, in the published shapes."""
+        """Return a model's tensors under their published names, in the published shapes."""
         ...
 
     def run(self, model: Any, inputs: Mapping[str, np.ndarray], attentions: bool) -> dict[str, np.ndarray]:
-        """The stages of a forward pass without dropout; without `attentions` by the path that users get."""
+        """Run a forward pass without dropout and return its stages; without `attentions`, by the default path."""
         ...
 
 
-# Where the adapters are that are not a backend's: loaded when they are asked for.
-PLACES = {"oracle": ("conformance.adapters.oracle", "Reference")}
+# Adapters other than those of backends: (module, class), imported on request.
+PLACES = {"oracle": (".oracle", "Reference")}
 
 
-def find(name: str) -> Adapter:
-    """The adapter of that name; `KeyError` if there is none, `BackendError` if its framework is not installed."""
+def find_adapter(name: str) -> Adapter:
+    """Return the adapter of a name.
+
+    Raises:
+        KeyError: If the name is unknown.
+        BackendError: If its framework is not installed.
+    """
     if name in PLACES:
         module, attribute = PLACES[name]
-        return getattr(import_module(module), attribute)()
+        return getattr(import_module(module, __package__), attribute)()
     if name not in backend.registered():
         known = ", ".join([*backend.registered(), *PLACES])
-        raise KeyError(f"there is no implementation {name!r}; known are {known}")
-    from conformance.adapters.framework import Framework
+        raise KeyError(f"unknown implementation {name!r}; choose from {known}")
+    from .framework import Framework
 
     return Framework(name)
 
 
-def arguments(inputs: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    """A case's inputs as a class takes them: a cache [L, 2 or 4, B, N, T, H] as the published tuples."""
+def make_arguments(inputs: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """Return the arguments of a class: a cache [L, 2 or 4, B, N, T, H] becomes the published tuples."""
     given: dict[str, Any] = dict(inputs)
     if "past_key_values" in given:
         given["past_key_values"] = tuple(tuple(layer) for layer in given["past_key_values"])
@@ -68,7 +73,7 @@ def arguments(inputs: Mapping[str, np.ndarray]) -> dict[str, Any]:
 
 
 def flatten(output: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """A model's output as stages: `hidden_states` of two layers becomes `hidden_states.0` to `hidden_states.2`."""
+    """Name the stages of a model's output: `hidden_states` of two layers becomes `hidden_states.0` to `.2`."""
     stages: dict[str, np.ndarray] = {}
     for name, value in output.items():
         if isinstance(value, tuple | list):

@@ -1,4 +1,4 @@
-"""The adapter of keras-hub's RoBERTa, on TensorFlow: an encoder, a masked language model, a classifier."""
+"""The adapter of keras-hub's RoBERTa on TensorFlow: an encoder, a masked language model and a classifier."""
 
 import os
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from roberta_core.config import RobertaConfig
 from roberta_core.parameters import BASE_PREFIX
 
 NORMS = {"gamma": "weight", "beta": "bias"}
-# Its layers by their published paths in a layer, and the ends of its variables' paths.
+# Published module names by the paths of its variables: within a layer, then outside of layers.
 LAYER = {
     "self_attention_layer/query": "attention.self.query",
     "self_attention_layer/key": "attention.self.key",
@@ -32,10 +32,10 @@ HEADS = {
 
 
 class KerasHub:
-    """The published classes, built without a preprocessor."""
+    """The library's classes, built without a preprocessor."""
 
     name, title = "keras-hub", "TensorFlow"
-    offers = ("last_hidden_state", "logits")  # no other stage is to be had
+    offers = ("last_hidden_state", "logits")  # the library returns no other stage
 
     @property
     def version(self) -> str:
@@ -45,14 +45,14 @@ class KerasHub:
         return keras_hub.__version__
 
     def build(self, architecture: str, config: RobertaConfig, tensors: Mapping[str, np.ndarray]) -> Any:
-        """A model of a class with the tensors given by their published names."""
+        """Build a model of a class from tensors under their published names."""
         keras_hub: Any = import_module("keras_hub")
 
         if architecture not in ("Model", "ForMaskedLM", "ForSequenceClassification"):
-            raise NotImplementedError(f"there is no {architecture}")
+            raise NotImplementedError(f"the library has no class {architecture}")
         for field, value in (("hidden_act", "gelu"), ("is_decoder", False), ("tie_word_embeddings", True)):
             if getattr(config, field) != value:
-                raise NotImplementedError(f"{field} is always {value}")
+                raise NotImplementedError(f"the library supports only {field}={value!r}")
         model = keras_hub.models.RobertaBackbone(
             vocabulary_size=config.vocab_size,
             num_layers=config.num_hidden_layers,
@@ -68,24 +68,24 @@ class KerasHub:
                 model, num_classes=config.num_labels, hidden_dim=config.hidden_size, preprocessor=None
             )
         for variable in model.weights:
-            value = _value(variable.path, tensors, config)
+            value = _find_value(variable.path, tensors, config)
             variable.assign(value.reshape(variable.shape))
         return architecture, model
 
     def load(self, architecture: str, source: str | os.PathLike[str]) -> Any:
-        """Of no use here: the library reads checkpoints of its own."""
+        """Not supported: the library reads only its own checkpoint format."""
         raise NotImplementedError
 
     def tensors(self, model: Any) -> dict[str, np.ndarray]:
-        """Of no use here: the outputs are compared."""
+        """Not supported: only outputs are compared."""
         raise NotImplementedError
 
     def run(self, model: Any, inputs: Mapping[str, np.ndarray], attentions: bool) -> dict[str, np.ndarray]:
-        """The outputs as stages."""
+        """Return the outputs as stages."""
         architecture, network = model
         lacking = sorted(inputs.keys() - {"input_ids", "attention_mask", "labels"})
         if lacking:
-            raise TypeError(f"there is no {', '.join(lacking)}")
+            raise TypeError(f"the library does not accept {', '.join(lacking)}")
         ids = inputs["input_ids"]
         given = {"token_ids": ids, "padding_mask": inputs.get("attention_mask", np.ones_like(ids))}
         if architecture == "ForMaskedLM":
@@ -94,23 +94,23 @@ class KerasHub:
         return {"last_hidden_state" if architecture == "Model" else "logits": np.asarray(output)}
 
 
-def _value(path: str, tensors: Mapping[str, np.ndarray], config: RobertaConfig) -> np.ndarray:
-    """What one of its variables holds: by its path, in its layout."""
+def _find_value(path: str, tensors: Mapping[str, np.ndarray], config: RobertaConfig) -> np.ndarray:
+    """Return the value of a variable, found by its path, in the library's layout."""
     path, _, leaf = path.rpartition("/")
     if path == "embeddings/token_embedding":
-        return _tensor(tensors, "embeddings.word_embeddings.weight")
-    if path == "embeddings/position_embedding":  # without the rows of pads; there are no types, so the first is in it
-        types = _tensor(tensors, "embeddings.token_type_embeddings.weight")
-        return _tensor(tensors, "embeddings.position_embeddings.weight")[config.pad_token_id + 1 :] + types[0]
+        return _find_tensor(tensors, "embeddings.word_embeddings.weight")
+    if path == "embeddings/position_embedding":  # no padding rows; the library has no token types, so type 0 is added
+        types = _find_tensor(tensors, "embeddings.token_type_embeddings.weight")
+        return _find_tensor(tensors, "embeddings.position_embeddings.weight")[config.pad_token_id + 1 :] + types[0]
     if path == "mlm_head" or leaf == "output_bias":
-        return _tensor(tensors, "lm_head.bias")
+        return _find_tensor(tensors, "lm_head.bias")
     module = HEADS.get(path)
     if path.startswith("transformer_layer_"):
         number, _, part = path.removeprefix("transformer_layer_").partition("/")
         module = f"encoder.layer.{number}.{LAYER[part]}"
-    value = _tensor(tensors, f"{module}.{NORMS.get(leaf, 'weight' if leaf == 'kernel' else leaf)}")
+    value = _find_tensor(tensors, f"{module}.{NORMS.get(leaf, 'weight' if leaf == 'kernel' else leaf)}")
     return value.T if leaf == "kernel" else value
 
 
-def _tensor(tensors: Mapping[str, np.ndarray], name: str) -> np.ndarray:
+def _find_tensor(tensors: Mapping[str, np.ndarray], name: str) -> np.ndarray:
     return tensors[name] if name in tensors else tensors[BASE_PREFIX + name]

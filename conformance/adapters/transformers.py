@@ -1,4 +1,4 @@
-"""The adapters of the published classes: transformers 4 in three frameworks, transformers 5 in PyTorch."""
+"""Adapters of the published classes: transformers 4 in three frameworks, transformers 5 in PyTorch."""
 
 import os
 from collections.abc import Iterable, Mapping
@@ -8,51 +8,52 @@ from typing import Any
 
 import numpy as np
 
-from conformance.adapters import arguments, flatten
 from roberta_core.checkpoints import save
 from roberta_core.config import RobertaConfig
 from roberta_core.parameters import aliases
 
+from . import flatten, make_arguments
+
 CACHE = "past_key_values"
 
 
-def _config(config: RobertaConfig) -> Any:
+def _make_config(config: RobertaConfig) -> Any:
     transformers: Any = import_module("transformers")
 
     return transformers.RobertaConfig(**config.to_dict())
 
 
-def _class(prefix: str, architecture: str) -> Any:
+def _find_class(prefix: str, architecture: str) -> Any:
     transformers: Any = import_module("transformers")
 
     return getattr(transformers, f"{prefix}Roberta{architecture}")
 
 
-def _cache(value: Any) -> Any:
-    """A cache of any of the library's kinds as a tuple a layer."""
+def _unpack_cache(value: Any) -> Any:
+    """Return a cache of any of the library's classes as one tuple per layer."""
     if hasattr(value, "self_attention_cache"):
-        crosses = _cache(value.cross_attention_cache)
-        own = _cache(value.self_attention_cache)
+        crosses = _unpack_cache(value.cross_attention_cache)
+        own = _unpack_cache(value.self_attention_cache)
         return [pair + (crosses[at] if at < len(crosses) else ()) for at, pair in enumerate(own)]
     if hasattr(value, "layers"):
         return [(layer.keys, layer.values) for layer in value.layers if layer.keys is not None]
     return value
 
 
-def _stages(output: Mapping[str, Any], to_numpy: Any) -> dict[str, np.ndarray]:
-    fields = {name: _cache(value) if name == CACHE else value for name, value in output.items()}
-    found = flatten({name: _mapped(value, to_numpy) for name, value in fields.items() if value is not None})
+def _name_stages(output: Mapping[str, Any], to_numpy: Any) -> dict[str, np.ndarray]:
+    fields = {name: _unpack_cache(value) if name == CACHE else value for name, value in output.items()}
+    found = flatten({name: _map_to_numpy(value, to_numpy) for name, value in fields.items() if value is not None})
     return {name: value for name, value in found.items() if value.dtype != object}
 
 
-def _mapped(value: Any, to_numpy: Any) -> Any:
+def _map_to_numpy(value: Any, to_numpy: Any) -> Any:
     if isinstance(value, tuple | list):
-        return [_mapped(one, to_numpy) for one in value if one is not None]
+        return [_map_to_numpy(one, to_numpy) for one in value if one is not None]
     return to_numpy(value)
 
 
 class PyTorch:
-    """The PyTorch classes; with `attentions` the eager ones."""
+    """The PyTorch classes; with `attentions`, the eager implementation."""
 
     name = "transformers-pt"
 
@@ -69,55 +70,55 @@ class PyTorch:
         return transformers.__version__
 
     def build(self, architecture: str, config: RobertaConfig, tensors: Mapping[str, np.ndarray]) -> Any:
-        """Two models of a class: with the fused kernel, and with attentions to show."""
+        """Build two models of a class: one with the fused kernel, one that returns attentions."""
         import torch
 
         state = {name: torch.tensor(tensor) for name, tensor in tensors.items()}
         state |= {alias: state[name] for alias, name in aliases(config, architecture).items()}
         made = {}
         for attentions, kind in ((False, "sdpa"), (True, "eager")):
-            model = _class("", architecture)._from_config(_config(config), attn_implementation=kind)
+            model = _find_class("", architecture)._from_config(_make_config(config), attn_implementation=kind)
             model.load_state_dict(state)
             made[attentions] = model.eval()
         return made
 
     def load(self, architecture: str, source: str | os.PathLike[str]) -> Any:
-        """The models of a checkpoint."""
+        """Load the two models of a checkpoint."""
         kinds = ((False, "sdpa"), (True, "eager"))
         return {
-            attentions: _class("", architecture).from_pretrained(source, attn_implementation=kind).eval()
+            attentions: _find_class("", architecture).from_pretrained(source, attn_implementation=kind).eval()
             for attentions, kind in kinds
         }
 
     def tensors(self, model: Any) -> dict[str, np.ndarray]:
-        """What a model holds."""
+        """Return a model's tensors under their published names."""
         return {name: value.detach().numpy() for name, value in model[True].named_parameters()}
 
     def run(self, model: Any, inputs: Mapping[str, np.ndarray], attentions: bool) -> dict[str, np.ndarray]:
-        """The outputs as stages."""
+        """Return the outputs as stages."""
         import torch
 
         given = {name: torch.tensor(value) for name, value in inputs.items() if name != CACHE}
         if CACHE in inputs:
-            given[CACHE] = self._cache(model[attentions].config, torch.tensor(inputs[CACHE]))
+            given[CACHE] = self._make_cache(model[attentions].config, torch.tensor(inputs[CACHE]))
         with torch.no_grad():
             output = model[attentions](**given, output_hidden_states=True, output_attentions=attentions)
-        return _stages(output, lambda value: value.numpy())
+        return _name_stages(output, lambda value: value.numpy())
 
-    def _cache(self, config: Any, layers: Any) -> Any:
-        """A cache [L, 2 or 4, B, N, T, H] as the library's own."""
+    def _make_cache(self, config: Any, layers: Any) -> Any:
+        """Return a cache [L, 2 or 4, B, N, T, H] as an object of the library."""
         library: Any = import_module("transformers")
 
-        def filled(pairs: Iterable[Any]) -> Any:
+        def fill(pairs: Iterable[Any]) -> Any:
             cache = library.DynamicCache()
             for at, (key, value) in enumerate(pairs):
                 cache.update(key, value, at)
             return cache
 
-        own = filled(layer[:2] for layer in layers)
+        own = fill(layer[:2] for layer in layers)
         if layers.shape[1] == 2:
             return own
-        return library.EncoderDecoderCache(own, filled(layer[2:] for layer in layers))
+        return library.EncoderDecoderCache(own, fill(layer[2:] for layer in layers))
 
 
 class TensorFlow:
@@ -128,29 +129,29 @@ class TensorFlow:
     version = PyTorch.version
 
     def build(self, architecture: str, config: RobertaConfig, tensors: Mapping[str, np.ndarray]) -> Any:
-        """The model of a class, from a checkpoint in the framework's own format."""
+        """Build a model of a class, through a checkpoint in the framework's own format."""
         if "lm_head.decoder.weight" in tensors:
-            raise ValueError("an untied head is not offered")
+            raise ValueError("an untied head is not supported")
         with TemporaryDirectory() as folder:
             save(folder, config, architecture, tensors, format=self.format)
             return self.load(architecture, folder)
 
     def load(self, architecture: str, source: str | os.PathLike[str]) -> Any:
-        """The model of a checkpoint."""
-        return _class(self.prefix, architecture).from_pretrained(source)
+        """Load the model of a checkpoint."""
+        return _find_class(self.prefix, architecture).from_pretrained(source)
 
     def tensors(self, model: Any) -> dict[str, np.ndarray]:
-        """Of no use here: the outputs are compared."""
+        """Not supported: only outputs are compared."""
         raise NotImplementedError
 
     def run(self, model: Any, inputs: Mapping[str, np.ndarray], attentions: bool) -> dict[str, np.ndarray]:
-        """The outputs as stages."""
+        """Return the outputs as stages."""
         import tensorflow as tf
 
-        given = tf.nest.map_structure(tf.convert_to_tensor, arguments(inputs))
-        ids = given.pop("input_ids", None)  # which the library wants as the first argument, if only None
+        given = tf.nest.map_structure(tf.convert_to_tensor, make_arguments(inputs))
+        ids = given.pop("input_ids", None)  # the library requires it as the first argument, even if None
         output = model(ids, **given, output_hidden_states=True, output_attentions=attentions, training=False)
-        return _stages(output, lambda value: value.numpy())
+        return _name_stages(output, lambda value: value.numpy())
 
 
 class Flax:
@@ -161,8 +162,8 @@ class Flax:
     version, build, load, tensors = PyTorch.version, TensorFlow.build, TensorFlow.load, TensorFlow.tensors
 
     def run(self, model: Any, inputs: Mapping[str, np.ndarray], attentions: bool) -> dict[str, np.ndarray]:
-        """The outputs as stages; a loss and a cache outside its own format are not offered."""
+        """Return the outputs as stages; the library has no loss and accepts caches only in its own format."""
         labels = ("labels", "start_positions", "end_positions")
         given = {name: value for name, value in inputs.items() if name not in labels}
         output = model(**given, output_hidden_states=True, output_attentions=attentions)
-        return _stages(output, np.asarray)
+        return _name_stages(output, np.asarray)

@@ -4,8 +4,8 @@ from functools import cache
 
 import pytest
 
-from conformance.case import Case, draw_weight, load_cases
-from conformance.faults import FAULTS, Catch, stage_errors
+from conformance.faults.forward import FAULTS, Catch, measure_stages
+from conformance.suite.case import Case, draw_weight, load_cases
 from roberta_core import backend
 from roberta_core.checkpoints import save
 from roberta_core.config import RobertaConfig
@@ -19,7 +19,7 @@ MODULES = {"pt": "torch", "tf": "tensorflow", "flax": "jax"}
 @cache
 def moved(fault: str, name: str) -> dict[str, float] | None:
     """What a fault does to the stages of a case."""
-    return stage_errors(FAULTS[fault], CASES[name])
+    return measure_stages(FAULTS[fault], CASES[name])
 
 
 @cache

@@ -5,12 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from conformance.autodiff import Traced, backward, gradients
-from conformance.case import load_cases
-from conformance.changes import Subject
-from conformance.gradient import LEAST, expected
+from conformance.faults.gradients import DerivativeOfTanhGelu, StopsAtResidual
 from conformance.oracle import Oracle
-from conformance.wrong_gradients import DerivativeOfTanhGelu, StopsAtResidual
+from conformance.oracle.autodiff import Traced, backward, differentiate
+from conformance.suite.case import load_cases
+from conformance.suite.gradients import LEAST, expected_gradients
+from conformance.suite.subject import Subject
 
 CASES = {name: case for name, case in load_cases().items() if case.gradients}
 STEP = 1e-5
@@ -20,7 +20,7 @@ PADDED = ("word_embeddings.weight", "position_embeddings.weight")  # a pad that 
 
 def total(case, tensors):
     stages = Oracle(case.configuration, case.architecture, tensors).run(**case.arrays)
-    return sum((stages[name] * weight).sum() for name, weight in case.weights_of_outputs.items())
+    return sum((stages[name] * weight).sum() for name, weight in case.output_weights.items())
 
 
 def difference(case, tensors, name, direction):
@@ -31,7 +31,7 @@ def difference(case, tensors, name, direction):
 
 def errors(case, model=Oracle):
     """How far each tensor's gradient is from a central difference along a random direction."""
-    found = expected(replace(Subject.of(case), model=model), case.weights_of_outputs)
+    found = expected_gradients(replace(Subject.of(case), model=model), case.output_weights)
     tensors = {name: tensor.astype(np.float64) for name, tensor in case.tensors.items()}
     largest = max(np.abs(value).max() for value in found.values())
     generator = np.random.default_rng(0)
@@ -56,7 +56,7 @@ def test_central_differences_tell_a_wrong_gradient(model):
 
 def test_every_number_of_a_gradient_is_a_central_difference():
     case = CASES["token_classification"]
-    found = expected(Subject.of(case), case.weights_of_outputs)
+    found = expected_gradients(Subject.of(case), case.output_weights)
     tensors = {name: tensor.astype(np.float64) for name, tensor in case.tensors.items()}
     largest = max(np.abs(value).max() for value in found.values())
     compared = 0
@@ -80,9 +80,9 @@ def test_gradients_are_those_of_pytorch_in_float64(adapter, name):
     tensors = {name: tensor.astype(np.float64) for name, tensor in case.tensors.items()}
     model = adapter("pt").build(case.architecture, case.configuration, tensors)
     inputs = {key: value.astype(float) if value.dtype == np.float32 else value for key, value in case.arrays.items()}
-    weights = {key: value.astype(float) for key, value in case.weights_of_outputs.items()}
+    weights = {key: value.astype(float) for key, value in case.output_weights.items()}
     got = adapter("pt").gradients(model, inputs, weights)
-    want = expected(Subject.of(case), case.weights_of_outputs)
+    want = expected_gradients(Subject.of(case), case.output_weights)
     largest = max(np.abs(value).max() for value in want.values())
     assert got.keys() == want.keys()
     for tensor, gradient in want.items():
@@ -93,14 +93,14 @@ def test_gradients_are_those_of_pytorch_in_float64(adapter, name):
 def test_a_pad_that_is_looked_up_teaches_its_rows_nothing():
     case = CASES["masked_lm_untied"]
     assert (case.arrays["input_ids"] == case.configuration.pad_token_id).any()
-    found = expected(Subject.of(case), case.weights_of_outputs)
+    found = expected_gradients(Subject.of(case), case.output_weights)
     for name in PADDED:
         assert not found[f"roberta.embeddings.{name}"][case.configuration.pad_token_id].any()
 
 
 def test_a_tensor_that_nothing_depends_on_has_a_gradient_of_zeros():
     case = CASES["masked_row"]
-    found = gradients(
+    found = differentiate(
         Oracle, case.configuration, "Model", case.tensors, case.arrays, {"last_hidden_state": np.ones(())}
     )
     assert not found["pooler.dense.weight"].any()

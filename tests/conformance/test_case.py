@@ -4,8 +4,8 @@ import json
 import numpy as np
 import pytest
 
-from conformance.case import FOLDER, Case, draw_input, draw_weight, load_cases
-from conformance.faults import FAULTS, MARGIN
+from conformance.faults.forward import FAULTS, MARGIN
+from conformance.suite.case import FOLDER, Case, draw_input, draw_weight, load_cases
 from roberta_core.config import RobertaConfig
 from roberta_core.input_validation import check_inputs
 from roberta_core.parameters import ARCHITECTURES, Kind, parameters
@@ -59,8 +59,8 @@ def sizes(case: Case) -> dict[str, int]:
 @EVERY_CASE
 def test_a_case_has_the_known_keys_and_a_known_class(name):
     fields = json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
-    wanted = {"says", "architecture", "config", "weights", "inputs", "rtol", "reason"}
-    assert set(fields) - {"stages", "gradients", "halves"} == wanted
+    wanted = {"description", "architecture", "config", "weights", "inputs", "rtol", "reason"}
+    assert set(fields) - {"stages", "gradients", "half_precision"} == wanted
     assert fields.get("gradients", {}).keys() in (set(), {"rtol", "reason"})
     assert fields["architecture"] in ARCHITECTURES
     assert set(fields["config"]) <= set(vars(RobertaConfig())) | {"num_labels"}
@@ -123,7 +123,7 @@ def test_every_stage_of_a_case_can_fail(name, moved):
 
 @EVERY_CASE
 def test_a_case_says_something_that_no_other_says(name):
-    assert [case.says for case in CASES.values()].count(CASES[name].says) == 1
+    assert [case.description for case in CASES.values()].count(CASES[name].description) == 1
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)

@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
-from conformance.compare import Verdict
-from conformance.suite import Judged, Report
+from conformance.suite.judge import Verdict
+from conformance.suite.run import FrameworkResult, Report
 from roberta_core.backend import BackendError
 from roberta_core.cli import main
 
@@ -27,8 +27,8 @@ def parity(capsys):
 @pytest.fixture
 def failing(monkeypatch):
     """A run in which a framework fails."""
-    bad = Verdict("logits", 1.0, 0.5, 1e-5, "logits: error 5.00e-01 is over 1e-05")
-    report = Report("x", 1e-5, [Judged("pt", "PyTorch", "2", {"text": [bad]})])
+    bad = Verdict("logits", 1.0, 0.5, 1e-5, "logits: error 5.00e-01 exceeds the tolerance 1e-05")
+    report = Report("x", 1e-5, [FrameworkResult("pt", "PyTorch", "2", {"text": [bad]})])
     monkeypatch.setattr("conformance.command.measure", lambda *arguments: report)
 
 
@@ -49,7 +49,7 @@ def test_what_a_framework_greets_with_is_not_passed_on(checkpoint):
 def test_a_failed_check_ends_with_status_1_and_names_the_stage(parity, failing):
     status, out, _ = parity("x")
     assert status == 1
-    assert "logits: error 5.00e-01 is over 1e-05" in out
+    assert "logits: error 5.00e-01 exceeds the tolerance 1e-05" in out
 
 
 def test_the_three_files_are_written(parity, checkpoint, tmp_path):
@@ -86,10 +86,10 @@ def test_texts_come_from_a_file(parity, checkpoint, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "status", "said"),
     [
-        (("--frameworks", "torch"), 2, "there is no implementation 'torch'; known are"),
-        (("--frameworks", "oracle,oracle"), 2, "names a framework twice"),
-        (("--texts", "{texts}"), 2, "--texts needs a checkpoint"),
-        (("{checkpoint}", "--frameworks", "oracle", "--texts", "{empty}"), 1, "has no text in it"),
+        (("--frameworks", "torch"), 2, "unknown implementation 'torch'; choose from"),
+        (("--frameworks", "oracle,oracle"), 2, "lists a framework twice"),
+        (("--texts", "{texts}"), 2, "--texts requires a checkpoint"),
+        (("{checkpoint}", "--frameworks", "oracle", "--texts", "{empty}"), 1, "contains no text"),
         (("{checkpoint}", "--frameworks", "oracle", "--texts", "{bytes}"), 1, "is not UTF-8"),
         (("{checkpoint}", "--texts", "nowhere.txt"), 2, "nowhere.txt"),
         (("nowhere", "--frameworks", "oracle"), 1, "'nowhere' is neither a folder nor"),
@@ -127,28 +127,28 @@ def test_a_framework_that_is_not_installed_is_refused(parity, monkeypatch):
 
 @pytest.fixture
 def only(monkeypatch):
-    """`only(**kinds)`: plant these faults alone."""
-    from conformance import planted
+    """`only(**kinds)`: run only these faults."""
+    from conformance.faults import catalogue
 
-    def plant(**kinds):
-        changed = {kind: (names, planted.KINDS[kind][1]) for kind, names in kinds.items()}
-        monkeypatch.setattr(planted, "KINDS", changed)
+    def select(**kinds):
+        changed = {kind: (names, catalogue.KINDS[kind][1]) for kind, names in kinds.items()}
+        monkeypatch.setattr(catalogue, "KINDS", changed)
 
-    return plant
+    return select
 
 
 def test_the_table_of_faults_ends_with_status_0_if_all_are_caught(parity, only):
-    planted = ["the mask ignored", "a clamp on gradients", "eps inside the root", "a cache one step late"]
-    only(outputs=planted[:1], gradients=planted[1:2], steps=planted[2:3], text=planted[3:])
+    faults = ["attention_mask ignored", "gradients clamped", "eps inside the root", "cache written one step late"]
+    only(outputs=faults[:1], gradients=faults[1:2], weights=faults[2:3], generation=faults[3:])
     status, out, _ = parity("--faults")
     assert status == 0
-    assert all(what in out for what in ("gradients", "steps of", "text"))
+    assert all(what in out for what in ("gradients", "weights of", "text"))
 
 
 def test_a_fault_that_nothing_catches_ends_with_status_1(parity, only, monkeypatch):
-    from conformance import faults
+    from conformance.faults import forward
 
-    monkeypatch.setitem(faults.FAULTS, "nothing at all", lambda subject: subject)
+    monkeypatch.setitem(forward.FAULTS, "nothing at all", lambda subject: subject)
     only(outputs=["nothing at all"])
     status, _, _ = parity("--faults")
     assert status == 1

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from conformance.case import draw_weight, load_cases
-from conformance.compare import judge
+from conformance.suite.case import draw_weight, load_cases
+from conformance.suite.judge import judge
 from roberta_core.parameters import ARCHITECTURES, parameters
 
 FRAMEWORKS = ("pt", "tf", "flax")

@@ -1,13 +1,13 @@
-"""The frameworks themselves: on every case, and with every planted fault that can be given to them."""
+"""The frameworks themselves: on every case, and with every fault that they can run."""
 
 import numpy as np
 import pytest
 
-from conformance.case import load_cases
-from conformance.changes import Subject
-from conformance.compare import compare_all, judge
-from conformance.faults import FAULTS, MARGIN
-from conformance.suite import both_paths, run_checkpoint
+from conformance.faults.forward import FAULTS, MARGIN
+from conformance.suite.case import load_cases
+from conformance.suite.judge import compare_all, judge
+from conformance.suite.run import judge_both_paths, run_checkpoint
+from conformance.suite.subject import Subject
 from roberta_core import backend
 
 CASES = load_cases()
@@ -28,7 +28,7 @@ PORTABLE = [fault for fault in FAULTS if portable(fault)]
 def test_every_stage_is_within_the_tolerance(adapter, name, case):
     one = CASES[case]
     model = adapter(name).build(one.architecture, one.configuration, one.tensors)
-    verdicts = both_paths(adapter(name), model, one.arrays, one.expected, one.rtol, one.stages)
+    verdicts = judge_both_paths(adapter(name), model, one.arrays, one.expected, one.rtol, one.stages)
     assert not [verdict.complaint for verdict in verdicts if not verdict.ok]
 
 
@@ -41,7 +41,7 @@ def test_a_model_gives_back_the_tensors_that_it_was_given(adapter, name):
 
 @EVERY_FRAMEWORK
 @pytest.mark.parametrize("fault", PORTABLE)
-def test_a_planted_fault_is_noticed(adapter, name, fault, best_catch):
+def test_a_fault_is_noticed(adapter, name, fault, best_catch):
     case = CASES[best_catch(fault).case]
     subject = portable(fault)[case.name]
     model = adapter(name).build(subject.architecture, subject.config, subject.tensors)

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from conformance import functions
+from conformance.oracle import functions
 from roberta_core.config import ACTIVATIONS
 
 X = np.array([-30.0, -2.0, -0.3, 0.0, 0.7, 3.0, 30.0])

@@ -5,10 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from conformance.case import load_cases
-from conformance.changes import Subject
-from conformance.compare import judge
-from conformance.gradient import NULL_DIRECTIONS, NULL_LEAST, expected, is_null, judge_gradients
+from conformance.suite.case import load_cases
+from conformance.suite.gradients import NULL_DIRECTIONS, NULL_LEAST, expected_gradients, is_null, judge_gradients
+from conformance.suite.judge import judge
+from conformance.suite.subject import Subject
 from roberta_core.parameters import ARCHITECTURES
 
 CASES = {name: case for name, case in load_cases().items() if case.gradients}
@@ -18,8 +18,8 @@ CASES = {name: case for name, case in load_cases().items() if case.gradients}
 def test_every_gradient_is_within_the_tolerance(framework, name):
     case = CASES[name]
     model = framework.build(case.architecture, case.configuration, case.tensors)
-    got = framework.gradients(model, case.arrays, case.weights_of_outputs)
-    verdicts = judge_gradients(got, expected(Subject.of(case), case.weights_of_outputs), case)
+    got = framework.gradients(model, case.arrays, case.output_weights)
+    verdicts = judge_gradients(got, expected_gradients(Subject.of(case), case.output_weights), case)
     assert {verdict.stage for verdict in verdicts} == set(case.tensors)
     assert not [verdict.complaint for verdict in verdicts if not verdict.ok]
 
@@ -40,7 +40,7 @@ def test_the_tolerance_of_gradients_has_a_measured_reason(name):
 @pytest.mark.parametrize("name", CASES)
 def test_null_directions_are_those_whose_gradient_is_zero(name):
     case = CASES[name]
-    found = expected(Subject.of(case), case.weights_of_outputs)
+    found = expected_gradients(Subject.of(case), case.output_weights)
     largest = max(np.abs(value).max() for value in found.values())
     for tensor, gradient in found.items():
         null = is_null(tensor, case.architecture, case.configuration.num_hidden_layers)
@@ -97,7 +97,7 @@ def test_moving_any_other_tensor_changes_the_loss(architecture):
 
 def test_a_gradient_of_the_wrong_tensor_is_seen():
     case = CASES["masked_lm"]
-    want = expected(Subject.of(case), case.weights_of_outputs)
+    want = expected_gradients(Subject.of(case), case.output_weights)
     names = [f"roberta.encoder.layer.{layer}.attention.self.value.weight" for layer in (0, 1)]
     swapped = {**want, names[0]: want[names[1]], names[1]: want[names[0]]}
     assert {verdict.stage for verdict in judge_gradients(swapped, want, case) if not verdict.ok} == set(names)
@@ -105,7 +105,7 @@ def test_a_gradient_of_the_wrong_tensor_is_seen():
 
 def test_a_missing_gradient_is_seen():
     case = CASES["masked_lm"]
-    want = expected(Subject.of(case), case.weights_of_outputs)
+    want = expected_gradients(Subject.of(case), case.output_weights)
     got = {name: value for name, value in want.items() if name != "lm_head.bias"}
     assert [verdict.complaint for verdict in judge_gradients(got, want, case) if not verdict.ok] == [
         "lm_head.bias: missing"
@@ -114,7 +114,7 @@ def test_a_missing_gradient_is_seen():
 
 def test_noise_in_a_null_direction_is_held_against_the_models_largest_gradient():
     case = CASES["masked_lm"]
-    want = expected(Subject.of(case), case.weights_of_outputs)
+    want = expected_gradients(Subject.of(case), case.output_weights)
     name = "roberta.encoder.layer.0.attention.self.key.bias"
     largest = max(np.abs(value).max() for value in want.values())
     for size, ok in ((0.5, True), (20, False)):

@@ -4,9 +4,9 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from conformance.compare import Verdict
-from conformance.page import LOWEST, heat, short, to_html
-from conformance.suite import Fill, Judged, Report
+from conformance.report.page import LOWEST, format_error, scale_error, to_html
+from conformance.suite.judge import Verdict
+from conformance.suite.run import Fill, FrameworkResult, Report
 
 VOID = {"meta", "br", "hr", "img", "link"}
 
@@ -42,7 +42,7 @@ def judged(name="pt", errors=(1e-7, 4e-7), complaint=None):
     verdicts = [Verdict(stage, 3 * error, error, 1e-5) for stage, error in zip(stages, errors, strict=True)]
     if complaint:
         verdicts.append(Verdict("loss", np.inf, np.inf, 1e-5, complaint))
-    return Judged(name, {"pt": "PyTorch", "tf": "TensorFlow"}[name], "2.1", {"text": verdicts})
+    return FrameworkResult(name, {"pt": "PyTorch", "tf": "TensorFlow"}[name], "2.1", {"text": verdicts})
 
 
 @pytest.fixture
@@ -82,12 +82,14 @@ def test_a_stage_over_the_tolerance_stands_out():
     page = to_html(Report("roberta-tiny", 1e-5, [judged(), wrong]))
     assert outline(page).cells.count("over") == 2  # the stage, and the worst
     assert "loss: &lt;not&gt; finite" in page
-    assert "1 stage is over the tolerance" in page
+    assert "1 stage exceeds the tolerance" in page
     assert '<td class="none">' in page  # PyTorch has no such stage
 
 
 def test_the_page_of_the_suite_has_the_stages_of_each_case_below_it():
-    one = Judged("pt", "PyTorch", "2.1", {"plain": judged().verdicts, "wide": judged(complaint="loss: bad").verdicts})
+    one = FrameworkResult(
+        "pt", "PyTorch", "2.1", {"plain": judged().verdicts, "wide": judged(complaint="loss: bad").verdicts}
+    )
     page = to_html(Report(None, 1e-5, [one]))
     assert page.count("<details>") == 1
     assert page.count("<details open>") == 1  # the one that fails
@@ -100,13 +102,13 @@ def test_a_name_cannot_write_into_the_page():
 
 
 def test_heat_grows_with_the_logarithm_of_the_error():
-    assert heat(0.0, 1e-5) == heat(LOWEST, 1e-5) == 0
-    assert heat(1e-6, 1e-5) == pytest.approx(50)
-    assert heat(1e-5, 1e-5) == heat(1.0, 1e-5) == 100
+    assert scale_error(0.0, 1e-5) == scale_error(LOWEST, 1e-5) == 0
+    assert scale_error(1e-6, 1e-5) == pytest.approx(50)
+    assert scale_error(1e-5, 1e-5) == scale_error(1.0, 1e-5) == 100
 
 
 def test_errors_are_written_short():
-    assert [short(4e-7), short(0.5), short(2e-6, 0), short(0.0), short(np.inf)] == [
+    assert [format_error(4e-7), format_error(0.5), format_error(2e-6, 0), format_error(0.0), format_error(np.inf)] == [
         "4.0e-7",
         "5.0e-1",
         "2e-6",

@@ -1,9 +1,17 @@
 import pytest
 
 from conformance.adapters.oracle import Reference
-from conformance.case import load_cases
-from conformance.compare import Verdict
-from conformance.peers import PEERS, alike, cell, marks, placed, section, table
+from conformance.peers import (
+    PEERS,
+    describe_case,
+    is_same_apart_from_figures,
+    make_markers,
+    make_section,
+    make_table,
+    replace_section,
+)
+from conformance.suite.case import load_cases
+from conformance.suite.judge import Verdict
 
 
 class Late(Reference):
@@ -22,22 +30,22 @@ class Late(Reference):
 
 def test_a_table_names_the_cases_that_differ_and_counts_the_others():
     cases = [load_cases()[name] for name in ("plain", "mask_tokens")]
-    made = table([Reference(), Late()], cases)
+    made = make_table([Reference(), Late()], cases)
     assert made.splitlines()[0] == "| case | NumPy float64: 2 of 2 | Late: 0 of 2 |"
     assert "| plain |  | `hidden_states.2` first, 1.0e-01 at most |" in made
     assert "| mask_tokens |  | `TypeError` |" in made
 
 
 def test_what_is_missing_is_named():
-    assert cell([Verdict("loss", 9, 9, 1, "loss: missing")]) == "no `loss`"
-    assert cell([Verdict("loss", 9, 9, 1, "loss: shape [1], expected []")]) == "`loss`: shape [1], expected []"
+    assert describe_case([Verdict("loss", 9, 9, 1, "loss: missing")]) == "no `loss`"
+    assert describe_case([Verdict("loss", 9, 9, 1, "loss: shape [1], expected []")]) == "`loss`: shape [1], expected []"
 
 
 @pytest.mark.parametrize("release", PEERS)
 def test_a_library_replaces_its_own_part_of_the_page(release):
-    begin, end = marks(release)
+    begin, end = make_markers(release)
     page = f"before\n{begin}\nold\n{end}\nafter"
-    got = placed(page, release, section(release, "9", "new"))
+    got = replace_section(page, release, make_section(release, "9", "new"))
     assert got.startswith("before\n")
     assert got.endswith("\nafter")
     assert "new" in got
@@ -46,11 +54,11 @@ def test_a_library_replaces_its_own_part_of_the_page(release):
 
 def test_a_page_that_says_otherwise_is_told_from_one_with_other_digits():
     page = "| plain | `logits` first, 3.2e-04 at most |"
-    assert alike(page, page.replace("3.2e-04", "3.4e-04"))
-    assert not alike(page, page.replace("plain", "longest"))
-    assert not alike(page, page.replace("logits", "loss"))
+    assert is_same_apart_from_figures(page, page.replace("3.2e-04", "3.4e-04"))
+    assert not is_same_apart_from_figures(page, page.replace("plain", "longest"))
+    assert not is_same_apart_from_figures(page, page.replace("logits", "loss"))
 
 
 def test_a_page_without_a_place_is_refused():
     with pytest.raises(ValueError, match="the page has no"):
-        placed("nothing", "keras-hub 0", "part")
+        replace_section("nothing", "keras-hub 0", "part")

@@ -2,8 +2,8 @@
 
 import pytest
 
-from conformance.case import load_cases
-from conformance.suite import both_paths
+from conformance.suite.case import load_cases
+from conformance.suite.run import judge_both_paths
 
 WAYS = {"torch": ("torch", range(0)), "onednn": ("onednn", range(0)), "onednn, few rows": ("onednn", range(1000))}
 
@@ -23,6 +23,6 @@ def test_every_stage_is_within_the_tolerance_whichever_library_multiplies(adapte
     monkeypatch.setattr(products, "_multiplied", lambda *tensors: calls.append(1) or multiplied(*tensors))
     case = load_cases()[name]
     model = pt.build(case.architecture, case.configuration, case.tensors)
-    verdicts = both_paths(pt, model, case.arrays, case.expected, case.rtol, case.stages)
+    verdicts = judge_both_paths(pt, model, case.arrays, case.expected, case.rtol, case.stages)
     assert not [verdict.complaint for verdict in verdicts if not verdict.ok]
     assert bool(calls) == (library == "onednn")

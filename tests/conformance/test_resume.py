@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from conformance.compare import judge
-from conformance.gradient import is_null
+from conformance.suite.gradients import is_null
+from conformance.suite.judge import judge
 
 FRAMEWORKS = ("pt", "tf", "flax")
 PAIRS = list(itertools.product(FRAMEWORKS, FRAMEWORKS))
@@ -26,7 +26,7 @@ def texts(steps, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def whole(steps, texts, tmp_path_factory, adapter):
-    """`whole(framework)`: the folder of a run that nobody stopped."""
+    """`whole(framework)`: the folder of an uninterrupted run."""
     folders = {}
 
     def made(name):

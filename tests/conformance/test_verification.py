@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from conformance import verification
+from conformance.suite import verification
 from roberta_core import backend, cli
 from roberta_core.checkpoints import conversion, load
 from roberta_core.config import RobertaConfig
@@ -58,7 +58,7 @@ def test_what_was_written_beside_its_source_is_what_runs(checkpoint, tmp_path, m
     source = tmp_path / "model"
     conversion.convert(checkpoint("ForMaskedLM"), source, "safetensors", max_shard_size="5KB")
     summary = conversion.convert(source, source, "msgpack", max_shard_size="5KB")
-    with verification.alone(summary) as folder:
+    with verification.isolate_written(summary) as folder:
         assert not list(folder.glob("*.safetensors"))
         config = RobertaConfig.from_pretrained(folder)
         found, _ = load(folder, config, "ForMaskedLM")
@@ -73,5 +73,5 @@ def test_the_command_finds_it_by_its_entry_point(checkpoint, tmp_path, monkeypat
         cli.main(["convert", checkpoint("ForMaskedLM"), str(tmp_path), "--to", "h5", "--verify", "--json"])
     assert ended.value.code == 0
     (check,) = json.loads(capsys.readouterr().out)["checks"]
-    assert check["name"] == "NumPy float64, both sides"
+    assert check["name"] == "NumPy float64, both checkpoints"
     assert check["complaint"] is None

@@ -63,7 +63,7 @@ def test_what_verifiers_find_is_told_and_a_failure_is_an_error(start, tmp_path, 
     run(start, tmp_path / "to", "--to", "bin", "--verify", "--json")
     facts = json.loads(capsys.readouterr().out)
     assert facts["checks"] == [{"name": "one", "error": 1e-7, "tolerance": 1e-5, "complaint": None}]
-    checks.append(Check("two", 1.0, 1e-5, "logits: error 1.0e+00 is over 1e-05"))
+    checks.append(Check("two", 1.0, 1e-5, "logits: error 1.0e+00 exceeds the tolerance 1e-05"))
     with pytest.raises(CheckpointError, match="was written, but two fails: logits: error"):
         run(start, tmp_path / "to", "--to", "bin", "--verify")
 

@@ -1,0 +1,1 @@
+"""Faults: wrong models, gradients, training steps and decoders that the suite must catch."""

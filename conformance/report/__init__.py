@@ -1,0 +1,1 @@
+"""Reports: JSON, JUnit XML, tables and an HTML page."""

@@ -1,0 +1,144 @@
+"""Reports as JSON and JUnit XML, and as tables for the terminal."""
+
+import json
+import math
+from collections.abc import Iterable
+from pathlib import Path
+from xml.etree import ElementTree
+
+from rich.table import Table
+from rich.text import Text
+
+from ..faults.forward import Catch
+from ..suite.judge import Verdict, worst
+from ..suite.run import FrameworkResult, Report
+
+
+def to_json(report: Report) -> str:
+    """Return the report as JSON (docs/conformance.md); a stage of a suite's case is named `case/stage`."""
+    frameworks = {
+        result.name: {
+            "version": result.version,
+            "ok": result.ok,
+            "worst": _to_number(result.worst.max_rel),
+            "stages": {
+                stage: {"max_abs": _to_number(verdict.max_abs), "max_rel": _to_number(verdict.max_rel)}
+                for stage, verdict in _list_stages(report, result)
+            },
+        }
+        for result in report.frameworks
+    }
+    fields = {"checkpoint": report.checkpoint, "tolerance": report.tolerance, "ok": report.ok, "frameworks": frameworks}
+    return json.dumps(fields, indent=2) + "\n"
+
+
+def to_junit(report: Report) -> str:
+    """Return the report as JUnit XML.
+
+    Each framework is a test suite; each case of the suite, or each stage of a checkpoint, is a test case.
+    """
+    root = ElementTree.Element("testsuites", name="parity")
+    for result in report.frameworks:
+        tests = dict(result.groups)
+        if report.checkpoint is not None:
+            tests = {verdict.stage: [verdict] for verdict in result.verdicts}
+        complaints = {name: [one.complaint for one in group if one.complaint] for name, group in tests.items()}
+        suite = ElementTree.SubElement(root, "testsuite", name=f"{result.title} {result.version}")
+        suite.set("tests", str(len(tests)))
+        suite.set("failures", str(sum(map(bool, complaints.values()))))
+        for name, found in complaints.items():
+            test = ElementTree.SubElement(suite, "testcase", classname=f"parity.{result.name}", name=name)
+            if found:
+                ElementTree.SubElement(test, "failure", message=_keep_printable(found[0])).text = _keep_printable(
+                    "\n".join(found)
+                )
+    ElementTree.indent(root)
+    return ElementTree.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
+
+
+def to_table(report: Report) -> Table:
+    """Return a table of errors by case or stage, with a column for each framework."""
+    rows = "case" if report.checkpoint is None else "stage"
+    table = Table(title=make_title(report), title_justify="left")
+    table.add_column(rows, no_wrap=True)
+    for result in report.frameworks:
+        table.add_column(f"{result.title}\n{result.version}", justify="right")
+    for name in list_rows(report):
+        cells = [find_verdict(report, result, name) for result in report.frameworks]
+        table.add_row(name, *(_format_error(verdict) for verdict in cells))
+    table.add_section()
+    table.add_row("worst", *(_format_error(result.worst) for result in report.frameworks))
+    return table
+
+
+def make_fault_table(found: Iterable[tuple[str, Catch | None]]) -> Table:
+    """Return a table of each fault, the case that catches it best, and its error divided by the tolerance."""
+    table = Table("fault", "case", "stage", title="Faults", title_justify="left")
+    table.add_column("error / tolerance", justify="right")
+    for name, catch in found:
+        if catch is None:
+            table.add_row(name, "none", "", "", style="red")
+        else:
+            style = None if catch.caught else "red"
+            table.add_row(name, catch.case, catch.stage, f"{catch.margin:,.0f}", style=style)
+    return table
+
+
+def make_title(report: Report) -> str:
+    """Return the title of the report."""
+    what = "the suite's cases" if report.checkpoint is None else report.checkpoint
+    return f"Errors against float64 (largest difference / largest value): {what}, tolerance {report.tolerance:.0e}"
+
+
+def list_rows(report: Report) -> list[str]:
+    """Return the rows of the table: cases of the suite or stages of a checkpoint."""
+    of = (
+        result.groups if report.checkpoint is None else [one.stage for one in result.verdicts]
+        for result in report.frameworks
+    )
+    return list(dict.fromkeys(name for names in of for name in names))
+
+
+def find_verdict(report: Report, result: FrameworkResult, row: str) -> Verdict | None:
+    """Return the verdict of a row: the worst of a case, or that of a stage."""
+    if report.checkpoint is None:
+        return worst(result.groups[row])
+    return next((verdict for verdict in result.verdicts if verdict.stage == row), None)
+
+
+def describe_failures(report: Report) -> list[str]:
+    """Describe what failed: the first stage that differs, for each framework and case."""
+    return [
+        f"{result.title}: {f'{group}: ' if report.checkpoint is None else ''}{first.complaint}"
+        for result in report.frameworks
+        for group, first in result.failures.items()
+    ]
+
+
+def write(path: Path, text: str) -> None:
+    """Write a file, and create its folder."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+
+
+def _list_stages(report: Report, result: FrameworkResult) -> Iterable[tuple[str, Verdict]]:
+    for group, verdicts in result.groups.items():
+        for verdict in verdicts:
+            yield (f"{group}/{verdict.stage}" if report.checkpoint is None else verdict.stage), verdict
+
+
+def _to_number(value: float) -> float | None:
+    """Return None (null) for an infinite error, which JSON cannot represent."""
+    return value if math.isfinite(value) else None
+
+
+def _format_error(verdict: Verdict | None) -> Text:
+    if verdict is None:
+        return Text("-", style="dim")
+    shown = f"{verdict.max_rel:.1e}" if math.isfinite(verdict.max_rel) else "failed"
+    return Text(shown, style="green" if verdict.ok else "bold red")
+
+
+def _keep_printable(text: str) -> str:
+    """Remove the characters that XML does not allow."""
+    return "".join(character for character in text if character in "\n\t" or character.isprintable())

@@ -1,0 +1,1 @@
+"""Compare training in each framework with the same training in float64."""
