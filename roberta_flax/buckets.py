@@ -47,32 +47,32 @@ class Sizes(NamedTuple):
     states: int
 
 
-def rounded(size: int, steps: tuple[int, ...], multiple: int) -> int:
+def round_up(size: int, steps: tuple[int, ...], multiple: int) -> int:
     """The next of `steps` or, beyond them, the next multiple."""
     return next((step for step in steps if step >= size), -(-size // multiple) * multiple)
 
 
-def sizes_of(model: Any, inputs: Mapping[str, Any]) -> tuple[Sizes, Sizes]:
+def measure(model: Any, inputs: Mapping[str, Any]) -> tuple[Sizes, Sizes]:
     """The sizes that the caller gave, and those rounded up."""
     embeds = "inputs_embeds" in inputs
     batch, *choices, length = inputs["inputs_embeds"].shape[:-1] if embeds else inputs["input_ids"].shape
     cache, states, mask = (inputs.get(name) for name in ("past_key_values", "encoder_hidden_states", "attention_mask"))
     past = cache[0][0].shape[2] if cache else 0
     sizes = Sizes(batch, choices[0] if choices else 1, length, past, 0 if states is None else states.shape[1])
-    longer = rounded(length, LENGTHS, 128)
+    longer = round_up(length, LENGTHS, 128)
     if embeds:  # their positions count through, and must not run out
         longer = max(length, min(longer, model.config.max_sequence_length - past))
     counted = past and (mask is None or mask.ndim == 2)  # such a mask tells the positions what of the past is real
     return sizes, Sizes(
-        batch if "labels" in inputs else rounded(batch, SIZES, SIZES[-1]),  # a loss is a mean over all rows
+        batch if "labels" in inputs else round_up(batch, SIZES, SIZES[-1]),  # a loss is a mean over all rows
         sizes.choices,
         longer,
-        rounded(past, LENGTHS, 128) if counted else past,
-        rounded(sizes.states, LENGTHS, 128) if sizes.states else 0,
+        round_up(past, LENGTHS, 128) if counted else past,
+        round_up(sizes.states, LENGTHS, 128) if sizes.states else 0,
     )
 
 
-def padded(model: Any, inputs: Mapping[str, Any], sizes: Sizes, larger: Sizes) -> dict[str, Any]:
+def pad_inputs(model: Any, inputs: Mapping[str, Any], sizes: Sizes, larger: Sizes) -> dict[str, Any]:
     """The inputs with the larger sizes: cached keys grow at the front, all else at the end."""
     batch, _, length, past, states = (large - size for large, size in zip(larger, sizes, strict=True))
     growth = {"B": (0, batch), "S": (0, length), "P": (past, 0), "T": (past, length), "E": (0, states)}
@@ -88,7 +88,7 @@ def padded(model: Any, inputs: Mapping[str, Any], sizes: Sizes, larger: Sizes) -
     ):
         if name in inputs:
             shared = inputs[name].shape[0] != sizes.batch  # one row for the whole batch
-            made[name] = _grown(inputs[name], axes[shared:].rjust(len(axes), "."), growth, fill)
+            made[name] = _pad(inputs[name], axes[shared:].rjust(len(axes), "."), growth, fill)
     for name, keys, count in (
         ("attention_mask", "T", sizes.past + sizes.length),
         ("encoder_attention_mask", "E", sizes.states),
@@ -96,14 +96,14 @@ def padded(model: Any, inputs: Mapping[str, Any], sizes: Sizes, larger: Sizes) -
         if count:
             mask = inputs.get(name, np.ones((*sizes[: len(rows)], count), np.int8))
             axes = rows + ("", keys, f"S{keys}", f".S{keys}")[mask.ndim - len(rows)]
-            mask = _grown(mask, axes, {axis: growth[axis] for axis in "BS"}, 1)
-            made[name] = _grown(mask, axes, {keys: growth[keys]}, NEVER)
+            mask = _pad(mask, axes, {axis: growth[axis] for axis in "BS"}, 1)
+            made[name] = _pad(mask, axes, {keys: growth[keys]}, NEVER)
     if sizes.past:
-        made["past_key_values"] = _by_part(lambda part, axes: _grown(part, axes, growth, 0), made, CACHE)
+        made["past_key_values"] = _map_cache(lambda part, axes: _pad(part, axes, growth, 0), made, CACHE)
     return made
 
 
-def cut(model: Any, output: ModelOutput, sizes: Sizes, larger: Sizes) -> ModelOutput:
+def crop_output(model: Any, output: ModelOutput, sizes: Sizes, larger: Sizes) -> ModelOutput:
     """The output without what rounding added."""
     front = larger.past - sizes.past
     kept = {
@@ -127,17 +127,17 @@ def cut(model: Any, output: ModelOutput, sizes: Sizes, larger: Sizes) -> ModelOu
         if name != "past_key_values"
     }
     if "past_key_values" in output:
-        fields["past_key_values"] = _by_part(one, output, PRESENT)
+        fields["past_key_values"] = _map_cache(one, output, PRESENT)
     return type(output)(fields)
 
 
-def _grown(value: Any, axes: str, growth: Growth, fill: int) -> Any:
+def _pad(value: Any, axes: str, growth: Growth, fill: int) -> Any:
     widths = [growth.get(axis, (0, 0)) for axis in axes]
     if not any(map(any, widths)):
         return value
     return (np if isinstance(value, np.ndarray) else jnp).pad(value, widths, constant_values=fill)
 
 
-def _by_part(change: Any, holder: Mapping[str, Any], axes: tuple[str, ...]) -> tuple[tuple[Any, ...], ...]:
+def _map_cache(change: Any, holder: Mapping[str, Any], axes: tuple[str, ...]) -> tuple[tuple[Any, ...], ...]:
     """A cache with every tensor changed, each with its axes."""
     return tuple(tuple(map(change, layer, axes)) for layer in holder["past_key_values"])

@@ -20,8 +20,8 @@ from jax.typing import DTypeLike
 from roberta_core.config import RobertaConfig
 from roberta_core.input_validation import TABLES
 from roberta_core.outputs import FixedCache, ModelOutput
-from roberta_flax.buckets import cut, padded, sizes_of
-from roberta_flax.weights import matched, readable
+from roberta_flax.buckets import crop_output, measure, pad_inputs
+from roberta_flax.weights import as_concrete, match_params
 
 Options = tuple[tuple[str, Any], ...]
 
@@ -43,17 +43,17 @@ def call(
     has a fixed length, or scores are to be compared along the whole sequence.
     """
     leaves, structure = jax.tree.flatten(model)
-    leaves = _given(structure, leaves, params)
-    inputs = {name: converted(name, value) for name, value in inputs.items()}
-    model.check(inputs)
-    fixed = (structure, settings_of(model.config), tuple(options.items()), train)
+    leaves = _select_leaves(structure, leaves, params)
+    inputs = {name: convert_input(name, value) for name, value in inputs.items()}
+    model._check_inputs(inputs)
+    fixed = (structure, describe_settings(model.config), tuple(options.items()), train)
     key = key if train else None
     exact = "start_positions" in inputs or isinstance(inputs.get("past_key_values"), FixedCache)
-    if exact or not all(map(_alone, jax.tree.leaves((leaves, inputs, key)))):
-        return run(*fixed, leaves, narrow(inputs), key)
-    sizes, rounded = sizes_of(model, inputs)
-    output = run(*fixed, leaves, narrow(padded(model, inputs, sizes, rounded)), key)
-    return cut(model, output, sizes, rounded)
+    if exact or not all(map(_is_on_one_device, jax.tree.leaves((leaves, inputs, key)))):
+        return run(*fixed, leaves, narrow_ints(inputs), key)
+    sizes, rounded = measure(model, inputs)
+    output = run(*fixed, leaves, narrow_ints(pad_inputs(model, inputs, sizes, rounded)), key)
+    return crop_output(model, output, sizes, rounded)
 
 
 @partial(jax.jit, static_argnums=(0, 1, 2, 3))
@@ -61,11 +61,11 @@ def run(structure: Any, settings: str, options: Options, train: bool, leaves: li
     """The forward pass of a model taken apart, as a pure function; `settings` only tell configurations apart."""
     model = jax.tree.unflatten(structure, leaves)
     if train:
-        dropping(model, key)
-    return model.forward(**inputs, **dict(options))
+        enable_dropout(model, key)
+    return model._forward(**inputs, **dict(options))
 
 
-def settings_of(config: RobertaConfig) -> str:
+def describe_settings(config: RobertaConfig) -> str:
     """What tells configurations apart: two checkpoints of one kind share what is compiled, wherever they lie."""
     return repr({name: value for name, value in vars(config).items() if name not in ORIGIN})
 
@@ -78,13 +78,13 @@ class Held:
         self.folder = folder  # that the model was loaded from, which says nothing of its structure
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Held) and settings_of(self.config) == settings_of(other.config)
+        return isinstance(other, Held) and describe_settings(self.config) == describe_settings(other.config)
 
     def __hash__(self) -> int:
         return hash(self.config.vocab_size)
 
 
-def dropping(model: Any, key: Any) -> None:
+def enable_dropout(model: Any, key: Any) -> None:
     """Let a model's dropout draw from a key; `ValueError` if there is none to draw from."""
     drops = [module for _, module in nnx.iter_modules(model) if isinstance(module, nnx.Dropout) and module.rate > 0]
     if drops and key is None:
@@ -94,21 +94,21 @@ def dropping(model: Any, key: Any) -> None:
         module.deterministic, module.rngs = False, stream
 
 
-def computing_in(model: Any, dtype: DTypeLike) -> None:
+def set_compute_dtype(model: Any, dtype: DTypeLike) -> None:
     """Let every layer of a model compute in another type."""
     for _, module in nnx.iter_modules(model):
         if "dtype" in vars(module):
             vars(module)["dtype"] = dtype
 
 
-def put_together(structure: Any, params: Mapping[str, Any]) -> Any:
+def rebuild_model(structure: Any, params: Mapping[str, Any]) -> Any:
     """A model from its tree without values and its params."""
-    return jax.tree.unflatten(structure, _given(structure, [None] * structure.num_leaves, params))
+    return jax.tree.unflatten(structure, _select_leaves(structure, [None] * structure.num_leaves, params))
 
 
-def accepted(model: type, arguments: Mapping[str, Any]) -> dict[str, Any]:
+def filter_arguments(model: type, arguments: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments that are there. `TypeError` for one that asks a class for what it does not have."""
-    given, known = {name: value for name, value in arguments.items() if value is not None}, _known(model)
+    given, known = {name: value for name, value in arguments.items() if value is not None}, _get_parameter_names(model)
     lacking = [name for name in given if name not in known and given[name] is not False]
     if lacking:
         raise TypeError(f"{model.__name__} takes no {' and no '.join(lacking)}")
@@ -116,9 +116,9 @@ def accepted(model: type, arguments: Mapping[str, Any]) -> dict[str, Any]:
 
 
 @cache
-def _known(model: type) -> frozenset[str]:
+def _get_parameter_names(model: type) -> frozenset[str]:
     """What the forward pass of a class takes."""
-    return frozenset(inspect.signature(model.forward).parameters)
+    return frozenset(inspect.signature(model._forward).parameters)
 
 
 def check_room(inputs: Mapping[str, Any], filled: Any, length: int) -> None:
@@ -128,25 +128,25 @@ def check_room(inputs: Mapping[str, Any], filled: Any, length: int) -> None:
         raise ValueError(f"the cache has room for {length} tokens; {filled} are in it and {new} more came")
 
 
-def converted(name: str, value: Any) -> Any:
+def convert_input(name: str, value: Any) -> Any:
     """An argument as an array, or a cache as tuples of arrays; a mask as int8, 1 where it is not 0."""
     if name == "past_key_values":
-        return jax.tree.map(_array, value)
-    value = _array(value)
+        return jax.tree.map(_to_array, value)
+    value = _to_array(value)
     if name in TABLES and not jnp.issubdtype(value.dtype, jnp.integer):
         raise ValueError(f"{name} has dtype {value.dtype}; ids must be integers")
     return (value != 0).astype(np.int8) if name in MASKS else value
 
 
-def _array(value: Any) -> Any:
-    return readable(value) if isinstance(value, jax.Array) else np.asarray(value)
+def _to_array(value: Any) -> Any:
+    return as_concrete(value) if isinstance(value, jax.Array) else np.asarray(value)
 
 
-def _given(structure: Any, leaves: list[Any], params: Mapping[str, Any] | None) -> list[Any]:
+def _select_leaves(structure: Any, leaves: list[Any], params: Mapping[str, Any] | None) -> list[Any]:
     """The parameters in the order of the model's tree: those of `params` if given, else its own."""
     if params is not None:
-        leaves, places = list(leaves), _places(structure)
-        for name, value in matched(places, params).items():
+        leaves, places = list(leaves), _find_places(structure)
+        for name, value in match_params(places, params).items():
             leaves[places[name]] = value
     elif any(isinstance(leaf, jax.ShapeDtypeStruct) for leaf in leaves):
         raise ValueError("this model was made without values (_do_init=False); call it with params=")
@@ -154,21 +154,21 @@ def _given(structure: Any, leaves: list[Any], params: Mapping[str, Any] | None) 
 
 
 @lru_cache(maxsize=64)
-def _places(structure: Any) -> dict[str, int]:
+def _find_places(structure: Any) -> dict[str, int]:
     """Where the parameters of a model are among the leaves of its tree, by their names in params."""
     numbered = jax.tree.unflatten(structure, range(structure.num_leaves))
     found = jax.tree_util.tree_flatten_with_path(numbered)[0]
     return {jax.tree_util.keystr(path[:-1], simple=True, separator="."): place for path, place in found}
 
 
-def _alone(leaf: Any) -> bool:
+def _is_on_one_device(leaf: Any) -> bool:
     """Whether an array has its values, on the host or on one device."""
     if isinstance(leaf, Tracer):
         return False
     return not isinstance(leaf, jax.Array) or len(leaf.sharding.device_set) == 1
 
 
-def narrow(inputs: Mapping[str, Any]) -> dict[str, Any]:
+def narrow_ints(inputs: Mapping[str, Any]) -> dict[str, Any]:
     """Whole numbers as int32, whatever came: one compiled function serves them all."""
 
     def narrowed(value: Any) -> Any:

@@ -16,7 +16,7 @@ from jax.typing import DTypeLike
 
 from roberta_core.config import RobertaConfig
 from roberta_flax.activations import ACTIVATIONS
-from roberta_flax.layers import Dropout, Embedding, LayerNorm, Linear, raised
+from roberta_flax.layers import Dropout, Embedding, LayerNorm, Linear, upcast
 
 
 class Embeddings(nnx.Module):
@@ -71,7 +71,7 @@ class SelfAttention(nnx.Module):
             source = hidden if states is None else states
             key, value = self.split(self.key(source)), self.split(self.value(source))
             if past is not None:
-                key, value = extended(past, key, value)
+                key, value = append_kv(past, key, value)
         context, weights = self.attend(query, key, value, mask, head_mask)
         return context.swapaxes(1, 2).reshape(*hidden.shape[:2], self.query.out_features), weights, (key, value)
 
@@ -87,7 +87,7 @@ class SelfAttention(nnx.Module):
         scores = query @ key.swapaxes(2, 3) / math.sqrt(self.head_size)  # [B, N, S, T]
         if mask is not None:
             scores = jnp.where(mask == 0, scores, mask)  # a sum would let gradients through where no key is attended
-        weights = self.dropout(jax.nn.softmax(raised(scores), axis=-1).astype(scores.dtype))
+        weights = self.dropout(jax.nn.softmax(upcast(scores), axis=-1).astype(scores.dtype))
         if head_mask is not None:
             weights = weights * head_mask
         return weights @ value, weights
@@ -102,7 +102,7 @@ class SelfAttention(nnx.Module):
         return x.reshape(*x.shape[:2], self.heads, self.head_size).swapaxes(1, 2)
 
 
-def extended(past: tuple[Any, ...], key: Array, value: Array) -> tuple[Array, Array]:
+def append_kv(past: tuple[Any, ...], key: Array, value: Array) -> tuple[Array, Array]:
     """The cached keys and values and the new ones [B, N, T, H]; in their slots where the cache is of fixed length."""
     old_key, old_value, filled = past
     if filled is None:

@@ -14,8 +14,8 @@ from jax import Array
 
 from roberta_core.generation import run
 from roberta_core.outputs import FixedCache
-from roberta_flax.buckets import LENGTHS, rounded
-from roberta_flax.calls import settings_of
+from roberta_flax.buckets import LENGTHS, round_up
+from roberta_flax.calls import describe_settings
 
 
 class ModelForward:
@@ -24,7 +24,7 @@ class ModelForward:
     def __init__(self, model: Any, states: Array | None, states_mask: Array | None):
         self.model, self.states, self.states_mask = model, states, states_mask
         self.leaves, structure = jax.tree.flatten(model)
-        self.fixed = structure, settings_of(model.config)
+        self.fixed = structure, describe_settings(model.config)
         self.front = 0  # pads before the prompts, from rounding up
 
     def init_cache(self, rows: int, length: int) -> int:
@@ -41,49 +41,50 @@ class ModelForward:
         }
         for name, value in (("encoder_hidden_states", self.states), ("encoder_attention_mask", self.states_mask)):
             if value is not None:
-                inputs[name] = _repeated(value, rows)
+                inputs[name] = _repeat_rows(value, rows)
         checked = {name: value for name, value in inputs.items() if name != "attention_mask"}
         if cache is None:
             hidden = self.model.roberta(**inputs, use_cache=False, return_dict=True).last_hidden_state
-            return np.asarray(last_logits(*self.fixed, self.leaves, hidden[:, -1:])), None
+            return np.asarray(compute_last_logits(*self.fixed, self.leaves, hidden[:, -1:])), None
         if isinstance(cache, int):
-            self.front = rounded(length, LENGTHS, 128) - length
-            cache = self.model.init_cache(rows, rounded(cache + self.front, LENGTHS, 128))
+            self.front = round_up(length, LENGTHS, 128) - length
+            cache = self.model.init_cache(rows, round_up(cache + self.front, LENGTHS, 128))
             pads = ((0, 0), (self.front, 0))
             for name in ("input_ids", "position_ids"):
                 inputs[name] = np.pad(inputs[name], pads, constant_values=self.model.config.pad_token_id)
         room = cache.layers[0][0].shape[2] - self.front - attention_mask.shape[1]
         inputs["attention_mask"] = np.pad(attention_mask != 0, ((0, 0), (self.front, room)))
-        self.model.check(checked)
-        logits, cache = read(*self.fixed, self.leaves, inputs, cache.layers, np.int32(cache.filled))
+        self.model._check_inputs(checked)
+        logits, cache = run_step(*self.fixed, self.leaves, inputs, cache.layers, np.int32(cache.filled))
         return np.asarray(logits), cache
 
     def reorder(self, cache: FixedCache, rows: np.ndarray) -> FixedCache:
         """The rows [R] of a cache."""
-        return FixedCache(taken(cache.layers, rows), cache.filled)
+        return FixedCache(take_rows(cache.layers, rows), cache.filled)
 
 
 @partial(jax.jit, static_argnums=(0, 1), donate_argnums=4)
-def read(structure: Any, settings: str, leaves: list[Any], inputs: dict, layers: Any, filled: Any) -> Any:
+def run_step(structure: Any, settings: str, leaves: list[Any], inputs: dict, layers: Any, filled: Any) -> Any:
     """The last token's logits [R, V] and the cache that has the new tokens too."""
     model = jax.tree.unflatten(structure, leaves)
-    body = model.roberta.forward(**inputs, past_key_values=FixedCache(layers, filled), use_cache=True, return_dict=True)
-    return _scores(model, body.last_hidden_state[:, -1:]), body.past_key_values
+    cache = FixedCache(layers, filled)
+    body = model.roberta._forward(**inputs, past_key_values=cache, use_cache=True, return_dict=True)
+    return _score_last(model, body.last_hidden_state[:, -1:]), body.past_key_values
 
 
 @partial(jax.jit, static_argnums=(0, 1))
-def last_logits(structure: Any, settings: str, leaves: list[Any], hidden: Array) -> Array:
+def compute_last_logits(structure: Any, settings: str, leaves: list[Any], hidden: Array) -> Array:
     """The logits [R, V] of hidden states [R, 1, D]."""
-    return _scores(jax.tree.unflatten(structure, leaves), hidden)
+    return _score_last(jax.tree.unflatten(structure, leaves), hidden)
 
 
 @jax.jit
-def taken(layers: Any, rows: Array) -> Any:
+def take_rows(layers: Any, rows: Array) -> Any:
     """The rows [R] of the tensors of a cache."""
     return jax.tree.map(lambda part: part[rows], layers)
 
 
-def generated(
+def generate(
     model: Any,
     prompt: Any,
     attention_mask: Any,
@@ -98,10 +99,10 @@ def generated(
     return output if arguments.get("return_dict_in_generate") else output.sequences
 
 
-def _scores(model: Any, hidden: Array) -> Array:
+def _score_last(model: Any, hidden: Array) -> Array:
     return model.lm_head(hidden, model.get_input_embeddings())[:, 0].astype(jnp.float32)
 
 
-def _repeated(value: Any, rows: int) -> Array:
+def _repeat_rows(value: Any, rows: int) -> Array:
     """[B, ...] as [R, ...], each repeated as often as its prompt."""
     return jnp.repeat(jnp.asarray(value), rows // len(value), axis=0)

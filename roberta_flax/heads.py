@@ -10,7 +10,7 @@ from jax import Array
 from jax.typing import DTypeLike
 
 from roberta_core.config import RobertaConfig
-from roberta_flax.layers import Dropout, Embedding, LayerNorm, Linear, waiting
+from roberta_flax.layers import Dropout, Embedding, LayerNorm, Linear, skip_init
 
 
 class LMHead(nnx.Module):
@@ -19,7 +19,7 @@ class LMHead(nnx.Module):
     def __init__(self, config: RobertaConfig, dtype: DTypeLike):
         self.dense = Linear(config.hidden_size, config.hidden_size, dtype)
         self.layer_norm = LayerNorm(config.hidden_size, config.layer_norm_eps, dtype)
-        self.bias = nnx.Param(waiting(None, (config.vocab_size,), jnp.float32))
+        self.bias = nnx.Param(skip_init(None, (config.vocab_size,), jnp.float32))
         # A tied head scores with the words' table, which Flax keeps turned the other way than a kernel.
         self.decoder = None
         if not config.tie_word_embeddings:

@@ -19,32 +19,32 @@ class NoKeys:
         """No key."""
 
 
-def waiting(key: None, shape: tuple[int, ...], dtype: Any) -> jax.ShapeDtypeStruct:
+def skip_init(key: None, shape: tuple[int, ...], dtype: Any) -> jax.ShapeDtypeStruct:
     """An initialiser that draws nothing."""
     return jax.ShapeDtypeStruct(shape, dtype)
 
 
-def raised(x: jax.Array) -> jax.Array:
+def upcast(x: jax.Array) -> jax.Array:
     """Numbers below float32 as float32: for a softmax, and for losses."""
     return x.astype(jnp.float32) if jnp.finfo(x.dtype).bits < 32 else x
 
 
 HALF = 1 << 16
-UNDRAWN: dict[str, Any] = {"bias_init": waiting, "rngs": NoKeys()}
+UNDRAWN: dict[str, Any] = {"bias_init": skip_init, "rngs": NoKeys()}
 
 
 class Linear(nnx.Linear):
     """A linear layer that waits for its values."""
 
     def __init__(self, size: int, out: int, dtype: DTypeLike, use_bias: bool = True):
-        super().__init__(size, out, use_bias=use_bias, dtype=dtype, kernel_init=waiting, **UNDRAWN)
+        super().__init__(size, out, use_bias=use_bias, dtype=dtype, kernel_init=skip_init, **UNDRAWN)
 
 
 class Embedding(nnx.Embed):
     """A table that waits for its values; the row `padding_idx` gets no gradient from being looked up."""
 
     def __init__(self, rows: int, size: int, dtype: DTypeLike, padding_idx: int | None = None):
-        super().__init__(rows, size, dtype=dtype, embedding_init=waiting, rngs=UNDRAWN["rngs"])
+        super().__init__(rows, size, dtype=dtype, embedding_init=skip_init, rngs=UNDRAWN["rngs"])
         self.padding_idx = padding_idx
 
     def __call__(self, ids: jax.Array, out_sharding: Any = None) -> jax.Array:
@@ -79,4 +79,4 @@ class LayerNorm(nnx.LayerNorm):
     """A LayerNorm that waits for its values; the variance in two passes: Flax's fast one is off by 1.7e-4."""
 
     def __init__(self, size: int, eps: float, dtype: DTypeLike):
-        super().__init__(size, epsilon=eps, dtype=dtype, use_fast_variance=False, scale_init=waiting, **UNDRAWN)
+        super().__init__(size, epsilon=eps, dtype=dtype, use_fast_variance=False, scale_init=skip_init, **UNDRAWN)

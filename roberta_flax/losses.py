@@ -10,8 +10,8 @@ import jax.numpy as jnp
 from jax import Array
 
 from roberta_core.input_validation import check_label_shape, check_labels, check_targets
-from roberta_flax.layers import raised
-from roberta_flax.weights import readable
+from roberta_flax.layers import upcast
+from roberta_flax.weights import as_concrete
 
 IGNORED = -100
 
@@ -19,13 +19,13 @@ IGNORED = -100
 def token_loss(logits: Array, labels: Array, reduction: str = "mean", count: Array | int | None = None) -> Array:
     """Cross entropy of logits [..., K] and labels [...], -100 ignored; `count` replaces the number of kept labels."""
     check_label_shape("labels", labels.shape, logits.shape)
-    check_labels("labels", readable(labels), logits.shape[-1])
+    check_labels("labels", as_concrete(labels), logits.shape[-1])
     labels = jnp.reshape(labels, logits.shape[:-1])
     inside = (labels >= 0) & (labels < logits.shape[-1])
-    scores = jax.nn.log_softmax(raised(logits), axis=-1)
+    scores = jax.nn.log_softmax(upcast(logits), axis=-1)
     losses = -jnp.take_along_axis(scores, jnp.where(inside, labels, 0)[..., None], axis=-1)[..., 0]
     losses = jnp.where(inside, losses, jnp.where(labels == IGNORED, 0, jnp.nan).astype(losses.dtype))
-    return _reduced(losses, labels != IGNORED, reduction, count)
+    return _reduce(losses, labels != IGNORED, reduction, count)
 
 
 def causal_loss(logits: Array, labels: Array, reduction: str = "mean", count: Array | int | None = None) -> Array:
@@ -40,18 +40,18 @@ def sequence_loss(logits: Array, labels: Array, problem_type: str | None, reduct
     Without one it is regression where K is 1, else one class where labels are whole numbers [B] or [B, 1], else many
     labels.
     """
-    problem_type = problem_type or problem(labels, logits.shape[1])
+    problem_type = problem_type or infer_problem_type(labels, logits.shape[1])
     if problem_type == "single_label_classification":
         return token_loss(logits, labels.flatten(), reduction)
     check_targets(labels.shape, logits.shape)
-    logits = raised(logits)
+    logits = upcast(logits)
     targets = jnp.reshape(labels.astype(logits.dtype), logits.shape)
-    pointwise = _squared if problem_type == "regression" else _binary_entropy
+    pointwise = _square_error if problem_type == "regression" else _binary_cross_entropy
     losses = pointwise(logits, targets).mean(axis=1)  # [B]
-    return _reduced(losses, jnp.ones_like(losses), reduction)
+    return _reduce(losses, jnp.ones_like(losses), reduction)
 
 
-def problem(labels: Array, classes: int) -> str:
+def infer_problem_type(labels: Array, classes: int) -> str:
     """The problem type that labels [B] or [B, K] show."""
     if classes == 1:
         return "regression"
@@ -73,15 +73,15 @@ def span_loss(
     return (losses[0] + losses[1]) / 2
 
 
-def _squared(logits: Array, targets: Array) -> Array:
+def _square_error(logits: Array, targets: Array) -> Array:
     return jnp.square(logits - targets)
 
 
-def _binary_entropy(logits: Array, targets: Array) -> Array:
+def _binary_cross_entropy(logits: Array, targets: Array) -> Array:
     return jnp.maximum(logits, 0) - logits * targets + jnp.log1p(jnp.exp(-jnp.abs(logits)))
 
 
-def _reduced(losses: Array, kept: Array, reduction: str, count: Array | int | None = None) -> Array:
+def _reduce(losses: Array, kept: Array, reduction: str, count: Array | int | None = None) -> Array:
     if reduction == "none":
         if count is not None:
             raise ValueError("num_items_in_batch divides a sum, but with loss_reduction='none' there is none")

@@ -23,13 +23,13 @@ from roberta_core.outputs import (
     SequenceClassifierOutput,
     TokenClassifierOutput,
 )
-from roberta_flax.caches import Cache, real_before, taken
+from roberta_flax.caches import Cache, count_real_tokens, unpack_cache
 from roberta_flax.encoder import Embeddings, Encoder, Pooler
-from roberta_flax.generation import generated
+from roberta_flax.generation import generate
 from roberta_flax.heads import ClassificationHead, LMHead
 from roberta_flax.layers import Dropout, Linear
 from roberta_flax.losses import causal_loss, sequence_loss, span_loss, token_loss
-from roberta_flax.masks import additive, combined, head_masks
+from roberta_flax.masks import combine_masks, expand_head_mask, to_additive_mask
 from roberta_flax.pretrained import FlaxRobertaPreTrainedModel
 
 
@@ -44,9 +44,9 @@ class FlaxRobertaModel(FlaxRobertaPreTrainedModel):
         self.encoder = Encoder(config, self.dtype)
         self.encoder.gradient_checkpointing = self.gradient_checkpointing
         self.pooler = Pooler(config, self.dtype) if add_pooling_layer else None
-        self.initialise()
+        self._initialise()
 
-    def forward(
+    def _forward(
         self,
         input_ids: Array | None = None,  # [B, S]
         attention_mask: Array | None = None,  # [B, T], [B, S, T] or [B, 1, S, T]
@@ -66,8 +66,8 @@ class FlaxRobertaModel(FlaxRobertaPreTrainedModel):
 
         A mask holds 1 and 0, and -1 where rounding added a key. Values were checked before: here they are traced.
         """
-        output_attentions = self.wants("output_attentions", output_attentions)
-        past, filled = taken(past_key_values)
+        output_attentions = self._resolve_option("output_attentions", output_attentions)
+        past, filled = unpack_cache(past_key_values)
         cached_length = past[0][0].shape[2] if past else 0
         past_length = cached_length if filled is None else filled
         given: Any = input_ids
@@ -76,27 +76,27 @@ class FlaxRobertaModel(FlaxRobertaPreTrainedModel):
         if token_type_ids is None:
             token_type_ids = jnp.zeros(given.shape, jnp.int32)
         if position_ids is None:
-            position_ids = self.embeddings.positions(given, real_before(attention_mask, past_length))
+            position_ids = self.embeddings.positions(given, count_real_tokens(attention_mask, past_length))
         embedded = self.embeddings(input_ids, token_type_ids, position_ids, inputs_embeds)
         key_length = given.shape[1] + past_length if filled is None else cached_length
-        states_mask = None if encoder_attention_mask is None else additive(encoder_attention_mask, embedded)
+        states_mask = None if encoder_attention_mask is None else to_additive_mask(encoder_attention_mask, embedded)
         hidden_states, attentions, cross_attentions, present = self.encoder(
             embedded,
-            combined(self.config, attention_mask, embedded, past_length, key_length),
-            head_masks(self.config, head_mask, embedded),
+            combine_masks(self.config, attention_mask, embedded, past_length, key_length),
+            expand_head_mask(self.config, head_mask, embedded),
             encoder_hidden_states,
             states_mask,
             past,
             filled,
         )
         present = present if filled is None else FixedCache(present, filled + given.shape[1])
-        return self.output(
+        return self._pack_output(
             BaseModelOutputWithPoolingAndCrossAttentions,
             return_dict,
             last_hidden_state=hidden_states[-1],
             pooler_output=None if self.pooler is None else self.pooler(hidden_states[-1]),
-            hidden_states=hidden_states if self.wants("output_hidden_states", output_hidden_states) else None,
-            past_key_values=present if self.caches(use_cache) else None,
+            hidden_states=hidden_states if self._resolve_option("output_hidden_states", output_hidden_states) else None,
+            past_key_values=present if self._resolve_use_cache(use_cache) else None,
             attentions=attentions if output_attentions else None,
             cross_attentions=cross_attentions if output_attentions and encoder_hidden_states is not None else None,
         )
@@ -109,11 +109,11 @@ class FlaxRobertaForCausalLM(FlaxRobertaPreTrainedModel):
 
     def __init__(self, config: RobertaConfig, *args: Any, **settings: Any):
         super().__init__(config, *args, **settings)
-        self.roberta = self.body(FlaxRobertaModel)
+        self.roberta = self._build_body(FlaxRobertaModel)
         self.lm_head = LMHead(config, self.dtype)
-        self.initialise()
+        self._initialise()
 
-    def forward(
+    def _forward(
         self,
         input_ids: Array | None = None,
         attention_mask: Array | None = None,
@@ -137,10 +137,10 @@ class FlaxRobertaForCausalLM(FlaxRobertaPreTrainedModel):
         inputs = (input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds)
         states = (encoder_hidden_states, encoder_attention_mask)
         wanted = (use_cache, output_attentions, output_hidden_states)
-        body = self.roberta.forward(*inputs, *states, past_key_values, *wanted, return_dict=True)
+        body = self.roberta._forward(*inputs, *states, past_key_values, *wanted, return_dict=True)
         logits = self.lm_head(body.last_hidden_state, self.get_input_embeddings())
         loss = None if labels is None else causal_loss(logits, labels, self.loss_reduction, num_items_in_batch)
-        return self.output(CausalLMOutputWithCrossAttentions, return_dict, body, loss=loss, logits=logits)
+        return self._pack_output(CausalLMOutputWithCrossAttentions, return_dict, body, loss=loss, logits=logits)
 
     def generate(
         self,
@@ -157,7 +157,7 @@ class FlaxRobertaForCausalLM(FlaxRobertaPreTrainedModel):
         A `GenerateOutput` if `return_dict_in_generate`. `ValueError` for prompts padded on the right or too long.
         """
         prompt = prompt_of(inputs, input_ids)
-        return generated(self, prompt, attention_mask, encoder_hidden_states, encoder_attention_mask, arguments)
+        return generate(self, prompt, attention_mask, encoder_hidden_states, encoder_attention_mask, arguments)
 
 
 class FlaxRobertaForMaskedLM(FlaxRobertaPreTrainedModel):
@@ -167,11 +167,11 @@ class FlaxRobertaForMaskedLM(FlaxRobertaPreTrainedModel):
 
     def __init__(self, config: RobertaConfig, *args: Any, **settings: Any):
         super().__init__(config, *args, **settings)
-        self.roberta = self.body(FlaxRobertaModel)
+        self.roberta = self._build_body(FlaxRobertaModel)
         self.lm_head = LMHead(config, self.dtype)
-        self.initialise()
+        self._initialise()
 
-    def forward(
+    def _forward(
         self,
         input_ids: Array | None = None,
         attention_mask: Array | None = None,
@@ -190,10 +190,10 @@ class FlaxRobertaForMaskedLM(FlaxRobertaPreTrainedModel):
         inputs = (input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds)
         states = (encoder_hidden_states, encoder_attention_mask)
         wanted = {"output_attentions": output_attentions, "output_hidden_states": output_hidden_states}
-        body = self.roberta.forward(*inputs, *states, **wanted, return_dict=True)
+        body = self.roberta._forward(*inputs, *states, **wanted, return_dict=True)
         logits = self.lm_head(body.last_hidden_state, self.get_input_embeddings())
         loss = None if labels is None else token_loss(logits, labels, self.loss_reduction)
-        return self.output(MaskedLMOutput, return_dict, body, loss=loss, logits=logits)
+        return self._pack_output(MaskedLMOutput, return_dict, body, loss=loss, logits=logits)
 
 
 class FlaxRobertaForSequenceClassification(FlaxRobertaPreTrainedModel):
@@ -203,11 +203,11 @@ class FlaxRobertaForSequenceClassification(FlaxRobertaPreTrainedModel):
 
     def __init__(self, config: RobertaConfig, *args: Any, **settings: Any):
         super().__init__(config, *args, **settings)
-        self.roberta = self.body(FlaxRobertaModel)
+        self.roberta = self._build_body(FlaxRobertaModel)
         self.classifier = ClassificationHead(config, self.dtype)
-        self.initialise()
+        self._initialise()
 
-    def forward(
+    def _forward(
         self,
         input_ids: Array | None = None,
         attention_mask: Array | None = None,
@@ -223,11 +223,11 @@ class FlaxRobertaForSequenceClassification(FlaxRobertaPreTrainedModel):
         """Logits [B, K]; with labels the loss of `config.problem_type`, or of the type that the labels show."""
         inputs = (input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds)
         wanted = {"output_attentions": output_attentions, "output_hidden_states": output_hidden_states}
-        body = self.roberta.forward(*inputs, **wanted, return_dict=True)
+        body = self.roberta._forward(*inputs, **wanted, return_dict=True)
         logits = self.classifier(body.last_hidden_state)
         problem_type = self.config.problem_type
         loss = None if labels is None else sequence_loss(logits, labels, problem_type, self.loss_reduction)
-        return self.output(SequenceClassifierOutput, return_dict, body, loss=loss, logits=logits)
+        return self._pack_output(SequenceClassifierOutput, return_dict, body, loss=loss, logits=logits)
 
 
 class FlaxRobertaForMultipleChoice(FlaxRobertaPreTrainedModel):
@@ -237,12 +237,12 @@ class FlaxRobertaForMultipleChoice(FlaxRobertaPreTrainedModel):
 
     def __init__(self, config: RobertaConfig, *args: Any, **settings: Any):
         super().__init__(config, *args, **settings)
-        self.roberta = self.body(FlaxRobertaModel, add_pooling_layer=True)
+        self.roberta = self._build_body(FlaxRobertaModel, add_pooling_layer=True)
         self.dropout = Dropout(config.hidden_dropout_prob, deterministic=True)
         self.classifier = Linear(config.hidden_size, 1, self.dtype)
-        self.initialise()
+        self._initialise()
 
-    def forward(
+    def _forward(
         self,
         input_ids: Array | None = None,  # [B, C, S], as the other inputs
         token_type_ids: Array | None = None,
@@ -257,20 +257,20 @@ class FlaxRobertaForMultipleChoice(FlaxRobertaPreTrainedModel):
     ) -> Any:
         """Logits [B, C]; hidden states and attentions have B*C rows."""
         given: Any = input_ids if input_ids is not None else inputs_embeds
-        rows = [flat(row) for row in (input_ids, attention_mask, token_type_ids, position_ids)]
+        rows = [flatten_choices(row) for row in (input_ids, attention_mask, token_type_ids, position_ids)]
         wanted = {"output_attentions": output_attentions, "output_hidden_states": output_hidden_states}
-        body = self.roberta.forward(*rows, head_mask, flat(inputs_embeds), **wanted, return_dict=True)
+        body = self.roberta._forward(*rows, head_mask, flatten_choices(inputs_embeds), **wanted, return_dict=True)
         scores = self.classifier(self.dropout(body.pooler_output))
         logits = scores.reshape(given.shape[:2])
         loss = None if labels is None else token_loss(logits, labels.flatten(), self.loss_reduction)
-        return self.output(MultipleChoiceModelOutput, return_dict, body, loss=loss, logits=logits)
+        return self._pack_output(MultipleChoiceModelOutput, return_dict, body, loss=loss, logits=logits)
 
-    def rows(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+    def _to_body_inputs(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
         """The inputs with one row for each choice."""
         for name in ("input_ids", "inputs_embeds"):
             if name in inputs:
                 check_choices(name, inputs[name].shape)
-        return {name: value if name == "head_mask" else flat(value) for name, value in inputs.items()}
+        return {name: value if name == "head_mask" else flatten_choices(value) for name, value in inputs.items()}
 
 
 class FlaxRobertaForTokenClassification(FlaxRobertaPreTrainedModel):
@@ -281,12 +281,12 @@ class FlaxRobertaForTokenClassification(FlaxRobertaPreTrainedModel):
     def __init__(self, config: RobertaConfig, *args: Any, **settings: Any):
         super().__init__(config, *args, **settings)
         rate = config.hidden_dropout_prob if config.classifier_dropout is None else config.classifier_dropout
-        self.roberta = self.body(FlaxRobertaModel)
+        self.roberta = self._build_body(FlaxRobertaModel)
         self.dropout = Dropout(rate, deterministic=True)
         self.classifier = Linear(config.hidden_size, config.num_labels, self.dtype)
-        self.initialise()
+        self._initialise()
 
-    def forward(
+    def _forward(
         self,
         input_ids: Array | None = None,
         attention_mask: Array | None = None,
@@ -302,10 +302,10 @@ class FlaxRobertaForTokenClassification(FlaxRobertaPreTrainedModel):
         """Logits [B, S, K]; with labels the loss over those that are not -100."""
         inputs = (input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds)
         wanted = {"output_attentions": output_attentions, "output_hidden_states": output_hidden_states}
-        body = self.roberta.forward(*inputs, **wanted, return_dict=True)
+        body = self.roberta._forward(*inputs, **wanted, return_dict=True)
         logits = self.classifier(self.dropout(body.last_hidden_state))
         loss = None if labels is None else token_loss(logits, labels, self.loss_reduction)
-        return self.output(TokenClassifierOutput, return_dict, body, loss=loss, logits=logits)
+        return self._pack_output(TokenClassifierOutput, return_dict, body, loss=loss, logits=logits)
 
 
 class FlaxRobertaForQuestionAnswering(FlaxRobertaPreTrainedModel):
@@ -315,11 +315,11 @@ class FlaxRobertaForQuestionAnswering(FlaxRobertaPreTrainedModel):
 
     def __init__(self, config: RobertaConfig, *args: Any, **settings: Any):
         super().__init__(config, *args, **settings)
-        self.roberta = self.body(FlaxRobertaModel)
+        self.roberta = self._build_body(FlaxRobertaModel)
         self.qa_outputs = Linear(config.hidden_size, config.num_labels, self.dtype)
-        self.initialise()
+        self._initialise()
 
-    def forward(
+    def _forward(
         self,
         input_ids: Array | None = None,
         attention_mask: Array | None = None,
@@ -336,16 +336,16 @@ class FlaxRobertaForQuestionAnswering(FlaxRobertaPreTrainedModel):
         """Start and end logits [B, S]; with both positions the loss over those inside the sequence."""
         inputs = (input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds)
         wanted = {"output_attentions": output_attentions, "output_hidden_states": output_hidden_states}
-        body = self.roberta.forward(*inputs, **wanted, return_dict=True)
+        body = self.roberta._forward(*inputs, **wanted, return_dict=True)
         start, end = jnp.unstack(self.qa_outputs(body.last_hidden_state), axis=2)
         loss = None
         if start_positions is not None or end_positions is not None:
             loss = span_loss(start, end, start_positions, end_positions, self.loss_reduction)
-        return self.output(
+        return self._pack_output(
             QuestionAnsweringModelOutput, return_dict, body, loss=loss, start_logits=start, end_logits=end
         )
 
 
-def flat(x: Array | None) -> Array | None:
+def flatten_choices(x: Array | None) -> Array | None:
     """[B, C, ...] to [B*C, ...]."""
     return None if x is None else x.reshape(-1, *x.shape[2:])

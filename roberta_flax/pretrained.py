@@ -21,10 +21,10 @@ from roberta_core.input_validation import check_all_labels, check_inputs
 from roberta_core.outputs import FixedCache, ModelOutput
 from roberta_core.parameters import Kind, draw, parameters
 from roberta_core.surgery import Surgery, prune_heads, resize_token_types, resize_vocabulary
-from roberta_flax.caches import empty, taken
-from roberta_flax.calls import Held, accepted, call, check_room
+from roberta_flax.caches import make_cache, unpack_cache
+from roberta_flax.calls import Held, call, check_room, filter_arguments
 from roberta_flax.layers import Embedding, Linear
-from roberta_flax.weights import assign, cast, flat, loaded, nested, params_of, seed_of, set_params, tensors
+from roberta_flax.weights import assign, cast, convert_tensors, flatten, get_params, get_seed, nest, set_params, tensors
 
 logger = logging.getLogger(__name__)
 
@@ -87,15 +87,15 @@ class FlaxRobertaPreTrainedModel(nnx.Module):
     @property
     def params(self) -> dict[str, Any]:
         """The parameters as the published nested dict, which can be set too; layers have their number as a string."""
-        return params_of(self)
+        return get_params(self)
 
-    def body(self, model: Any, add_pooling_layer: bool = False) -> Any:
+    def _build_body(self, model: Any, add_pooling_layer: bool = False) -> Any:
         """The Model inside a class with a head, without values of its own."""
         settings = {"attn_implementation": self.attn_implementation, "loss_reduction": self.loss_reduction}
         settings |= {"dtype": self.dtype, "gradient_checkpointing": self.gradient_checkpointing}
         return model(self.config, add_pooling_layer=add_pooling_layer, _do_init=False, **settings)
 
-    def initialise(self) -> None:
+    def _initialise(self) -> None:
         """Give every parameter its first value, drawn from the seed."""
         if self.seed is not None:
             assign(self, draw(self.config, self.architecture, self.seed, self.has_pooler))
@@ -104,8 +104,8 @@ class FlaxRobertaPreTrainedModel(nnx.Module):
         self, rng: Array, input_shape: tuple[int, ...] = (1, 1), params: Mapping[str, Any] | None = None
     ) -> dict[str, Any]:
         """New parameters drawn from a key, as a nested dict; those in `params` stay."""
-        fresh = loaded(self, draw(self.config, self.architecture, seed_of(rng), self.has_pooler))
-        return nested({**dict(fresh), **dict(flat(params or {}))}.items())
+        fresh = convert_tensors(self, draw(self.config, self.architecture, get_seed(rng), self.has_pooler))
+        return nest({**dict(fresh), **dict(flatten(params or {}))}.items())
 
     @property
     def has_pooler(self) -> bool:
@@ -146,7 +146,7 @@ class FlaxRobertaPreTrainedModel(nnx.Module):
         differentiated and mapped. `train` applies dropout, drawn from the key `dropout_rng`.
         `ValueError` for ids, lengths and shapes that the model cannot take; `TypeError` for an argument that it lacks.
         """
-        past, _ = taken(past_key_values)
+        past, _ = unpack_cache(past_key_values)
         inputs = {
             "input_ids": input_ids,
             "attention_mask": attention_mask,
@@ -164,18 +164,18 @@ class FlaxRobertaPreTrainedModel(nnx.Module):
         }
         options = {
             "use_cache": use_cache,
-            "output_attentions": self.wants("output_attentions", output_attentions),
-            "output_hidden_states": self.wants("output_hidden_states", output_hidden_states),
+            "output_attentions": self._resolve_option("output_attentions", output_attentions),
+            "output_hidden_states": self._resolve_option("output_hidden_states", output_hidden_states),
             "return_dict": True,
         }
-        inputs, options = accepted(type(self), inputs), accepted(type(self), options)
+        inputs, options = filter_arguments(type(self), inputs), filter_arguments(type(self), options)
         output = call(self, inputs, options, params, bool(train), dropout_rng)
-        return output if self.wants("return_dict", return_dict) else output.to_tuple()
+        return output if self._resolve_option("return_dict", return_dict) else output.to_tuple()
 
-    def check(self, inputs: Mapping[str, Any]) -> None:
+    def _check_inputs(self, inputs: Mapping[str, Any]) -> None:
         """Raise `ValueError` for inputs that the model cannot take, as far as they can be read."""
-        rows = self.rows(inputs)
-        past, filled = taken(inputs.get("past_key_values"))
+        rows = self._to_body_inputs(inputs)
+        past, filled = unpack_cache(inputs.get("past_key_values"))
         length = past[0][0].shape[2] if past else 0
         rows = {**rows, "past_key_values": past}
         if filled is None:
@@ -185,7 +185,7 @@ class FlaxRobertaPreTrainedModel(nnx.Module):
             check_room(rows, filled, length)
         check_all_labels(self.config, self.architecture, inputs)
 
-    def rows(self, inputs: Mapping[str, Any]) -> Mapping[str, Any]:
+    def _to_body_inputs(self, inputs: Mapping[str, Any]) -> Mapping[str, Any]:
         """The inputs as Model takes them."""
         return inputs
 
@@ -241,7 +241,7 @@ class FlaxRobertaPreTrainedModel(nnx.Module):
         if _do_init:
             assign(model, found.items(), dtype=np.float32)
         else:
-            result = model, nested(loaded(model, found.items(), dtype=np.float32))
+            result = model, nest(convert_tensors(model, found.items(), dtype=np.float32))
         return (result, report.as_dict()) if output_loading_info else result
 
     def save_pretrained(
@@ -288,27 +288,27 @@ class FlaxRobertaPreTrainedModel(nnx.Module):
 
         return hub.push(repo_id, save, text, format, **where)
 
-    def wants(self, name: str, value: bool | None) -> bool:
+    def _resolve_option(self, name: str, value: bool | None) -> bool:
         """Whether a call asks for an output: by its argument, else by the configuration."""
         return bool(getattr(self.config, name) if value is None else value)
 
-    def caches(self, use_cache: bool | None) -> bool:
+    def _resolve_use_cache(self, use_cache: bool | None) -> bool:
         """Whether a call returns its keys and values: a decoder's does, unless told otherwise."""
         if use_cache and not self.config.is_decoder:
             raise ValueError("use_cache=True needs a decoder: is_decoder=True in the configuration")
-        return self.config.is_decoder and self.wants("use_cache", use_cache)
+        return self.config.is_decoder and self._resolve_option("use_cache", use_cache)
 
     def init_cache(self, batch_size: int, max_length: int) -> FixedCache:
         """An empty cache with room for `max_length` tokens, for calls that all have the same shapes."""
-        return empty(self.base_model, batch_size, max_length)
+        return make_cache(self.base_model, batch_size, max_length)
 
-    def output(
+    def _pack_output(
         self, kind: type[ModelOutput], return_dict: bool | None, body: Mapping[str, Any] | None = None, **fields: Any
     ) -> Any:
         """A class's output, with the body's further fields; as a tuple if `return_dict` or the configuration say so."""
         inherited = {name: value for name, value in (body or {}).items() if name in kind.fields}
         made = kind({**inherited, **fields})
-        return made if self.wants("return_dict", return_dict) else made.to_tuple()
+        return made if self._resolve_option("return_dict", return_dict) else made.to_tuple()
 
     def get_input_embeddings(self) -> Embedding:
         """The word embeddings."""

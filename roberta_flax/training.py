@@ -19,11 +19,18 @@ from roberta_core.data.batches import Batch
 from roberta_core.training.optimizer_step import compute_shares
 from roberta_core.training.recipe import Optimizer, Recipe
 from roberta_core.training.training_checkpoint import State
-from roberta_flax.buckets import padded, sizes_of
-from roberta_flax.calls import computing_in, converted, dropping, narrow, put_together, settings_of
+from roberta_flax.buckets import measure, pad_inputs
+from roberta_flax.calls import (
+    convert_input,
+    describe_settings,
+    enable_dropout,
+    narrow_ints,
+    rebuild_model,
+    set_compute_dtype,
+)
 from roberta_flax.losses import IGNORED, token_loss
-from roberta_flax.optimizer import adamw, applied
-from roberta_flax.weights import assign, flat, loaded, nested, tensors, variables
+from roberta_flax.optimizer import adamw, apply_updates
+from roberta_flax.weights import assign, convert_tensors, flatten, nest, tensors, variables
 
 GENERATOR = "rbg"  # JAX's own default takes a tenth of a step on a CPU
 
@@ -35,45 +42,45 @@ class Trainer:
         self.model, self.settings, self.steps = model, recipe.optimizer, 0
         if recipe.run.gradient_checkpointing:
             model.gradient_checkpointing_enable()
-        self.fixed = _Fixed(jax.tree.structure(model), settings_of(model.config), self.settings)
+        self.fixed = _Fixed(jax.tree.structure(model), describe_settings(model.config), self.settings)
         self.variables = variables(model)
-        self._own()
+        self._copy_parameters()
         self.moments: Any = adamw(model, self.settings).init(self.params)
         self.key = jax.random.key(recipe.run.seed, impl=GENERATOR)
 
     @property
     def params(self) -> dict[str, Any]:
         """The parameters as the published nested dict, not copied."""
-        return nested((name, variable.get_raw_value()) for name, variable in self.variables.items())
+        return nest((name, variable.get_raw_value()) for name, variable in self.variables.items())
 
     def step(self, batches: Sequence[Batch], learning_rate: float) -> dict[str, Array]:
         """One step of AdamW on the mean loss of all labels, and the gradient norm before clipping; both lazy."""
         parts = compute_shares(self.model.config, self.model.architecture, batches)
-        given, rate, params = [self._given(batch) for batch in batches], np.float32(learning_rate), self.params
+        given, rate, params = [self._to_inputs(batch) for batch in batches], np.float32(learning_rate), self.params
         if len(batches) == 1:
-            state, scalars = _step(self.fixed, params, self.moments, self.key, given[0], rate)
+            state, scalars = _run_step(self.fixed, params, self.moments, self.key, given[0], rate)
         else:
             total, key, losses = jax.tree.map(jnp.zeros_like, params), self.key, []
             for batch, share in zip(given, parts, strict=True):
-                total, key, loss = _added(self.fixed, params, total, key, batch, np.float32(share))
+                total, key, loss = _accumulate(self.fixed, params, total, key, batch, np.float32(share))
                 losses.append(loss)
-            state, scalars = _applied(self.fixed, params, self.moments, key, total, jnp.stack(losses).sum(), rate)
+            state, scalars = _apply_total(self.fixed, params, self.moments, key, total, jnp.stack(losses).sum(), rate)
         params, self.moments, self.key = state
-        self._keep(params)
+        self._set_parameters(params)
         self.steps += 1
         return scalars
 
     def evaluate(self, batch: Batch) -> dict[str, Any]:
         """Loss and correct predictions of masked tokens, summed over the labels, and how many there are."""
-        return _evaluated(self.fixed, self.params, self._given(batch))
+        return _run_evaluation(self.fixed, self.params, self._to_inputs(batch))
 
     def state(self) -> State:
         """Copies of the parameters and moments by their published names, and the generator's state."""
         adam: Any = self.moments[0]
         return State(
-            tensors=self._published(self.params),
-            first_moments=self._published(adam.mu),
-            second_moments=self._published(adam.nu),
+            tensors=self._to_published(self.params),
+            first_moments=self._to_published(adam.mu),
+            second_moments=self._to_published(adam.nu),
             steps=self.steps,
             random={"flax": np.asarray(jax.random.key_data(self.key))},
         )
@@ -83,9 +90,9 @@ class Trainer:
         table = dict(tensors(self.model))
         state.check(table)
         assign(self.model, ((name, state.tensors[name]) for name in table))
-        self._own()
+        self._copy_parameters()
         first, second = (
-            nested(loaded(self.model, ((name, moments[name]) for name in table)))
+            nest(convert_tensors(self.model, ((name, moments[name]) for name in table)))
             for moments in (state.first_moments, state.second_moments)
         )
         self.moments = (optax.ScaleByAdamState(jnp.int32(state.steps), first, second), *self.moments[1:])
@@ -93,31 +100,31 @@ class Trainer:
         if "flax" in state.random:
             self.key = jax.random.wrap_key_data(jnp.asarray(state.random["flax"]), impl=GENERATOR)
 
-    def _own(self) -> None:
+    def _copy_parameters(self) -> None:
         """Copy the parameters: what was loaded may be lent memory, which a step cannot take over."""
         for variable in self.variables.values():
             variable.set_value(jnp.array(variable.get_raw_value()))
 
-    def _keep(self, params: dict[str, Any]) -> None:
+    def _set_parameters(self, params: dict[str, Any]) -> None:
         """Give the model its new parameters: the old ones' memory is taken over by them."""
-        for name, value in flat(params):
+        for name, value in flatten(params):
             self.variables[name].set_value(value)
 
-    def _given(self, batch: Batch) -> dict[str, np.ndarray]:
+    def _to_inputs(self, batch: Batch) -> dict[str, np.ndarray]:
         """The inputs, their length rounded up to one of a few; a mask that hides nothing is left out, to be quicker.
 
         The scores of an answer are compared along the whole sequence, padding too: its length stays as it is.
         """
-        inputs = {name: converted(name, array) for name, array in batch.items()}
-        sizes, larger = sizes_of(self.model, inputs)
+        inputs = {name: convert_input(name, array) for name, array in batch.items()}
+        sizes, larger = measure(self.model, inputs)
         larger = larger._replace(batch=sizes.batch)
         if larger != sizes and "start_positions" not in inputs:
-            inputs = padded(self.model, inputs, sizes, larger)
+            inputs = pad_inputs(self.model, inputs, sizes, larger)
         elif inputs["attention_mask"].all():
             del inputs["attention_mask"]
-        return narrow(inputs)
+        return narrow_ints(inputs)
 
-    def _published(self, params: Any) -> dict[str, np.ndarray]:
+    def _to_published(self, params: Any) -> dict[str, np.ndarray]:
         return {name: np.array(value, np.float32, order="C") for name, value in tensors(self.model, params)}
 
 
@@ -130,61 +137,61 @@ class _Fixed(NamedTuple):
 
     def model(self, params: Any, key: Array | None) -> Any:
         """The model with its values, its dropout drawn from the key, in the precision of the settings."""
-        model = put_together(self.structure, params)
+        model = rebuild_model(self.structure, params)
         if key is not None:
-            dropping(model, key)
+            enable_dropout(model, key)
         if self.settings.precision == "bfloat16":
-            computing_in(model, jnp.bfloat16)
+            set_compute_dtype(model, jnp.bfloat16)
         return model
 
 
 @partial(jax.jit, static_argnums=0, donate_argnums=(1, 2))
-def _step(fixed: _Fixed, params: Any, moments: Any, key: Array, batch: Any, rate: Array) -> Any:
+def _run_step(fixed: _Fixed, params: Any, moments: Any, key: Array, batch: Any, rate: Array) -> Any:
     key, drawn = jax.random.split(key)
-    loss, gradients = jax.value_and_grad(_loss, argnums=1)(fixed, params, drawn, batch)
-    return _updated(fixed, params, moments, key, gradients, loss, rate)
+    loss, gradients = jax.value_and_grad(_compute_loss, argnums=1)(fixed, params, drawn, batch)
+    return _update(fixed, params, moments, key, gradients, loss, rate)
 
 
 @partial(jax.jit, static_argnums=0, donate_argnums=2)
-def _added(fixed: _Fixed, params: Any, total: Any, key: Array, batch: Any, share: Array) -> Any:
+def _accumulate(fixed: _Fixed, params: Any, total: Any, key: Array, batch: Any, share: Array) -> Any:
     key, drawn = jax.random.split(key)
-    loss, gradients = jax.value_and_grad(_loss, argnums=1)(fixed, params, drawn, batch)
+    loss, gradients = jax.value_and_grad(_compute_loss, argnums=1)(fixed, params, drawn, batch)
     return jax.tree.map(lambda value, gradient: value + share * gradient, total, gradients), key, share * loss
 
 
 @partial(jax.jit, static_argnums=0, donate_argnums=(1, 2))
-def _applied(fixed: _Fixed, params: Any, moments: Any, key: Array, total: Any, loss: Array, rate: Array) -> Any:
-    return _updated(fixed, params, moments, key, total, loss, rate)
+def _apply_total(fixed: _Fixed, params: Any, moments: Any, key: Array, total: Any, loss: Array, rate: Array) -> Any:
+    return _update(fixed, params, moments, key, total, loss, rate)
 
 
 @partial(jax.jit, static_argnums=0)
-def _evaluated(fixed: _Fixed, params: Any, batch: Any) -> Any:
-    logits, labels = _predictions(fixed.model(params, None), batch)
+def _run_evaluation(fixed: _Fixed, params: Any, batch: Any) -> Any:
+    logits, labels = _predict(fixed.model(params, None), batch)
     kept = labels != IGNORED
     correct = (logits.argmax(axis=-1) == labels) & kept
     return {"loss": token_loss(logits, labels, count=1), "correct": correct.sum(), "count": kept.sum()}
 
 
-def _updated(fixed: _Fixed, params: Any, moments: Any, key: Array, gradients: Any, loss: Array, rate: Array) -> Any:
+def _update(fixed: _Fixed, params: Any, moments: Any, key: Array, gradients: Any, loss: Array, rate: Array) -> Any:
     norm = optax.tree.norm(gradients)
     if fixed.settings.clip_norm:
         scale = jnp.minimum(fixed.settings.clip_norm / norm, 1.0)
         gradients = jax.tree.map(lambda gradient: scale * gradient, gradients)
-    updates, moments = adamw(put_together(fixed.structure, params), fixed.settings).update(gradients, moments, params)
-    return (applied(params, updates, rate), moments, key), {"loss": loss, "gradient_norm": norm}
+    updates, moments = adamw(rebuild_model(fixed.structure, params), fixed.settings).update(gradients, moments, params)
+    return (apply_updates(params, updates, rate), moments, key), {"loss": loss, "gradient_norm": norm}
 
 
-def _loss(fixed: _Fixed, params: Any, key: Array, batch: Any) -> Array:
+def _compute_loss(fixed: _Fixed, params: Any, key: Array, batch: Any) -> Array:
     """The mean loss of a micro-batch: of its masked positions, or what the class makes of its labels."""
     model = fixed.model(params, key)
     if "masked_labels" in batch:
-        return token_loss(*_predictions(model, batch))
-    return model.forward(**batch, return_dict=True).loss
+        return token_loss(*_predict(model, batch))
+    return model._forward(**batch, return_dict=True).loss
 
 
-def _predictions(model: Any, batch: Any) -> tuple[Array, Array]:
+def _predict(model: Any, batch: Any) -> tuple[Array, Array]:
     """The logits [B, K, V] of the masked positions alone, and their labels [B, K]."""
     inputs = {name: batch[name] for name in ("input_ids", "attention_mask") if name in batch}
-    hidden = model.roberta.forward(**inputs, return_dict=True).last_hidden_state  # [B, S, D]
+    hidden = model.roberta._forward(**inputs, return_dict=True).last_hidden_state  # [B, S, D]
     chosen = jnp.take_along_axis(hidden, batch["masked_positions"][..., None], axis=1)
     return model.lm_head(chosen, model.get_input_embeddings()), batch["masked_labels"]

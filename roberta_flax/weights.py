@@ -20,30 +20,30 @@ SIZES = {"kernel": ("in_features", "out_features"), "embedding": ("num_embedding
 
 def assign(model: Any, tensors: Iterable[tuple[str, np.ndarray]], dtype: DTypeLike | None = None) -> None:
     """Make copies of NumPy arrays the parameters of a model, as `dtype` if given."""
-    for name, value in loaded(model, tensors, dtype):
+    for name, value in convert_tensors(model, tensors, dtype):
         path, _, leaf = name.rpartition(".")
-        module = _found(model, path)
+        module = _find(model, path)
         getattr(module, leaf).set_value(value)
         for size, number in zip(SIZES.get(leaf, ()), value.shape, strict=False):
             setattr(module, size, number)  # what the layer says of itself, after its size has changed
 
 
-def loaded(
+def convert_tensors(
     model: Any, tensors: Iterable[tuple[str, np.ndarray]], dtype: DTypeLike | None = None
 ) -> Iterator[tuple[str, Array]]:
     """Copies of NumPy arrays as Flax keeps them, with Flax's names; `model` need not have values."""
-    table = _table(model)
+    table = _get_table(model)
     for name, array in tensors:
         parameter = table[name]
         turned = array.T if is_transposed(parameter, "flax") else array
-        yield spell(parameter, "flax"), jax.device_put(_copied(turned, dtype))
+        yield spell(parameter, "flax"), jax.device_put(_copy_aligned(turned, dtype))
 
 
 def tensors(model: Any, params: Mapping[str, Any] | None = None) -> Iterator[tuple[str, np.ndarray]]:
     """The parameters of a model, or of `params`, as NumPy arrays in the published shapes; on the CPU not copied."""
-    table = _table(model)
-    values = matched(
-        [spell(parameter, "flax") for parameter in table.values()], params_of(model) if params is None else params
+    table = _get_table(model)
+    values = match_params(
+        [spell(parameter, "flax") for parameter in table.values()], get_params(model) if params is None else params
     )
     for name, parameter in table.items():
         value = np.asarray(values[spell(parameter, "flax")])
@@ -52,26 +52,26 @@ def tensors(model: Any, params: Mapping[str, Any] | None = None) -> Iterator[tup
 
 def variables(model: Any) -> dict[str, Any]:
     """The variables of a model by Flax's names."""
-    names = [spell(parameter, "flax") for parameter in _table(model).values()]
-    return {name: _found(model, name) for name in names}
+    names = [spell(parameter, "flax") for parameter in _get_table(model).values()]
+    return {name: _find(model, name) for name in names}
 
 
-def params_of(model: Any) -> dict[str, Any]:
+def get_params(model: Any) -> dict[str, Any]:
     """The parameters of a model, not copied, as the published nested dict. `ValueError` if it has no values."""
     values = {name: variable.get_raw_value() for name, variable in variables(model).items()}
     if any(isinstance(value, jax.ShapeDtypeStruct) for value in values.values()):
         raise ValueError("this model was made without values (_do_init=False): its params are yours to keep")
-    return nested(values.items())
+    return nest(values.items())
 
 
 def set_params(model: Any, params: Mapping[str, Any]) -> None:
     """Make the arrays of a nested dict the parameters of a model. `ValueError` unless it has exactly those."""
     own = variables(model)
-    for name, value in matched(own, params).items():
+    for name, value in match_params(own, params).items():
         own[name].set_value(jnp.asarray(value))
 
 
-def nested(leaves: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+def nest(leaves: Iterable[tuple[str, Any]]) -> dict[str, Any]:
     """A nested dict of values by their names, which are split at the dots."""
     params: dict[str, Any] = {}
     for name, value in leaves:
@@ -83,18 +83,18 @@ def nested(leaves: Iterable[tuple[str, Any]]) -> dict[str, Any]:
     return params
 
 
-def flat(params: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def flatten(params: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     """The values of a nested dict by their names, joined with dots."""
     for name, value in params.items():
         if isinstance(value, Mapping):
-            yield from flat(value, f"{prefix}{name}.")
+            yield from flatten(value, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}", value
 
 
-def matched(names: Iterable[str], params: Mapping[str, Any]) -> dict[str, Any]:
+def match_params(names: Iterable[str], params: Mapping[str, Any]) -> dict[str, Any]:
     """The values of a nested dict by their names. `ValueError` unless it has exactly `names`."""
-    wanted, given = set(names), dict(flat(params))
+    wanted, given = set(names), dict(flatten(params))
     missing, unknown = sorted(wanted - given.keys()), sorted(given.keys() - wanted)
     if missing or unknown:
         raise ValueError(f"params do not fit the model: missing {missing}; unknown {unknown}")
@@ -110,13 +110,13 @@ def cast(params: Mapping[str, Any], dtype: DTypeLike, mask: Mapping[str, Any] | 
     return jax.tree.map(one, params) if mask is None else jax.tree.map(one, params, mask)
 
 
-def seed_of(key: Array) -> int:
+def get_seed(key: Array) -> int:
     """A seed from a key: `seed` again from `jax.random.key(seed)`."""
     words = jax.random.key_data(key) if jnp.issubdtype(key.dtype, jax.dtypes.prng_key) else key
     return sum(int(word) << 32 * place for place, word in enumerate(reversed(np.asarray(words).flatten().tolist())))
 
 
-def readable(value: Any) -> Any:
+def as_concrete(value: Any) -> Any:
     """An array to check values in, where reading them costs nothing: on the CPU, not traced; else as it is."""
     if not isinstance(value, jax.Array) or isinstance(value, Tracer):
         return value
@@ -124,7 +124,7 @@ def readable(value: Any) -> Any:
     return np.asarray(value) if len(devices) == 1 and next(iter(devices)).platform == "cpu" else value
 
 
-def _copied(array: np.ndarray, dtype: DTypeLike | None) -> np.ndarray:
+def _copy_aligned(array: np.ndarray, dtype: DTypeLike | None) -> np.ndarray:
     """A contiguous copy that JAX takes over without another one."""
     kind = np.dtype(dtype or array.dtype)
     memory = np.empty(array.size * kind.itemsize + ALIGNMENT, np.uint8)
@@ -136,11 +136,11 @@ def _copied(array: np.ndarray, dtype: DTypeLike | None) -> np.ndarray:
     return out
 
 
-def _table(model: Any) -> dict[str, Parameter]:
+def _get_table(model: Any) -> dict[str, Parameter]:
     return parameters(model.config, model.architecture, model.has_pooler)
 
 
-def _found(model: Any, path: str) -> Any:
+def _find(model: Any, path: str) -> Any:
     for part in path.split("."):
         model = model[int(part)] if part.isdigit() else getattr(model, part)
     return model

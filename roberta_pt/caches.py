@@ -13,7 +13,7 @@ from roberta_core.outputs import FixedCache
 Cache = tuple[tuple[Tensor, ...], ...]
 
 
-def taken(past_key_values: Any) -> tuple[Cache | None, Any]:
+def unpack_cache(past_key_values: Any) -> tuple[Cache | None, Any]:
     """The cache as a tuple a layer, and how much of it is filled if its length is fixed.
 
     Also from the reference's cache objects; an absent cross pair may be None.
@@ -27,7 +27,7 @@ def taken(past_key_values: Any) -> tuple[Cache | None, Any]:
     return tuple(tuple(part for part in layer if part is not None) for layer in past_key_values), None
 
 
-def empty(model: Any, batch: int, length: int) -> FixedCache:
+def make_cache(model: Any, batch: int, length: int) -> FixedCache:
     """A cache of a Model with room for `length` tokens: L of (key, value), each [B, N, T, H]."""
     heads = [layer.attention.self.heads for layer in model.encoder.layer]
     shapes = [(batch, count, length, model.config.head_size) for count in heads]
@@ -35,7 +35,7 @@ def empty(model: Any, batch: int, length: int) -> FixedCache:
     return FixedCache(tuple((torch.zeros(shape, **kind), torch.zeros(shape, **kind)) for shape in shapes), 0)
 
 
-def real_before(attention_mask: Tensor | None, past_length: Any) -> Tensor | int:
+def count_real_tokens(attention_mask: Tensor | None, past_length: Any) -> Tensor | int:
     """How many tokens of the past count for positions, for each row [B, 1] if the mask [B, T] tells: pads do not."""
     if not past_length or attention_mask is None or attention_mask.ndim != 2:
         return past_length

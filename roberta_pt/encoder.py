@@ -73,7 +73,7 @@ class SelfAttention(nn.Module):
             source = hidden if states is None else states
             key, value = self.split(self.key(source)), self.split(self.value(source))
             if past is not None:
-                key, value = extended(past, key, value)
+                key, value = append_kv(past, key, value)
         context, weights = self.attend(query, key, value, mask, head_mask, need_weights)
         return context.transpose(1, 2).flatten(2), weights, (key, value)
 
@@ -113,7 +113,7 @@ class SelfAttention(nn.Module):
         return x.unflatten(2, (self.heads, self.head_size)).transpose(1, 2)
 
 
-def extended(past: tuple[Any, ...], key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+def append_kv(past: tuple[Any, ...], key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
     """The cached keys and values and the new ones [B, N, T, H]; in place where the cache is of fixed length."""
     old_key, old_value, filled = past
     if filled is None:

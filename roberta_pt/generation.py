@@ -28,7 +28,7 @@ class ModelForward:
     def __call__(self, input_ids: np.ndarray, attention_mask: np.ndarray, position_ids: np.ndarray, cache: Any) -> Any:
         """The last token's logits [R, V] and the cache with the new tokens."""
         rows, device = len(input_ids), self.model.device
-        states, states_mask = (_repeated(value, rows) for value in (self.states, self.states_mask))
+        states, states_mask = (_repeat_rows(value, rows) for value in (self.states, self.states_mask))
         body = self.model.roberta(
             torch.from_numpy(input_ids).to(device),
             attention_mask=torch.from_numpy(attention_mask).to(device),
@@ -50,7 +50,7 @@ class ModelForward:
 
 
 @torch.no_grad()
-def generated(
+def generate(
     model: Any,
     prompt: Tensor | None,
     attention_mask: Tensor | None,
@@ -67,6 +67,6 @@ def generated(
     return output if arguments.get("return_dict_in_generate") else output.sequences
 
 
-def _repeated(value: Tensor | None, rows: int) -> Tensor | None:
+def _repeat_rows(value: Tensor | None, rows: int) -> Tensor | None:
     """[B, ...] as [R, ...], each repeated as often as its prompt."""
     return None if value is None else value.repeat_interleave(rows // len(value), dim=0)

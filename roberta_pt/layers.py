@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from roberta_pt.products import product
+from roberta_pt.products import multiply
 
 
 class Linear(nn.Linear):
@@ -20,7 +20,7 @@ class Linear(nn.Linear):
 
     def forward(self, input: Tensor) -> Tensor:
         """[..., I] to [..., O]."""
-        return product(input, self.weight, self.bias)
+        return multiply(input, self.weight, self.bias)
 
 
 class Embedding(nn.Embedding):

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from roberta_core.input_validation import check_label_shape, check_labels, check_targets
-from roberta_pt.weights import readable
+from roberta_pt.weights import as_concrete
 
 IGNORED = -100
 
@@ -18,9 +18,9 @@ IGNORED = -100
 def token_loss(logits: Tensor, labels: Tensor, reduction: str = "mean", count: Tensor | int | None = None) -> Tensor:
     """Cross entropy of logits [..., K] and labels [...], -100 ignored; `count` replaces the number of kept labels."""
     check_label_shape("labels", labels.shape, logits.shape)
-    check_labels("labels", readable(labels), logits.shape[-1])
-    losses = F.cross_entropy(_raised(logits).flatten(0, -2), labels.long().flatten(), reduction="none")
-    return _reduced(losses.view(labels.shape), labels != IGNORED, reduction, count)
+    check_labels("labels", as_concrete(labels), logits.shape[-1])
+    losses = F.cross_entropy(_upcast(logits).flatten(0, -2), labels.long().flatten(), reduction="none")
+    return _reduce(losses.view(labels.shape), labels != IGNORED, reduction, count)
 
 
 def causal_loss(logits: Tensor, labels: Tensor, reduction: str = "mean", count: Tensor | int | None = None) -> Tensor:
@@ -42,11 +42,11 @@ def sequence_loss(logits: Tensor, labels: Tensor, problem_type: str | None, redu
     if problem_type == "single_label_classification":
         return token_loss(logits, labels.flatten(), reduction)
     check_targets(labels.shape, logits.shape)
-    logits = _raised(logits)
+    logits = _upcast(logits)
     targets = labels.to(logits.dtype).view(logits.shape)
     pointwise = F.mse_loss if problem_type == "regression" else F.binary_cross_entropy_with_logits
     losses = pointwise(logits, targets, reduction="none").mean(dim=1)  # [B]
-    return _reduced(losses, torch.ones_like(losses), reduction)
+    return _reduce(losses, torch.ones_like(losses), reduction)
 
 
 def span_loss(
@@ -63,11 +63,11 @@ def span_loss(
     return (losses[0] + losses[1]) / 2
 
 
-def _raised(logits: Tensor) -> Tensor:
+def _upcast(logits: Tensor) -> Tensor:
     return logits.to(torch.promote_types(logits.dtype, torch.float32))
 
 
-def _reduced(losses: Tensor, kept: Tensor, reduction: str, count: Tensor | int | None = None) -> Tensor:
+def _reduce(losses: Tensor, kept: Tensor, reduction: str, count: Tensor | int | None = None) -> Tensor:
     if reduction == "none":
         if count is not None:
             raise ValueError("num_items_in_batch divides a sum, but with loss_reduction='none' there is none")

@@ -21,15 +21,15 @@ from roberta_core.outputs import (
     SequenceClassifierOutput,
     TokenClassifierOutput,
 )
-from roberta_pt.caches import Cache, real_before, taken
+from roberta_pt.caches import Cache, count_real_tokens, unpack_cache
 from roberta_pt.encoder import Embeddings, Encoder, Pooler
-from roberta_pt.generation import generated
+from roberta_pt.generation import generate
 from roberta_pt.heads import ClassificationHead, LMHead
 from roberta_pt.layers import Dropout, Linear
 from roberta_pt.losses import causal_loss, sequence_loss, span_loss, token_loss
-from roberta_pt.masks import additive, combined, head_masks
+from roberta_pt.masks import combine_masks, expand_head_mask, to_additive_mask
 from roberta_pt.pretrained import RobertaPreTrainedModel
-from roberta_pt.weights import readable
+from roberta_pt.weights import as_concrete
 
 
 class RobertaModel(RobertaPreTrainedModel):
@@ -39,11 +39,11 @@ class RobertaModel(RobertaPreTrainedModel):
 
     def __init__(self, config: RobertaConfig, add_pooling_layer: bool = True, **settings: Any):
         super().__init__(config, **settings)
-        with self.building():
+        with self._layer_context():
             self.embeddings = Embeddings(config)
             self.encoder = Encoder(config, self.attn_implementation)
             self.pooler = Pooler(config) if add_pooling_layer else None
-        self.initialise()
+        self._initialise()
 
     def forward(
         self,
@@ -68,14 +68,14 @@ class RobertaModel(RobertaPreTrainedModel):
         """
         if cache_position is not None:
             raise ValueError("cache_position follows from past_key_values; leave it out")
-        output_attentions = self.wants("output_attentions", output_attentions)
-        past, filled = taken(past_key_values)
+        output_attentions = self._resolve_option("output_attentions", output_attentions)
+        past, filled = unpack_cache(past_key_values)
         cached_length = past[0][0].shape[2] if past else 0
         past_length = cached_length if filled is None else filled
         inputs = {"input_ids": input_ids, "inputs_embeds": inputs_embeds, "attention_mask": attention_mask}
         inputs |= {"token_type_ids": token_type_ids, "position_ids": position_ids, "head_mask": head_mask}
         inputs |= {"encoder_hidden_states": encoder_hidden_states, "encoder_attention_mask": encoder_attention_mask}
-        inputs = {name: readable(value) for name, value in inputs.items()} | {"past_key_values": past}
+        inputs = {name: as_concrete(value) for name, value in inputs.items()} | {"past_key_values": past}
         check_inputs(self.config, inputs, past_length, None if filled is None else cached_length)
         given: Any = input_ids
         if inputs_embeds is not None:  # they hide which of them are pads, so none is
@@ -83,14 +83,14 @@ class RobertaModel(RobertaPreTrainedModel):
         if token_type_ids is None:
             token_type_ids = torch.zeros_like(given, dtype=torch.long)
         if position_ids is None:
-            position_ids = self.embeddings.positions(given, real_before(attention_mask, past_length))
+            position_ids = self.embeddings.positions(given, count_real_tokens(attention_mask, past_length))
         embedded = self.embeddings(input_ids, token_type_ids, position_ids, inputs_embeds)
         key_length = given.shape[1] + past_length if filled is None else cached_length
-        states_mask = None if encoder_attention_mask is None else additive(encoder_attention_mask, embedded)
+        states_mask = None if encoder_attention_mask is None else to_additive_mask(encoder_attention_mask, embedded)
         hidden_states, attentions, cross_attentions, present = self.encoder(
             embedded,
-            combined(self.config, attention_mask, embedded, past_length, key_length),
-            head_masks(self.config, head_mask, embedded),
+            combine_masks(self.config, attention_mask, embedded, past_length, key_length),
+            expand_head_mask(self.config, head_mask, embedded),
             encoder_hidden_states,
             states_mask,
             past,
@@ -98,13 +98,13 @@ class RobertaModel(RobertaPreTrainedModel):
             output_attentions,
         )
         present = present if filled is None else FixedCache(present, filled + given.shape[1])
-        return self.output(
+        return self._pack_output(
             BaseModelOutputWithPoolingAndCrossAttentions,
             return_dict,
             last_hidden_state=hidden_states[-1],
             pooler_output=None if self.pooler is None else self.pooler(hidden_states[-1]),
-            hidden_states=hidden_states if self.wants("output_hidden_states", output_hidden_states) else None,
-            past_key_values=present if self.caches(use_cache) else None,
+            hidden_states=hidden_states if self._resolve_option("output_hidden_states", output_hidden_states) else None,
+            past_key_values=present if self._resolve_use_cache(use_cache) else None,
             attentions=attentions if output_attentions else None,
             cross_attentions=cross_attentions if output_attentions and encoder_hidden_states is not None else None,
         )
@@ -118,10 +118,10 @@ class RobertaForCausalLM(RobertaPreTrainedModel):
 
     def __init__(self, config: RobertaConfig, **settings: Any):
         super().__init__(config, **settings)
-        with self.building():
-            self.roberta = self.body(RobertaModel)
+        with self._layer_context():
+            self.roberta = self._build_body(RobertaModel)
             self.lm_head = LMHead(config)
-        self.initialise()
+        self._initialise()
 
     def forward(
         self,
@@ -150,7 +150,7 @@ class RobertaForCausalLM(RobertaPreTrainedModel):
         body = self.roberta(*inputs, *states, past_key_values, *wanted, return_dict=True)
         logits = self.lm_head(body.last_hidden_state)
         loss = None if labels is None else causal_loss(logits, labels, self.loss_reduction, num_items_in_batch)
-        return self.output(CausalLMOutputWithCrossAttentions, return_dict, body, loss=loss, logits=logits)
+        return self._pack_output(CausalLMOutputWithCrossAttentions, return_dict, body, loss=loss, logits=logits)
 
     def generate(
         self,
@@ -167,7 +167,7 @@ class RobertaForCausalLM(RobertaPreTrainedModel):
         A `GenerateOutput` if `return_dict_in_generate`. `ValueError` for prompts padded on the right or too long.
         """
         prompt = prompt_of(inputs, input_ids)
-        return generated(self, prompt, attention_mask, encoder_hidden_states, encoder_attention_mask, arguments)
+        return generate(self, prompt, attention_mask, encoder_hidden_states, encoder_attention_mask, arguments)
 
 
 class RobertaForMaskedLM(RobertaPreTrainedModel):
@@ -177,10 +177,10 @@ class RobertaForMaskedLM(RobertaPreTrainedModel):
 
     def __init__(self, config: RobertaConfig, **settings: Any):
         super().__init__(config, **settings)
-        with self.building():
-            self.roberta = self.body(RobertaModel)
+        with self._layer_context():
+            self.roberta = self._build_body(RobertaModel)
             self.lm_head = LMHead(config)
-        self.initialise()
+        self._initialise()
 
     def forward(
         self,
@@ -204,7 +204,7 @@ class RobertaForMaskedLM(RobertaPreTrainedModel):
         body = self.roberta(*inputs, *states, **wanted, return_dict=True)
         logits = self.lm_head(body.last_hidden_state)
         loss = None if labels is None else token_loss(logits, labels, self.loss_reduction)
-        return self.output(MaskedLMOutput, return_dict, body, loss=loss, logits=logits)
+        return self._pack_output(MaskedLMOutput, return_dict, body, loss=loss, logits=logits)
 
 
 class RobertaForSequenceClassification(RobertaPreTrainedModel):
@@ -214,10 +214,10 @@ class RobertaForSequenceClassification(RobertaPreTrainedModel):
 
     def __init__(self, config: RobertaConfig, **settings: Any):
         super().__init__(config, **settings)
-        with self.building():
-            self.roberta = self.body(RobertaModel)
+        with self._layer_context():
+            self.roberta = self._build_body(RobertaModel)
             self.classifier = ClassificationHead(config)
-        self.initialise()
+        self._initialise()
 
     def forward(
         self,
@@ -239,7 +239,7 @@ class RobertaForSequenceClassification(RobertaPreTrainedModel):
         logits = self.classifier(body.last_hidden_state)
         problem_type = self.config.problem_type
         loss = None if labels is None else sequence_loss(logits, labels, problem_type, self.loss_reduction)
-        return self.output(SequenceClassifierOutput, return_dict, body, loss=loss, logits=logits)
+        return self._pack_output(SequenceClassifierOutput, return_dict, body, loss=loss, logits=logits)
 
 
 class RobertaForMultipleChoice(RobertaPreTrainedModel):
@@ -249,11 +249,11 @@ class RobertaForMultipleChoice(RobertaPreTrainedModel):
 
     def __init__(self, config: RobertaConfig, **settings: Any):
         super().__init__(config, **settings)
-        with self.building():
-            self.roberta = self.body(RobertaModel, add_pooling_layer=True)
+        with self._layer_context():
+            self.roberta = self._build_body(RobertaModel, add_pooling_layer=True)
             self.dropout = Dropout(config.hidden_dropout_prob)
             self.classifier = Linear(config.hidden_size, 1)
-        self.initialise()
+        self._initialise()
 
     def forward(
         self,
@@ -273,13 +273,13 @@ class RobertaForMultipleChoice(RobertaPreTrainedModel):
             if value is not None:
                 check_choices(name, value.shape)
         given: Any = input_ids if input_ids is not None else inputs_embeds
-        rows = [flat(row) for row in (input_ids, attention_mask, token_type_ids, position_ids)]
+        rows = [flatten_choices(row) for row in (input_ids, attention_mask, token_type_ids, position_ids)]
         wanted = {"output_attentions": output_attentions, "output_hidden_states": output_hidden_states}
-        body = self.roberta(*rows, head_mask, flat(inputs_embeds), **wanted, return_dict=True)
+        body = self.roberta(*rows, head_mask, flatten_choices(inputs_embeds), **wanted, return_dict=True)
         scores = self.classifier(self.dropout(body.pooler_output))
         logits = scores.view(given.shape[:2])
         loss = None if labels is None else token_loss(logits, labels.flatten(), self.loss_reduction)
-        return self.output(MultipleChoiceModelOutput, return_dict, body, loss=loss, logits=logits)
+        return self._pack_output(MultipleChoiceModelOutput, return_dict, body, loss=loss, logits=logits)
 
 
 class RobertaForTokenClassification(RobertaPreTrainedModel):
@@ -290,11 +290,11 @@ class RobertaForTokenClassification(RobertaPreTrainedModel):
     def __init__(self, config: RobertaConfig, **settings: Any):
         super().__init__(config, **settings)
         rate = config.hidden_dropout_prob if config.classifier_dropout is None else config.classifier_dropout
-        with self.building():
-            self.roberta = self.body(RobertaModel)
+        with self._layer_context():
+            self.roberta = self._build_body(RobertaModel)
             self.dropout = Dropout(rate)
             self.classifier = Linear(config.hidden_size, config.num_labels)
-        self.initialise()
+        self._initialise()
 
     def forward(
         self,
@@ -315,7 +315,7 @@ class RobertaForTokenClassification(RobertaPreTrainedModel):
         body = self.roberta(*inputs, **wanted, return_dict=True)
         logits = self.classifier(self.dropout(body.last_hidden_state))
         loss = None if labels is None else token_loss(logits, labels, self.loss_reduction)
-        return self.output(TokenClassifierOutput, return_dict, body, loss=loss, logits=logits)
+        return self._pack_output(TokenClassifierOutput, return_dict, body, loss=loss, logits=logits)
 
 
 class RobertaForQuestionAnswering(RobertaPreTrainedModel):
@@ -325,10 +325,10 @@ class RobertaForQuestionAnswering(RobertaPreTrainedModel):
 
     def __init__(self, config: RobertaConfig, **settings: Any):
         super().__init__(config, **settings)
-        with self.building():
-            self.roberta = self.body(RobertaModel)
+        with self._layer_context():
+            self.roberta = self._build_body(RobertaModel)
             self.qa_outputs = Linear(config.hidden_size, config.num_labels)
-        self.initialise()
+        self._initialise()
 
     def forward(
         self,
@@ -352,11 +352,11 @@ class RobertaForQuestionAnswering(RobertaPreTrainedModel):
         loss = None
         if start_positions is not None or end_positions is not None:
             loss = span_loss(start, end, start_positions, end_positions, self.loss_reduction)
-        return self.output(
+        return self._pack_output(
             QuestionAnsweringModelOutput, return_dict, body, loss=loss, start_logits=start, end_logits=end
         )
 
 
-def flat(x: Tensor | None) -> Tensor | None:
+def flatten_choices(x: Tensor | None) -> Tensor | None:
     """[B, C, ...] to [B*C, ...]."""
     return None if x is None else x.flatten(0, 1)

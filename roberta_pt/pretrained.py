@@ -18,7 +18,7 @@ from roberta_core.config import RobertaConfig
 from roberta_core.outputs import FixedCache, ModelOutput
 from roberta_core.parameters import draw
 from roberta_core.surgery import Surgery, prune_heads, resize_token_types, resize_vocabulary
-from roberta_pt.caches import empty
+from roberta_pt.caches import make_cache
 from roberta_pt.weights import assign, drop_aliases, fill_aliases, tensors
 
 logger = logging.getLogger(__name__)
@@ -62,17 +62,17 @@ class RobertaPreTrainedModel(nn.Module):
         self.register_load_state_dict_pre_hook(fill_aliases)
 
     @contextmanager
-    def building(self) -> Iterator[None]:
+    def _layer_context(self) -> Iterator[None]:
         """Layers are made without values: those come once, from a seed or a checkpoint."""
         with torch.device("meta"):
             yield
 
-    def body(self, model: Any, add_pooling_layer: bool = False) -> Any:
+    def _build_body(self, model: Any, add_pooling_layer: bool = False) -> Any:
         """The Model inside a class with a head, without values of its own."""
         settings = {"attn_implementation": self.attn_implementation, "loss_reduction": self.loss_reduction}
         return model(self.config, add_pooling_layer=add_pooling_layer, seed=None, **settings)
 
-    def initialise(self) -> None:
+    def _initialise(self) -> None:
         """Give every parameter its first value, drawn from the seed."""
         if self.seed is not None:
             assign(self, draw(self.config, self.architecture, self.seed, self.has_pooler))
@@ -184,27 +184,27 @@ class RobertaPreTrainedModel(nn.Module):
 
         return hub.push(repo_id, save, text, format, **where)
 
-    def wants(self, name: str, value: bool | None) -> bool:
+    def _resolve_option(self, name: str, value: bool | None) -> bool:
         """Whether a call asks for an output: by its argument, else by the configuration."""
         return bool(getattr(self.config, name) if value is None else value)
 
-    def caches(self, use_cache: bool | None) -> bool:
+    def _resolve_use_cache(self, use_cache: bool | None) -> bool:
         """Whether a call returns its keys and values: a decoder's does, unless told otherwise."""
         if use_cache and not self.config.is_decoder:
             raise ValueError("use_cache=True needs a decoder: is_decoder=True in the configuration")
-        return self.config.is_decoder and self.wants("use_cache", use_cache)
+        return self.config.is_decoder and self._resolve_option("use_cache", use_cache)
 
     def init_cache(self, batch_size: int, max_length: int) -> FixedCache:
         """An empty cache with room for `max_length` tokens, for calls that all have the same shapes."""
-        return empty(self.base_model, batch_size, max_length)
+        return make_cache(self.base_model, batch_size, max_length)
 
-    def output(
+    def _pack_output(
         self, kind: type[ModelOutput], return_dict: bool | None, body: Mapping[str, Any] | None = None, **fields: Any
     ) -> Any:
         """A class's output, with the body's further fields; as a tuple if `return_dict` or the configuration say so."""
         inherited = {name: value for name, value in (body or {}).items() if name in kind.fields}
         made = kind({**inherited, **fields})
-        return made if self.wants("return_dict", return_dict) else made.to_tuple()
+        return made if self._resolve_option("return_dict", return_dict) else made.to_tuple()
 
     def get_input_embeddings(self) -> nn.Embedding:
         """The word embeddings."""

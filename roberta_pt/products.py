@@ -25,24 +25,24 @@ FEW = range(8, 65)
 
 
 @cache
-def library() -> str:
+def select_library() -> str:
     """Which library multiplies, "onednn" or "torch"; `ValueError` if the environment names another one."""
     named = os.environ.get(VARIABLE)
     if named is not None and named not in LIBRARIES:
         raise ValueError(f"{VARIABLE} is {named!r}; known are {', '.join(LIBRARIES)}")
     if not _has_onednn():
         return "torch"
-    faster = _vendor() == "AuthenticAMD" and torch.backends.cpu.get_cpu_capability() in FASTER
+    faster = _read_vendor() == "AuthenticAMD" and torch.backends.cpu.get_cpu_capability() in FASTER
     return named or ("onednn" if faster else "torch")
 
 
-def product(rows: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+def multiply(rows: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """`rows` [..., I] by `weight` [O, I], plus `bias` [O]: what `torch.nn.functional.linear` gives, [..., O]."""
-    if _plain(rows, weight) and library() == "onednn":  # in this order: a compiler stumbles over the second
+    if _is_plain(rows, weight) and select_library() == "onednn":  # in this order: a compiler stumbles over the second
         recorded = torch.is_grad_enabled() and any(
             tensor is not None and tensor.requires_grad for tensor in (rows, weight, bias)
         )
-        return (_Product.apply if recorded else _multiplied)(rows, weight, bias)
+        return (_Product.apply if recorded else _multiply_onednn)(rows, weight, bias)
     return F.linear(rows, weight, bias)
 
 
@@ -52,7 +52,7 @@ class _Product(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, rows: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         ctx.save_for_backward(rows, weight)
-        return _multiplied(rows, weight, bias)
+        return _multiply_onednn(rows, weight, bias)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
@@ -60,13 +60,13 @@ class _Product(torch.autograd.Function):
         (rows, weight), wanted = ctx.saved_tensors, ctx.needs_input_grad
         flat = gradient.flatten(end_dim=-2)
         return (
-            product(gradient, weight.t()) if wanted[0] else None,
-            product(flat.t(), rows.flatten(end_dim=-2).t()) if wanted[1] else None,
+            multiply(gradient, weight.t()) if wanted[0] else None,
+            multiply(flat.t(), rows.flatten(end_dim=-2).t()) if wanted[1] else None,
             flat.sum(0) if wanted[2] else None,
         )
 
 
-def _multiplied(rows: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+def _multiply_onednn(rows: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """OneDNN's product, whose gradient nobody asks for."""
     multiply = torch.ops.mkldnn._linear_pointwise
     if rows.shape[:-1].numel() not in FEW or not weight.is_contiguous():
@@ -77,7 +77,7 @@ def _multiplied(rows: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     return (flat.copy_(turned) if bias is None else torch.add(turned, bias, out=flat)).view(out.shape)
 
 
-def _plain(rows: Tensor, weight: Tensor) -> bool:
+def _is_plain(rows: Tensor, weight: Tensor) -> bool:
     """Whether both are ordinary float32 tensors on the CPU that nothing but autograd watches."""
     return (
         type(rows) is Tensor
@@ -98,7 +98,7 @@ def _has_onednn() -> bool:
     return torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
 
 
-def _vendor() -> str:
+def _read_vendor() -> str:
     """The maker of the CPU as the CPU spells it; empty where Linux does not say."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()

@@ -59,10 +59,10 @@ class Trainer:
         for batch, share in zip(
             batches, compute_shares(self.model.config, self.model.architecture, batches), strict=True
         ):
-            loss = self._loss(batch) * share
+            loss = self._compute_loss(batch) * share
             loss.backward()
             losses.append(loss.detach())
-        norm = self._clip()
+        norm = self._clip_gradients()
         set_rate(self.optimizer, learning_rate)
         self.optimizer.step()
         self.steps += 1
@@ -72,7 +72,7 @@ class Trainer:
     def evaluate(self, batch: Batch) -> dict[str, Any]:
         """Loss and correct predictions of masked tokens, summed over the labels, and how many there are."""
         self.model.eval()
-        logits, labels = self._predictions(batch)
+        logits, labels = self._predict(batch)
         loss = F.cross_entropy(logits, labels, reduction="sum")
         return {"loss": loss, "correct": (logits.argmax(dim=1) == labels).sum(), "count": (labels != IGNORED).sum()}
 
@@ -82,9 +82,9 @@ class Trainer:
         if self.model.device.type == "cuda":
             random["pt-cuda"] = torch.cuda.get_rng_state(self.model.device).numpy()
         return State(
-            tensors={name: _copied(parameter) for name, parameter in self.parameters.items()},
-            first_moments=self._moments("exp_avg"),
-            second_moments=self._moments("exp_avg_sq"),
+            tensors={name: _copy(parameter) for name, parameter in self.parameters.items()},
+            first_moments=self._copy_moments("exp_avg"),
+            second_moments=self._copy_moments("exp_avg_sq"),
             steps=self.steps,
             random=random,
         )
@@ -106,43 +106,43 @@ class Trainer:
         if "pt-cuda" in state.random and self.model.device.type == "cuda":
             torch.cuda.set_rng_state(torch.tensor(state.random["pt-cuda"]), self.model.device)
 
-    def _loss(self, batch: Batch) -> Tensor:
+    def _compute_loss(self, batch: Batch) -> Tensor:
         """The mean loss of a micro-batch: of its masked positions, or what the class makes of its labels."""
         if "masked_labels" in batch:
-            return F.cross_entropy(*self._predictions(batch))
-        with self._precision():
-            return self.model(**self._given(batch)).loss
+            return F.cross_entropy(*self._predict(batch))
+        with self._autocast():
+            return self.model(**self._to_inputs(batch)).loss
 
-    def _predictions(self, batch: Batch) -> tuple[Tensor, Tensor]:
+    def _predict(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """The logits [M, V] of the masked positions alone, and their labels [M], -100 for those that fill up."""
-        rows, labels = _chosen(batch)
-        given = self._given({name: batch[name] for name in ("input_ids", "attention_mask")})
-        with self._precision():
+        rows, labels = _select_masked(batch)
+        given = self._to_inputs({name: batch[name] for name in ("input_ids", "attention_mask")})
+        with self._autocast():
             hidden = self.model.roberta(**given).last_hidden_state.flatten(0, 1)  # [B * S, D]
-            logits = self.model.lm_head(hidden[self._tensor(rows)])
-        return logits.float(), self._tensor(labels)
+            logits = self.model.lm_head(hidden[self._to_tensor(rows)])
+        return logits.float(), self._to_tensor(labels)
 
-    def _given(self, batch: Batch) -> dict[str, Tensor]:
+    def _to_inputs(self, batch: Batch) -> dict[str, Tensor]:
         """The inputs as tensors; a mask that hides nothing is left out, which is the quicker way."""
         return {
-            name: self._tensor(array) for name, array in batch.items() if name != "attention_mask" or not array.all()
+            name: self._to_tensor(array) for name, array in batch.items() if name != "attention_mask" or not array.all()
         }
 
-    def _tensor(self, array: np.ndarray) -> Tensor:
+    def _to_tensor(self, array: np.ndarray) -> Tensor:
         return torch.from_numpy(array).to(self.model.device, non_blocking=True)
 
-    def _precision(self) -> torch.autocast:
+    def _autocast(self) -> torch.autocast:
         return torch.autocast(self.model.device.type, torch.bfloat16, enabled=self.settings.precision == "bfloat16")
 
-    def _moments(self, which: str) -> dict[str, np.ndarray]:
+    def _copy_moments(self, which: str) -> dict[str, np.ndarray]:
         """Copies of the optimiser's moments; before the first step they are 0."""
         moments = {name: self.optimizer.state[parameter].get(which) for name, parameter in self.parameters.items()}
         return {
-            name: np.zeros(self.parameters[name].shape, np.float32) if moment is None else _copied(moment)
+            name: np.zeros(self.parameters[name].shape, np.float32) if moment is None else _copy(moment)
             for name, moment in moments.items()
         }
 
-    def _clip(self) -> Tensor:
+    def _clip_gradients(self) -> Tensor:
         """Scale the gradients down to the norm `clip_norm` (0: never) and return their norm before."""
         gradients = [parameter.grad for parameter in self.parameters.values() if parameter.grad is not None]
         norm = torch.nn.utils.get_total_norm(gradients)
@@ -153,7 +153,7 @@ class Trainer:
         return norm
 
 
-def _chosen(batch: Batch) -> tuple[np.ndarray, np.ndarray]:
+def _select_masked(batch: Batch) -> tuple[np.ndarray, np.ndarray]:
     """Which of B * S tokens are masked [M] and their labels [M], filled up with the first token and no label."""
     labels, positions = batch["masked_labels"], batch["masked_positions"]  # [B, K]
     kept = labels != IGNORED
@@ -162,7 +162,7 @@ def _chosen(batch: Batch) -> tuple[np.ndarray, np.ndarray]:
     return np.pad(rows[kept], more), np.pad(labels[kept], more, constant_values=IGNORED)
 
 
-def _copied(tensor: Tensor) -> np.ndarray:
+def _copy(tensor: Tensor) -> np.ndarray:
     return tensor.detach().cpu().numpy().copy()
 
 

@@ -57,7 +57,7 @@ def to_numpy(tensor: Tensor) -> np.ndarray:
     return tensor.numpy()
 
 
-def readable(tensor: Tensor | None) -> Tensor | np.ndarray | None:
+def as_concrete(tensor: Tensor | None) -> Tensor | np.ndarray | None:
     """An array to check values in, where reading them costs nothing: eager, on the CPU; else the tensor itself."""
     if type(tensor) is not Tensor or tensor.device.type != "cpu":
         return tensor

@@ -12,7 +12,7 @@ import tensorflow as tf
 import roberta_tf
 from roberta_core.config import RobertaConfig
 from roberta_core.outputs import ModelOutput
-from roberta_tf.weights import assign, published, tensors, variables
+from roberta_tf.weights import assign, tensors, to_published, variables
 
 if TYPE_CHECKING:
     from roberta_core.training.recipe import Recipe
@@ -63,7 +63,7 @@ class TensorFlowBackend:
         """The gradients of a weighted sum of outputs, by the parameters' published names."""
         named = dict(variables(model))
         found = _gradients(model, inputs, weights, list(named.values()))
-        return dict(published(model, zip(named, found, strict=True)))
+        return dict(to_published(model, zip(named, found, strict=True)))
 
     def tensor(self, array: np.ndarray) -> tf.Tensor:
         """A tensor of a copy of the array."""

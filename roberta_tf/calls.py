@@ -26,7 +26,7 @@ STATES = ("rate", "lora_enabled", "version")
 LAST_AXIS = ("inputs_embeds", "encoder_hidden_states", "past_key_values")
 
 
-def bound(signature: Signature, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+def bind_inputs(signature: Signature, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
     """Arguments by name, those that are None left out; the first may be a tensor, a dict, or a list of tensors.
 
     `TypeError` for a name that the model does not have, or has twice.
@@ -43,12 +43,12 @@ def bound(signature: Signature, args: tuple[Any, ...], kwargs: Mapping[str, Any]
     return {name: value for name, value in arguments.items() if value is not None}
 
 
-def converted(arguments: Mapping[str, Any], dtype: str) -> dict[str, Any]:
+def convert_inputs(arguments: Mapping[str, Any], dtype: str) -> dict[str, Any]:
     """Inputs as tensors, bools as int32 and real numbers as `dtype`; options stay as they are."""
-    return {name: value if name in OPTIONS else _tensors(name, value, dtype) for name, value in arguments.items()}
+    return {name: value if name in OPTIONS else _convert(name, value, dtype) for name, value in arguments.items()}
 
 
-def ordinary(model: Any, arguments: Mapping[str, Any]) -> bool:
+def is_eager_call(model: Any, arguments: Mapping[str, Any]) -> bool:
     """Whether nothing else records what the model does: it has its variables, and the inputs their values."""
     return (
         model.built
@@ -68,21 +68,21 @@ class Graphs:
     def run(self, call: Callable[..., Any], arguments: dict[str, Any]) -> Any:
         """`call(**arguments)`; `ValueError` for values that the model cannot take."""
         options = {name: arguments[name] for name in OPTIONS if name in arguments}
-        options["training"] = bool(options.get("training", _training_around()))
+        options["training"] = bool(options.get("training", _find_training_flag()))
         inputs = {name: value for name, value in arguments.items() if name not in OPTIONS}
-        self.model.check(inputs)
-        inputs = tf.nest.map_structure(_narrow, inputs)
+        self.model._check_inputs(inputs)
+        inputs = tf.nest.map_structure(_narrow_ints, inputs)
         key = self.key(inputs, options)
         if key not in self.traced:
-            self.traced[key] = _traced(call, inputs, options)
+            self.traced[key] = _trace(call, inputs, options)
         return self.traced[key](inputs)
 
     def key(self, inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Any, ...]:
         """All that a trace depends on: kinds of inputs, options, settings, and how each layer computes."""
-        kinds = tuple((name, *map(_kind, tf.nest.flatten(value))) for name, value in inputs.items())
+        kinds = tuple((name, *map(_describe_input, tf.nest.flatten(value))) for name, value in inputs.items())
         settings = tuple(getattr(self.model.config, name) for name in SETTINGS)
         settings += (self.model.base_model.encoder.gradient_checkpointing,)
-        return kinds, tuple(sorted(options.items())), settings, tuple(map(_state, self.layers))
+        return kinds, tuple(sorted(options.items())), settings, tuple(map(_describe_layer, self.layers))
 
     @cached_property
     def layers(self) -> list[keras.Layer]:
@@ -94,13 +94,13 @@ def _is_tensor(value: Any) -> bool:
     return isinstance(value, np.ndarray | np.generic | tf.Tensor | tf.Variable | keras.KerasTensor)
 
 
-def _tensors(name: str, value: Any, dtype: str) -> Any:
+def _convert(name: str, value: Any, dtype: str) -> Any:
     if isinstance(value, FixedCache):
-        return FixedCache(_tensors(name, value.layers, dtype), tf.convert_to_tensor(value.filled, tf.int32))
+        return FixedCache(_convert(name, value.layers, dtype), tf.convert_to_tensor(value.filled, tf.int32))
     if name == "past_key_values":  # the reference's cache objects too; an absent cross pair may be None
         layers = value.to_legacy_cache() if hasattr(value, "to_legacy_cache") else value
-        return tuple(tuple(_tensors("", part, dtype) for part in layer if part is not None) for layer in layers)
-    tensor = _tensor(value)
+        return tuple(tuple(_convert("", part, dtype) for part in layer if part is not None) for layer in layers)
+    tensor = _to_tensor(value)
     kind = tf.as_dtype(tensor.dtype)
     if name in TABLES and not kind.is_integer:
         raise ValueError(f"{name} has dtype {kind.name}; ids must be integers")
@@ -109,7 +109,7 @@ def _tensors(name: str, value: Any, dtype: str) -> Any:
     return tf.cast(tensor, dtype if kind.is_floating else tf.int32)
 
 
-def _tensor(value: Any) -> Any:
+def _to_tensor(value: Any) -> Any:
     if isinstance(value, keras.KerasTensor):
         return value
     if isinstance(value, tf.Tensor) or not tf.executing_eagerly():
@@ -118,35 +118,35 @@ def _tensor(value: Any) -> Any:
         return tf.convert_to_tensor(value)
 
 
-def _narrow(tensor: tf.Tensor) -> tf.Tensor:
+def _narrow_ints(tensor: tf.Tensor) -> tf.Tensor:
     return tf.cast(tensor, tf.int32) if tensor.dtype == tf.int64 else tensor
 
 
-def _training_around() -> bool | None:
+def _find_training_flag() -> bool | None:
     """What a layer around the model says, as Keras hands it down: the call may be inside another layer's."""
     return getattr(get_global_attribute("current_call_ctx"), "training", None)
 
 
-def _kind(tensor: tf.Tensor) -> tuple[Any, int]:
+def _describe_input(tensor: tf.Tensor) -> tuple[Any, int]:
     return tensor.dtype, tensor.shape.rank
 
 
-def _state(layer: Any) -> tuple[Any, ...]:
+def _describe_layer(layer: Any) -> tuple[Any, ...]:
     return (*(getattr(layer, name, 0) for name in STATES), id(layer.dtype_policy))
 
 
-def _traced(call: Callable[..., Any], inputs: dict[str, Any], options: dict[str, Any]) -> Any:
+def _trace(call: Callable[..., Any], inputs: dict[str, Any], options: dict[str, Any]) -> Any:
     def run(inputs: dict[str, Any]) -> Any:
         return call(**inputs, **options)
 
-    specs = {
-        name: tf.nest.map_structure(lambda tensor, name=name: tf.TensorSpec(_free(name, tensor), tensor.dtype), value)
-        for name, value in inputs.items()
-    }
+    def describe(name: str, value: Any) -> Any:
+        return tf.nest.map_structure(lambda tensor: tf.TensorSpec(_relax_shape(name, tensor), tensor.dtype), value)
+
+    specs = {name: describe(name, value) for name, value in inputs.items()}
     return tf.function(run, autograph=False).get_concrete_function(specs)
 
 
-def _free(name: str, tensor: tf.Tensor) -> list[int | None]:
+def _relax_shape(name: str, tensor: tf.Tensor) -> list[int | None]:
     """The shape that a graph is traced for."""
     shape: list[int | None] = [None] * tensor.shape.rank
     if name in LAST_AXIS and shape:

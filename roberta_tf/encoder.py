@@ -13,8 +13,8 @@ import tensorflow as tf
 
 from roberta_core.config import RobertaConfig
 from roberta_tf.activations import ACTIVATIONS
-from roberta_tf.layers import Dropout, Embedding, LayerNorm, Linear, flat, raised, sizes
-from roberta_tf.recompute import recomputed
+from roberta_tf.layers import Dropout, Embedding, LayerNorm, Linear, flatten_rows, get_shape, upcast
+from roberta_tf.recompute import recompute
 
 
 class Embeddings(keras.layers.Layer):
@@ -75,7 +75,7 @@ class SelfAttention(keras.layers.Layer):
             source = hidden if states is None else states
             key, value = self.split(self.key(source), source), self.split(self.value(source), source)
             if past is not None:
-                key, value = extended(past, key, value)
+                key, value = append_kv(past, key, value)
         context, weights = self.attend(query, key, value, attention_mask, head_mask)
         return self.merge(context), weights, (key, value)
 
@@ -91,7 +91,7 @@ class SelfAttention(keras.layers.Layer):
         scores = tf.matmul(query / math.sqrt(self.head_size), key, transpose_b=True)  # [B, N, S, T]
         if attention_mask is not None:
             scores = tf.where(tf.equal(attention_mask, 0), scores, attention_mask)
-        weights = self.dropout(tf.cast(tf.nn.softmax(raised(scores)), scores.dtype))
+        weights = self.dropout(tf.cast(tf.nn.softmax(upcast(scores)), scores.dtype))
         if head_mask is not None:
             weights = weights * head_mask
         return tf.matmul(weights, value), weights
@@ -103,20 +103,20 @@ class SelfAttention(keras.layers.Layer):
 
     def split(self, x: tf.Tensor, like: tf.Tensor) -> tf.Tensor:
         """[B, S, D] to [B, N, S, H], B and S being those of `like`: a graph then finds them once."""
-        return tf.transpose(tf.reshape(x, (*sizes(like)[:2], self.heads, self.head_size)), (0, 2, 1, 3))
+        return tf.transpose(tf.reshape(x, (*get_shape(like)[:2], self.heads, self.head_size)), (0, 2, 1, 3))
 
     def merge(self, x: tf.Tensor) -> tf.Tensor:
         """[B, N, S, H] to [B, S, D]."""
         x = tf.transpose(x, (0, 2, 1, 3))
-        return tf.reshape(x, (*sizes(x)[:2], self.query.units))
+        return tf.reshape(x, (*get_shape(x)[:2], self.query.units))
 
 
-def extended(past: tuple[Any, ...], key: tf.Tensor, value: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+def append_kv(past: tuple[Any, ...], key: tf.Tensor, value: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """The cached keys and values and the new ones [B, N, T, H]; in their slots where the cache is of fixed length."""
     old_key, old_value, filled = past
     if filled is None:
         return tf.concat([old_key, key], axis=2), tf.concat([old_value, value], axis=2)
-    length, room = sizes(key)[2], sizes(old_key)[2]
+    length, room = get_shape(key)[2], get_shape(old_key)[2]
     slots = tf.range(room) - filled  # [T]: 0 where the first new one goes
     new = ((slots >= 0) & (slots < length))[:, None]
     slots = tf.clip_by_value(slots, 0, length - 1)
@@ -136,7 +136,7 @@ class AddNorm(keras.layers.Layer):
 
     def call(self, x: tf.Tensor, residual: tf.Tensor) -> tf.Tensor:
         """[B, S, size] and the residual [B, S, D] to [B, S, D]."""
-        rows = self.LayerNorm(self.dropout(self.dense(flat(x))) + flat(residual))
+        rows = self.LayerNorm(self.dropout(self.dense(flatten_rows(x))) + flatten_rows(residual))
         return tf.reshape(rows, tf.shape(residual))
 
 
@@ -230,7 +230,7 @@ class Encoder(keras.layers.Layer):
         for index, layer in enumerate(self.layer):
             one_head_mask = None if head_mask is None else head_mask[index]
             one_past = None if past is None else past[index]
-            run = recomputed(layer) if self.gradient_checkpointing and training else layer
+            run = recompute(layer) if self.gradient_checkpointing and training else layer
             arguments = (hidden, attention_mask, one_head_mask, states, cross_mask, one_past, filled)
             hidden, weights, cross_weights, cache = run(*arguments)
             hidden_states += (hidden,)

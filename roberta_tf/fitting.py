@@ -9,7 +9,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from roberta_tf.calls import bound
+from roberta_tf.calls import bind_inputs
 
 LABELS = ("labels", "start_positions", "end_positions")
 SCORES = ("logits", "start_logits", "end_logits")
@@ -20,21 +20,21 @@ class FitModel(keras.Model):
 
     def train_step(self, data: Any) -> Any:
         """One step of `fit`."""
-        return super().train_step(self.batch(data))
+        return super().train_step(self._split_batch(data))
 
     def test_step(self, data: Any) -> Any:
         """One step of `evaluate`."""
-        return super().test_step(self.batch(data))
+        return super().test_step(self._split_batch(data))
 
     def predict_step(self, data: Any) -> Any:
         """One step of `predict`, which has no use for labels."""
-        x, _, _ = self.batch(data)
+        x, _, _ = self._split_batch(data)
         return super().predict_step(({name: value for name, value in x.items() if name not in LABELS},))
 
-    def batch(self, data: Any) -> tuple[dict[str, Any], Any, Any]:
+    def _split_batch(self, data: Any) -> tuple[dict[str, Any], Any, Any]:
         """Inputs by name, labels and sample weights; the labels are inputs too if the model computes its loss."""
         x, y, weights = keras.utils.unpack_x_y_sample_weight(data)
-        x = bound(self.signature, (x,), {})
+        x = bind_inputs(self._call_signature, (x,), {})
         given = {name: x[name] for name in LABELS if name in x}
         if y is None and given:
             y = given["labels"] if list(given) == ["labels"] else given
@@ -47,7 +47,7 @@ class FitModel(keras.Model):
     ) -> Any:
         """The compiled loss of the scores, or the model's own."""
         if self.loss is not None:
-            return super().compute_loss(x, y, scores(y_pred, y), sample_weight, training)
+            return super().compute_loss(x, y, select_scores(y_pred, y), sample_weight, training)
         if sample_weight is not None:
             raise ValueError("the model's own loss takes no sample weights; give compile() a loss")
         if y is None:
@@ -57,10 +57,10 @@ class FitModel(keras.Model):
 
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> Any:
         """The compiled metrics of the scores."""
-        return super().compute_metrics(x, y, scores(y_pred, y), sample_weight)
+        return super().compute_metrics(x, y, select_scores(y_pred, y), sample_weight)
 
 
-def scores(y_pred: Any, y: Any) -> Any:
+def select_scores(y_pred: Any, y: Any) -> Any:
     """What losses and metrics compare with the labels: the logits, or a dict of outputs where the labels are one."""
     if not isinstance(y_pred, Mapping):
         return y_pred

@@ -25,7 +25,7 @@ class ModelForward:
     def __call__(self, input_ids: np.ndarray, attention_mask: np.ndarray, position_ids: np.ndarray, cache: Any) -> Any:
         """The last token's logits [R, V] and the cache with the new tokens."""
         rows = len(input_ids)
-        states, states_mask = (_repeated(value, rows) for value in (self.states, self.states_mask))
+        states, states_mask = (_repeat_rows(value, rows) for value in (self.states, self.states_mask))
         body = self.model.roberta(
             input_ids,
             attention_mask=attention_mask,
@@ -44,7 +44,7 @@ class ModelForward:
         return FixedCache(tf.nest.map_structure(lambda part: tf.gather(part, rows), cache.layers), cache.filled)
 
 
-def generated(
+def generate(
     model: Any,
     prompt: tf.Tensor | None,
     attention_mask: tf.Tensor | None,
@@ -59,6 +59,6 @@ def generated(
     return output if arguments.get("return_dict_in_generate") else output.sequences
 
 
-def _repeated(value: tf.Tensor | None, rows: int) -> tf.Tensor | None:
+def _repeat_rows(value: tf.Tensor | None, rows: int) -> tf.Tensor | None:
     """[B, ...] as [R, ...], each repeated as often as its prompt."""
     return None if value is None else tf.repeat(value, rows // len(value), axis=0)

@@ -30,7 +30,7 @@ class Linear(keras.layers.Dense):
         rows = tf.matmul(tf.reshape(inputs, (-1, self.size)), tf.cast(self.kernel, inputs.dtype))
         rows = rows if self.bias is None else tf.nn.bias_add(rows, tf.cast(self.bias, rows.dtype))
         rows: Any = self.activation(rows)
-        return tf.reshape(rows, (*sizes(inputs)[:-1], self.units))
+        return tf.reshape(rows, (*get_shape(inputs)[:-1], self.units))
 
 
 class Embedding(keras.layers.Embedding):
@@ -45,7 +45,7 @@ class Embedding(keras.layers.Embedding):
         learning = inputs
         if self.padding_idx is not None:
             learning = tf.where(tf.equal(inputs, self.padding_idx), -tf.ones_like(inputs), inputs)
-        rows = looked_up(tf.convert_to_tensor(self.embeddings), inputs, learning)
+        rows = look_up(tf.convert_to_tensor(self.embeddings), inputs, learning)
         # Outside the table a GPU reads zeros, XLA the nearest row, and Keras's own call would count from the end.
         inside = (inputs >= 0) & (inputs < self.input_dim)
         missing = tf.where(inside, tf.zeros((), rows.dtype), tf.constant(math.nan, rows.dtype))
@@ -55,18 +55,18 @@ class Embedding(keras.layers.Embedding):
         """The products of [B, S, D] with each row of the table, as [B, S, V]."""
         rows = tf.reshape(hidden, (-1, self.output_dim))
         scores = tf.matmul(rows, tf.cast(self.embeddings, hidden.dtype), transpose_b=True)
-        return tf.reshape(scores, (*sizes(hidden)[:2], self.input_dim))
+        return tf.reshape(scores, (*get_shape(hidden)[:2], self.input_dim))
 
 
 @tf.custom_gradient
-def looked_up(table: tf.Tensor, ids: tf.Tensor, learning: tf.Tensor) -> Any:
+def look_up(table: tf.Tensor, ids: tf.Tensor, learning: tf.Tensor) -> Any:
     """The rows of ids [...] as [..., D], with a gradient that is one tensor, of the rows `learning` [...] but for -1.
 
     TensorFlow's own is a list of rows, one for each id, and Keras's Adam squares those of a repeated id one by one.
     """
 
     def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, None, None]:
-        rows = tf.math.unsorted_segment_sum(flat(upstream), tf.reshape(learning, [-1]), table.shape[0])
+        rows = tf.math.unsorted_segment_sum(flatten_rows(upstream), tf.reshape(learning, [-1]), table.shape[0])
         return rows, None, None
 
     return tf.gather(table, ids), gradient
@@ -99,12 +99,12 @@ class LayerNorm(keras.layers.LayerNormalization):
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
         """[..., size], the variance in two passes; numbers below float32 are raised to it first."""
-        x = raised(inputs)
-        scaled = normalised(x, self.epsilon) * tf.cast(self.gamma, x.dtype)
+        x = upcast(inputs)
+        scaled = normalise(x, self.epsilon) * tf.cast(self.gamma, x.dtype)
         return tf.cast(scaled + tf.cast(self.beta, x.dtype), inputs.dtype)
 
 
-def normalised(x: tf.Tensor, eps: float) -> tf.Tensor:
+def normalise(x: tf.Tensor, eps: float) -> tf.Tensor:
     """[..., D] with mean 0 and variance 1 along the last axis; its gradient needs nothing but the result."""
 
     @tf.custom_gradient
@@ -122,17 +122,17 @@ def normalised(x: tf.Tensor, eps: float) -> tf.Tensor:
     return run(x)
 
 
-def raised(x: tf.Tensor) -> tf.Tensor:
+def upcast(x: tf.Tensor) -> tf.Tensor:
     """Numbers below float32 as float32: for a softmax, a LayerNorm, and losses."""
     return x if x.dtype == tf.float64 else tf.cast(x, tf.float32)
 
 
-def flat(x: tf.Tensor) -> tf.Tensor:
+def flatten_rows(x: tf.Tensor) -> tf.Tensor:
     """[..., D] as rows, [R, D]. TensorFlow drops a reshape before it, and what the shape of that one took."""
     return tf.reshape(x, (-1, x.shape[-1]))
 
 
-def sizes(x: tf.Tensor) -> tuple[Any, ...]:
+def get_shape(x: tf.Tensor) -> tuple[Any, ...]:
     """The shape of a tensor: numbers where they are known, else tensors."""
     shape: Any = keras.ops.shape(x)
     return shape

@@ -8,8 +8,8 @@ Logits below float32 are raised to it first.
 import tensorflow as tf
 
 from roberta_core.input_validation import check_label_shape, check_labels, check_targets
-from roberta_tf.layers import raised, sizes
-from roberta_tf.weights import readable
+from roberta_tf.layers import get_shape, upcast
+from roberta_tf.weights import as_concrete
 
 IGNORED = -100
 
@@ -18,19 +18,19 @@ def token_loss(
     logits: tf.Tensor, labels: tf.Tensor, reduction: str = "mean", count: tf.Tensor | int | None = None
 ) -> tf.Tensor:
     """Cross entropy of logits [..., K] and labels [...], -100 ignored; `count` replaces the number of kept labels."""
-    check_label_shape("labels", sizes(labels), sizes(logits))
-    check_labels("labels", readable(labels), sizes(logits)[-1])
+    check_label_shape("labels", get_shape(labels), get_shape(logits))
+    check_labels("labels", as_concrete(labels), get_shape(logits)[-1])
     kept = tf.not_equal(labels, IGNORED)
     classes = tf.where(kept, tf.cast(labels, tf.int32), 0)
-    losses = tf.nn.sparse_softmax_cross_entropy_with_logits(classes, raised(logits))
-    return _reduced(tf.where(kept, losses, 0), kept, reduction, count)
+    losses = tf.nn.sparse_softmax_cross_entropy_with_logits(classes, upcast(logits))
+    return _reduce(tf.where(kept, losses, 0), kept, reduction, count)
 
 
 def causal_loss(
     logits: tf.Tensor, labels: tf.Tensor, reduction: str = "mean", count: tf.Tensor | int | None = None
 ) -> tf.Tensor:
     """Cross entropy of each position's logits [B, S, V] and the label [B, S] that comes after it."""
-    check_label_shape("labels", sizes(labels), sizes(logits))
+    check_label_shape("labels", get_shape(labels), get_shape(logits))
     return token_loss(logits[:, :-1], labels[:, 1:], reduction, count)
 
 
@@ -40,18 +40,18 @@ def sequence_loss(logits: tf.Tensor, labels: tf.Tensor, problem_type: str | None
     Without one it is regression where K is 1, else one class where labels are whole numbers [B] or [B, 1], else many
     labels.
     """
-    problem_type = problem_type or problem(labels, sizes(logits)[1])
+    problem_type = problem_type or infer_problem_type(labels, get_shape(logits)[1])
     if problem_type == "single_label_classification":
         return token_loss(logits, tf.reshape(labels, [-1]), reduction)
-    check_targets(sizes(labels), sizes(logits))
-    logits = raised(logits)
+    check_targets(get_shape(labels), get_shape(logits))
+    logits = upcast(logits)
     targets = tf.reshape(tf.cast(labels, logits.dtype), tf.shape(logits))
     pointwise = _squared_error if problem_type == "regression" else tf.nn.sigmoid_cross_entropy_with_logits
     losses = tf.reduce_mean(pointwise(targets, logits), axis=1)  # [B]
-    return _reduced(losses, tf.ones_like(losses), reduction)
+    return _reduce(losses, tf.ones_like(losses), reduction)
 
 
-def problem(labels: tf.Tensor, classes: int) -> str:
+def infer_problem_type(labels: tf.Tensor, classes: int) -> str:
     """The problem type that labels [B] or [B, K] show."""
     if classes == 1:
         return "regression"
@@ -81,7 +81,7 @@ def _squared_error(targets: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
     return tf.math.squared_difference(logits, targets)
 
 
-def _reduced(losses: tf.Tensor, kept: tf.Tensor, reduction: str, count: tf.Tensor | int | None = None) -> tf.Tensor:
+def _reduce(losses: tf.Tensor, kept: tf.Tensor, reduction: str, count: tf.Tensor | int | None = None) -> tf.Tensor:
     if reduction == "none":
         if count is not None:
             raise ValueError("num_items_in_batch divides a sum, but with loss_reduction='none' there is none")

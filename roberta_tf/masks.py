@@ -8,14 +8,14 @@ import tensorflow as tf
 from roberta_core.config import RobertaConfig
 
 
-def additive(mask: tf.Tensor, embedded: tf.Tensor) -> tf.Tensor:
+def to_additive_mask(mask: tf.Tensor, embedded: tf.Tensor) -> tf.Tensor:
     """[B, T], [B, S, T] or [B, 1, S, T] of what to attend, as [B, 1, S or 1, T]: 0, or the minimum where it is 0."""
     if mask.shape.rank < 4:
         mask = mask[:, None, None, :] if mask.shape.rank == 2 else mask[:, None]
     return tf.where(tf.equal(mask, 0), embedded.dtype.min, tf.zeros((), embedded.dtype))
 
 
-def combined(
+def combine_masks(
     config: RobertaConfig,
     mask: tf.Tensor | None,
     embedded: tf.Tensor,
@@ -24,15 +24,15 @@ def combined(
 ) -> tf.Tensor | None:
     """The caller's mask, and for a decoder the causal one, as [B, 1, S or 1, T]; None where all is attended."""
     if not config.is_decoder:
-        return None if mask is None else additive(mask, embedded)
+        return None if mask is None else to_additive_mask(mask, embedded)
     queries, keys = (tf.range(size) for size in (tf.shape(embedded)[1], key_length))
     causal = keys <= queries[:, None] + past_length  # [S, T]
     if mask is None:
-        return additive(tf.cast(causal, tf.int32)[None], embedded)
-    return tf.where(causal, additive(mask, embedded), embedded.dtype.min)
+        return to_additive_mask(tf.cast(causal, tf.int32)[None], embedded)
+    return tf.where(causal, to_additive_mask(mask, embedded), embedded.dtype.min)
 
 
-def head_masks(config: RobertaConfig, head_mask: tf.Tensor | None, embedded: tf.Tensor) -> tf.Tensor | None:
+def expand_head_mask(config: RobertaConfig, head_mask: tf.Tensor | None, embedded: tf.Tensor) -> tf.Tensor | None:
     """[N] or [L, N] as [L, 1, N, 1, 1]."""
     if head_mask is None:
         return None

@@ -22,15 +22,15 @@ from roberta_core.outputs import (
     SequenceClassifierOutput,
     TokenClassifierOutput,
 )
-from roberta_tf.caches import Cache, real_before, taken
+from roberta_tf.caches import Cache, count_real_tokens, unpack_cache
 from roberta_tf.encoder import Embeddings, Encoder, Pooler
-from roberta_tf.generation import generated
+from roberta_tf.generation import generate
 from roberta_tf.heads import ClassificationHead, LMHead
-from roberta_tf.layers import Linear, sizes
+from roberta_tf.layers import Linear, get_shape
 from roberta_tf.losses import causal_loss, sequence_loss, span_loss, token_loss
-from roberta_tf.masks import additive, combined, head_masks
+from roberta_tf.masks import combine_masks, expand_head_mask, to_additive_mask
 from roberta_tf.pretrained import TFRobertaPreTrainedModel
-from roberta_tf.weights import readable
+from roberta_tf.weights import as_concrete
 
 CHOICES = ("input_ids", "attention_mask", "token_type_ids", "position_ids", "inputs_embeds")  # [B, C, ...]
 
@@ -42,11 +42,11 @@ class TFRobertaModel(TFRobertaPreTrainedModel):
 
     def __init__(self, config: RobertaConfig, add_pooling_layer: bool = True, **settings: Any):
         super().__init__(config, **settings)
-        with self.building():
+        with self._layer_context():
             self.embeddings = Embeddings(config)
             self.encoder = Encoder(config)
             self.pooler = Pooler(config) if add_pooling_layer else None
-        self.initialise()
+        self._initialise()
 
     def get_config(self) -> dict[str, Any]:
         """What Keras stores to build the model again: the arguments of the constructor."""
@@ -73,14 +73,14 @@ class TFRobertaModel(TFRobertaPreTrainedModel):
 
         `ValueError` for ids, lengths and shapes that the model cannot take.
         """
-        output_attentions = self.wants("output_attentions", output_attentions)
-        past, filled = taken(past_key_values)
-        cached_length = sizes(past[0][0])[2] if past else 0
+        output_attentions = self._resolve_option("output_attentions", output_attentions)
+        past, filled = unpack_cache(past_key_values)
+        cached_length = get_shape(past[0][0])[2] if past else 0
         past_length = cached_length if filled is None else filled
         inputs = {"input_ids": input_ids, "inputs_embeds": inputs_embeds, "attention_mask": attention_mask}
         inputs |= {"token_type_ids": token_type_ids, "position_ids": position_ids, "head_mask": head_mask}
         inputs |= {"encoder_hidden_states": encoder_hidden_states, "encoder_attention_mask": encoder_attention_mask}
-        inputs = {name: readable(value) for name, value in inputs.items()} | {"past_key_values": past}
+        inputs = {name: as_concrete(value) for name, value in inputs.items()} | {"past_key_values": past}
         check_inputs(self.config, inputs, past_length, None if filled is None else cached_length)
         given: Any = input_ids
         if inputs_embeds is not None:  # they hide which of them are pads, so none is
@@ -88,27 +88,27 @@ class TFRobertaModel(TFRobertaPreTrainedModel):
         if token_type_ids is None:
             token_type_ids = tf.zeros_like(given, tf.int32)
         if position_ids is None:
-            position_ids = self.embeddings.positions(given, real_before(attention_mask, past_length))
+            position_ids = self.embeddings.positions(given, count_real_tokens(attention_mask, past_length))
         embedded = self.embeddings(input_ids, token_type_ids, position_ids, inputs_embeds)
-        key_length = sizes(given)[1] + past_length if filled is None else cached_length
-        states_mask = None if encoder_attention_mask is None else additive(encoder_attention_mask, embedded)
+        key_length = get_shape(given)[1] + past_length if filled is None else cached_length
+        states_mask = None if encoder_attention_mask is None else to_additive_mask(encoder_attention_mask, embedded)
         hidden_states, attentions, cross_attentions, present = self.encoder(
             embedded,
-            combined(self.config, attention_mask, embedded, past_length, key_length),
-            head_masks(self.config, head_mask, embedded),
+            combine_masks(self.config, attention_mask, embedded, past_length, key_length),
+            expand_head_mask(self.config, head_mask, embedded),
             encoder_hidden_states,
             states_mask,
             past,
             filled,
         )
-        present = present if filled is None else FixedCache(present, filled + sizes(given)[1])
-        return self.packed(
+        present = present if filled is None else FixedCache(present, filled + get_shape(given)[1])
+        return self._pack_output(
             BaseModelOutputWithPoolingAndCrossAttentions,
             return_dict,
             last_hidden_state=hidden_states[-1],
             pooler_output=None if self.pooler is None else self.pooler(hidden_states[-1]),
-            hidden_states=hidden_states if self.wants("output_hidden_states", output_hidden_states) else None,
-            past_key_values=present if self.caches(use_cache) else None,
+            hidden_states=hidden_states if self._resolve_option("output_hidden_states", output_hidden_states) else None,
+            past_key_values=present if self._resolve_use_cache(use_cache) else None,
             attentions=attentions if output_attentions else None,
             cross_attentions=cross_attentions if output_attentions and encoder_hidden_states is not None else None,
         )
@@ -121,10 +121,10 @@ class TFRobertaForCausalLM(TFRobertaPreTrainedModel):
 
     def __init__(self, config: RobertaConfig, **settings: Any):
         super().__init__(config, **settings)
-        with self.building():
-            self.roberta = self.body(TFRobertaModel)
+        with self._layer_context():
+            self.roberta = self._build_body(TFRobertaModel)
             self.lm_head = LMHead(config)
-        self.initialise()
+        self._initialise()
 
     def generate(
         self,
@@ -141,7 +141,7 @@ class TFRobertaForCausalLM(TFRobertaPreTrainedModel):
         A `GenerateOutput` if `return_dict_in_generate`. `ValueError` for prompts padded on the right or too long.
         """
         prompt = prompt_of(inputs, input_ids)
-        return generated(self, prompt, attention_mask, encoder_hidden_states, encoder_attention_mask, arguments)
+        return generate(self, prompt, attention_mask, encoder_hidden_states, encoder_attention_mask, arguments)
 
     def call(
         self,
@@ -171,7 +171,7 @@ class TFRobertaForCausalLM(TFRobertaPreTrainedModel):
         body = self.roberta(*inputs, *states, past_key_values, *wanted, return_dict=True, training=training)
         logits = self.lm_head(body.last_hidden_state, words=self.get_input_embeddings())
         loss = None if labels is None else causal_loss(logits, labels, self.loss_reduction, num_items_in_batch)
-        return self.packed(CausalLMOutputWithCrossAttentions, return_dict, body, loss=loss, logits=logits)
+        return self._pack_output(CausalLMOutputWithCrossAttentions, return_dict, body, loss=loss, logits=logits)
 
 
 class TFRobertaForMaskedLM(TFRobertaPreTrainedModel):
@@ -181,10 +181,10 @@ class TFRobertaForMaskedLM(TFRobertaPreTrainedModel):
 
     def __init__(self, config: RobertaConfig, **settings: Any):
         super().__init__(config, **settings)
-        with self.building():
-            self.roberta = self.body(TFRobertaModel)
+        with self._layer_context():
+            self.roberta = self._build_body(TFRobertaModel)
             self.lm_head = LMHead(config)
-        self.initialise()
+        self._initialise()
 
     def call(
         self,
@@ -206,7 +206,7 @@ class TFRobertaForMaskedLM(TFRobertaPreTrainedModel):
         body = self.roberta(*inputs, **wanted, return_dict=True, training=training)
         logits = self.lm_head(body.last_hidden_state, words=self.get_input_embeddings())
         loss = None if labels is None else token_loss(logits, labels, self.loss_reduction)
-        return self.packed(MaskedLMOutput, return_dict, body, loss=loss, logits=logits)
+        return self._pack_output(MaskedLMOutput, return_dict, body, loss=loss, logits=logits)
 
 
 class TFRobertaForSequenceClassification(TFRobertaPreTrainedModel):
@@ -216,10 +216,10 @@ class TFRobertaForSequenceClassification(TFRobertaPreTrainedModel):
 
     def __init__(self, config: RobertaConfig, **settings: Any):
         super().__init__(config, **settings)
-        with self.building():
-            self.roberta = self.body(TFRobertaModel)
+        with self._layer_context():
+            self.roberta = self._build_body(TFRobertaModel)
             self.classifier = ClassificationHead(config)
-        self.initialise()
+        self._initialise()
 
     def call(
         self,
@@ -242,7 +242,7 @@ class TFRobertaForSequenceClassification(TFRobertaPreTrainedModel):
         logits = self.classifier(body.last_hidden_state)
         problem_type = self.config.problem_type
         loss = None if labels is None else sequence_loss(logits, labels, problem_type, self.loss_reduction)
-        return self.packed(SequenceClassifierOutput, return_dict, body, loss=loss, logits=logits)
+        return self._pack_output(SequenceClassifierOutput, return_dict, body, loss=loss, logits=logits)
 
 
 class TFRobertaForMultipleChoice(TFRobertaPreTrainedModel):
@@ -252,18 +252,18 @@ class TFRobertaForMultipleChoice(TFRobertaPreTrainedModel):
 
     def __init__(self, config: RobertaConfig, **settings: Any):
         super().__init__(config, **settings)
-        with self.building():
-            self.roberta = self.body(TFRobertaModel, add_pooling_layer=True)
+        with self._layer_context():
+            self.roberta = self._build_body(TFRobertaModel, add_pooling_layer=True)
             self.dropout = Dropout(config.hidden_dropout_prob)
             self.classifier = Linear(config.hidden_size, 1)
-        self.initialise()
+        self._initialise()
 
-    def rows(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+    def _to_body_inputs(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
         """Each choice as a row of its own."""
         chosen = {name: inputs[name] for name in CHOICES if name in inputs}
         for name, value in chosen.items():
-            check_choices(name, sizes(value))
-        return {**inputs, **{name: flat(value) for name, value in chosen.items()}}
+            check_choices(name, get_shape(value))
+        return {**inputs, **{name: flatten_choices(value) for name, value in chosen.items()}}
 
     def call(
         self,
@@ -282,15 +282,16 @@ class TFRobertaForMultipleChoice(TFRobertaPreTrainedModel):
         """Logits [B, C]; hidden states and attentions have B*C rows."""
         for name, value in (("input_ids", input_ids), ("inputs_embeds", inputs_embeds)):
             if value is not None:
-                check_choices(name, sizes(value))
+                check_choices(name, get_shape(value))
         given: Any = input_ids if input_ids is not None else inputs_embeds
-        rows = [flat(row) for row in (input_ids, attention_mask, token_type_ids, position_ids)]
+        rows = [flatten_choices(row) for row in (input_ids, attention_mask, token_type_ids, position_ids)]
         wanted = {"output_attentions": output_attentions, "output_hidden_states": output_hidden_states}
-        body = self.roberta(*rows, head_mask, flat(inputs_embeds), **wanted, return_dict=True, training=training)
+        embeds = flatten_choices(inputs_embeds)
+        body = self.roberta(*rows, head_mask, embeds, **wanted, return_dict=True, training=training)
         scores = self.classifier(self.dropout(body.pooler_output))
-        logits = tf.reshape(scores, sizes(given)[:2])
+        logits = tf.reshape(scores, get_shape(given)[:2])
         loss = None if labels is None else token_loss(logits, tf.reshape(labels, [-1]), self.loss_reduction)
-        return self.packed(MultipleChoiceModelOutput, return_dict, body, loss=loss, logits=logits)
+        return self._pack_output(MultipleChoiceModelOutput, return_dict, body, loss=loss, logits=logits)
 
 
 class TFRobertaForTokenClassification(TFRobertaPreTrainedModel):
@@ -301,11 +302,11 @@ class TFRobertaForTokenClassification(TFRobertaPreTrainedModel):
     def __init__(self, config: RobertaConfig, **settings: Any):
         super().__init__(config, **settings)
         rate = config.hidden_dropout_prob if config.classifier_dropout is None else config.classifier_dropout
-        with self.building():
-            self.roberta = self.body(TFRobertaModel)
+        with self._layer_context():
+            self.roberta = self._build_body(TFRobertaModel)
             self.dropout = Dropout(rate)
             self.classifier = Linear(config.hidden_size, config.num_labels)
-        self.initialise()
+        self._initialise()
 
     def call(
         self,
@@ -327,7 +328,7 @@ class TFRobertaForTokenClassification(TFRobertaPreTrainedModel):
         body = self.roberta(*inputs, **wanted, return_dict=True, training=training)
         logits = self.classifier(self.dropout(body.last_hidden_state))
         loss = None if labels is None else token_loss(logits, labels, self.loss_reduction)
-        return self.packed(TokenClassifierOutput, return_dict, body, loss=loss, logits=logits)
+        return self._pack_output(TokenClassifierOutput, return_dict, body, loss=loss, logits=logits)
 
 
 class TFRobertaForQuestionAnswering(TFRobertaPreTrainedModel):
@@ -337,10 +338,10 @@ class TFRobertaForQuestionAnswering(TFRobertaPreTrainedModel):
 
     def __init__(self, config: RobertaConfig, **settings: Any):
         super().__init__(config, **settings)
-        with self.building():
-            self.roberta = self.body(TFRobertaModel)
+        with self._layer_context():
+            self.roberta = self._build_body(TFRobertaModel)
             self.qa_outputs = Linear(config.hidden_size, config.num_labels)
-        self.initialise()
+        self._initialise()
 
     def call(
         self,
@@ -365,11 +366,11 @@ class TFRobertaForQuestionAnswering(TFRobertaPreTrainedModel):
         loss = None
         if start_positions is not None or end_positions is not None:
             loss = span_loss(start, end, start_positions, end_positions, self.loss_reduction)
-        return self.packed(
+        return self._pack_output(
             QuestionAnsweringModelOutput, return_dict, body, loss=loss, start_logits=start, end_logits=end
         )
 
 
-def flat(x: tf.Tensor | None) -> tf.Tensor | None:
+def flatten_choices(x: tf.Tensor | None) -> tf.Tensor | None:
     """[B, C, ...] to [B*C, ...]."""
-    return None if x is None else tf.reshape(x, (-1, *sizes(x)[2:]))
+    return None if x is None else tf.reshape(x, (-1, *get_shape(x)[2:]))

@@ -21,10 +21,10 @@ from roberta_core.input_validation import TARGETS, check_all_labels, check_input
 from roberta_core.outputs import FixedCache, ModelOutput
 from roberta_core.parameters import draw
 from roberta_core.surgery import Surgery, prune_heads, resize_token_types, resize_vocabulary
-from roberta_tf.caches import empty, taken
-from roberta_tf.calls import Graphs, bound, converted, ordinary
+from roberta_tf.caches import make_cache, unpack_cache
+from roberta_tf.calls import Graphs, bind_inputs, convert_inputs, is_eager_call
 from roberta_tf.fitting import FitModel
-from roberta_tf.weights import assign, build, readable, tensors
+from roberta_tf.weights import as_concrete, assign, build, tensors
 
 logger = logging.getLogger(__name__)
 
@@ -67,10 +67,10 @@ class TFRobertaPreTrainedModel(FitModel):
         self.config = config
         self.seed = seed
         self.attn_implementation, self.loss_reduction = attn_implementation, loss_reduction
-        self.graphs = Graphs(self)
+        self._graphs = Graphs(self)
 
     @contextmanager
-    def building(self) -> Iterator[None]:
+    def _layer_context(self) -> Iterator[None]:
         """Layers are made with the model's dtype policy; their variables come once, from a seed or a checkpoint."""
         policy = keras.config.dtype_policy()
         keras.config.set_dtype_policy(self.dtype_policy)
@@ -79,12 +79,12 @@ class TFRobertaPreTrainedModel(FitModel):
         finally:
             keras.config.set_dtype_policy(policy)
 
-    def body(self, model: Any, add_pooling_layer: bool = False) -> Any:
+    def _build_body(self, model: Any, add_pooling_layer: bool = False) -> Any:
         """The Model inside a class with a head, without values of its own."""
         settings = {"attn_implementation": self.attn_implementation, "loss_reduction": self.loss_reduction}
         return model(self.config, add_pooling_layer=add_pooling_layer, seed=None, **settings)
 
-    def initialise(self) -> None:
+    def _initialise(self) -> None:
         """Give every variable its first value, drawn from the seed."""
         if self.seed is not None:
             assign(self, draw(self.config, self.architecture, self.seed, self.has_pooler))
@@ -113,28 +113,28 @@ class TFRobertaPreTrainedModel(FitModel):
         keras.saving.register_keras_serializable("roberta_tf")(cls)
 
     @cached_property
-    def signature(self) -> inspect.Signature:
+    def _call_signature(self) -> inspect.Signature:
         """The arguments of a call."""
         return inspect.signature(self.call)
 
     @tf.autograph.experimental.do_not_convert
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """A call as `call` describes it; the first argument may also be a dict or a list of the inputs."""
-        arguments = converted(bound(self.signature, args, kwargs), self.variable_dtype)
+        arguments = convert_inputs(bind_inputs(self._call_signature, args, kwargs), self.variable_dtype)
         call = super().__call__
-        return self.graphs.run(call, arguments) if ordinary(self, arguments) else call(**arguments)
+        return self._graphs.run(call, arguments) if is_eager_call(self, arguments) else call(**arguments)
 
-    def check(self, inputs: Mapping[str, Any]) -> None:
+    def _check_inputs(self, inputs: Mapping[str, Any]) -> None:
         """Raise `ValueError` for inputs that cannot be, as far as their values can be read: a graph sees none."""
-        values = {name: readable(value) for name, value in self.rows(inputs).items()}
-        past, filled = taken(inputs.get("past_key_values"))
+        values = {name: as_concrete(value) for name, value in self._to_body_inputs(inputs).items()}
+        past, filled = unpack_cache(inputs.get("past_key_values"))
         cached_length = past[0][0].shape[2] if past else 0
         lengths = (cached_length, None) if filled is None else (int(filled), cached_length)
         check_inputs(self.config, {**values, "past_key_values": past}, *lengths)
-        targets = {name: readable(inputs.get(name)) for name in TARGETS}
+        targets = {name: as_concrete(inputs.get(name)) for name in TARGETS}
         check_all_labels(self.config, self.architecture, {**inputs, **targets})
 
-    def rows(self, inputs: Mapping[str, Any]) -> Mapping[str, Any]:
+    def _to_body_inputs(self, inputs: Mapping[str, Any]) -> Mapping[str, Any]:
         """The inputs as the body gets them."""
         return inputs
 
@@ -235,21 +235,21 @@ class TFRobertaPreTrainedModel(FitModel):
 
         return hub.push(repo_id, save, text, format, **where)
 
-    def wants(self, name: str, value: bool | None) -> bool:
+    def _resolve_option(self, name: str, value: bool | None) -> bool:
         """Whether a call asks for an output: by its argument, else by the configuration."""
         return bool(getattr(self.config, name) if value is None else value)
 
-    def caches(self, use_cache: bool | None) -> bool:
+    def _resolve_use_cache(self, use_cache: bool | None) -> bool:
         """Whether a call returns its keys and values: a decoder's does, unless told otherwise."""
         if use_cache and not self.config.is_decoder:
             raise ValueError("use_cache=True needs a decoder: is_decoder=True in the configuration")
-        return self.config.is_decoder and self.wants("use_cache", use_cache)
+        return self.config.is_decoder and self._resolve_option("use_cache", use_cache)
 
     def init_cache(self, batch_size: int, max_length: int) -> FixedCache:
         """An empty cache with room for `max_length` tokens, for calls that all have the same shapes."""
-        return empty(self.base_model, batch_size, max_length)
+        return make_cache(self.base_model, batch_size, max_length)
 
-    def packed(
+    def _pack_output(
         self, kind: type[ModelOutput], return_dict: bool | None, body: Mapping[str, Any] | None = None, **fields: Any
     ) -> Any:
         """A class's output, with the body's further fields; as a tuple if `return_dict` or the configuration say so.
@@ -258,7 +258,7 @@ class TFRobertaPreTrainedModel(FitModel):
         """
         inherited = {name: value for name, value in (body or {}).items() if name in kind.fields}
         made = kind({**inherited, **fields})
-        return made if self.wants("return_dict", return_dict) else made.to_tuple()
+        return made if self._resolve_option("return_dict", return_dict) else made.to_tuple()
 
     def get_input_embeddings(self) -> keras.layers.Embedding:
         """The word embeddings."""

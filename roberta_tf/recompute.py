@@ -9,7 +9,7 @@ import tensorflow as tf
 from roberta_tf.layers import Dropout
 
 
-def recomputed(layer: keras.layers.Layer) -> Callable[..., Any]:
+def recompute(layer: keras.layers.Layer) -> Callable[..., Any]:
     """`layer` as a function of the same arguments that keeps those alone; dropout falls on the same elements again."""
     drops = [part for part in layer._flatten_layers() if isinstance(part, Dropout) and part.rate > 0]
 

@@ -18,7 +18,7 @@ from roberta_core.training.recipe import Recipe
 from roberta_core.training.training_checkpoint import State
 from roberta_tf.losses import IGNORED, token_loss
 from roberta_tf.optimizer import adamw
-from roberta_tf.weights import assign, loaded, published, variables
+from roberta_tf.weights import assign, convert_tensors, to_published, variables
 
 
 class Trainer:
@@ -37,36 +37,36 @@ class Trainer:
         self.totals: list[tf.Variable] = []
         self.graphs = {
             call: tf.function(call, reduce_retracing=True, autograph=False)
-            for call in (self._stepped, self._added, self._applied, self._evaluated)
+            for call in (self._run_step, self._accumulate, self._apply_total, self._run_evaluation)
         }
 
     def step(self, batches: Sequence[Batch], learning_rate: float) -> dict[str, tf.Tensor]:
         """One step of AdamW on the mean loss of all labels, and the gradient norm before clipping; both lazy."""
         parts = compute_shares(self.model.config, self.model.architecture, batches)
-        given, rates = [_given(batch) for batch in batches], self.optimizer.rates(self.steps + 1, learning_rate)
+        given, rates = [_to_inputs(batch) for batch in batches], self.optimizer.rates(self.steps + 1, learning_rate)
         if len(batches) == 1:
-            loss, norm = self.graphs[self._stepped](given[0], rates)
+            loss, norm = self.graphs[self._run_step](given[0], rates)
         else:
             if not self.totals:
                 self.totals = [tf.Variable(tf.zeros(value.shape), trainable=False) for value in self.variables.values()]
             losses = [
-                self.graphs[self._added](batch, tf.constant(share, tf.float32))
+                self.graphs[self._accumulate](batch, tf.constant(share, tf.float32))
                 for batch, share in zip(given, parts, strict=True)
             ]
-            loss, norm = tf.add_n(losses), self.graphs[self._applied](rates)
+            loss, norm = tf.add_n(losses), self.graphs[self._apply_total](rates)
         self.steps += 1
         return {"loss": loss, "gradient_norm": norm}
 
     def evaluate(self, batch: Batch) -> dict[str, Any]:
         """Loss and correct predictions of masked tokens, summed over the labels, and how many there are."""
-        return self.graphs[self._evaluated](_given(batch))
+        return self.graphs[self._run_evaluation](_to_inputs(batch))
 
     def state(self) -> State:
         """Copies of the parameters and moments by their published names, and the generator's state."""
         return State(
-            tensors=self._published(self.variables),
-            first_moments=self._published(self.optimizer.first),
-            second_moments=self._published(self.optimizer.second),
+            tensors=self._to_published(self.variables),
+            first_moments=self._to_published(self.optimizer.first),
+            second_moments=self._to_published(self.optimizer.second),
             steps=self.steps,
             random={"tf": np.array([seed.numpy() for seed in self.seeds], np.int64).reshape(-1, 2)},
         )
@@ -79,32 +79,32 @@ class Trainer:
             (self.optimizer.first, state.first_moments),
             (self.optimizer.second, state.second_moments),
         ):
-            for name, value in loaded(self.model, moments.items()):
+            for name, value in convert_tensors(self.model, moments.items()):
                 own[name].assign(value)
         self.steps = state.steps
         if "tf" in state.random:
             for seed, value in zip(self.seeds, state.random["tf"], strict=True):
                 seed.assign(value)
 
-    def _stepped(self, batch: Mapping[str, tf.Tensor], rates: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        loss, gradients = self._gradients(batch)
-        return loss, self._updated(gradients, rates)
+    def _run_step(self, batch: Mapping[str, tf.Tensor], rates: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        loss, gradients = self._compute_gradients(batch)
+        return loss, self._update(gradients, rates)
 
-    def _added(self, batch: Mapping[str, tf.Tensor], share: tf.Tensor) -> tf.Tensor:
-        loss, gradients = self._gradients(batch)
+    def _accumulate(self, batch: Mapping[str, tf.Tensor], share: tf.Tensor) -> tf.Tensor:
+        loss, gradients = self._compute_gradients(batch)
         for total, gradient in zip(self.totals, gradients, strict=True):
             total.assign_add(share * gradient)
         return share * loss
 
-    def _applied(self, rates: tf.Tensor) -> tf.Tensor:
-        norm = self._updated([total.read_value() for total in self.totals], rates)
+    def _apply_total(self, rates: tf.Tensor) -> tf.Tensor:
+        norm = self._update([total.read_value() for total in self.totals], rates)
         for total in self.totals:
             total.assign(tf.zeros_like(total))
         return norm
 
-    def _evaluated(self, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        with self._precision():
-            logits, labels = self._predictions(batch, training=False)
+    def _run_evaluation(self, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        with self._autocast():
+            logits, labels = self._predict(batch, training=False)
         kept = tf.not_equal(labels, IGNORED)
         correct = tf.equal(tf.argmax(logits, axis=-1, output_type=tf.int32), labels) & kept
         return {
@@ -113,28 +113,28 @@ class Trainer:
             "count": tf.math.count_nonzero(kept),
         }
 
-    def _gradients(self, batch: Mapping[str, tf.Tensor]) -> tuple[tf.Tensor, list[tf.Tensor]]:
+    def _compute_gradients(self, batch: Mapping[str, tf.Tensor]) -> tuple[tf.Tensor, list[tf.Tensor]]:
         """The mean loss of a micro-batch, and its gradients."""
-        with tf.GradientTape() as tape, self._precision():
-            loss = self._loss(batch)
+        with tf.GradientTape() as tape, self._autocast():
+            loss = self._compute_loss(batch)
         values = [variable.value for variable in self.variables.values()]
         gradients: Any = tape.gradient(loss, values, unconnected_gradients=tf.UnconnectedGradients.ZERO)
         return loss, gradients
 
-    def _loss(self, batch: Mapping[str, tf.Tensor]) -> tf.Tensor:
+    def _compute_loss(self, batch: Mapping[str, tf.Tensor]) -> tf.Tensor:
         """The mean loss of a micro-batch: of its masked positions, or what the class makes of its labels."""
         if "masked_labels" in batch:
-            return token_loss(*self._predictions(batch, training=True))
+            return token_loss(*self._predict(batch, training=True))
         return self.model(**batch, return_dict=True, training=True).loss
 
-    def _predictions(self, batch: Mapping[str, tf.Tensor], training: bool) -> tuple[tf.Tensor, tf.Tensor]:
+    def _predict(self, batch: Mapping[str, tf.Tensor], training: bool) -> tuple[tf.Tensor, tf.Tensor]:
         """The logits [B, K, V] of the masked positions alone, and their labels [B, K]."""
         inputs = {name: batch[name] for name in ("input_ids", "attention_mask") if name in batch}
         hidden = self.model.roberta(**inputs, return_dict=True, training=training).last_hidden_state  # [B, S, D]
         chosen = tf.gather(hidden, batch["masked_positions"], batch_dims=1)
         return self.model.lm_head(chosen, words=self.model.get_input_embeddings()), batch["masked_labels"]
 
-    def _updated(self, gradients: Sequence[tf.Tensor], rates: tf.Tensor) -> tf.Tensor:
+    def _update(self, gradients: Sequence[tf.Tensor], rates: tf.Tensor) -> tf.Tensor:
         """Scale the gradients down to the norm `clip_norm` (0: never), apply them, and return their norm before."""
         norm = tf.linalg.global_norm(gradients)
         if self.settings.clip_norm:
@@ -144,7 +144,7 @@ class Trainer:
         return norm
 
     @contextmanager
-    def _precision(self) -> Iterator[None]:
+    def _autocast(self) -> Iterator[None]:
         """Layers compute in the precision of the settings while they are traced."""
         if self.settings.precision == "float32":
             yield
@@ -159,11 +159,11 @@ class Trainer:
             for layer, policy in zip(layers, policies, strict=True):
                 layer.dtype_policy = policy
 
-    def _published(self, values: Mapping[str, Any]) -> dict[str, np.ndarray]:
-        return {name: np.array(value, order="C") for name, value in published(self.model, values.items())}
+    def _to_published(self, values: Mapping[str, Any]) -> dict[str, np.ndarray]:
+        return {name: np.array(value, order="C") for name, value in to_published(self.model, values.items())}
 
 
-def _given(batch: Batch) -> dict[str, tf.Tensor]:
+def _to_inputs(batch: Batch) -> dict[str, tf.Tensor]:
     """The inputs as tensors, whole numbers as int32; a mask that hides nothing is left out, to be quicker."""
     return {
         name: tf.constant(array, tf.int32 if array.dtype.kind in "iu" else tf.float32)

@@ -22,7 +22,7 @@ def assign(model: Any, tensors: Iterable[tuple[str, np.ndarray]]) -> None:
 
     `ValueError` if such a model would keep a variable without a value.
     """
-    table = _table(model)
+    table = _get_table(model)
 
     def copied(pair: tuple[str, np.ndarray]) -> tuple[str, tf.Tensor]:
         name, value = pair[0], tf.convert_to_tensor(pair[1])
@@ -33,7 +33,8 @@ def assign(model: Any, tensors: Iterable[tuple[str, np.ndarray]]) -> None:
         for path, group in groupby(pool.map(copied, tensors), key=lambda pair: pair[0].rpartition(".")[0]):
             values = dict(group)
             given |= values.keys()
-            _give(_layer(model, path), path, {_leaf(table[name]): value for name, value in values.items()})
+            leaves = {_spell_leaf(table[name]): value for name, value in values.items()}
+            _assign_layer(_find_layer(model, path), path, leaves)
     if not model.built:
         missing = sorted(table.keys() - given)
         if missing:
@@ -41,56 +42,56 @@ def assign(model: Any, tensors: Iterable[tuple[str, np.ndarray]]) -> None:
         model.build()
 
 
-def _give(layer: Any, path: str, values: Mapping[str, tf.Tensor]) -> None:
+def _assign_layer(layer: Any, path: str, values: Mapping[str, tf.Tensor]) -> None:
     """Give variables of one layer their values; a layer without them, or with others in size, is built."""
     if layer.built and all(getattr(layer, leaf).shape == value.shape for leaf, value in values.items()):
         for leaf, value in values.items():
             getattr(layer, leaf).assign(value)
     else:
-        _make(layer, path, values)
+        _build_layer(layer, path, values)
 
 
-def loaded(model: Any, tensors: Iterable[tuple[str, np.ndarray]]) -> Iterator[tuple[str, tf.Tensor]]:
+def convert_tensors(model: Any, tensors: Iterable[tuple[str, np.ndarray]]) -> Iterator[tuple[str, tf.Tensor]]:
     """Copies of NumPy arrays as Keras keeps them, with their published names."""
-    table = _table(model)
+    table = _get_table(model)
     for name, array in tensors:
         yield name, tf.convert_to_tensor(array.T if is_transposed(table[name], "tf") else array)
 
 
 def tensors(model: Any) -> Iterator[tuple[str, np.ndarray]]:
     """The parameters of a model as NumPy arrays in the published shapes."""
-    return published(model, variables(model))
+    return to_published(model, variables(model))
 
 
 def variables(model: Any) -> Iterator[tuple[str, keras.Variable]]:
     """The variables of a model by their published names."""
-    for name, parameter in _table(model).items():
-        yield name, getattr(_layer(model, name.rpartition(".")[0]), _leaf(parameter))
+    for name, parameter in _get_table(model).items():
+        yield name, getattr(_find_layer(model, name.rpartition(".")[0]), _spell_leaf(parameter))
 
 
-def published(model: Any, values: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, np.ndarray]]:
+def to_published(model: Any, values: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, np.ndarray]]:
     """Values that belong to variables, by name, as NumPy arrays in the published shapes."""
-    table = _table(model)
+    table = _get_table(model)
     for name, value in values:
         yield name, value.numpy().T if is_transposed(table[name], "tf") else value.numpy()
 
 
 def build(model: Any) -> None:
     """Make the variables that a model lacks, with Keras's own first values, and give each layer its published name."""
-    table = _table(model)
+    table = _get_table(model)
     parts = [name.split(".")[:-1] for name in table]
     paths = {".".join(path[:length]) for path in parts for length in range(1, len(path) + 1)}
     for path in sorted(paths, key=lambda path: (-path.count("."), path)):  # a layer after those inside it
-        layer = _layer(model, path)
+        layer = _find_layer(model, path)
         if isinstance(layer, keras.Layer) and not layer.built:
-            _make(layer, path, {})
+            _build_layer(layer, path, {})
 
 
-def _make(layer: Any, path: str, values: Mapping[str, tf.Tensor]) -> None:
+def _build_layer(layer: Any, path: str, values: Mapping[str, tf.Tensor]) -> None:
     """Build one layer under its published path, some of its variables from values; anew if it is built."""
-    values = {**_unmade(layer), **values} if layer.built else values
+    values = {**_unbuild_layer(layer), **values} if layer.built else values
     *scopes, layer.name = path.split(".")
-    initializers = {f"{leaf}_initializer": _given(value) for leaf, value in values.items()}
+    initializers = {f"{leaf}_initializer": _make_initializer(value) for leaf, value in values.items()}
     own = {name: getattr(layer, name) for name in initializers}
     vars(layer).update(initializers)
     for leaf, names in SIZES.items():
@@ -103,7 +104,7 @@ def _make(layer: Any, path: str, values: Mapping[str, tf.Tensor]) -> None:
     vars(layer).update(own)  # or the first values would stay in memory beside the trained ones
 
 
-def _unmade(layer: Any) -> dict[str, tf.Tensor]:
+def _unbuild_layer(layer: Any) -> dict[str, tf.Tensor]:
     """The values of a layer's own variables, which it has no longer; the graphs that have them are out of date."""
     variables = [*layer._trainable_variables, *layer._non_trainable_variables]
     for variable in variables:
@@ -114,28 +115,28 @@ def _unmade(layer: Any) -> dict[str, tf.Tensor]:
     return {variable.name: tf.convert_to_tensor(variable.value) for variable in variables}
 
 
-def _given(value: tf.Tensor) -> Any:
+def _make_initializer(value: tf.Tensor) -> Any:
     def initializer(shape: Any, dtype: Any = None) -> tf.Tensor:
         return tf.cast(value, dtype)
 
     return initializer
 
 
-def _table(model: Any) -> dict[str, Parameter]:
+def _get_table(model: Any) -> dict[str, Parameter]:
     return parameters(model.config, model.architecture, model.has_pooler)
 
 
-def _layer(model: Any, path: str) -> Any:
+def _find_layer(model: Any, path: str) -> Any:
     for part in path.split("."):
         model = model[int(part)] if part.isdigit() else getattr(model, SPELLED.get(part, part))
     return model
 
 
-def _leaf(parameter: Parameter) -> str:
+def _spell_leaf(parameter: Parameter) -> str:
     return SPELLING["tf"].get((parameter.kind, parameter.leaf), parameter.leaf)
 
 
-def readable(tensor: Any) -> Any:
+def as_concrete(tensor: Any) -> Any:
     """An array to check values in, where reading them costs nothing: eager, on the CPU; else the tensor itself."""
     if isinstance(tensor, tf.Tensor) and hasattr(tensor, "numpy") and "CPU" in tensor.device:
         return tensor.numpy()

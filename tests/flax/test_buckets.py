@@ -6,7 +6,7 @@ import pytest
 import roberta_flax
 from roberta_core.data.streams import even
 from roberta_core.parameters import ARCHITECTURES
-from roberta_flax.buckets import LENGTHS, Sizes, rounded, sizes_of
+from roberta_flax.buckets import LENGTHS, Sizes, measure, round_up
 
 pytestmark = pytest.mark.usefixtures("eager")
 
@@ -25,21 +25,22 @@ def both(model, **arguments):
     options = {name: arguments.pop(name) for name in [*arguments] if name.startswith("output_")}
     cache = arguments.pop("past_key_values", None)
     arrays = {name: jnp.asarray(value) for name, value in arguments.items()}
-    return called, model.forward(**arrays, **options, past_key_values=cache) if cache else model.forward(
+    return called, model._forward(**arrays, **options, past_key_values=cache) if cache else model._forward(
         **arrays, **options
     )
 
 
 def test_sizes_are_rounded_to_a_few():
-    assert [rounded(size, LENGTHS, 128) for size in (1, 16, 17, 100, 512, 513, 641)] == [16, 16, 24, 128, 512, 640, 768]
+    sizes = (1, 16, 17, 100, 512, 513, 641)
+    assert [round_up(size, LENGTHS, 128) for size in sizes] == [16, 16, 24, 128, 512, 640, 768]
 
 
 def test_a_batch_of_a_stream_is_not_filled_up(make, config):
     model, sizes = make(CLASSES["Model"], config), (1, 3, 8, 9, 32, 33, 65, 100)
     given = [{"input_ids": np.zeros((size, 5), int)} for size in sizes]
-    assert [sizes_of(model, inputs)[1].batch for inputs in given] == [1, 4, 8, 16, 32, 64, 96, 128]
+    assert [measure(model, inputs)[1].batch for inputs in given] == [1, 4, 8, 16, 32, 64, 96, 128]
     for size in sizes:
-        assert sizes_of(model, {"input_ids": np.zeros((even(size), 5), int)})[1].batch == even(size)
+        assert measure(model, {"input_ids": np.zeros((even(size), 5), int)})[1].batch == even(size)
 
 
 @pytest.mark.parametrize("architecture", ["Model", "ForMultipleChoice", "ForCausalLM"])
@@ -105,5 +106,5 @@ def test_embeddings_do_not_run_out_of_positions(make, config):
 def test_what_is_labelled_keeps_its_batch(make, config, ids):
     model = make(CLASSES["ForMaskedLM"], config)
     ids = np.repeat(ids, 3, axis=0)
-    assert sizes_of(model, {"input_ids": ids})[1] == Sizes(8, 1, 16, 0, 0)
-    assert sizes_of(model, {"input_ids": ids, "labels": ids})[1] == Sizes(6, 1, 16, 0, 0)
+    assert measure(model, {"input_ids": ids})[1] == Sizes(8, 1, 16, 0, 0)
+    assert measure(model, {"input_ids": ids, "labels": ids})[1] == Sizes(6, 1, 16, 0, 0)

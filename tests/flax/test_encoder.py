@@ -225,7 +225,7 @@ def test_what_nobody_could_check_becomes_nan(make, config, ids):
         arguments[name] = (
             arguments[name].at[0, 3].set(value) if name != "token_type_ids" else jnp.asarray(ids * 0 + value)
         )
-        return model.forward(**arguments).last_hidden_state
+        return model._forward(**arguments).last_hidden_state
 
     for name, limit in (("input_ids", 101), ("position_ids", 19), ("token_type_ids", 5)):
         assert jnp.isfinite(states(name, limit - 1)).all()

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from roberta_flax.layers import Dropout, Embedding, LayerNorm, Linear, raised
+from roberta_flax.layers import Dropout, Embedding, LayerNorm, Linear, upcast
 
 pytestmark = pytest.mark.usefixtures("eager")
 
@@ -51,9 +51,9 @@ def test_only_the_padding_row_gets_no_gradient():
 
 def test_numbers_below_float32_are_raised():
     for dtype, want in ((jnp.bfloat16, jnp.float32), (jnp.float16, jnp.float32), (jnp.float32, jnp.float32)):
-        assert raised(jnp.zeros(2, dtype)).dtype == want
+        assert upcast(jnp.zeros(2, dtype)).dtype == want
     with jax.enable_x64(True):
-        assert raised(jnp.zeros(2, jnp.float64)).dtype == jnp.float64
+        assert upcast(jnp.zeros(2, jnp.float64)).dtype == jnp.float64
 
 
 @pytest.mark.parametrize("rate", [0.1, 0.75])

@@ -11,7 +11,7 @@ from roberta_core.checkpoints import CheckpointError
 from roberta_core.config import RobertaConfig
 from roberta_core.parameters import draw
 from roberta_flax import FlaxRobertaForMaskedLM, FlaxRobertaForSequenceClassification, FlaxRobertaModel
-from roberta_flax.weights import flat, tensors
+from roberta_flax.weights import flatten, tensors
 
 
 def same(got, want):
@@ -49,7 +49,7 @@ def test_a_checkpoint_loads_as_a_function_and_its_parameters(make, config, tmp_p
     source = make(FlaxRobertaForMaskedLM, config)
     source.save_pretrained(tmp_path)
     model, params = FlaxRobertaForMaskedLM.from_pretrained(tmp_path, _do_init=False)
-    same(flat(params), flat(source.params))
+    same(flatten(params), flatten(source.params))
     with pytest.raises(ValueError, match="_do_init=False"):
         model.params  # noqa: B018
 
@@ -64,10 +64,10 @@ def test_weights_are_drawn_from_a_key(config):
     model = FlaxRobertaForMaskedLM(config, _do_init=False)
     want = FlaxRobertaForMaskedLM(config, seed=5).params
     for key in (jax.random.key(5), jax.random.PRNGKey(5)):
-        same(flat(model.init_weights(key, (1, 1))), flat(want))
+        same(flatten(model.init_weights(key, (1, 1))), flatten(want))
     kept = {"lm_head": {"bias": jnp.ones(101)}}
     found = model.init_weights(jax.random.key(5), (1, 1), params=kept)
-    same(flat(found), {**dict(flat(want)), "lm_head.bias": np.ones(101)})
+    same(flatten(found), {**dict(flatten(want)), "lm_head.bias": np.ones(101)})
 
 
 def test_a_new_head_is_drawn_and_said(make, config, tmp_path, caplog):

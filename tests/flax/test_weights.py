@@ -7,7 +7,7 @@ import pytest
 import roberta_flax
 from roberta_core.parameters import ARCHITECTURES, parameters, spell
 from roberta_flax import FlaxRobertaForMaskedLM
-from roberta_flax.weights import assign, flat, nested, readable, tensors
+from roberta_flax.weights import as_concrete, assign, flatten, nest, tensors
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
@@ -17,7 +17,7 @@ def test_a_model_has_exactly_the_tensors_of_the_table(config, architecture, tied
     model = getattr(roberta_flax, f"FlaxRoberta{architecture}")(config)
     table = parameters(config, architecture)
     assert {name: value.shape for name, value in tensors(model)} == {name: row.shape for name, row in table.items()}
-    assert dict(flat(model.params)).keys() == {spell(parameter, "flax") for parameter in table.values()}
+    assert dict(flatten(model.params)).keys() == {spell(parameter, "flax") for parameter in table.values()}
     assert len(jax.tree.leaves(model)) == len(table)  # no state beside the parameters
 
 
@@ -73,14 +73,14 @@ def test_arrays_pass_through_bit_for_bit(config, kind, name):
 
 def test_a_nested_dict_is_flat_with_dots():
     leaves = {"a.b": 1, "a.c.0.d": 2, "e": 3}
-    assert nested(leaves.items()) == {"a": {"b": 1, "c": {"0": {"d": 2}}}, "e": 3}
-    assert dict(flat(nested(leaves.items()))) == leaves
+    assert nest(leaves.items()) == {"a": {"b": 1, "c": {"0": {"d": 2}}}, "e": 3}
+    assert dict(flatten(nest(leaves.items()))) == leaves
 
 
 def test_values_are_read_only_where_it_costs_nothing():
     ids = jnp.array([1])
-    assert isinstance(readable(ids), np.ndarray)
-    assert readable(None) is None
+    assert isinstance(as_concrete(ids), np.ndarray)
+    assert as_concrete(None) is None
     seen = []
-    jax.vmap(lambda x: seen.append(readable(x)) or x)(jnp.array([[1], [2]]))
+    jax.vmap(lambda x: seen.append(as_concrete(x)) or x)(jnp.array([[1], [2]]))
     assert not isinstance(seen[0], np.ndarray)

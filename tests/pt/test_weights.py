@@ -6,7 +6,7 @@ import torch
 import roberta_pt
 from roberta_core.parameters import ARCHITECTURES, parameters
 from roberta_pt import RobertaForMaskedLM
-from roberta_pt.weights import assign, from_numpy, readable, tensors, to_numpy
+from roberta_pt.weights import as_concrete, assign, from_numpy, tensors, to_numpy
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
@@ -66,9 +66,9 @@ def test_arrays_pass_through_bit_for_bit(kind):
 
 def test_values_are_read_only_where_it_costs_nothing():
     ids = torch.tensor([1])
-    assert isinstance(readable(ids), np.ndarray)
-    assert readable(None) is None
-    assert not isinstance(readable(ids.to("meta")), np.ndarray)
+    assert isinstance(as_concrete(ids), np.ndarray)
+    assert as_concrete(None) is None
+    assert not isinstance(as_concrete(ids.to("meta")), np.ndarray)
     seen = []
-    torch.func.vmap(lambda x: seen.append(readable(x)) or x)(torch.tensor([[1], [2]]))
+    torch.func.vmap(lambda x: seen.append(as_concrete(x)) or x)(torch.tensor([[1], [2]]))
     assert not isinstance(seen[0], np.ndarray)

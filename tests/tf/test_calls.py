@@ -63,17 +63,17 @@ def test_new_sizes_do_not_trace_anew(fresh, config):
         ids = np.full((batch, length), 7)
         model(ids, attention_mask=ids > 0)
         model(ids.astype(np.int32), attention_mask=ids)
-    assert len(model.graphs.traced) == 1
+    assert len(model._graphs.traced) == 1
     model(ids, attention_mask=ids, output_attentions=True)
     model(ids, attention_mask=ids, training=True)
     model(ids)
-    assert len(model.graphs.traced) == 4
+    assert len(model._graphs.traced) == 4
 
 
 def test_a_graph_reads_the_parameters_where_they_are(fresh, config, ids):
     model = fresh(TFRobertaForMaskedLM, config)
     before = model(ids).logits
-    (graph,) = model.graphs.traced.values()
+    (graph,) = model._graphs.traced.values()
     handles = [id(variable.value.handle) for variable in model.variables]
     assert {id(captured) for captured in graph.captured_inputs} <= set(handles)
     constants = [op.outputs[0].shape.num_elements() for op in graph.graph.get_operations() if op.type == "Const"]
@@ -99,7 +99,7 @@ def test_a_changed_layer_is_followed(fresh, config, ids):
     changed = states(model(ids))
     assert abs(changed - before).max() > 0.1
     assert (states(model(ids, training=True)) != changed).any()
-    for dropout in (layer for layer in model.graphs.layers if isinstance(layer, keras.layers.Dropout)):
+    for dropout in (layer for layer in model._graphs.layers if isinstance(layer, keras.layers.Dropout)):
         dropout.rate = 0
     np.testing.assert_array_equal(states(model(ids, training=True)), changed)
 

@@ -188,7 +188,7 @@ def test_gradient_checkpointing_changes_no_gradient(fresh, config, ids, rate):
     want, drawn = gradients()
     model.gradient_checkpointing_enable()
     got, drawn_again = gradients()
-    assert len(model.graphs.traced) == 2
+    assert len(model._graphs.traced) == 2
     model.gradient_checkpointing_disable()
     assert not model.encoder.gradient_checkpointing
     assert drawn == drawn_again
@@ -199,7 +199,7 @@ def test_gradient_checkpointing_changes_no_gradient(fresh, config, ids, rate):
 
 def test_a_layer_is_computed_again_for_the_backward_pass(fresh, config, ids, monkeypatch):
     model, calls = fresh(TFRobertaModel, config), []
-    monkeypatch.setattr("roberta_tf.pretrained.ordinary", lambda model, arguments: False)
+    monkeypatch.setattr("roberta_tf.pretrained.is_eager_call", lambda model, arguments: False)
     call = model.encoder.layer[0].intermediate.call
     monkeypatch.setattr(model.encoder.layer[0].intermediate, "call", lambda x: calls.append(1) or call(x))
     model.gradient_checkpointing_enable()

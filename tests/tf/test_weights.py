@@ -6,7 +6,7 @@ import tensorflow as tf
 import roberta_tf
 from roberta_core.parameters import ARCHITECTURES, parameters
 from roberta_tf import TFRobertaForMaskedLM, TFRobertaModel
-from roberta_tf.weights import assign, readable, tensors
+from roberta_tf.weights import as_concrete, assign, tensors
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
@@ -79,8 +79,8 @@ def test_a_model_without_values_is_built_by_keras(config, ids):
 
 def test_values_are_read_only_where_it_costs_nothing():
     ids = tf.constant([1])
-    assert isinstance(readable(ids), np.ndarray)
-    assert readable(None) is None
+    assert isinstance(as_concrete(ids), np.ndarray)
+    assert as_concrete(None) is None
     seen = []
-    tf.function(lambda x: seen.append(readable(x)) or x)(ids)
+    tf.function(lambda x: seen.append(as_concrete(x)) or x)(ids)
     assert not isinstance(seen[0], np.ndarray)
