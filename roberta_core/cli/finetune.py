@@ -143,6 +143,10 @@ class Display:
             self._say(f"{line['examples']:,} examples for {line['data']}, {line['skipped']:,} skipped")
             for reason in line["reasons"]:
                 self._say(f"  skipped {reason}")
+            if "target" in line:
+                self._say(line["target"])
+        elif "note" in line:
+            self._say(line["note"])
         elif "loss" in line:
             done = self.seeds.index(line["seed"]) * self.steps + line["step"]
             speed = f"{line['tokens_per_second']:,} tokens/s"

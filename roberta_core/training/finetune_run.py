@@ -17,6 +17,7 @@ from roberta_core.data.batches import Batch
 from roberta_core.data.records import DataError, Skipped, read
 from roberta_core.tasks import TASKS, Example, Task
 from roberta_core.tasks.batches import ShuffledFeatures
+from roberta_core.tasks.heads import load_model
 from roberta_core.training.finetune_loop import Evaluated, FineTuning, Validation, evaluate
 from roberta_core.training.recipe import Recipe
 
@@ -52,7 +53,8 @@ def read_examples(
     found = task.collect_examples(records, skipped, learn)
     if not found:
         raise DataError(f"nothing is left for {what}: {skipped.sentence() or 'no records'}")
-    report({"data": what, "examples": len(found), "skipped": skipped.count, "reasons": skipped.reasons})
+    line = {"data": what, "examples": len(found), "skipped": skipped.count, "reasons": skipped.reasons}
+    report({**line, **({"target": task.describe()} if learn and task.describe() else {})})
     return found
 
 
@@ -87,8 +89,9 @@ class Job:
     def train_seed(self, seed: int, folder: Path) -> dict[str, Any]:
         """Fine-tune with a seed (of the new head, the order and dropout) into a folder; the best evaluation's line."""
         recipe = dataclasses.replace(self.recipe, run=dataclasses.replace(self.recipe.run, seed=seed))
-        settings = {**recipe.model, **self.task.config()}
-        model = self.backend.from_pretrained(self.task.architecture, self.source, seed=seed, **settings)
+        model, note = load_model(self.backend, self.task, self.source, seed, **recipe.model)
+        if note:
+            self.report({"seed": seed, "note": note})
 
         def keep() -> None:
             save(folder / MODEL, self.backend, model, self.task.architecture, checkpoints.resolve(self.source))

@@ -65,6 +65,13 @@ def decoded(config, logits, truncated=False):
     return answer
 
 
+def test_a_pad_in_the_text_is_a_token_like_any_other(tokenizer):
+    backend = CountingBackend()
+    list(classify(backend, backend, tokenizer, ["A <pad> door."], 100))
+    assert tokenizer.pad_token_id in backend.calls[0]["input_ids"]
+    assert backend.calls[0]["attention_mask"].min() == 1
+
+
 @pytest.mark.parametrize(
     ("settings", "kind", "scores"),
     [

@@ -6,9 +6,10 @@ import math
 import numpy as np
 import pytest
 
-from roberta_core import RobertaConfig, backend, checkpoints, cli
+from roberta_core import RobertaConfig, RobertaTokenizerFast, backend, checkpoints, cli
 from roberta_core.checkpoints import safetensors_file
 from roberta_core.parameters import draw
+from roberta_core.tasks import metrics
 from roberta_core.training.schedule import LinearSchedule
 from roberta_core.training.training_checkpoint import TrainingError
 
@@ -58,6 +59,9 @@ class NumPyBackend:
         new = dict(draw(config, architecture, seed, only=report.new))
         model = Model(config, {name: np.asarray(array) for name, array in {**found, **new}.items()})
         return (model, report.as_dict()) if output_loading_info else model
+
+    def from_tensors(self, architecture, config, tensors):
+        return Model(config, dict(tensors))
 
     def tensors(self, model):
         marked = {name: array.copy() for name, array in model.tensors.items()}
@@ -195,6 +199,59 @@ def test_what_is_skipped_is_said_and_strict_refuses_it(files, capsys):
     (files / "out" / "result.json").unlink()
     run(files, "--strict", code=1)
     assert "train.jsonl, line 11: no label" in capsys.readouterr().err
+
+
+def continued(files, labels, rows=ROWS):
+    """Fine-tune on from a classifier of these labels; the old tensors and the new folder."""
+    old = run(files).rename(files / "old") / "model"
+    config = json.loads((old / "config.json").read_text())
+    config |= {"id2label": dict(enumerate(labels)), "label2id": {label: n for n, label in enumerate(labels)}}
+    (old / "config.json").write_text(json.dumps(config))
+    (files / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (files / "test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    NumPyBackend.batches.clear()
+    return dict(safetensors_file.read(old)), run(files, "--model", old, "--seeds", "8") / "model"
+
+
+def test_the_labels_of_a_classifier_keep_their_order_and_its_head(files):
+    old, new = continued(files, ["-", "+"])
+    assert RobertaConfig.from_pretrained(new).id2label == {0: "-", 1: "+"}
+    tensors = dict(safetensors_file.read(new))
+    np.testing.assert_array_equal(tensors["classifier.out_proj.weight"], old["classifier.out_proj.weight"])
+    good = RobertaTokenizerFast.from_pretrained("roberta-tiny")("good 1")["input_ids"][1]
+    for (batch,), _ in NumPyBackend.batches:
+        np.testing.assert_array_equal(batch["labels"], (batch["input_ids"][:, 1] != good).astype(int))
+
+
+def test_a_classifier_of_other_labels_gets_a_new_head_and_that_is_said(files, capsys):
+    rows = [{"text": f"{label} {n}", "label": label} for n in range(4) for label in "xy"]
+    old, new = continued(files, ["+", "-"], rows)
+    assert RobertaConfig.from_pretrained(new).id2label == {0: "x", 1: "y"}
+    tensors = dict(safetensors_file.read(new))
+    assert (tensors["classifier.out_proj.weight"] != old["classifier.out_proj.weight"]).any()
+    name = "roberta.encoder.layer.0.attention.self.query.weight"
+    np.testing.assert_array_equal(tensors[name], old[name])
+    notes = [json.loads(line).get("note", "") for line in capsys.readouterr().out.splitlines()]
+    assert any("predicts other labels (+, -): its classifier was replaced" in note for note in notes)
+
+
+def test_a_classifier_of_another_number_of_labels_gets_a_new_head(files):
+    rows = [{"text": f"{label} {n}", "label": label} for n in range(4) for label in "xyz"]
+    _, new = continued(files, ["+", "-"], rows)
+    assert RobertaConfig.from_pretrained(new).num_labels == 3
+
+
+def test_an_error_keeps_the_model_of_the_lowest_value(files, monkeypatch):
+    values = iter([3.0, 1.0, 2.0, 0.5, 4.0])
+    monkeypatch.setattr(metrics, "classification", lambda *_: {"squared_error": next(values)})
+    out = run(files, recipe='metric = "squared_error"\npatience = 2\n')
+    assert [line["best"] for line in log(out) if "scores" in line] == [True, True, False, True, False]
+    assert json.loads((out / "result.json").read_text())["median"] == {"squared_error": 0.5}
+
+
+def test_what_labels_are_is_reported(files, capsys):
+    run(files)
+    assert json.loads(capsys.readouterr().out.splitlines()[0])["target"] == "classification with 2 labels: +, -"
 
 
 def test_nothing_left_is_an_error_that_says_why(files, capsys):

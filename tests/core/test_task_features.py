@@ -1,13 +1,14 @@
 """The features, predictions and faults of every task, over the embedded model's tokenizer."""
 
 import itertools
+import math
 
 import numpy as np
 import pytest
 
 from roberta_core import RobertaConfig, RobertaTokenizerFast
 from roberta_core.data.batches import IGNORED
-from roberta_core.data.records import Record, Skipped
+from roberta_core.data.records import DataError, Record, Skipped
 from roberta_core.tasks import TASKS
 from roberta_core.tasks.base import STEP
 from roberta_core.tasks.batches import ShuffledFeatures, batch_features
@@ -266,6 +267,147 @@ def test_the_labels_survive_in_the_configuration(tokenizer, name):
     again = TASKS[name](tokenizer, 32, Settings())
     again.read_config(RobertaConfig(**task.config()))
     assert again.labels == task.labels
+
+
+@pytest.mark.parametrize("label", ["", " ", "nan", "NaN", math.nan, None, []])
+def test_a_missing_label_is_skipped_with_its_place(tokenizer, label):
+    rows = [{"text": "a", "label": 1.5}, {"text": "b", "label": label}, {"text": "c", "label": 2}]
+    task, examples, skipped = made("classification", tokenizer, rows)
+    assert [example.fields["label"] for example in examples] == ["1.5", "2"]
+    assert skipped.count == 1
+    assert skipped.reasons[0].startswith("F, line 2: ")
+    assert task.config()["problem_type"] == "regression"
+    words = [{"tokens": ["a", "b"], "labels": ["O", "B-x"]}, {"tokens": ["a", "b"], "labels": ["O", label]}]
+    assert len(made("tagging", tokenizer, words)[1]) == 1
+
+
+def test_annotators_that_did_not_agree_give_no_label(tokenizer):
+    rows = [{"premise": "a", "hypothesis": "b", "gold_label": label} for label in ("neutral", "-", "contradiction")]
+    task, examples, skipped = made("classification", tokenizer, rows)
+    assert (task.labels, len(examples)) == (("contradiction", "neutral"), 2)
+    assert skipped.reasons == ["F, line 2: its annotators did not agree on a label: '-'"]
+    task, _, _ = made("classification", tokenizer, [{"text": "a", "label": "-"}, {"text": "b", "label": "+"}])
+    assert task.labels == ("+", "-")
+
+
+def test_ignored_words_of_a_sentence_are_no_class(tokenizer):
+    rows = [{"tokens": ["a", "b"], "ner_tags": tags} for tags in ([0, 1], [0, -100])]
+    task, examples, skipped = made("tagging", tokenizer, rows)
+    assert (task.labels, len(examples)) == (("0", "1"), 1)
+    assert "word 2 has no label" in skipped.reasons[0]
+
+
+def test_a_column_of_fractions_and_words_is_refused(tokenizer):
+    rows = [{"text": "a", "label": "1.5"}, {"text": "b", "label": "good"}, {"text": "c", "label": "2"}]
+    with pytest.raises(DataError, match=r"F, line 2: its label 'good' is not a number, but '1\.5' is a fraction"):
+        made("classification", tokenizer, rows)
+    task, examples, skipped = made("classification", tokenizer, rows, problem="regression")
+    assert (task.problem_type, len(examples), skipped.count) == ("regression", 2, 1)
+    assert made("classification", tokenizer, rows, problem="classification")[0].labels == ("1.5", "2", "good")
+
+
+@pytest.mark.parametrize(
+    ("name", "row"),
+    [("classification", {"text": "a", "label": "x"}), ("tagging", {"tokens": ["a"], "labels": ["O"]})],
+)
+def test_a_single_label_cannot_be_learned(tokenizer, name, row):
+    with pytest.raises(DataError, match="a model needs at least two"):
+        made(name, tokenizer, [row, row])
+
+
+def test_parts_of_speech_are_chosen_by_accuracy(tokenizer):
+    rows = [{"tokens": ["a", "b"], "labels": ["DET", "NOUN"]}]
+    assert made("tagging", tokenizer, rows)[0].metric == "accuracy"
+    assert made("tagging", tokenizer, [{"tokens": ["a", "b"], "labels": ["O", "B-x"]}])[0].metric == "f1"
+
+
+@pytest.mark.parametrize("answer", [" a white house", "a white house \n", " a white house \n"])
+def test_an_answer_is_trimmed_with_its_place(tokenizer, answer):
+    row = question(answer="a white house")
+    context = CONTEXT.replace(" a white house ", " a white house \n")
+    row |= {"context": context, "answers": [{"text": answer, "answer_start": context.index(answer)}]}
+    _, examples, features = windows(tokenizer, row, length=64)
+    assert examples[0].fields["answers"] == [(CONTEXT.index("a white house"), "a white house")]
+    target = features[0].targets
+    assert (target["start_positions"], target["end_positions"]) != (0, 0)
+
+
+def test_windows_never_share_more_than_half_of_their_tokens(tokenizer):
+    _, _, features = windows(tokenizer, {**question(), "context": CONTEXT * 20}, length=64, overlap=128)
+    spans = [[span for span in feature.notes if span] for feature in features]
+    tokens = len(tokenizer(CONTEXT * 20, add_special_tokens=False)["input_ids"])
+    assert len(features) <= 2 * tokens / max(map(len, spans)) + 1
+    for before, after in itertools.pairwise(spans):
+        assert len(set(before) & set(after)) <= len(before) / 2
+
+
+def test_an_answer_does_not_depend_on_other_questions(tokenizer):
+    alone = answered(tokenizer, [question()], null=6.0, no_answer="never")[2][0]
+    assert answered(tokenizer, [question(), NO_ANSWER], null=6.0, no_answer="never")[2][0] == alone
+    assert alone.text == "a white house"
+    assert answered(tokenizer, [question()], null=6.0, no_answer="allowed")[2][0].text == ""
+    task = made("question-answering", tokenizer, [question(), NO_ANSWER])[0]
+    again = TASKS["question-answering"](tokenizer, 32)
+    again.read_config(RobertaConfig(**task.config()))
+    assert again.allows_no_answer
+    skipped = Skipped()
+    again.collect_examples([Record(question(), "F")], skipped)
+    assert again.allows_no_answer
+    assert not TASKS["question-answering"](tokenizer, 32).allows_no_answer
+
+
+def test_the_premise_of_copa_is_read_with_its_question(tokenizer):
+    row = {"premise": "The man fell.", "question": "cause", "choice1": "He slipped.", "choice2": "He sang.", "label": 0}
+    task, examples, _ = made("multiple-choice", tokenizer, [row], length=64)
+    (feature,) = task.build_features(examples)
+    assert feature.ids[0] == tokenizer("The man fell.", "What was the cause of this? He slipped.")["input_ids"]
+
+
+@pytest.mark.parametrize(
+    ("labels", "indices"), [(["1", "3", "2"], [0, 2, 1]), ([0, 2, 1], [0, 2, 1]), (["A", "C"], [0, 2]), ([3.0], [2])]
+)
+def test_labels_of_choices_are_counted_from_0_or_from_1(tokenizer, labels, indices):
+    rows = [{"context": "a", "answerA": "b", "answerB": "c", "answerC": "d", "label": label} for label in labels]
+    _, examples, skipped = made("multiple-choice", tokenizer, rows)
+    assert [example.fields["label"] for example in examples] == indices
+    assert skipped.count == 0
+
+
+def test_labels_of_choices_that_may_be_counted_either_way_are_refused(tokenizer):
+    rows = [{"context": "a", "choices": ["b", "c", "d"], "label": label} for label in (1, 2, 1)]
+    with pytest.raises(DataError, match="the labels are from 1 to 2, so they may be counted from 0 or from 1"):
+        made("multiple-choice", tokenizer, rows)
+    _, examples, _ = made("multiple-choice", tokenizer, rows, first_label=1)
+    assert [example.fields["label"] for example in examples] == [0, 1, 0]
+
+
+def test_what_training_labels_are_counted_from_holds_afterwards(tokenizer):
+    rows = [{"context": "a", "choices": ["b", "c"], "label": label} for label in (1, 2)]
+    task, _, _ = made("multiple-choice", tokenizer, rows)
+    again = TASKS["multiple-choice"](tokenizer, 32, task.settings)
+    assert again.collect_examples([Record(rows[0], "F")], Skipped())[0].fields["label"] == 0
+
+
+def test_endings_are_in_the_order_of_their_numbers(tokenizer):
+    row = {"context": "a", "label": 10, **{f"ending{n}": f"e{n}" for n in (10, 1, 0, 2, 3, 4, 5, 6, 7, 8, 9)}}
+    _, (example,), _ = made("multiple-choice", tokenizer, [row])
+    assert example.fields["choices"] == [f"e{n}" for n in range(11)]
+    assert example.fields["label"] == 10
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_columns_of_an_unknown_field_are_refused(tokenizer, name):
+    with pytest.raises(ValueError, match=f"{name} has no field txt; its fields are "):
+        TASKS[name](tokenizer, 32, columns={"txt": "text"})
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_half_of_a_surrogate_pair_is_skipped(tokenizer, name):
+    row = {"text": "\ud800", "label": 0, "tokens": ["\ud800"], "labels": ["O"], "context": "\ud800"}
+    row |= {"question": "\ud800", "choices": ["a", "\ud800"], "answers": []}
+    task, skipped = TASKS[name](tokenizer, 32), Skipped()
+    assert not task.collect_examples([Record(row, "F, line 1")], skipped)
+    assert skipped.reasons[0].startswith("F, line 1: ")
 
 
 def test_every_feature_comes_once_an_epoch_in_batches_of_one_size(tokenizer):
