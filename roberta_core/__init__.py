@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from roberta_core.config import RobertaConfig as RobertaConfig
+    from roberta_core.pipelines import pipeline as pipeline
     from roberta_core.tokenization import RobertaTokenizer as RobertaTokenizer
     from roberta_core.tokenization import RobertaTokenizerFast as RobertaTokenizerFast
     from roberta_core.tokenization import TokenizerFast as TokenizerFast
@@ -19,10 +20,12 @@ HOMES = {
     "RobertaTokenizerFast": "roberta_core.tokenization",
     "TokenizerFast": "roberta_core.tokenization",
     "load_tokenizer": "roberta_core.tokenization",
+    "pipeline": "roberta_core.pipelines",
 }
 
 __all__ = [
     "RobertaConfig", "RobertaTokenizer", "RobertaTokenizerFast", "TokenizerFast", "__version__", "load_tokenizer",
+    "pipeline",
 ]  # fmt: skip
 
 

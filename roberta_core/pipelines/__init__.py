@@ -1,0 +1,130 @@
+"""`pipeline(task, model)`: a task of a fine-tuned model, from texts to results, in any framework.
+
+Task names, call options and results are those of transformers 4.57.6; docs/differences.md lists what is different.
+"""
+
+import os
+from typing import Any
+
+from roberta_core import backend as backends
+from roberta_core.checkpoints import resolve
+from roberta_core.pipelines.base import Pipeline
+from roberta_core.pipelines.choices import MultipleChoicePipeline, TextRankingPipeline
+from roberta_core.pipelines.embeddings import FeatureExtractionPipeline, SentenceEmbeddingPipeline
+from roberta_core.pipelines.fill_mask import FillMaskPipeline
+from roberta_core.pipelines.question_answering import QuestionAnsweringPipeline
+from roberta_core.pipelines.text_classification import TextClassificationPipeline
+from roberta_core.pipelines.text_generation import TextGenerationPipeline
+from roberta_core.pipelines.token_classification import TokenClassificationPipeline
+from roberta_core.pipelines.zero_shot_classification import ZeroShotClassificationPipeline
+from roberta_core.tokenization import load_tokenizer
+
+PIPELINES: dict[str, type[Pipeline]] = {
+    kind.task: kind
+    for kind in (
+        FillMaskPipeline,
+        TextClassificationPipeline,
+        TokenClassificationPipeline,
+        QuestionAnsweringPipeline,
+        MultipleChoicePipeline,
+        FeatureExtractionPipeline,
+        SentenceEmbeddingPipeline,
+        TextRankingPipeline,
+        ZeroShotClassificationPipeline,
+        TextGenerationPipeline,
+    )
+}
+ALIASES = {"sentiment-analysis": "text-classification", "ner": "token-classification"}
+HARMLESS = ("trust_remote_code", "use_fast", "feature_extractor", "image_processor", "processor")
+
+__all__ = ["ALIASES", "PIPELINES", "Pipeline", "pipeline"]
+
+
+def pipeline(
+    task: str,
+    model: Any,
+    tokenizer: Any = None,
+    framework: str | None = None,
+    *,
+    device: Any = None,
+    dtype: Any = None,
+    model_kwargs: dict[str, Any] | None = None,
+    **settings: Any,
+) -> Pipeline:
+    """Return the pipeline of a task.
+
+    Args:
+        task: one of `PIPELINES`, or "sentiment-analysis" or "ner".
+        model: a folder with a checkpoint, an embedded name, a Hub id, or a model of one of the packages.
+        tokenizer: a tokenizer or where to load it from; by default the model's own.
+        framework: "pt", "tf" or "flax"; by default the first that is installed, or that of the model.
+        device: where the model runs, as the framework's backend takes it.
+        dtype: type of the parameters, as the framework's `from_pretrained` takes it.
+        model_kwargs: further arguments of `from_pretrained`, such as `revision`.
+        settings: call options of the task that hold for every call, and `budget`, the tokens per batch.
+
+    Raises:
+        ValueError: the task or framework is unknown, or the checkpoint lacks the task's head.
+        TypeError: a setting is not an option of the task.
+
+    Example:
+        >>> from roberta_core import pipeline
+        >>> fill = pipeline("fill-mask", model="roberta-tiny")
+        >>> fill("She opened the<mask> and went in.")[0]["token_str"]
+        ' door'
+    """
+    name = ALIASES.get(task, task)
+    if name not in PIPELINES:
+        raise ValueError(f"task is {task!r}; known are {', '.join((*PIPELINES, *ALIASES))}")
+    kind = PIPELINES[name]
+    settings = {key: value for key, value in settings.items() if key not in HARMLESS}
+    if isinstance(model, str | os.PathLike):
+        backend = backends.load(framework or _first_framework())
+        loading = {"device": device, "dtype": dtype}
+        arguments = {key: value for key, value in loading.items() if value is not None} | (model_kwargs or {})
+        source, model = model, load_model(backend, kind.architecture, model, **arguments)
+    else:
+        backend, source = backends.load(framework or _framework_of(model)), None
+    return kind(backend, model, _load_tokenizer(tokenizer, source, model), **settings)
+
+
+def load_model(backend: backends.Backend, architecture: str, source: Any, **arguments: Any) -> Any:
+    """Return a framework's model of a checkpoint that has everything the task needs.
+
+    Raises:
+        ValueError: the checkpoint lacks tensors, such as those of the head: predictions would be random.
+    """
+    if architecture == "Model":
+        arguments["add_pooling_layer"] = False
+    model, report = backend.from_pretrained(architecture, source, output_loading_info=True, **arguments)
+    if report["missing_keys"]:
+        lacking = ", ".join(sorted(report["missing_keys"]))
+        raise ValueError(f"{source} has no trained {architecture} head: it lacks {lacking}")
+    return model
+
+
+def _load_tokenizer(tokenizer: Any, source: Any, model: Any) -> Any:
+    if tokenizer is not None and not isinstance(tokenizer, str | os.PathLike):
+        return tokenizer
+    place = tokenizer or source or getattr(model, "folder", None)
+    if place is None:
+        raise ValueError("the model was not loaded from a folder: pass its tokenizer")
+    return load_tokenizer(resolve(place))
+
+
+def _first_framework() -> str:
+    installed = backends.available()
+    if not installed:
+        raise backends.BackendError(
+            "no framework is installed: pip install 'triberta[pt]', 'triberta[tf]' or 'triberta[flax]'"
+        )
+    return next((name for name in ("pt", "tf", "flax") if name in installed), installed[0])
+
+
+def _framework_of(model: Any) -> str:
+    """Return the backend whose package a model's class, or one of its bases, comes from."""
+    packages = {point.module.partition(".")[0]: name for name, point in backends.registered().items()}
+    for base in type(model).__mro__:
+        if name := packages.get(base.__module__.partition(".")[0]):
+            return name
+    raise ValueError(f"model is {type(model).__name__}, not a model of {', '.join(packages)}, a folder or a name")

@@ -1,0 +1,148 @@
+"""What every pipeline shares: loading, call options, streams in batches of similar length, windows of long texts.
+
+Shapes: S sequence.
+"""
+
+import collections.abc
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from typing import Any, ClassVar
+
+from roberta_core.backend import Backend
+from roberta_core.tasks.base import BUDGET, WINDOW
+from roberta_core.tasks.features import Feature, Output, run_features
+
+IGNORED = ("batch_size", "num_workers")  # accepted as in transformers: batches are planned by tokens
+
+Options = Mapping[str, Any]
+
+
+class Pipeline(ABC):
+    """A task of a model, called with texts: `pipeline(...)` builds one.
+
+    Args:
+        backend: the framework.
+        model: the framework's own model.
+        tokenizer: a `RobertaTokenizerFast` or `TokenizerFast`.
+        budget: tokens per batch, padding counted.
+        settings: call options of the task, used where a call does not give them.
+
+    Raises:
+        TypeError: a setting is not an option of the task.
+    """
+
+    task: ClassVar[str]
+    architecture: ClassVar[str]
+    defaults: ClassVar[Options] = {}  # the call options and their defaults
+
+    def __init__(self, backend: Backend, model: Any, tokenizer: Any, *, budget: int = BUDGET, **settings: Any):
+        self.backend, self.model, self.tokenizer, self.budget = backend, model, tokenizer, budget
+        self.config = model.config
+        self.length = min(self.config.max_sequence_length, tokenizer.model_max_length)
+        self.settings = self._resolve_options(self.defaults, settings)
+
+    def __call__(self, inputs: Any, **options: Any) -> Any:
+        """Return the result of one input; a list of results for a list; an iterator for any other iterable.
+
+        Args:
+            inputs: one input as the task documents it, a list of them, or a generator or data-set column, which is
+                read as results are consumed.
+            options: call options of the task.
+
+        Raises:
+            TypeError: an option is unknown.
+            ValueError: an input or an option has a wrong value, or the model's outputs are not finite.
+        """
+        resolved = self._resolve_options(self.settings, options)
+        if not self.is_batch(inputs):
+            return next(self.stream([inputs], resolved))
+        results = self.stream(inputs, resolved)
+        return list(results) if isinstance(inputs, list | tuple) else results
+
+    def is_batch(self, inputs: Any) -> bool:
+        """Whether `inputs` are several inputs, not one."""
+        return isinstance(inputs, collections.abc.Iterable) and not isinstance(inputs, str | Mapping)
+
+    def stream(self, inputs: Iterable[Any], options: Options) -> Iterator[Any]:
+        """Yield the result of each input, in order, reading no further ahead than `WINDOW` inputs."""
+        source = iter(inputs)
+        while held := list(islice(source, WINDOW)):
+            features = self.build_features(held, options)
+            outputs = self.run(features, options)
+            rows: list[list[tuple[Feature, Output]]] = [[] for _ in held]
+            for feature, output in zip(features, outputs, strict=True):
+                rows[feature.example].append((feature, output))
+            for item, found in zip(held, rows, strict=True):
+                yield self.decode(item, found, options)
+
+    def run(self, features: Sequence[Feature], options: Options) -> list[Output]:
+        """Return the model's outputs for each feature."""
+        return run_features(
+            self.backend,
+            self.model,
+            features,
+            self.tokenizer.pad_token_id,
+            self.budget,
+            lambda feature, output: self.keep(feature, output, options),
+        )
+
+    @abstractmethod
+    def build_features(self, inputs: Sequence[Any], options: Options) -> list[Feature]:
+        """Return the rows of inputs, those of an input one after the other."""
+
+    def keep(self, feature: Feature, output: Output, options: Options) -> Output:
+        """Return what `decode` needs of a feature's outputs: the rest is not held until all batches are done."""
+        return output
+
+    @abstractmethod
+    def decode(self, item: Any, rows: Sequence[tuple[Feature, Output]], options: Options) -> Any:
+        """Return the result of an input from its rows and their outputs."""
+
+    def check_options(self, options: Options) -> None:  # noqa: B027  # not every task has something to check
+        """Raise `ValueError` for options with wrong values."""
+
+    def _resolve_options(self, base: Options, given: Options) -> Options:
+        unknown = sorted(set(given) - set(self.defaults) - set(IGNORED))
+        if unknown:
+            known = ", ".join(self.defaults) or "none"
+            raise TypeError(f"{self.task} has no option {', '.join(unknown)}; its options are {known}")
+        resolved = {**base, **{name: value for name, value in given.items() if name not in IGNORED}}
+        self.check_options(resolved)
+        return resolved
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(framework={self.backend.name!r}, task={self.task!r}, length={self.length})"
+
+
+def split_windows(count: int, room: int, overlap: int) -> list[tuple[int, int]]:
+    """Return the windows (begin, end) of `count` tokens, each of at most `room` and sharing `overlap` with the next.
+
+    They are those that the `tokenizers` library cuts with `stride=overlap`.
+
+    Raises:
+        ValueError: `overlap` leaves no room for new tokens.
+    """
+    if count <= room:
+        return [(0, count)]
+    step = room - overlap
+    if step < 1:
+        raise ValueError(f"windows of {room} tokens cannot share {overlap} of them: lower the overlap")
+    ends = range(room, count + step, step)
+    return [(end - room, min(end, count)) for end in ends]
+
+
+def require_str(value: Any, name: str) -> str:
+    """Return a text; raise `ValueError` if it is something else."""
+    if not isinstance(value, str):
+        raise ValueError(f"{name} is {type(value).__name__}, not text")
+    return value
+
+
+def get_field(item: Any, names: Sequence[str]) -> Any:
+    """Return the first of several fields that a mapping has; raise `ValueError` if it has none."""
+    for name in names:
+        if isinstance(item, Mapping) and item.get(name) is not None:
+            return item[name]
+    found = ", ".join(item) if isinstance(item, Mapping) else type(item).__name__
+    raise ValueError(f"an input needs {' or '.join(names)}; got {found}")
