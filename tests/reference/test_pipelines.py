@@ -24,7 +24,9 @@ LABELS = {
     "ForSequenceClassification": ["contradiction", "neutral", "entailment"],
     "ForTokenClassification": ["O", "B-PER", "I-PER", "B-LOC", "I-LOC"],
 }
-WORDS = ["the", "a", "door", "window", "garden", "She", "He", "they", "opened", "closed", "saw", "went", "in", "out", "of", "London", "Paris", "hello", "world", "question", "answer", "because", "quickly", "slowly", "blue", "red", "x", "y", "don't", "it's", "e-mail", "3,14", "2024", "Zürich", "naïve", "東京", "Москва", "Ångström", "😀", "👩\u200d👩\u200d👧", "ﬁlm’s"]
+WORDS = tuple(
+    ["the", "a", "door", "window", "garden", "She", "He", "they", "opened", "closed", "saw", "went", "in", "out", "of", "London", "Paris", "hello", "world", "question", "answer", "because", "quickly", "slowly", "blue", "red", "x", "y", "don't", "it's", "e-mail", "3,14", "2024", "Zürich", "naïve", "東京", "Москва", "Ångström", "😀", "👩\u200d👩\u200d👧", "ﬁlm’s"]
+)
 
 
 def draw_texts(seed: int, least: int = 0, most: int = 16) -> list[str]:
