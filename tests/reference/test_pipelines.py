@@ -24,9 +24,13 @@ LABELS = {
     "ForSequenceClassification": ["contradiction", "neutral", "entailment"],
     "ForTokenClassification": ["O", "B-PER", "I-PER", "B-LOC", "I-LOC"],
 }
-WORDS = tuple(
-    ["the", "a", "door", "window", "garden", "She", "He", "they", "opened", "closed", "saw", "went", "in", "out", "of", "London", "Paris", "hello", "world", "question", "answer", "because", "quickly", "slowly", "blue", "red", "x", "y", "don't", "it's", "e-mail", "3,14", "2024", "Zürich", "naïve", "東京", "Москва", "Ångström", "😀", "👩\u200d👩\u200d👧", "ﬁlm’s"]
+SENTENCE = (
+    "the a door window garden She He they opened closed saw went in out of London Paris hello world question "
+    "answer because quickly slowly blue red x y don't it's e-mail 3,14 2024 Z\u00fcrich na\u00efve \u6771\u4eac "
+    "\u041c\u043e\u0441\u043a\u0432\u0430 \u00c5ngstr\u00f6m \U0001f600 "
+    "\U0001f469\u200d\U0001f469\u200d\U0001f467 \ufb01lm\u2019s"
 )
+WORDS = SENTENCE.split()
 
 
 def draw_texts(seed: int, least: int = 0, most: int = 16) -> list[str]:
