@@ -1,0 +1,361 @@
+"""Pipelines over a stub framework whose scores are a function of the ids, so that every expected value is known."""
+
+import numpy as np
+import pytest
+
+from roberta_core import RobertaConfig, RobertaTokenizerFast, pipelines
+from roberta_core.pipelines import PIPELINES
+from roberta_core.pipelines.base import split_windows
+from roberta_core.pipelines.token_classification import _merge_overlapping
+
+LENGTH = 24  # tokens that the stub's models accept
+LABELS = {
+    "ForSequenceClassification": ("contradiction", "neutral", "entailment"),
+    "ForTokenClassification": ("O", "B-PER", "I-PER"),
+}
+
+
+class Stub:
+    """A framework: logits [.., K] are cosines of ids times 1..K, hidden states [.., 5] too; records batch sizes."""
+
+    name = "stub"
+
+    def __init__(self):
+        self.shapes = []
+
+    def tensor(self, array):
+        return ("tensor", array)
+
+    def run(self, model, inputs):
+        ids = inputs["input_ids"]
+        self.shapes.append(ids.shape)
+        real = inputs["attention_mask"] == 1
+        kind, labels = model.architecture, model.config.num_labels
+        if kind == "ForMaskedLM":
+            return {"logits": _waves(ids, model.config.vocab_size)}
+        if kind == "ForQuestionAnswering":
+            both = _waves(ids, 2)
+            return {"start_logits": both[..., 0], "end_logits": both[..., 1]}
+        if kind == "ForTokenClassification":
+            return {"logits": _waves(ids, labels)}
+        if kind == "Model":
+            return {"last_hidden_state": _waves(ids, 5)}
+        if kind == "ForMultipleChoice":
+            return {"logits": np.where(real, np.cos(ids), 0).sum(-1)}
+        return {"logits": np.where(real[..., None], _waves(ids, labels), 0).sum(-2)}
+
+
+class Model:
+    def __init__(self, architecture, tokenizer, **fields):
+        labels = LABELS.get(architecture, ("LABEL_0", "LABEL_1"))
+        fields = {"id2label": dict(enumerate(labels)), **fields}
+        self.architecture = architecture
+        self.config = RobertaConfig(vocab_size=len(tokenizer), max_position_embeddings=LENGTH + 2, **fields)
+
+
+def _waves(ids, count):
+    return np.cos(ids[..., None] * np.arange(1, count + 1)).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return RobertaTokenizerFast.from_pretrained("roberta-tiny")
+
+
+@pytest.fixture
+def build(tokenizer):
+    """`build(task, **fields of the configuration)`: a pipeline over the stub."""
+
+    def build(task, budget=64, settings=None, **fields):
+        kind = PIPELINES[task]
+        return kind(Stub(), Model(kind.architecture, tokenizer, **fields), tokenizer, budget=budget, **(settings or {}))
+
+    return build
+
+
+def test_windows_are_those_of_the_tokenizers_library(tokenizer):
+    engine = tokenizer.backend_tokenizer
+    for count, room, overlap in ((0, 5, 2), (5, 5, 2), (6, 5, 2), (9, 5, 2), (20, 7, 0), (23, 7, 6)):
+        engine.enable_truncation(room + 2, stride=overlap)
+        encoding = engine.encode("a" + " a" * (count - 1) if count else "")
+        sizes = [len(part.ids) - 2 for part in (encoding, *encoding.overflowing)]
+        windows = split_windows(count, room, overlap)
+        assert [end - begin for begin, end in windows] == sizes
+        assert windows[0][0] == 0
+        assert windows[-1][1] == count
+
+
+def test_an_overlap_without_new_tokens_is_refused():
+    with pytest.raises(ValueError, match="windows of 5 tokens cannot share 5"):
+        split_windows(9, 5, 5)
+
+
+def test_one_input_gives_one_result_a_list_a_list_and_a_generator_an_iterator(build):
+    answer = build("text-classification")
+    one, two = answer("a door")[0], answer("a window")[0]
+    assert answer(["a door", "a window"]) == [one, two]
+    results = answer(text for text in ("a door", "a window"))
+    assert not isinstance(results, list)
+    assert list(results) == [one, two]
+    assert answer([]) == []
+
+
+def test_results_come_in_the_order_of_the_inputs_whatever_batches_they_share(build):
+    answer = build("text-classification", budget=40)
+    texts = ["a " * count for count in (9, 1, 5, 2, 8, 1, 3)]
+    together = answer(texts)
+    assert len(answer.backend.shapes) > 2
+    alone = [answer(text)[0] for text in texts]
+    assert [result["label"] for result in together] == [result["label"] for result in alone]
+    assert [result["score"] for result in together] == pytest.approx([result["score"] for result in alone], abs=1e-6)
+
+
+def test_an_unknown_option_is_refused_with_the_known_ones(build):
+    with pytest.raises(TypeError, match="fill-mask has no option topk; its options are top_k, targets"):
+        build("fill-mask")("a<mask>", topk=3)
+
+
+def test_batch_size_is_accepted_and_has_no_effect(build):
+    answer = build("text-classification", settings={"batch_size": 8})
+    assert answer("a door", batch_size=1) == answer("a door")
+
+
+def test_options_of_the_pipeline_hold_for_every_call_and_a_call_overrides_them(build):
+    answer = build("fill-mask", settings={"top_k": 2})
+    assert len(answer("a<mask>")) == 2
+    assert len(answer("a<mask>", top_k=3)) == 3
+
+
+def test_a_long_text_is_scored_over_all_its_windows(build):
+    answer = build("text-classification", settings={"top_k": None})
+    head, tail = "door " * 30, " window" * 30
+    ids = answer.tokenizer(head + tail, add_special_tokens=False)["input_ids"]
+    room = LENGTH - 2
+    scores = []
+    for begin, end in split_windows(len(ids), room, room // 4):
+        row = answer.tokenizer.build_inputs_with_special_tokens(ids[begin:end])
+        logits = _waves(np.array(row), 3).sum(0).astype(np.float64)
+        scores.append(np.exp(logits) / np.exp(logits).sum())
+    got = {label["label"]: label["score"] for label in answer(head + tail, top_k=None)[0:3]}
+    for k, label in enumerate(LABELS["ForSequenceClassification"]):
+        assert got[label] == pytest.approx(np.mean(scores, axis=0)[k], abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("long", "kept"),
+    [("head", slice(None, 22)), ("tail", slice(-22, None))],
+)
+def test_head_and_tail_keep_that_part_of_a_long_text(build, long, kept):
+    answer = build("text-classification")
+    text = " ".join(f"w{number}" for number in range(40))
+    ids = answer.tokenizer(text, add_special_tokens=False)["input_ids"]
+    (feature,) = answer.build_features([text], {**answer.settings, "long": long})
+    assert feature.ids[1:-1] == ids[kept]
+    (both,) = answer.build_features([text], {**answer.settings, "long": "head+tail"})
+    assert both.ids[1:-1] == ids[:5] + ids[-17:]
+
+
+def test_a_pair_that_is_too_long_is_refused_unless_it_may_be_truncated(build):
+    answer = build("text-classification")
+    pair = {"text": "door " * 30, "text_pair": "a window"}
+    with pytest.raises(ValueError, match=r"a pair of texts has \d+ tokens, but the model accepts at most 24"):
+        answer(pair)
+    assert answer(pair, truncation=True)["label"] in LABELS["ForSequenceClassification"]
+
+
+def test_the_published_shapes_of_classification_results(build):
+    answer = build("text-classification")
+    assert isinstance(answer("a"), list)
+    assert isinstance(answer({"text": "a"}), dict)
+    assert isinstance(answer("a", top_k=1), list)
+    assert [len(result) for result in answer(["a", "b"], top_k=2)] == [2, 2]
+    assert [label["label"] for label in answer("a", return_all_scores=True)[0]] == list(LABELS[answer.architecture])
+
+
+def test_a_list_of_lists_is_no_text(build):
+    with pytest.raises(ValueError, match="a pair is"):
+        build("text-classification")([["a", "b"], ["c", "d"]])
+
+
+def test_every_token_of_a_long_text_is_labelled_once(build):
+    answer = build("token-classification", settings={"ignore_labels": []})
+    text = " ".join(f"w{number}" for number in range(60))
+    ids = answer.tokenizer(text, add_special_tokens=False)["input_ids"]
+    tokens = answer(text)
+    assert [token["index"] for token in tokens] == list(range(1, len(ids) + 1))
+    assert [token["word"] for token in tokens] == answer.tokenizer.convert_ids_to_tokens(ids)
+    best = _waves(np.array(ids), 3).argmax(-1)
+    assert [token["entity"] for token in tokens] == [LABELS[answer.architecture][k] for k in best]
+    assert "".join(text[token["start"] : token["end"]] for token in tokens) == text.replace(" ", "")
+
+
+def test_words_of_a_list_keep_their_characters_in_the_joined_text(build):
+    answer = build("token-classification", settings={"ignore_labels": [], "aggregation_strategy": "first"})
+    words = ["She", "opened", "the", "naïve", "doors"]
+    text = " ".join(words)
+    (entities,) = answer(words, is_split_into_words=True)
+    assert "".join(text[entity["start"] : entity["end"]].replace(" ", "") for entity in entities) == "".join(words)
+
+
+def test_a_word_with_punctuation_is_not_one_word(build):
+    """transformers' rule is the space, which makes "London," one word."""
+    answer = build("token-classification", settings={"ignore_labels": [], "aggregation_strategy": "max"})
+    (feature,) = answer.build_features(["in London, now"], answer.settings)
+    assert len(set(feature.notes.words)) == 4
+
+
+def test_of_overlapping_entities_the_longest_is_kept_then_the_best():
+    first = {"start": 0, "end": 5, "score": 0.5}
+    longer = {"start": 3, "end": 9, "score": 0.1}
+    apart = {"start": 9, "end": 11, "score": 0.3}
+    better = {"start": 9, "end": 11, "score": 0.4}
+    assert _merge_overlapping([apart, longer, first, better]) == [longer, better]
+
+
+def test_stride_without_aggregation_is_refused(build):
+    with pytest.raises(ValueError, match="stride needs an aggregation_strategy"):
+        build("token-classification")("a", stride=3)
+
+
+def test_an_answer_is_a_span_of_the_context_in_every_window(build):
+    answer = build("question-answering", settings={"top_k": 5, "max_seq_len": 20, "doc_stride": 4})
+    context = "  ".join(f"w{number}" for number in range(50))
+    answers = answer(question="where?", context=context)
+    assert len(answers) == 5
+    for found in answers:
+        assert context[found["start"] : found["end"]] == found["answer"] != ""
+    scores = [found["score"] for found in answers]
+    assert scores == sorted(scores, reverse=True)
+
+
+def test_a_question_that_fills_the_window_is_refused(build):
+    with pytest.raises(ValueError, match="leaves no room in windows of 20 tokens"):
+        build("question-answering")(question="why " * 30, context="a door", max_seq_len=20)
+
+
+@pytest.mark.parametrize("example", [{"question": "why?"}, {"question": "", "context": "a"}, "why?"])
+def test_an_example_without_question_or_context_is_refused(build, example):
+    with pytest.raises(ValueError, match="an input"):
+        build("question-answering")([example, example])
+
+
+def test_joint_filling_scores_the_product_of_each_masks_probability_given_those_before(build):
+    answer = build("fill-mask", settings={"top_k": 2})
+    best = answer("a<mask> b<mask> c", joint=True)
+    assert len(best) == 2
+    assert best[0]["score"] >= best[1]["score"]
+    assert len(best[0]["tokens"]) == 2
+    assert "<mask>" not in best[0]["sequence"]
+    single = answer("a<mask> c", joint=True)
+    assert [found["tokens"][0] for found in single] == [found["token"] for found in answer("a<mask> c")]
+
+
+def test_targets_are_the_only_candidates(build):
+    answer = build("fill-mask")
+    found = answer("a<mask>", targets=["Ġdoor", "Ġthe"])
+    assert {one["token_str"] for one in found} == {" door", " the"}
+    every = {one["token"]: one["score"] for one in answer("a<mask>", top_k=len(answer.tokenizer))}
+    assert [one["score"] for one in found] == pytest.approx([every[one["token"]] for one in found])
+
+
+def test_a_text_without_a_mask_is_refused(build):
+    with pytest.raises(ValueError, match=r"No mask_token \(<mask>\) found on the input 'a door'"):
+        build("fill-mask")("a door")
+
+
+def test_a_model_without_an_entailment_label_is_refused(build):
+    with pytest.raises(ValueError, match=r"label that begins with 'entail'; this one has no, yes"):
+        build("zero-shot-classification", id2label={0: "no", 1: "yes"})
+
+
+def test_zero_shot_scores_are_those_of_entailment(build):
+    answer = build("zero-shot-classification")
+    found = answer("a door", ["blue", "a red window"])
+    assert sum(found["scores"]) == pytest.approx(1)
+    assert sorted(found["labels"]) == ["a red window", "blue"]
+    alone = answer("a door", ["blue"])
+    logits = answer.backend.run(
+        answer.model, _inputs(answer.tokenizer("a door", "This example is blue.")["input_ids"])
+    )["logits"][0].astype(np.float64)
+    assert alone["scores"] == pytest.approx([1 / (1 + np.exp(logits[0] - logits[2]))])
+
+
+def test_contradiction_is_found_by_its_name_wherever_it_stands(build):
+    labels = {0: "entailment", 1: "CONTRADICTION", 2: "neutral"}
+    answer = build("zero-shot-classification", id2label=labels)
+    logits = answer.backend.run(
+        answer.model, _inputs(answer.tokenizer("a door", "This example is blue.")["input_ids"])
+    )["logits"][0].astype(np.float64)
+    assert answer("a door", ["blue"], multi_label=True)["scores"] == pytest.approx(
+        [1 / (1 + np.exp(logits[1] - logits[0]))]
+    )
+
+
+def test_the_best_choice_has_its_index_text_and_scores(build):
+    answer = build("multiple-choice")
+    item = {"context": "She opened", "question": "what?", "choices": ["a door", "a window", "the garden"]}
+    found = answer(item)
+    assert found["choice"] == item["choices"][found["label"]]
+    assert found["score"] == max(found["scores"])
+    assert sum(found["scores"]) == pytest.approx(1)
+    with pytest.raises(ValueError, match="choices must be a list of two or more"):
+        answer({"context": "a", "choices": ["b"]})
+
+
+@pytest.mark.parametrize("pooling", ["mean", "cls", "max"])
+def test_a_sentence_vector_pools_the_tokens_without_padding(build, pooling):
+    answer = build("sentence-embedding", settings={"pooling": pooling})
+    texts = ["a door", "a much longer sentence than the door"]
+    for text, vector in zip(texts, answer(texts), strict=True):
+        states = _waves(np.array(answer.tokenizer(text)["input_ids"]), 5)
+        expected = {"mean": states.mean(0), "cls": states[0], "max": states.max(0)}[pooling]
+        np.testing.assert_allclose(vector, expected, atol=1e-6)
+        assert vector.dtype == np.float32
+    assert np.linalg.norm(answer("a door", normalize=True)) == pytest.approx(1)
+
+
+def test_documents_are_ranked_by_their_scores(build):
+    answer = build("text-ranking", id2label={0: "LABEL_0"})
+    item = {"query": "door", "documents": ["a window", "the door is open", "blue"]}
+    found = answer(item)
+    assert sorted(document["index"] for document in found) == [0, 1, 2]
+    for document in found:
+        ids = answer.tokenizer("door", item["documents"][document["index"]])["input_ids"]
+        assert document["score"] == pytest.approx(1 / (1 + np.exp(-float(_waves(np.array(ids), 1).sum()))), abs=1e-6)
+    assert answer(item, top_k=1) == found[:1]
+    assert answer({"query": "door", "documents": []}) == []
+
+
+def test_features_are_nested_lists_or_a_tensor(build):
+    answer = build("feature-extraction")
+    states = answer("a door")
+    assert np.shape(states) == (1, len(answer.tokenizer("a door")["input_ids"]), 5)
+    assert answer("a door", return_tensors=True)[0] == "tensor"
+    with pytest.raises(ValueError, match="pass truncation=True"):
+        answer("door " * 30)
+    assert np.shape(answer("door " * 30, truncation=True)) == (1, LENGTH, 5)
+
+
+def test_an_unknown_task_is_refused_with_the_known_ones():
+    with pytest.raises(ValueError, match=r"task is 'translation'; known are fill-mask, .*sentiment-analysis, ner"):
+        pipelines.pipeline("translation", "roberta-tiny")
+
+
+def test_a_checkpoint_without_the_head_is_refused():
+    class Lacking:
+        def from_pretrained(self, architecture, source, **settings):
+            return None, {"missing_keys": ["classifier.out_proj.bias", "classifier.dense.weight"]}
+
+    with pytest.raises(ValueError, match=r"no trained ForTokenClassification head: it lacks classifier\.dense\.weight"):
+        pipelines.load_model(Lacking(), "ForTokenClassification", "somewhere")
+
+
+def test_scores_that_are_not_finite_are_refused(build, monkeypatch):
+    answer = build("text-classification")
+    monkeypatch.setattr(answer.backend, "run", lambda model, inputs: {"logits": np.full((1, 3), np.nan)})
+    with pytest.raises(ValueError, match="not finite"):
+        answer("a door")
+
+
+def _inputs(ids):
+    return {"input_ids": np.array([ids]), "attention_mask": np.ones((1, len(ids)), np.int64)}
