@@ -2,6 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from benchmarks.finetuning.data import Data
 from roberta_core.data.records import Skipped, read
 from roberta_core.tasks import TASKS, Example, Task
-from roberta_core.tasks.metrics import library, words
+from roberta_core.tasks.metrics import words
 from roberta_core.tasks.settings import TaskSettings as Settings
 
 SEED = 0
@@ -47,7 +48,7 @@ def _majority(task: Task, train: Sequence[Example], test: Sequence[Example]) -> 
 
 def _regression_of_texts(task: Task, train: Sequence[Example], test: Sequence[Example]) -> Scores:
     """TF-IDF of words, logistic regression, both as scikit-learn sets them."""
-    model = _pipeline(library("sklearn.feature_extraction.text").TfidfVectorizer())
+    model = _pipeline(import_module("sklearn.feature_extraction.text").TfidfVectorizer())
     model.fit([e.fields["text"] for e in train], [e.fields["label"] for e in train])
     return task.score(test, list(model.predict([e.fields["text"] for e in test])))
 
@@ -64,7 +65,7 @@ def _frequent_tag(task: Task, train: Sequence[Example], test: Sequence[Example])
 
 def _regression_of_words(task: Task, train: Sequence[Example], test: Sequence[Example]) -> Scores:
     """Logistic regression over a word, its shape, its ends and its neighbours."""
-    model = _pipeline(library("sklearn.feature_extraction").DictVectorizer())
+    model = _pipeline(import_module("sklearn.feature_extraction").DictVectorizer())
     model.fit([f for e in train for f in _around(e)], [label for e in train for label in e.fields["labels"]])
     return task.score(test, [list(model.predict(_around(example))) for example in test])
 
@@ -83,7 +84,7 @@ def _around(example: Example) -> list[dict[str, Any]]:
 
 def _regression_of_choices(task: Task, train: Sequence[Example], test: Sequence[Example]) -> Scores:
     """Is this ending right? TF-IDF of its words, logistic regression; the likeliest ending is chosen."""
-    model = _pipeline(library("sklearn.feature_extraction.text").TfidfVectorizer())
+    model = _pipeline(import_module("sklearn.feature_extraction.text").TfidfVectorizer())
     pairs = [(c, n == e.fields["label"]) for e in train for n, c in enumerate(e.fields["choices"])]
     model.fit(*map(list, zip(*pairs, strict=True)))
     return task.score(test, [int(model.predict_proba(e.fields["choices"])[:, 1].argmax()) for e in test])
@@ -114,8 +115,8 @@ def _likely_span(task: Task, train: Sequence[Example], test: Sequence[Example]) 
 
 
 def _pipeline(features: Any) -> Any:
-    return library("sklearn.pipeline").make_pipeline(
-        features, library("sklearn.linear_model").LogisticRegression(max_iter=1000)
+    return import_module("sklearn.pipeline").make_pipeline(
+        features, import_module("sklearn.linear_model").LogisticRegression(max_iter=1000)
     )
 
 

@@ -1,8 +1,6 @@
-"""Metrics of every task: from the libraries that define them, SQuAD's by the definition of its authors.
+"""Metrics of every task, in NumPy: as scikit-learn, SciPy and seqeval define them, SQuAD's as its authors do.
 
-scikit-learn, scipy and seqeval come with the extra `train` and are imported when a metric needs them.
-
-Shapes: B batch, S sequence, M masked positions that are scored, V vocabulary.
+Shapes: B batch, S sequence, K labels, M masked positions that are scored, V vocabulary.
 """
 
 import re
@@ -10,91 +8,106 @@ import string
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from typing import Any
 
 import numpy as np
 
 from roberta_core.data.batches import IGNORED, Batch
+from roberta_core.tasks.entities import group_entities, marks_entities
 
 ARTICLES = re.compile(r"\b(a|an|the)\b")
-IOBES = {"U-": "S-", "L-": "E-", "M-": "I-"}
-ENTITY = re.compile(r"[BIESLUM]-.")
 PUNCTUATION = str.maketrans("", "", string.punctuation)
-
-
-def library(name: str) -> Any:
-    """Return a module of the extra `train`; raise `ValueError` with what to install if it is missing."""
-    try:
-        return import_module(name)
-    except ImportError:
-        raise ValueError(f"the scores need {name.split('.')[0]}: pip install 'triberta[train]'") from None
+LOWER_IS_BETTER = ("squared_error", "loss")
 
 
 def classification(gold: Sequence[str], predicted: Sequence[str], labels: Sequence[str]) -> dict[str, float]:
     """Return accuracy, F1 (with two labels that of the second, else the mean over labels) and Matthews' correlation."""
-    measures = library("sklearn.metrics")
-    average = {"average": "binary", "pos_label": labels[1]} if len(labels) == 2 else {"average": "macro"}
+    counts = count_confusions(gold, predicted, labels)
+    scores = [f1(counts[k, k], counts[:, k].sum(), counts[k].sum()) for k in range(len(labels))]
     return {
-        "accuracy": float(measures.accuracy_score(gold, predicted)),
-        "f1": float(measures.f1_score(gold, predicted, labels=list(labels), zero_division=0.0, **average)),
-        "matthews": float(measures.matthews_corrcoef(gold, predicted)),
+        "accuracy": accuracy(gold, predicted),
+        "f1": scores[1] if len(labels) == 2 else float(np.mean(scores)),
+        "matthews": matthews(counts),
     }
+
+
+def count_confusions(gold: Sequence[str], predicted: Sequence[str], labels: Sequence[str]) -> np.ndarray:
+    """Return how often each label was given where each was right: [K right, K given]."""
+    numbers = {label: number for number, label in enumerate(labels)}
+    counts = np.zeros((len(labels), len(labels)), np.int64)
+    np.add.at(counts, ([numbers[label] for label in gold], [numbers[label] for label in predicted]), 1)
+    return counts
+
+
+def accuracy(gold: Sequence[Any], predicted: Sequence[Any]) -> float:
+    """Return the share of equal pairs."""
+    return float(np.mean([right == given for right, given in zip(gold, predicted, strict=True)]))
+
+
+def f1(right: float, given: float, expected: float) -> float:
+    """Return the harmonic mean of precision `right / given` and recall `right / expected`; 0 if both are 0."""
+    return float(2 * right / (given + expected)) if right else 0.0
+
+
+def matthews(counts: np.ndarray) -> float:
+    """Return the correlation of K labels (Gorodkin 2004) from their confusions; 0 if a side is constant."""
+    total, right, given, expected = counts.sum(), np.trace(counts), counts.sum(axis=0), counts.sum(axis=1)
+    spread = float(total**2 - (given**2).sum()) * float(total**2 - (expected**2).sum())
+    return float((total * right - (given * expected).sum()) / np.sqrt(spread)) if spread else 0.0
 
 
 def regression(gold: Sequence[float], predicted: Sequence[float]) -> dict[str, float]:
     """Return Pearson's and Spearman's correlation, 0 where a side is constant; and the mean squared error."""
-    stats = library("scipy.stats")
-    error = float(np.mean((np.asarray(gold) - np.asarray(predicted)) ** 2))
-    if np.ptp(gold) == 0 or np.ptp(predicted) == 0:
-        return {"pearson": 0.0, "spearman": 0.0, "squared_error": error}
+    sides = np.asarray(gold, np.float64), np.asarray(predicted, np.float64)
     return {
-        "pearson": float(stats.pearsonr(gold, predicted).statistic),
-        "spearman": float(stats.spearmanr(gold, predicted).statistic),
-        "squared_error": error,
+        "pearson": correlation(*sides),
+        "spearman": correlation(*map(rank, sides)),
+        "squared_error": float(np.mean((sides[0] - sides[1]) ** 2)),
     }
 
 
-def marks_entities(labels: Iterable[str]) -> bool:
-    """Whether all labels but `O` have the prefix of a scheme that marks entities (IOB, IOBES, BILOU)."""
-    return all(label == "O" or ENTITY.match(label) for label in labels)
+def correlation(first: np.ndarray, second: np.ndarray) -> float:
+    """Return Pearson's correlation; 0 if a side is constant."""
+    if np.ptp(first) == 0 or np.ptp(second) == 0:
+        return 0.0
+    return float(np.clip(np.corrcoef(first, second)[0, 1], -1, 1))
+
+
+def rank(values: np.ndarray) -> np.ndarray:
+    """Return the ranks of values, equal ones sharing the mean of theirs."""
+    _, places, counts = np.unique(values, return_inverse=True, return_counts=True)
+    return (np.cumsum(counts) - (counts - 1) / 2)[places]
 
 
 def tagging(
     gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]], labels: Sequence[str]
 ) -> dict[str, float]:
-    """Return F1, precision and recall of entities as seqeval counts them (CoNLL's way), and the accuracy of words.
+    """Return F1, precision and recall of entities, and the accuracy of words.
 
-    If the labels do not mark entities, such as parts of speech, F1 is the mean over the labels of words.
+    If the labels do not mark entities, such as parts of speech, F1 is the mean over the labels that occur.
     """
+    words = [[label for sentence in sentences for label in sentence] for sentences in (gold, predicted)]
     if not marks_entities(labels):
-        flat = [[label for sentence in sentences for label in sentence] for sentences in (gold, predicted)]
-        measures = library("sklearn.metrics")
-        return {
-            "accuracy": float(measures.accuracy_score(*flat)),
-            "f1": float(measures.f1_score(*flat, average="macro", zero_division=0.0)),
-        }
-    measures = library("seqeval.metrics")
-    lists = [[[_as_iobes(label) for label in sentence] for sentence in sentences] for sentences in (gold, predicted)]
+        occurring = sorted({*words[0], *words[1]})
+        counts = count_confusions(*words, occurring)
+        scores = [f1(counts[k, k], counts[:, k].sum(), counts[k].sum()) for k in range(len(occurring))]
+        return {"accuracy": accuracy(*words), "f1": float(np.mean(scores))}
+    expected, given = (
+        {(number, *entity) for number, sentence in enumerate(sentences) for entity in group_entities(sentence)}
+        for sentences in (gold, predicted)
+    )
+    right = len(expected & given)
     return {
-        name: float(getattr(measures, function)(*lists, **settings))
-        for name, function, settings in (
-            ("f1", "f1_score", {"zero_division": 0}),
-            ("precision", "precision_score", {"zero_division": 0}),
-            ("recall", "recall_score", {"zero_division": 0}),
-            ("accuracy", "accuracy_score", {}),
-        )
+        "f1": f1(right, len(given), len(expected)),
+        "precision": right / len(given) if given else 0.0,
+        "recall": right / len(expected) if expected else 0.0,
+        "accuracy": accuracy(*words),
     }
-
-
-def _as_iobes(label: str) -> str:
-    """Return a label of the BILOU scheme, which seqeval does not know, with IOBES's prefix."""
-    return IOBES.get(label[:2], label[:2]) + label[2:]
 
 
 def choice(gold: Sequence[int], predicted: Sequence[int]) -> dict[str, float]:
     """Return the accuracy."""
-    return {"accuracy": float(library("sklearn.metrics").accuracy_score(gold, predicted))}
+    return {"accuracy": accuracy(gold, predicted)}
 
 
 def answering(gold: Sequence[Sequence[str]], predicted: Sequence[str]) -> dict[str, float]:
@@ -124,9 +137,6 @@ def _overlap(expected: list[str], given: list[str]) -> float:
 
 # What is asked for the log-probabilities [M, V] at positions (rows [M], columns [M]) of masked ids [B, S].
 Predictor = Callable[[Batch, np.ndarray, np.ndarray], np.ndarray]
-
-
-LOWER_IS_BETTER = ("squared_error", "loss")
 
 
 def is_better(name: str, value: float, best: float) -> bool:

@@ -15,13 +15,12 @@ from roberta_core.data.batches import IGNORED
 from roberta_core.data.records import DataError, Record, is_unicode
 from roberta_core.tasks import metrics
 from roberta_core.tasks.base import Example, Task, require_label, require_text, softmax
+from roberta_core.tasks.entities import OUTSIDE, group_entities, marks_entities
 from roberta_core.tasks.features import Feature, Output
 
 WORDS, LABELS = ("tokens", "words"), ("labels", "tags", "ner_tags", "pos_tags")
 TEXTS = ("text", "sentence", "content")
-OUTSIDE = "O"
 WORD = re.compile(r"\w+(?:[-.'’]\w+)*|[^\w\s]")  # noqa: RUF001  # how a text without word boundaries is split
-BEGINNINGS, INSIDES = ("B", "S", "U"), ("I", "E", "L", "M")  # prefixes of the IOB, IOBES and BILOU schemes
 
 Span = tuple[int, int]
 
@@ -65,7 +64,7 @@ class Tagging(Task):
     @property
     def metric(self) -> str:  # type: ignore[override]
         """The score that selects the best model: F1 of entities, or accuracy if the labels do not mark entities."""
-        return "f1" if metrics.marks_entities(self.labels) else "accuracy"
+        return "f1" if marks_entities(self.labels) else "accuracy"
 
     def read_inputs(self, record: Record) -> dict[str, Any]:
         """Return the words; those of a `text` are found by `split_words`, and their character spans returned too."""
@@ -101,7 +100,7 @@ class Tagging(Task):
 
     def describe(self) -> str:
         """Return the labels, and whether they mark entities."""
-        kind = "entities" if metrics.marks_entities(self.labels) else "words"
+        kind = "entities" if marks_entities(self.labels) else "words"
         return f"{len(self.labels)} labels of {kind}: {', '.join(self.labels)}"
 
     def check(self, example: Example) -> str:
@@ -182,26 +181,6 @@ def split_words(text: str) -> dict[str, Any]:
     """Return the words and punctuation marks of a text as `tokens`, their character `spans`, and the `text`."""
     found = list(WORD.finditer(text))
     return {"tokens": [word[0] for word in found], "spans": [word.span() for word in found], "text": text}
-
-
-def group_entities(labels: Sequence[str]) -> list[tuple[str, int, int]]:
-    """Return the entities of a sentence's labels: label without prefix, first word, word after the last.
-
-    A label with a beginning's prefix, or other than the one before, begins an entity (IOB1, IOB2, IOBES, BILOU). A
-    label without a prefix is an entity of one word.
-    """
-    found: list[tuple[str, int, int]] = []
-    for word, label in enumerate(labels):
-        prefix, dash, kind = label.partition("-")
-        if label == OUTSIDE:
-            continue
-        if not dash or prefix not in (*BEGINNINGS, *INSIDES):
-            found.append((label, word, word + 1))
-        elif prefix in INSIDES and found and found[-1][0] == kind and found[-1][2] == word:
-            found[-1] = (kind, found[-1][1], word + 1)
-        else:
-            found.append((kind, word, word + 1))
-    return found
 
 
 def _tagged(example: Example, labels: list[str], scores: list[float]) -> Tagged:

@@ -13,8 +13,6 @@ from roberta_core.tasks import metrics
 from roberta_core.training.schedule import LinearSchedule
 from roberta_core.training.training_checkpoint import TrainingError
 
-pytest.importorskip("sklearn")
-
 RECIPE = """
 [optimizer]
 batch_size = 4

@@ -8,7 +8,7 @@ import pytest
 from roberta_core import RobertaConfig, RobertaTokenizerFast
 from roberta_core.data.records import DataError, Record, Skipped
 from roberta_core.tasks import TASKS, FillMask, base
-from roberta_core.tasks.tagging import group_entities
+from roberta_core.tasks.entities import group_entities
 
 LENGTH = 64
 
