@@ -45,7 +45,7 @@ def trainer(data: Data, recipe: str, model: str, python: str, seed: int, folder:
     plan = Recipe.load(recipe)
     options = dict(zip(data.options[::2], data.options[1::2], strict=True))
     header = tuple(options["--header"].split(",")) if "--header" in options else ()
-    task = build_task(data.task, model, plan, Reading())
+    task = build_task(data.task, model, plan.task, Reading())
     sets: list[tuple[list[Example], list[Feature]]] = []
     for path in (data.train, data.test):
         records = read(path, Skipped(strict=True), format=options.get("--format"), header=header)

@@ -94,7 +94,7 @@ def evaluate_files(
     from roberta_core.training.recipe import Recipe
 
     check_files(predictions)
-    plan, lines, found = Recipe.load(recipe) if recipe else Recipe(), [], {}
+    plan, lines, found = Recipe.load(recipe) if recipe else None, [], {}
     for name in names:
         one = load_backend(name)
         result, examples = evaluate_task(one, model, task, files, plan, reading, lines.append)

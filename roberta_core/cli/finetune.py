@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,6 +10,7 @@ import typer
 
 from roberta_core.cli.frameworks import FRAMEWORK, hold_back_stderr, load_backend, resolve_frameworks
 from roberta_core.cli.recording import CHART, TENSORBOARD, Recording
+from roberta_core.cli.training_display import Display, format_scores, handle_stop
 
 COLUMNS = "Columns of the data that hold the task's fields, such as text=review,label=stars."
 
@@ -40,6 +40,7 @@ def finetune(
     ] = None,
     format: Annotated[str | None, typer.Option(help="Format of the files, if their suffix does not tell it.")] = None,
     strict: Annotated[bool, typer.Option(help="Fail on faulty records instead of skipping them.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Resume the run in the output folder.")] = False,
     chart: CHART = None,
     tensorboard: TENSORBOARD = None,
     as_json: Annotated[
@@ -48,33 +49,44 @@ def finetune(
 ) -> None:
     """Fine-tune a checkpoint for a task with a recipe, and keep the model with the best validation score.
 
-    The model is written to OUTPUT/model, or with several seeds to OUTPUT/seed-N/model.
+    The model is written to OUTPUT/model, or with several seeds to OUTPUT/seed-N/model. A stopped run resumes with
+    --resume and ends with the same bits as an uninterrupted one.
     """
     from roberta_core.training import finetune_run as training
     from roberta_core.training.finetune_loop import Validation
-    from roberta_core.training.pretrain_loop import LOG
     from roberta_core.training.recipe import Recipe
+    from roberta_core.training.run_log import LOG
 
     (name,) = resolve_frameworks(None, framework)
     plan, reading = Recipe.load(recipe), parse_reading(columns, header, format, strict)
     numbers = parse_seeds(seeds, plan.run.seed)
-    if (output / training.RESULT).exists():
-        raise ValueError(f"{output} already has a result: choose another --output")
-    logs = {f"seed {seed}": folder / LOG for seed, folder in training.locate_folders(output, numbers).items()}
-    with Display(as_json) as display, Recording(chart, tensorboard, logs) as recording:
-        work = training.build_task(task, model, plan, reading)
+    training.check_output(output, resume)
+    backend = load_backend(name)
+    folders = training.locate_folders(output, numbers)
+    logs = {f"seed {seed}": folder / LOG for seed, folder in folders.items()}
+    with handle_stop(), Display(as_json) as display, Recording(chart, tensorboard, logs) as recording:
+        work = training.build_task(task, model, plan.task, reading)
         examples = training.read_examples(work, train, reading, "training", display.report, learn=True)
         kept = training.read_examples(work, validation, reading, "validation", display.report) if validation else []
         features = work.build_features(examples)
         plan = training.resolve_schedule(plan, len(features))
-        backend = load_backend(name)
-        display.start(plan.optimizer.steps * len(numbers), plan.optimizer.steps, numbers)
+        display.start(plan.optimizer.steps, numbers)
         with hold_back_stderr():
-            data = Validation(kept, work.build_features(kept)) if kept else None
-            report = recording.with_board(display.report)
-            job = training.Job(backend, model, plan, work, features, data, output, report)
-            result = training.finetune(job, numbers)
-        display.end(result)
+            job = training.Job(
+                backend, model, plan, work, features, Validation(kept, work.build_features(kept)) if kept else None,
+                output, recording.with_board(display.report),
+            )  # fmt: skip
+            result = training.finetune(job, numbers, resume)
+        _show_result(display, result, [folder / training.MODEL for folder in folders.values()])
+
+
+def _show_result(display: Display, result: Mapping[str, Any], models: Sequence[Path]) -> None:
+    """Show the scores over all seeds, and where the models are."""
+    line = {name: result.get(name) for name in ("median", "deviation", "seeds")}
+    scores = format_scores(result["median"]) if "median" in result else ""
+    median = f"median of {len(models)} seeds: {scores}" if scores and len(models) > 1 else ""
+    where = f"The model is in {models[0]}" if len(models) == 1 else f"The models are in {', '.join(map(str, models))}"
+    display.say({"result": line, "models": list(map(str, models))}, median, where)
 
 
 def parse_reading(columns: str | None, header: str | None, format: str | None, strict: bool) -> Any:
@@ -103,72 +115,3 @@ def parse_seeds(seeds: str | None, default: int) -> list[int]:
     if not all(part.strip().isdecimal() for part in parts) or len(set(parts)) < len(parts):
         raise typer.BadParameter(f"--seeds is {seeds!r}; give distinct non-negative integers separated by commas")
     return [int(part) for part in parts]
-
-
-class Display:
-    """The progress display: a bar, what was skipped, and a line per evaluation; or JSON lines."""
-
-    def __init__(self, as_json: bool):
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-        from roberta_core.cli.terminal import make_console
-
-        self.as_json = as_json
-        self.bar = Progress(
-            TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
-            console=make_console(stderr=as_json), disable=as_json,
-        )  # fmt: skip
-        self.task = self.bar.add_task("reading", total=None)
-        self.steps, self.seeds = 0, [0]
-
-    def __enter__(self) -> Display:
-        if not self.as_json:
-            self.bar.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if not self.as_json:
-            self.bar.stop()
-
-    def start(self, total: int, steps: int, seeds: list[int]) -> None:
-        """Show that training begins: `steps` for each of the seeds."""
-        self.steps, self.seeds = steps, seeds
-        self.bar.reset(self.task, description="training", total=total)
-
-    def report(self, line: Mapping[str, Any]) -> None:
-        """Show a line of the log."""
-        if self.as_json:
-            print(json.dumps(line), flush=True)
-        elif "data" in line:
-            self._say(f"{line['examples']:,} examples for {line['data']}, {line['skipped']:,} skipped")
-            for reason in line["reasons"]:
-                self._say(f"  skipped {reason}")
-            if "target" in line:
-                self._say(line["target"])
-        elif "note" in line:
-            self._say(line["note"])
-        elif "loss" in line:
-            done = self.seeds.index(line["seed"]) * self.steps + line["step"]
-            speed = f"{line['tokens_per_second']:,} tokens/s"
-            self.bar.update(self.task, completed=done, description=f"loss {line['loss']:.3f}  {speed}")
-        elif "scores" in line:
-            best = " (best so far)" if line["best"] else ""
-            self._say(f"seed {line['seed']}, epoch {line['epoch']:g}: {format_scores(line['scores'])}{best}")
-            for name in ("remark", "stopped"):
-                if name in line:
-                    self._say(f"  {line[name]}")
-
-    def end(self, result: Mapping[str, Any]) -> None:
-        """Show the result over all seeds."""
-        if self.as_json:
-            print(json.dumps({"result": {name: result.get(name) for name in ("median", "deviation", "seeds")}}))
-        elif "median" in result and len(self.seeds) > 1:
-            self._say(f"median of {len(self.seeds)} seeds: {format_scores(result['median'])}")
-
-    def _say(self, sentence: str) -> None:
-        self.bar.console.print(sentence)
-
-
-def format_scores(found: Mapping[str, float]) -> str:
-    """Format scores as one line."""
-    return ", ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in found.items())

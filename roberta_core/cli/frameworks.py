@@ -85,7 +85,7 @@ def hide_modules(modules: Iterable[str]) -> Iterator[None]:
 
 @contextmanager
 def hold_back_stderr() -> Iterator[None]:
-    """Discard what native libraries write to file descriptor 2; if the block raises, write it all.
+    """Discard what native libraries write to file descriptor 2; if the block fails, write it all.
 
     What Python itself writes to `sys.stderr`, such as a warning, is shown.
     """
@@ -97,7 +97,7 @@ def hold_back_stderr() -> Iterator[None]:
             sys.stderr = direct
         try:
             yield
-        except BaseException:
+        except Exception:
             file.seek(0)
             os.write(kept, file.read())
             raise

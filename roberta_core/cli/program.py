@@ -12,7 +12,7 @@ import typer
 from typer.core import TyperGroup
 
 from roberta_core import __version__
-from roberta_core.cli.terminal import format_error, print_error
+from roberta_core.cli.terminal import EarlyExit, format_error, print_error, set_command_line
 
 GROUP = "roberta.commands"  # entry points of commands that other packages register
 COMMANDS = {
@@ -109,12 +109,16 @@ def run(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit status. All errors are printed here, and only here."""
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    set_command_line(given)
     command = typer.main.get_command(app)
     try:
-        status = command.main(arguments and list(arguments), prog_name="roberta", standalone_mode=False)
+        status = command.main(given, prog_name="roberta", standalone_mode=False)
         sys.stdout.flush()
     except UsageError as error:
         return print_error(_format_usage_error(error), USAGE)
+    except EarlyExit as error:
+        return print_error(format_error(error), error.status)
     except typer.Abort:
         return print_error("interrupted", INTERRUPTED)
     except BrokenPipeError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 # Characters that a terminal acts on (escape sequences, reversed writing directions) or cannot encode (lone surrogates).
@@ -24,6 +25,28 @@ def make_console(stderr: bool = False, file: Any = None, **settings: Any) -> Any
             return super().render_str(escape_controls(text), **options)
 
     return PlainConsole(stderr=stderr, file=file, markup=False, emoji=False, highlight=False, **settings)
+
+
+class EarlyExit(Exception):  # noqa: N818  # not always an error
+    """Ends a command with a sentence on stderr and an exit status of its own."""
+
+    def __init__(self, sentence: str, status: int):
+        super().__init__(sentence)
+        self.status = status
+
+
+# The arguments of the command that is being run.
+_COMMAND_LINE: list[str] = []
+
+
+def set_command_line(arguments: Sequence[str]) -> None:
+    """Keep the arguments of the command, to print a command that continues its work."""
+    _COMMAND_LINE[:] = arguments
+
+
+def get_command_line() -> list[str]:
+    """Return the arguments of the command that is being run."""
+    return list(_COMMAND_LINE)
 
 
 def print_error(text: str, status: int) -> int:

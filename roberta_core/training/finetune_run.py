@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,23 +13,33 @@ import numpy as np
 from roberta_core import checkpoints
 from roberta_core.checkpoints import hub
 from roberta_core.config import RobertaConfig
-from roberta_core.data.batches import Batch
 from roberta_core.data.records import DataError, Skipped, read
 from roberta_core.tasks import TASKS, Example, Task
 from roberta_core.tasks.batches import ShuffledFeatures
 from roberta_core.tasks.heads import load_model
+from roberta_core.tasks.settings import TaskSettings
+from roberta_core.training import training_checkpoint
 from roberta_core.training.finetune_loop import Evaluated, FineTuning, Validation, evaluate
 from roberta_core.training.recipe import Recipe
+from roberta_core.training.run_log import Report
 
 MODEL, RESULT = "model", "result.json"
+FINISHED = "finished.json"  # in the folder of a seed: the line of its best evaluation
+TASK = "task.json"  # in a model's folder: the task and its settings
 
-Report = Callable[[Mapping[str, Any]], None]
 Source = Any  # a file, or an iterable of mappings
 
 
 @dataclass(frozen=True)
 class Reading:
-    """How files are read: `columns` names columns for the task's fields, `header` those of a file without names."""
+    """How files are read.
+
+    Args:
+        columns: columns by the task's fields that they hold.
+        header: column names of files without a header.
+        format: format of the files, if their suffix does not tell it.
+        strict: fail on faulty records instead of skipping them.
+    """
 
     columns: Mapping[str, str] = field(default_factory=dict)
     header: Sequence[str] = ()
@@ -37,22 +47,22 @@ class Reading:
     strict: bool = False
 
 
-def build_task(name: str, source: str, recipe: Recipe, reading: Reading) -> Task:
-    """A task over the tokenizer of a checkpoint, with rows as long as the recipe wants and the model takes."""
+def build_task(name: str, source: str, settings: TaskSettings | None, reading: Reading) -> Task:
+    """Return a task over the tokenizer of a checkpoint."""
     if name not in TASKS:
         raise ValueError(f"there is no task {name!r}; known are {', '.join(TASKS)}")
-    return TASKS[name].from_pretrained(source, recipe.task, dict(reading.columns))
+    return TASKS[name].from_pretrained(source, settings, dict(reading.columns))
 
 
 def read_examples(
     task: Task, sources: Sequence[Source], reading: Reading, what: str, report: Report, learn: bool = False
 ) -> list[Example]:
-    """The examples of files, in order; what was skipped is reported. `DataError` if nothing is left."""
+    """Return the examples of files, in order, and report what was skipped; raise `DataError` if nothing is left."""
     skipped = Skipped(reading.strict)
     records = (record for source in sources for record in _read(source, skipped, reading))
     found = task.collect_examples(records, skipped, learn)
     if not found:
-        raise DataError(f"nothing is left for {what}: {skipped.sentence() or 'no records'}")
+        raise DataError(f"no record is left for {what}: {skipped.sentence() or 'there are none'}")
     line = {"data": what, "examples": len(found), "skipped": skipped.count, "reasons": skipped.reasons}
     report({**line, **({"target": task.describe()} if learn and task.describe() else {})})
     return found
@@ -63,7 +73,7 @@ def _read(source: Source, skipped: Skipped, reading: Reading) -> Any:
 
 
 def resolve_schedule(recipe: Recipe, rows: int) -> Recipe:
-    """The recipe with the steps and the warm-up that its epochs over so many rows make; seeds apart, all is decided."""
+    """Return the recipe with the steps and the warm-up that its epochs over so many rows amount to."""
     if not recipe.task.epochs:
         return recipe
     steps = max(1, math.ceil(recipe.task.epochs * rows / recipe.optimizer.batch_size))
@@ -75,44 +85,83 @@ def resolve_schedule(recipe: Recipe, rows: int) -> Recipe:
 
 @dataclass
 class Job:
-    """Everything that a run needs but its seed."""
+    """Everything that the runs of several seeds have in common.
+
+    Args:
+        backend: the framework.
+        source: the checkpoint to start from.
+        recipe: the settings, with the schedule resolved.
+        task: the task, with its labels.
+        train: features to train on.
+        validation: data to evaluate on, or None.
+        output: the folder of the runs.
+        report: called with each line of the logs, with its `seed`.
+    """
 
     backend: Any
     source: str
     recipe: Recipe
     task: Task
-    train: Sequence[Any]  # features
+    train: Sequence[Any]
     validation: Validation | None
     output: Path
     report: Report
 
-    def train_seed(self, seed: int, folder: Path) -> dict[str, Any]:
-        """Fine-tune with a seed (of the new head, the order and dropout) into a folder; the best evaluation's line."""
+    def train_seed(self, seed: int, folder: Path, resume: bool = False) -> dict[str, Any]:
+        """Fine-tune with a seed for the new head, the order of the data and dropout.
+
+        Args:
+            seed: the seed.
+            folder: the folder of the run.
+            resume: continue the run of the folder, if it has begun.
+
+        Returns:
+            The line of the best evaluation.
+        """
+        finished = folder / FINISHED
+        if resume and finished.is_file():
+            return json.loads(finished.read_text(encoding="utf-8"))
         recipe = dataclasses.replace(self.recipe, run=dataclasses.replace(self.recipe.run, seed=seed))
         model, note = load_model(self.backend, self.task, self.source, seed, **recipe.model)
         if note:
             self.report({"seed": seed, "note": note})
-
-        def keep() -> None:
-            save(folder / MODEL, self.backend, model, self.task.architecture, checkpoints.resolve(self.source))
-
-        data = ShuffledFeatures(self.task, self.train, recipe.optimizer.batch_size, seed)
         run = FineTuning(
-            self.backend.trainer(model, recipe), recipe, self.task, data, self._runner(model), keep, folder,
-            self.validation, lambda line: self.report({"seed": seed, **line}),
+            trainer=self.backend.trainer(model, recipe), recipe=recipe, config=model.config.to_diff_dict(),
+            folder=folder, report=lambda line: self.report({"seed": seed, **line}), task=self.task,
+            data=ShuffledFeatures(self.task, self.train, recipe.optimizer.batch_size, seed),
+            run_model=lambda batch: self.backend.run(model, batch),
+            keep=lambda: self._save(folder / MODEL, model), validation=self.validation,
         )  # fmt: skip
-        return run.run()
+        if resume and training_checkpoint.has_begun(folder):
+            run.resume()
+        run.run()
+        training_checkpoint.write_json(finished, run.best)
+        training_checkpoint.remove_all(folder)
+        return run.best
 
-    def _runner(self, model: Any) -> Callable[[Batch], Mapping[str, Any]]:
-        return lambda batch: self.backend.run(model, batch)
+    def _save(self, folder: Path, model: Any) -> None:
+        save(folder, self.backend, model, self.task, checkpoints.resolve(self.source))
 
 
-def finetune(job: Job, seeds: Sequence[int]) -> dict[str, Any]:
-    """Runs with each seed; what came of them, also in OUTPUT/result.json: each best line, medians and deviations.
+def finetune(job: Job, seeds: Sequence[int], resume: bool = False) -> dict[str, Any]:
+    """Fine-tune with each seed: the model of a single seed into OUTPUT/model, of several into OUTPUT/seed-N/model.
 
-    The model of a single seed is in OUTPUT/model, of several in OUTPUT/seed-N/model.
+    Args:
+        job: what the runs have in common.
+        seeds: the seeds.
+        resume: continue the runs in the output folder.
+
+    Returns:
+        The result, which is also in OUTPUT/result.json: the line of each best evaluation, medians and deviations.
+
+    Raises:
+        ValueError: the output folder already has runs and `resume` is false, or has none and it is true.
     """
-    found = {seed: job.train_seed(seed, folder) for seed, folder in locate_folders(job.output, seeds).items()}
+    check_output(job.output, resume)
+    facts = {"task": job.task.name, "model": job.source, "seeds": list(seeds)}
+    job.output.mkdir(parents=True, exist_ok=True)
+    training_checkpoint.mark_begun(job.output, facts)
+    found = {seed: job.train_seed(seed, folder, resume) for seed, folder in locate_folders(job.output, seeds).items()}
     result: dict[str, Any] = {
         "task": job.task.name,
         "model": job.source,
@@ -127,31 +176,74 @@ def finetune(job: Job, seeds: Sequence[int]) -> dict[str, Any]:
         result["median"] = {name: float(np.median([row[name] for row in rows])) for name in rows[0]}
         if len(rows) > 1:
             result["deviation"] = {name: float(np.std([row[name] for row in rows], ddof=1)) for name in rows[0]}
-    job.output.mkdir(parents=True, exist_ok=True)
-    (job.output / RESULT).write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    training_checkpoint.write_json(job.output / RESULT, result)
     return result
 
 
+def check_output(output: Path, resume: bool) -> None:
+    """Raise `ValueError` unless the output folder has an unfinished run if, and only if, one is to be resumed."""
+    if (output / RESULT).exists():
+        raise ValueError(f"{output} already has a result: choose another --output")
+    if resume:
+        if not (output / training_checkpoint.RUN).is_file():
+            training_checkpoint.find_resumable(output)
+    elif training_checkpoint.has_begun(output):
+        raise ValueError(f"{output} already has a run: continue it with --resume, or choose another --output")
+
+
 def locate_folders(output: Path, seeds: Sequence[int]) -> dict[int, Path]:
-    """Where the runs of seeds leave their log and model: in a folder each, a single one in the output itself."""
+    """Return the folder of each seed's log and model: of a single seed the output folder itself."""
     return {seed: output if len(seeds) == 1 else output / f"seed-{seed}" for seed in seeds}
 
 
-def save(folder: Path, backend: Any, model: Any, architecture: str, source: Path) -> None:
-    """Write a model as a checkpoint of float32, with the tokenizer of the checkpoint that it was made of."""
+def save(folder: Path, backend: Any, model: Any, task: Task, source: Path) -> None:
+    """Write a model as a float32 checkpoint, with the tokenizer of its source and the settings of the task."""
     config = RobertaConfig.from_dict({**model.config.to_dict(), "dtype": "float32"})
     tensors = {name: np.asarray(array, np.float32) for name, array in backend.tensors(model).items()}
-    checkpoints.save(folder, config, architecture, tensors, carried=hub.carried(source, folder))
+    facts = {"task": task.name, "settings": dataclasses.asdict(task.settings)}
+    carried = {**hub.carried(source, folder), TASK: (json.dumps(facts, indent=1) + "\n").encode()}
+    checkpoints.save(folder, config, task.architecture, tensors, carried=carried)
+
+
+def read_task_settings(source: str, name: str) -> TaskSettings | None:
+    """Return the settings that a model was fine-tuned with, or None if it does not have them.
+
+    Raises:
+        ValueError: the model was fine-tuned for another task, or the file is damaged.
+    """
+    path = checkpoints.resolve(source) / TASK
+    try:
+        facts = json.loads(path.read_text(encoding="utf-8"))
+        known = {field.name for field in dataclasses.fields(TaskSettings)}
+        settings = TaskSettings(**{key: value for key, value in facts["settings"].items() if key in known})
+    except FileNotFoundError:
+        return None
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{path} cannot be read: {error}") from None
+    if facts["task"] != name:
+        raise ValueError(f"{source} was fine-tuned for {facts['task']}, not for {name}")
+    return settings
 
 
 def evaluate_task(
-    backend: Any, source: str, name: str, files: Sequence[Source], recipe: Recipe, reading: Reading, report: Report
+    backend: Any,
+    source: str,
+    name: str,
+    files: Sequence[Source],
+    recipe: Recipe | None,
+    reading: Reading,
+    report: Report,
 ) -> tuple[Evaluated, list[Example]]:
-    """How well a fine-tuned checkpoint does its task on files; `ValueError` if it has no head for it."""
-    task = build_task(name, source, recipe, reading)
+    """Score a fine-tuned checkpoint on files, with the settings of the recipe or else those that it was trained with.
+
+    Raises:
+        ValueError: the checkpoint has no head for the task, or was fine-tuned for another one.
+    """
+    stored = read_task_settings(source, name)
+    task = build_task(name, source, recipe.task if recipe else stored, reading)
     model, loaded = backend.from_pretrained(task.architecture, source, output_loading_info=True)
     if loaded["missing_keys"]:
-        raise ValueError(f"{source} is not fine-tuned for {name}: {', '.join(sorted(loaded['missing_keys']))} are new")
+        raise ValueError(f"{source} is not fine-tuned for {name}: it lacks {', '.join(sorted(loaded['missing_keys']))}")
     examples = read_examples(task, files, reading, "evaluation", report)
     data = Validation(examples, task.build_features(examples))
     return evaluate(task, lambda batch: backend.run(model, batch), data), examples

@@ -1,4 +1,4 @@
-"""A pretraining run from texts, a tokenizer and a recipe to a checkpoint: `roberta pretrain` without the terminal."""
+"""A pretraining run, from texts, a tokenizer and a recipe to a checkpoint: `roberta pretrain` without the terminal."""
 
 import dataclasses
 import json
@@ -19,8 +19,9 @@ from roberta_core.data.masking import word_starts
 from roberta_core.data.packing import blocks_of
 from roberta_core.data.records import Skipped
 from roberta_core.parameters import draw
-from roberta_core.training.pretrain_loop import Pretraining, Report
+from roberta_core.training.pretrain_loop import Pretraining
 from roberta_core.training.recipe import Data, MaskingRates, Recipe
+from roberta_core.training.run_log import Report
 
 TOKENIZER_FILES = (
     "tokenizer.json", "vocab.json", "merges.txt", "tokenizer_config.json", "special_tokens_map.json"
@@ -34,7 +35,7 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """A tokenizer's folder, its size and its special ids."""
+    """The vocabulary of a tokenizer: its folder, its size and its special ids."""
 
     folder: Path
     size: int
@@ -45,17 +46,17 @@ class Vocabulary:
 
     @property
     def special(self) -> tuple[int, ...]:
-        """The ids that are no text."""
+        """The ids of special tokens."""
         return self.first, self.pad, self.last, self.mask
 
     def starts(self) -> np.ndarray:
-        """Which tokens begin a word [V]."""
+        """Return which tokens begin a word [V]."""
         tokenizer = Tokenizer.from_file(str(self.folder / corpus.TOKENIZER))
         return word_starts(tokenizer.get_vocab(), self.size)
 
     @classmethod
     def from_folder(cls, folder: Path) -> "Vocabulary":
-        """The vocabulary of a folder; `ValueError` if it has no tokenizer with RoBERTa's special tokens."""
+        """Return the vocabulary of a folder; raise `ValueError` if it lacks a tokenizer or its special tokens."""
         path = folder / corpus.TOKENIZER
         if not path.is_file():
             raise ValueError(f"{folder} has no {corpus.TOKENIZER}")
@@ -71,9 +72,10 @@ class Vocabulary:
 def split_documents(
     recipe: Recipe, patterns: Iterable[str], held_out: Iterable[str] = ()
 ) -> tuple[list[Path], list[Path]]:
-    """The documents to train on and those held out: named by the recipe, or found by the patterns `held_out`.
+    """Split documents into those to train on, and those held out by the recipe or by the patterns `held_out`.
 
-    `ValueError` if nothing is left to train on, or the recipe holds out documents that are not there.
+    Raises:
+        ValueError: no document is left to train on, or the recipe holds out documents that are not there.
     """
     found, kept = texts.find(patterns), texts.find(held_out)
     names = set(recipe.data.held_out)
@@ -97,7 +99,7 @@ def build_masked_blocks(
     progress: Progress | None = None,
     skipped: Skipped | None = None,
 ) -> MaskedBlocks:
-    """Documents tokenised into `folder`, packed into blocks, to be masked; what is left out is told to `skipped`."""
+    """Tokenise documents into `folder`, and pack them into blocks to be masked; `skipped` counts skipped lines."""
     found = corpus.build(
         folder, files, vocabulary.folder, vocabulary.last, data.unwrap_lines, data.spaced_every, progress, skipped
     )
@@ -118,7 +120,7 @@ def prepare_corpus(
     progress: Progress | None = None,
     skipped: Skipped | None = None,
 ) -> tuple[MaskedBlocks, MaskedBlocks | None]:
-    """The blocks to train on and those held out (None without documents), tokenised into `output/corpus`."""
+    """Tokenise into `output/corpus`; return the blocks to train on, and those held out (None without documents)."""
     if not train:
         raise ValueError("no documents to train on")
     as_is = dataclasses.replace(recipe.data, spaced_every=0)
@@ -146,25 +148,43 @@ def prepare(
     source: str | None = None,
     skipped: Skipped | None = None,
 ) -> tuple[Pretraining, Any]:
-    """The run, ready to go, and its model; the corpus is tokenised into `output/corpus`.
+    """Prepare a run; the corpus is tokenised into `output/corpus`.
 
-    The model is new, or goes on from the checkpoint `source`, the recipe's table for it then saying what is changed.
+    Args:
+        backend: the framework.
+        recipe: the settings.
+        vocabulary: the tokenizer's.
+        train: documents to train on.
+        held_out: documents to evaluate on.
+        output: the folder of the run.
+        report: called with each line of the log.
+        progress: called with the bytes that are tokenised, and their total.
+        source: a checkpoint to continue from; the recipe's table `[model]` then overrides its configuration.
+        skipped: counts the lines that are skipped.
+
+    Returns:
+        The run, and its model.
     """
     if not hasattr(backend, "trainer"):
-        raise ValueError(f"{backend.title} takes no training steps here; another framework may")
+        raise ValueError(f"{backend.title} cannot train; use another framework")
     if source is None:
         config = recipe.config(vocabulary.size)
     else:
         config = RobertaConfig.from_pretrained(checkpoints.resolve(source), **recipe.model)
     if recipe.data.sequence_length > config.max_sequence_length:
-        told = f"sequence_length {recipe.data.sequence_length} is over the {config.max_sequence_length} positions"
-        raise ValueError(f"{told} of {source}")
+        most = config.max_sequence_length
+        raise ValueError(
+            f"sequence_length is {recipe.data.sequence_length}, but {source} accepts at most {most} tokens"
+        )
     blocks, kept = prepare_corpus(recipe, vocabulary, train, held_out, output, progress, skipped)
     if source is None:
         model = backend.from_tensors(ARCHITECTURE, config, dict(draw(config, ARCHITECTURE, recipe.run.seed)))
     else:
         model = backend.from_pretrained(ARCHITECTURE, source, seed=recipe.run.seed, **recipe.model)
-    run = Pretraining(backend.trainer(model, recipe), recipe, config.to_diff_dict(), blocks, output, kept, report)
+    run = Pretraining(
+        trainer=backend.trainer(model, recipe), recipe=recipe, config=config.to_diff_dict(), data=blocks,
+        folder=output, held_out=kept, report=report,
+    )  # fmt: skip
     return run, model
 
 
@@ -176,7 +196,7 @@ def export(
     recipe: Recipe,
     dtype: str = "float32",
 ) -> None:
-    """Write a trained model as a checkpoint: its tensors, stored as `dtype`, the tokenizer's files and the recipe."""
+    """Write a trained model as a checkpoint, with the tokenizer's files and the recipe."""
     stored = {name: array.astype(DTYPES[dtype]) for name, array in tensors.items()}
     checkpoints.save(folder, RobertaConfig.from_dict({**config.to_dict(), "dtype": dtype}), ARCHITECTURE, stored)
     for name in TOKENIZER_FILES:

@@ -2,6 +2,8 @@
 
 import json
 import math
+import shutil
+import signal
 
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ from roberta_core.checkpoints import safetensors_file
 from roberta_core.parameters import draw
 from roberta_core.tasks import metrics
 from roberta_core.training.schedule import LinearSchedule
-from roberta_core.training.training_checkpoint import TrainingError
+from roberta_core.training.training_checkpoint import State, TrainingError
 
 RECIPE = """
 [optimizer]
@@ -35,20 +37,33 @@ class Model:
 
 
 class NumPyTrainer:
+    """Its one tensor that changes is a digest of all batches and learning rates so far."""
+
     def __init__(self, model, recipe):
         self.model, self.recipe = model, recipe
 
     def step(self, batches, learning_rate):
         self.model.step += 1
         NumPyBackend.batches.append((batches, learning_rate))
-        return {"loss": NumPyBackend.losses.get(self.model.step, 1.0), "gradient_norm": 1.0}
+        if self.model.step in NumPyBackend.signals:
+            signal.raise_signal(NumPyBackend.signals.pop(self.model.step))
+        bias = self.model.tensors["classifier.dense.bias"]
+        bias[:] = 0.5 * bias + learning_rate * sum(batch["input_ids"].sum() for batch in batches)
+        return {"loss": NumPyBackend.losses.get(self.model.step, float(bias[0])), "gradient_norm": 1.0}
+
+    def state(self):
+        tensors = {name: array.copy() for name, array in self.model.tensors.items()}
+        return State(tensors, tensors, tensors, self.model.step)
+
+    def load_state(self, state):
+        self.model.tensors, self.model.step = dict(state.tensors), state.steps
 
 
 class NumPyBackend:
     """What it predicts is right for so many of the rows as `right` says after each step."""
 
     name, title, version = "np", "NumPy", "2"
-    batches, losses, right = [], {}, {}
+    batches, losses, right, signals = [], {}, {}, {}
 
     def from_pretrained(self, architecture, source, seed=0, output_loading_info=False, **settings):
         folder = checkpoints.resolve(source)
@@ -82,6 +97,7 @@ class NumPyBackend:
 def files(tmp_path, monkeypatch):
     monkeypatch.setattr(NumPyBackend, "batches", [])
     monkeypatch.setattr(NumPyBackend, "losses", {})
+    monkeypatch.setattr(NumPyBackend, "signals", {})
     monkeypatch.setattr(NumPyBackend, "right", {3: 0.2, 5: 0.4, 8: 0.3, 10: 0.4, 13: 0.1})
     monkeypatch.setattr(backend, "load", lambda name: NumPyBackend())
     monkeypatch.setattr(backend, "registered", lambda: {"np": None})
@@ -184,7 +200,10 @@ def test_a_loss_that_is_no_number_ends_the_run(files, monkeypatch, capsys):
 def test_outputs_that_are_no_numbers_end_the_run(files, monkeypatch, capsys):
     monkeypatch.setattr(NumPyBackend, "run", lambda *_: {"logits": np.full((32, 2), np.nan)})
     run(files, code=1)
-    assert "logits are not finite numbers" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "logits are not finite numbers" in said
+    assert f"The model was saved before it was scored: {files / 'out' / 'step-0000003'}" in said
+    assert RobertaConfig.from_pretrained(files / "out" / "step-0000003").id2label == {0: "+", 1: "-"}
 
 
 def test_what_is_skipped_is_said_and_strict_refuses_it(files, capsys):
@@ -194,7 +213,7 @@ def test_what_is_skipped_is_said_and_strict_refuses_it(files, capsys):
     line = json.loads(capsys.readouterr().out.splitlines()[0])
     assert (line["examples"], line["skipped"]) == (10, 1)
     assert "train.jsonl, line 11: no label" in line["reasons"][0]
-    (files / "out" / "result.json").unlink()
+    shutil.rmtree(files / "out")
     run(files, "--strict", code=1)
     assert "train.jsonl, line 11: no label" in capsys.readouterr().err
 
@@ -240,7 +259,7 @@ def test_a_classifier_of_another_number_of_labels_gets_a_new_head(files):
 
 
 def test_an_error_keeps_the_model_of_the_lowest_value(files, monkeypatch):
-    values = iter([3.0, 1.0, 2.0, 0.5, 4.0])
+    values = iter([9.0, 3.0, 1.0, 2.0, 0.5, 4.0])  # the first is what a check before training computes
     monkeypatch.setattr(metrics, "classification", lambda *_: {"squared_error": next(values)})
     out = run(files, recipe='metric = "squared_error"\npatience = 2\n')
     assert [line["best"] for line in log(out) if "scores" in line] == [True, True, False, True, False]
@@ -254,7 +273,7 @@ def test_what_labels_are_is_reported(files, capsys):
 
 def test_nothing_left_is_an_error_that_says_why(files, capsys):
     run(files, "--columns", "label=stars", code=1)
-    assert "nothing is left for training: skipped 10: " in capsys.readouterr().err
+    assert "no record is left for training: skipped 10: " in capsys.readouterr().err
 
 
 def test_a_result_is_not_overwritten(files, capsys):
@@ -301,3 +320,154 @@ def test_a_checkpoint_that_is_not_fine_tuned_is_not_evaluated(files, capsys):
     run(files)
     evaluated(files, "--model", "roberta-tiny", code=1)
     assert "roberta-tiny is not fine-tuned for classification" in capsys.readouterr().err
+
+
+def lines_of(folder):
+    """The log, less what differs from run to run: the speed, and which steps a checkpoint was saved at."""
+    lines = [line for line in log(folder) if "checkpoint" not in line]
+    return [{name: value for name, value in line.items() if name != "tokens_per_second"} for line in lines]
+
+
+def files_of(folder):
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir()) if path.is_file()}
+
+
+def check_same(one, two):
+    assert lines_of(one) == lines_of(two)
+    assert files_of(one / "model") == files_of(two / "model")
+    results = [json.loads((folder / "result.json").read_text()) for folder in (one, two)]
+    assert results[0] == results[1]
+
+
+@pytest.fixture
+def whole(files):
+    """The folder of a run that nothing interrupts, of 13 steps with evaluations after 3, 5, 8, 10 and 13."""
+    folder = run(files)
+    NumPyBackend.batches.clear()
+    return folder.rename(files / "whole")
+
+
+@pytest.mark.parametrize("at", [1, 3, 6, 13])
+@pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
+def test_a_signal_saves_and_names_the_command_that_resumes_to_the_same_bits(files, whole, capsys, name, code, at):
+    NumPyBackend.signals[at] = signal.Signals[name]
+    out = run(files, code=code)
+    said = capsys.readouterr().err
+    assert f"stopped by {name} after step {at}; saved {out}/step-{at:07d}. To resume: roberta finetune" in said
+    assert said.rstrip().endswith("--resume")
+    assert not (out / "result.json").exists()
+    run(files, "--resume")
+    assert len(NumPyBackend.batches) == 13  # no step was taken twice
+    check_same(out, whole)
+    assert not list(out.glob("step-*"))
+
+
+def test_a_signal_during_an_evaluation_saves_and_the_evaluation_is_done_after_resuming(files, whole, monkeypatch):
+    original = NumPyBackend.run
+
+    def interrupted(self, model, inputs):
+        if model.step == 8:
+            signal.raise_signal(signal.SIGTERM)
+        return original(self, model, inputs)
+
+    monkeypatch.setattr("roberta_core.training.finetune_loop.BATCH", 4)
+    monkeypatch.setattr(NumPyBackend, "run", interrupted)
+    out = run(files, code=143)
+    assert [line["step"] for line in log(out) if "scores" in line] == [3, 5]
+    monkeypatch.setattr(NumPyBackend, "run", original)
+    run(files, "--resume")
+    assert [line["step"] for line in log(out) if "scores" in line] == [3, 5, 8, 10, 13]
+
+
+@pytest.mark.parametrize("at", [2, 4, 7, 12])
+def test_a_run_that_was_killed_resumes_from_its_last_checkpoint_to_the_same_bits(files, whole, monkeypatch, at):
+    def kill(*_):
+        raise KeyboardInterrupt  # as the second Ctrl-C: nothing is saved
+
+    original = NumPyTrainer.step
+    monkeypatch.setattr(
+        NumPyTrainer, "step", lambda self, *given: (kill if self.model.step == at else original)(self, *given)
+    )
+    every = "[run]\nlog_every = 2\nseed = 7\ncheckpoint_every = 3\n"
+    text = RECIPE.replace("[run]\nlog_every = 2\nseed = 7\n", every)
+    monkeypatch.setitem(globals(), "RECIPE", text)
+    out = run(files, code=130)
+    assert [path.name for path in sorted(out.glob("step-*"))] == [f"step-{n:07d}" for n in range(3, at + 1, 3)][-2:]
+    monkeypatch.setattr(NumPyTrainer, "step", original)
+    run(files, "--resume")
+    steps = [line["step"] for line in log(out) if "loss" in line]
+    assert steps == sorted(set(steps))
+    assert lines_of(out) == lines_of(whole)
+    assert files_of(out / "model") == files_of(whole / "model")
+
+
+def test_of_several_seeds_those_that_are_done_are_not_trained_again(files):
+    whole = run(files, "--seeds", "1,2").rename(files / "whole")
+    NumPyBackend.batches.clear()
+    original = NumPyTrainer.step
+
+    def stop_second(self, *given):
+        if self.recipe.run.seed == 2 and self.model.step == 4:
+            signal.raise_signal(signal.SIGTERM)
+        return original(self, *given)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(NumPyTrainer, "step", stop_second)
+        out = run(files, "--seeds", "1,2", code=143)
+    assert (out / "seed-1" / "finished.json").is_file()
+    run(files, "--seeds", "1,2", "--resume")
+    assert len(NumPyBackend.batches) == 26
+    for seed in ("seed-1", "seed-2"):
+        assert files_of(out / seed / "model") == files_of(whole / seed / "model")
+    assert (out / "result.json").read_bytes() == (whole / "result.json").read_bytes()
+
+
+def test_there_must_be_a_run_to_resume(files, capsys):
+    run(files, "--resume", code=1)
+    assert f"there is nothing to resume: {files / 'out'} does not exist" in capsys.readouterr().err
+    (files / "out").mkdir()
+    run(files, "--resume", code=1)
+    assert "holds no training run" in capsys.readouterr().err
+
+
+def test_a_run_is_not_overwritten_and_other_data_are_not_resumed(files, capsys):
+    NumPyBackend.signals[4] = signal.SIGTERM
+    run(files, code=143)
+    capsys.readouterr()
+    run(files, code=1)
+    assert "already has a run: continue it with --resume" in capsys.readouterr().err
+    rows = [{**row, "text": row["text"] + "!"} for row in ROWS]
+    (files / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    run(files, "--resume", code=1)
+    assert "was trained on other data" in capsys.readouterr().err
+
+
+def test_the_closing_line_says_where_the_model_is(files, capsys):
+    run(files)
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["models"] == [str(files / "out" / "model")]
+
+
+def test_the_settings_of_training_are_those_of_evaluation(files, capsys):
+    run(files)
+    capsys.readouterr()
+    seen = []
+    original = NumPyBackend.run
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            NumPyBackend, "run", lambda *given: seen.append(given[2]["input_ids"].shape[1]) or original(*given)
+        )
+        (files / "test.jsonl").write_text(json.dumps({**ROWS[0], "text": "good " * 90}) + "\n")
+        evaluated(files, "--json")
+        assert seen == [16]  # max_length of the recipe
+        evaluated(files, "--json", "--recipe", "glue")
+        assert seen[1] > 16
+    (files / "out" / "model" / "task.json").write_text("[")
+    capsys.readouterr()
+    evaluated(files, code=1)
+    assert "task.json cannot be read" in capsys.readouterr().err
+
+
+def test_a_model_is_not_evaluated_on_another_task(files, capsys):
+    run(files)
+    evaluated(files, "--task", "tagging", code=1)
+    assert "was fine-tuned for classification, not for tagging" in capsys.readouterr().err

@@ -3,14 +3,18 @@
 import dataclasses
 import json
 import math
+import shutil
+import signal
 
 import numpy as np
 import pytest
 
 from roberta_core.data.batches import MaskedBlocks
 from roberta_core.data.masking import Masking
-from roberta_core.training.pretrain_loop import LOG, Pretraining
+from roberta_core.training.pretrain_loop import Pretraining
 from roberta_core.training.recipe import Recipe
+from roberta_core.training.run_log import LOG
+from roberta_core.training.stopping import Stopped
 from roberta_core.training.training_checkpoint import State, TrainingError
 
 RECIPE = Recipe.from_dict(
@@ -49,7 +53,7 @@ def run(folder, trainer=None, recipe=RECIPE, blocks=20, **fields):
     data = MaskedBlocks(
         np.arange(4, 4 + blocks * 9) % 90 + 4, np.stack([starts, starts + 9], axis=1), Masking(101, 100), 17, seed=1
     )
-    return Pretraining(trainer or Counter(), recipe, {}, data, folder, **fields)
+    return Pretraining(trainer=trainer or Counter(), recipe=recipe, config={}, data=data, folder=folder, **fields)
 
 
 def log(folder):
@@ -103,6 +107,98 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_end(tmp_path, killed_at):
     assert pretraining.step == (killed_at - 1) // 3 * 3
     pretraining.run()
     assert resumed.value == whole.value
+    assert lines_of(tmp_path / "stopped") == lines_of(tmp_path / "whole")
+
+
+def lines_of(folder):
+    return [{name: value for name, value in line.items() if name != "tokens_per_second"} for line in log(folder)]
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+@pytest.mark.parametrize("at", range(1, 11))
+def test_a_signal_ends_a_run_with_a_checkpoint_of_its_step(tmp_path, name, at):
+    whole, stopped, resumed = Counter(), Counter(), Counter()
+    run(tmp_path / "whole", whole).run()
+
+    def step(batches, learning_rate, step=stopped.step):
+        if stopped.steps + 1 == at:
+            signal.raise_signal(signal.Signals[name])
+        return step(batches, learning_rate)
+
+    stopped.step = step
+    first = run(tmp_path / "stopped", stopped)
+    handlers = [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)]
+    if at < 10:
+        with pytest.raises(Stopped, match=f"stopped by {name} after step {at}") as ended:
+            first.run()
+        assert ended.value.checkpoint == tmp_path / "stopped" / f"step-{at:07d}"
+    else:
+        first.run()
+    assert [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)] == handlers
+    pretraining = run(tmp_path / "stopped", resumed)
+    assert pretraining.resume()
+    pretraining.run()
+    assert resumed.value == whole.value
+    kept = [line for line in lines_of(tmp_path / "stopped") if "loss" in line]
+    assert kept == [line for line in lines_of(tmp_path / "whole") if "loss" in line]
+
+
+def test_the_second_signal_ends_a_run_at_once(tmp_path):
+    stopped = Counter()
+
+    def step(batches, learning_rate):
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+
+    stopped.step = step
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, stopped).run()
+
+
+def test_a_signal_during_an_evaluation_saves_and_the_evaluation_is_done_after_resuming(tmp_path):
+    stopped = Counter()
+    stopped.evaluate = lambda batch: signal.raise_signal(signal.SIGTERM) or {"loss": 6.0, "correct": 1, "count": 3}
+    first = run(tmp_path, stopped)
+    first.held_out = first.data
+    with pytest.raises(Stopped, match="after step 5"):
+        first.run()
+    second = run(tmp_path, Counter())
+    second.held_out = second.data
+    assert second.resume()
+    second.run()
+    assert [line["step"] for line in log(tmp_path) if "held_out_loss" in line] == [5, 10]
+
+
+def test_the_log_has_no_step_twice_after_resuming(tmp_path):
+    run(tmp_path).run()
+    with open(tmp_path / LOG, "a") as stream:
+        stream.write('{"step": 10, "lo')  # as a kill leaves it
+    shutil.rmtree(tmp_path / "step-0000010")
+    pretraining = run(tmp_path)
+    pretraining.resume()
+    pretraining.run()
+    assert [line["step"] for line in log(tmp_path) if "loss" in line] == [4, 8, 10]
+
+
+def test_the_speed_does_not_count_evaluations_and_checkpoints(tmp_path, monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr("time.perf_counter", lambda: clock[0])
+    trainer = Counter()
+
+    def step(batches, learning_rate, step=trainer.step):
+        clock[0] += 1
+        return step(batches, learning_rate)
+
+    def evaluate(batch):
+        clock[0] += 1000
+        return {"loss": 6.0, "correct": 1, "count": 3}
+
+    trainer.step, trainer.evaluate = step, evaluate
+    pretraining = run(tmp_path, trainer)
+    pretraining.held_out = pretraining.data
+    pretraining.run()
+    speeds = [line["tokens_per_second"] for line in log(tmp_path) if "loss" in line]
+    assert speeds == [33, 33, 33]  # 3 rows of 11 tokens a step
 
 
 def test_a_batch_comes_in_micro_batches_of_the_size_that_the_recipe_says(tmp_path):
@@ -132,7 +228,7 @@ def test_another_recipe_or_other_texts_are_not_resumed(tmp_path):
     optimizer = dataclasses.replace(RECIPE.optimizer, peak_learning_rate=0.25)
     with pytest.raises(TrainingError, match=r"another recipe \(see its optimizer\)"):
         run(tmp_path, recipe=dataclasses.replace(RECIPE, optimizer=optimizer)).resume()
-    with pytest.raises(TrainingError, match="other texts"):
+    with pytest.raises(TrainingError, match="trained on other data"):
         run(tmp_path, blocks=21).resume()
 
 

@@ -60,6 +60,77 @@ def test_the_newest_whole_one_is_found(tmp_path):
     assert training_checkpoint.find_newest(tmp_path / "none") is None
 
 
+def damage(path):
+    with open(path / "optimizer.safetensors", "r+b") as stream:
+        stream.truncate(40)
+
+
+def test_damaged_ones_are_not_counted_among_those_kept(tmp_path):
+    saved(tmp_path, 7)
+    for step in (8, 9):
+        shutil.copytree(tmp_path / "step-0000007", tmp_path / f"step-000000{step}")
+        damage(tmp_path / f"step-000000{step}")
+    assert saved(tmp_path, 10) == [f"step-{step:07d}" for step in (7, 8, 9, 10)]
+    assert saved(tmp_path, 11) == [f"step-{step:07d}" for step in (8, 9, 10, 11)]
+
+
+def test_a_run_resumes_from_the_newest_whole_one_and_names_those_that_are_damaged(tmp_path):
+    saved(tmp_path, 9, 10)
+    damage(tmp_path / "step-0000010")
+    path, damages = training_checkpoint.find_resumable(tmp_path)
+    assert path == tmp_path / "step-0000009"
+    assert len(damages) == 1
+    assert "step-0000010 is damaged: optimizer.safetensors has 40 bytes instead of " in damages[0]
+
+
+@pytest.mark.parametrize(
+    ("contents", "part"),
+    [
+        (None, "trainer.json: No such file or directory"),
+        ("{", "trainer.json cannot be read"),
+        ("[]", "trainer.json holds a list, not an object"),
+        ('{"sizes": 3}', "trainer.json cannot be read"),
+        ('{"sizes": {}}', "instead of None"),
+        ('{"sizes": {"gone": 3}}', "instead of None"),
+    ],
+)
+def test_where_no_checkpoint_is_whole_the_damage_is_named(tmp_path, contents, part):
+    saved(tmp_path, 9)
+    trainer = tmp_path / "step-0000009" / "trainer.json"
+    trainer.unlink() if contents is None else trainer.write_text(contents)
+    with pytest.raises(
+        TrainingError, match=rf"no whole checkpoint to resume from: .*step-0000009 is damaged: .*{part}"
+    ):
+        training_checkpoint.find_resumable(tmp_path)
+
+
+def test_without_a_run_there_is_nothing_to_resume(tmp_path):
+    with pytest.raises(TrainingError, match=r"nothing to resume: .*none does not exist"):
+        training_checkpoint.find_resumable(tmp_path / "none")
+    with pytest.raises(TrainingError, match="holds no training run"):
+        training_checkpoint.find_resumable(tmp_path)
+    training_checkpoint.mark_begun(tmp_path, {})
+    assert training_checkpoint.find_resumable(tmp_path) == (None, [])
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "optimizer.safetensors", "random.safetensors", "config.json"])
+def test_contents_that_have_changed_since_are_refused(tmp_path, name):
+    saved(tmp_path, 9)
+    path = tmp_path / "step-0000009" / name
+    path.write_bytes(path.read_bytes()[:-1] + b"\x01")
+    with pytest.raises(TrainingError, match=rf"is damaged: the contents of {name} have changed"):
+        training_checkpoint.load(path.parent)
+
+
+def test_the_files_have_the_modes_that_the_umask_gives(tmp_path):
+    before = os.umask(0o027)
+    try:
+        saved(tmp_path, 9)
+    finally:
+        os.umask(before)
+    assert {path.stat().st_mode & 0o777 for path in (tmp_path / "step-0000009").iterdir()} == {0o640}
+
+
 def test_half_written_ones_are_passed_over_and_cleaned_away(tmp_path):
     saved(tmp_path, 9)
     shutil.copytree(tmp_path / "step-0000009", tmp_path / f"step-0000011{training_checkpoint.UNFINISHED}")
@@ -93,5 +164,5 @@ def test_a_broken_one_is_refused_by_name(tmp_path):
     with pytest.raises(TrainingError, match="step-0000009 is of format 99"):
         training_checkpoint.load(path)
     (path / "trainer.json").write_text("{")
-    with pytest.raises(TrainingError, match="step-0000009 is no whole training checkpoint"):
+    with pytest.raises(TrainingError, match="step-0000009 is not a whole training checkpoint"):
         training_checkpoint.load(path)
