@@ -1,7 +1,7 @@
 """What a framework offers the core: load a model, run it from NumPy to NumPy, train it.
 
-A backend is found by its entry point in the group `roberta.backends` and loaded when it is asked for, so the core knows
-no framework and one more of them is one package and one entry point.
+A backend is found by its entry point in the group `roberta.backends` and loaded on request, so the core knows no
+framework, and a further one is a package with an entry point.
 """
 
 import importlib.util
@@ -36,7 +36,7 @@ class Backend(Protocol):
         ...
 
     def from_pretrained(self, architecture: str, source: str | os.PathLike[str], **settings: Any) -> Any:
-        """The framework's own model of a checkpoint."""
+        """Return the framework's own model of a checkpoint."""
         ...
 
     def from_tensors(
@@ -48,64 +48,79 @@ class Backend(Protocol):
         precision: str = "float32",
         **settings: Any,
     ) -> Any:
-        """The framework's own model with the tensors given by their published names.
+        """Return the framework's own model with tensors given by their published names.
 
-        `precision`, such as "bfloat16", is the type that it computes in, each framework having its own way.
+        `precision`, such as "bfloat16", is the type in which it computes, each framework in its own way.
         """
         ...
 
     def tensors(self, model: Any) -> dict[str, np.ndarray]:
-        """The parameters of a model by their published names, in the published shapes."""
+        """Return the parameters of a model by their published names, in the published shapes."""
         ...
 
     def run(self, model: Any, inputs: Mapping[str, np.ndarray], **options: Any) -> ModelOutput:
-        """A forward pass without dropout or gradients; `options` such as `output_hidden_states=True`."""
+        """Run a forward pass without dropout or gradients; `options` such as `output_hidden_states=True`."""
         ...
 
     def gradients(
         self, model: Any, inputs: Mapping[str, np.ndarray], weights: Mapping[str, np.ndarray]
     ) -> dict[str, np.ndarray]:
-        """The gradients by every parameter, without dropout, of the sum of the outputs named, each times its weight.
+        """Return the gradients of a weighted sum of outputs, without dropout.
 
-        By their published names, in the published shapes; `{"loss": 1}` is the loss.
+        Args:
+            model: the framework's own model.
+            inputs: what the model is called with.
+            weights: the weights of the outputs by name, such as `{"loss": 1}`.
+
+        Returns:
+            The gradients by the published names of the parameters, in the published shapes.
         """
         ...
 
     def tensor(self, array: np.ndarray) -> Any:
-        """The framework's own tensor of an array."""
+        """Return the framework's own tensor of an array."""
         ...
 
     def trainer(self, model: Any, recipe: Any) -> Any:
-        """The training steps of a model as a recipe says (`roberta_core.training`)."""
+        """Return the trainer of a model with a recipe's settings (`roberta_core.training`)."""
         ...
 
 
 @cache
 def registered() -> dict[str, EntryPoint]:
-    """The entry points of the backends by name, none of them loaded."""
+    """Return the entry points of the backends by name, without loading one."""
     return {point.name: point for point in entry_points(group=GROUP)}
 
 
 def available() -> tuple[str, ...]:
-    """The backends whose framework is installed, found without importing one."""
+    """Return the names of the backends whose framework is installed, without importing one."""
     return tuple(name for name in registered() if not _missing(name))
 
 
-@cache
-def load(name: str) -> Backend:
-    """The backend of that name; `BackendError` if it is unknown or its framework is not installed."""
+def require(name: str) -> None:
+    """Check that a backend can be loaded, without importing its framework.
+
+    Raises:
+        BackendError: the backend is unknown, or its framework is not installed.
+    """
     if name not in registered():
         raise BackendError(f"there is no framework {name!r}; known are {', '.join(sorted(registered()))}")
     missing = _missing(name)
     if missing:
         raise BackendError(f"{name} needs {' and '.join(missing)}: pip install 'triberta[{name}]'")
+
+
+@cache
+def load(name: str) -> Backend:
+    """Return the backend of that name; raise the `BackendError` of `require` if it cannot be loaded."""
+    require(name)
     return registered()[name].load()
 
 
 def _missing(name: str) -> list[str]:
-    """The modules of a backend's extra, which has its name, that are not here."""
+    """Return the modules of a backend's extra, which has its name, that are not installed."""
     distribution = registered()[name].dist
-    wanted = (distribution.requires if distribution else None) or []
+    requirements = (distribution.requires if distribution else None) or []
     extra = re.compile(rf"""^([\w-]+).*;.*extra == ['"]{re.escape(name)}['"]""")
-    modules = [found[1].replace("-", "_") for found in map(extra.match, wanted) if found]
+    modules = [found[1].replace("-", "_") for found in map(extra.match, requirements) if found]
     return [module for module in modules if importlib.util.find_spec(module) is None]

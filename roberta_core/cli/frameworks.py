@@ -28,7 +28,7 @@ def resolve_frameworks(frameworks: str | None, framework: str | None = None) -> 
 
     Raises:
         typer.BadParameter: the options are used wrongly.
-        ValueError: no framework is installed.
+        ValueError: no framework is installed, or not the requested one.
     """
     from roberta_core import backend
 
@@ -46,6 +46,8 @@ def resolve_frameworks(frameworks: str | None, framework: str | None = None) -> 
         raise typer.BadParameter(f"{given} names a framework twice")
     if framework is not None and len(names) > 1:
         raise typer.BadParameter(f"--framework takes one name; for several use --frameworks {framework}")
+    for name in names:
+        backend.require(name)  # before anything is read
     return names
 
 

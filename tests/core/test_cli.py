@@ -62,6 +62,7 @@ def two_backends(monkeypatch):
     """Two frameworks that need nothing installed."""
     known = {"one": SmallBackend("one", "First"), "two": SmallBackend("two", "Second")}
     monkeypatch.setattr(backend, "registered", lambda: known)
+    monkeypatch.setattr(backend, "require", lambda name: None)
     monkeypatch.setattr(backend, "available", lambda: tuple(known))
     monkeypatch.setattr(backend, "load", known.__getitem__)
     return known

@@ -97,6 +97,7 @@ def test_blocks_bound_how_much_is_scored(texts):
 def call(texts, monkeypatch, capfd):
     known = {"one": Constant(5), "two": Constant(9, "Two")}
     monkeypatch.setattr(backend, "registered", lambda: known)
+    monkeypatch.setattr(backend, "require", lambda name: None)
     monkeypatch.setattr(backend, "load", lambda name: known[name])
 
     def called(*arguments):

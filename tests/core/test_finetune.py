@@ -101,6 +101,7 @@ def files(tmp_path, monkeypatch):
     monkeypatch.setattr(NumPyBackend, "right", {3: 0.2, 5: 0.4, 8: 0.3, 10: 0.4, 13: 0.1})
     monkeypatch.setattr(backend, "load", lambda name: NumPyBackend())
     monkeypatch.setattr(backend, "registered", lambda: {"np": None})
+    monkeypatch.setattr(backend, "require", lambda name: None)
     (tmp_path / "recipe.toml").write_text(RECIPE)
     (tmp_path / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in ROWS))
     (tmp_path / "test.jsonl").write_text(
@@ -285,6 +286,22 @@ def test_a_result_is_not_overwritten(files, capsys):
 @pytest.mark.parametrize("seeds", ["a", "1,1", "-1"])
 def test_wrong_seeds_are_refused(files, seeds):
     run(files, f"--seeds={seeds}", code=2)
+
+
+def test_a_framework_that_is_not_installed_is_found_before_data_is_read(files, monkeypatch, capsys):
+    def refuse(name):
+        raise backend.BackendError(f"{name} needs numpy3")
+
+    monkeypatch.setattr(backend, "require", refuse)
+    (files / "train.jsonl").unlink()
+    run(files, code=1)
+    assert "np needs numpy3" in capsys.readouterr().err
+
+
+def test_columns_of_an_unknown_field_are_refused_before_data_is_read(files, capsys):
+    (files / "train.jsonl").unlink()
+    run(files, "--columns", "txt=text", code=1)
+    assert "classification has no field txt; its fields are text, text_pair, label" in capsys.readouterr().err
 
 
 def test_an_unknown_score_is_refused(files, capsys):
