@@ -105,7 +105,7 @@ def pad_batch(rows: list[Row], options: Options) -> list[Row]:
 
 
 def pad_columns(
-    encoded: Any, pad_id: int, padding: str | None, length: int | None, multiple: int, side: str, *, masked: bool
+    encoded: Any, pad_id: int | None, padding: str | None, length: int | None, multiple: int, side: str, *, masked: bool
 ) -> dict[str, Any]:
     """Pad columns to one length, and add an attention mask if `masked`.
 
@@ -118,6 +118,8 @@ def pad_columns(
     rows = [ids] if single else ids
     sizes = [len(row) for row in rows]
     wanted = compute_length(sizes, padding, length, multiple)
+    if pad_id is None and any(size < wanted for size in sizes):
+        raise ValueError("there is no pad token to pad with; set one with add_special_tokens({'pad_token': ...})")
     if masked and "attention_mask" not in columns:
         columns["attention_mask"] = [1] * len(ids) if single else [[1] * size for size in sizes]
     for name in FILLS.keys() & columns.keys():

@@ -9,6 +9,7 @@ from typing import Any, overload
 from tokenizers import AddedToken
 
 from roberta_core.tokenization.special_tokens import ADDITIONAL, EXTRA, ROLES, is_same_token, to_added_token
+from roberta_core.tokenization.tokenizer_json import check_added_tokens
 
 # For clean_up_tokenization_spaces: what English writes without a space before it; as published, in this order.
 TIDY = {
@@ -80,6 +81,7 @@ class TokenTable:
 
     def _check_added(self) -> None:
         """Raise ValueError if an added token has two ids, or another id than the vocabulary gives it."""
+        check_added_tokens(self._added)
         for index, token in self._added.items():
             known = self._vocab_id(token.content)
             known = self._added_ids[token.content] if known is None else known
@@ -87,9 +89,7 @@ class TokenTable:
                 raise ValueError(f"the added token {token.content!r:.60} has two ids, {known} and {index}")
             other = self._vocab_token(index)
             if other is not None and other != token.content:
-                raise ValueError(
-                    f"the id {index} belongs to {other!r:.60} and to the added token {token.content!r:.60}"
-                )
+                raise ValueError(f"the id {index} belongs to two tokens, {other!r:.60} and {token.content!r:.60}")
 
     # What a subclass supplies ---------------------------------------------------------------------------------------
 
@@ -326,18 +326,21 @@ class TokenTable:
         return to_added_token(known or token, role)
 
     def _add(self, tokens: Iterable[AddedToken]) -> int:
-        new, following = 0, None
+        added, ids = dict(self._added), dict(self._added_ids)
+        first = following = len(self)
         for token in tokens:
-            index = self._find_id(token.content)
-            if not token.content or (index in self._added and is_same_token(self._added[index], token)):
+            index = ids.get(token.content)
+            index = self._vocab_id(token.content) if index is None else index
+            if not token.content or (index in added and is_same_token(added[index], token)):
                 continue
             if index is None:
-                following = len(self) if following is None else following
-                index, following, new = following, following + 1, new + 1
-            self._added[index] = token
-            self._added_ids[token.content] = index
+                index, following = following, following + 1
+            added[index] = token
+            ids[token.content] = index
+        check_added_tokens(added)
+        self._added, self._added_ids = added, ids
         self._update_tokens()
-        return new
+        return following - first
 
     def _drop_special(self, ids: list[int]) -> list[int]:
         """Return the ids without those of special tokens, also of a second entry with the text of one."""

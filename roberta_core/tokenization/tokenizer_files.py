@@ -148,9 +148,11 @@ def to_token(value: Any, path: Path, role: str) -> AddedToken:
 def read_added(folder: Path, settings: Mapping[str, Any]) -> dict[int, AddedToken]:
     """Return id -> token of the added tokens, which vocab.json and merges.txt do not have."""
     added = {}
-    if (folder / ADDED).exists():
-        for token, index in read_json(folder / ADDED).items():
-            check_id(token, index, f"{folder / ADDED}")
+    path = folder / ADDED
+    if path.exists():
+        name = str(path)
+        for token, index in read_json(path).items():
+            check_id(token, index, name)
             added[index] = AddedToken(token)
     decoder = settings.get("added_tokens_decoder") or {}
     name = f"{folder / SETTINGS}: added_tokens_decoder"

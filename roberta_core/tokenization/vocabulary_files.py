@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import os
 import re
-import stat
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any
+
+from roberta_core.safe_files import read_bytes
 
 Merge = tuple[str, str]
 FilePath = str | os.PathLike[str]
@@ -102,15 +102,11 @@ def read_text(path: FilePath) -> str:
     Raises:
         ValueError: If the path is not a regular file, the file is larger than `MAX_FILE_SIZE`, or it is not UTF-8.
     """
-    found = os.stat(path)
-    if not stat.S_ISREG(found.st_mode):
-        raise ValueError(f"{path}: not a regular file")
-    if found.st_size > MAX_FILE_SIZE:
-        raise ValueError(f"{path}: {found.st_size} bytes; at most {MAX_FILE_SIZE} are read")
     try:
-        return Path(path).read_text(encoding="utf-8")
+        text = read_bytes(path, MAX_FILE_SIZE).decode("utf-8")
     except UnicodeDecodeError as error:
         raise ValueError(f"{path}: not UTF-8 ({error.reason} at byte {error.start})") from None
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def parse_json(text: str, path: FilePath) -> dict[str, Any]:
