@@ -3,7 +3,6 @@
 Shapes: S sequence.
 """
 
-import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -63,6 +62,7 @@ class QuestionAnswering(Task):
     architecture = "ForQuestionAnswering"
     fields = ("context", "question", "answers")
     metric = "f1"
+    no_answer = ""  # whether a question may have none, as learned or as the checkpoint says; one of NO_ANSWER
 
     def read_inputs(self, record: Record) -> dict[str, Any]:
         """Return a question and a context."""
@@ -84,10 +84,13 @@ class QuestionAnswering(Task):
         return {"answers": answers}
 
     def learn(self, examples: Sequence[Example]) -> None:
-        """Learn whether questions may have no answer, unless the settings say."""
-        if not self.settings.no_answer:
-            found = any(not example.fields["answers"] for example in examples)
-            self.settings = dataclasses.replace(self.settings, no_answer="allowed" if found else "never")
+        """Learn whether questions may have no answer."""
+        self.no_answer = "allowed" if any(not example.fields["answers"] for example in examples) else "never"
+
+    @property
+    def allows_no_answer(self) -> bool:
+        """Whether a question may have no answer: as the settings or the checkpoint say, else it always has one."""
+        return (self.settings.no_answer or self.no_answer) == "allowed"
 
     def describe(self) -> str:
         """Return whether questions may have no answer."""
@@ -95,19 +98,12 @@ class QuestionAnswering(Task):
 
     def config(self) -> dict[str, Any]:
         """Return whether questions may have no answer, where a configuration has room for it."""
-        return {"task_specific_params": {self.name: {"no_answer": self.settings.no_answer}}}
+        return self.as_parameters(no_answer="allowed" if self.allows_no_answer else "never")
 
     def read_config(self, config: RobertaConfig) -> None:
-        """Take over whether questions may have no answer, unless the settings say."""
-        stored = (config.task_specific_params or {}).get(self.name)
-        no_answer = stored.get("no_answer") if isinstance(stored, Mapping) else None
-        if not self.settings.no_answer and no_answer in NO_ANSWER:
-            self.settings = dataclasses.replace(self.settings, no_answer=no_answer)
-
-    @property
-    def allows_no_answer(self) -> bool:
-        """Whether a question may have no answer: as the settings or the checkpoint say, else it always has one."""
-        return self.settings.no_answer == "allowed"
+        """Take over whether questions may have no answer."""
+        found = self.read_parameter(config, "no_answer")
+        self.no_answer = found if found in NO_ANSWER else ""
 
     def build_features(self, examples: Sequence[Example]) -> list[Feature]:
         """Return windows, their targets the first answer's first and last token, or `<s>` if it is not whole inside.

@@ -105,7 +105,7 @@ class Task(ABC):
     def learn(self, examples: Sequence[Example]) -> None:  # noqa: B027  # not every task has labels
         """Learn the labels from training examples; raise `DataError` if a model cannot be trained for them."""
 
-    def settle(self, examples: Sequence[Example]) -> None:  # noqa: B027  # not every task has such a question
+    def settle(self, examples: Sequence[Example], learn: bool) -> None:  # noqa: B027  # not every task needs it
         """Decide what only all labelled examples together can tell, such as whether labels are counted from 0 or 1."""
 
     def check(self, example: Example) -> str:
@@ -125,13 +125,22 @@ class Task(ABC):
         """Return the fields of a model's configuration that belong to the task."""
         return {}
 
+    def as_parameters(self, **values: Any) -> dict[str, Any]:
+        """Return the field of a configuration that has room for values of a task."""
+        return {"task_specific_params": {self.name: values}}
+
+    def read_parameter(self, config: RobertaConfig, name: str) -> Any:
+        """Return a value that `as_parameters` stored; None if a checkpoint has none."""
+        stored = (config.task_specific_params or {}).get(self.name)
+        return stored.get(name) if isinstance(stored, Mapping) else None
+
     def read_config(self, config: RobertaConfig) -> None:  # noqa: B027  # not every task has labels
         """Take over the labels that a checkpoint was trained for."""
 
     def collect_examples(self, records: Iterable[Record], skipped: Skipped, learn: bool = False) -> list[Example]:
         """Return the labelled examples of records, counting wrong ones in `skipped`; `learn` learns the labels."""
         found = list(self.read_examples(records, skipped, labelled=True))
-        self.settle(found)
+        self.settle(found, learn)
         if learn:
             self.learn(found)
         kept = []

@@ -3,7 +3,6 @@
 Shapes: S sequence, C choices.
 """
 
-import dataclasses
 import re
 import string
 from collections import Counter
@@ -13,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from roberta_core.config import RobertaConfig
 from roberta_core.data.records import DataError, Record
 from roberta_core.tasks import metrics
 from roberta_core.tasks.base import Example, Task, require_label, require_text, softmax
@@ -45,6 +45,7 @@ class MultipleChoice(Task):
     fields = ("context", "question", "choices", "label")
     metric = "accuracy"
     choices = 0
+    first: int | None = None  # what labels that are numbers are counted from, as found or as the checkpoint says
 
     def read_inputs(self, record: Record) -> dict[str, Any]:
         """Return a context, perhaps a question, and the choices."""
@@ -79,17 +80,21 @@ class MultipleChoice(Task):
             raise DataError(f"its label {label!r} is none of its {count} choices")
         return {"label": number, "counted": counted}
 
-    def settle(self, examples: Sequence[Example]) -> None:
+    def settle(self, examples: Sequence[Example], learn: bool) -> None:
         """Turn labels that are numbers into indices; they are counted from 1 if none is 0 and one is the last.
 
+        Where the examples do not tell it, what the checkpoint's labels are counted from holds for evaluation data.
+
         Raises:
-            DataError: neither is the case, and the settings do not say what labels are counted from.
+            DataError: nothing tells what the labels are counted from.
         """
         counted = [example for example in examples if example.fields["counted"]]
-        if self.settings.first_label < 0 and counted:
-            self.settings = dataclasses.replace(self.settings, first_label=_find_first(counted))
+        if self.settings.first_label >= 0:
+            self.first = self.settings.first_label
+        elif counted:
+            self.first = _find_first(counted, None if learn else self.first)
         for example in counted:
-            example.fields["label"] -= self.settings.first_label
+            example.fields["label"] -= self.first or 0
             example.fields["counted"] = False
 
     def learn(self, examples: Sequence[Example]) -> None:
@@ -102,9 +107,18 @@ class MultipleChoice(Task):
         self.choices = self.choices or len(example.fields["choices"])
         count, label = len(example.fields["choices"]), example.fields["label"]
         if not 0 <= label < count:
-            first = self.settings.first_label
+            first = self.first or 0
             return f"its label {label + first} is none of its {count} choices, which are counted from {first}"
         return "" if count == self.choices else f"{count} choices, where the others have {self.choices}"
+
+    def config(self) -> dict[str, Any]:
+        """Return what the labels are counted from, where a configuration has room for it."""
+        return {} if self.first is None else self.as_parameters(first_label=self.first)
+
+    def read_config(self, config: RobertaConfig) -> None:
+        """Take over what the labels are counted from."""
+        found = self.read_parameter(config, "first_label")
+        self.first = found if found in (0, 1) else None
 
     def build_features(self, examples: Sequence[Example]) -> list[Feature]:
         """Return C rows for each example; question and choice have at most `settings.longest_question` tokens."""
@@ -157,13 +171,15 @@ def _choose(example: Example, logits: np.ndarray) -> Chosen:
     return Chosen(best, example.fields["choices"][best], tuple(softmax(logits).tolist()))
 
 
-def _find_first(examples: Sequence[Example]) -> int:
-    """Return whether labels are counted from 0 or from 1."""
+def _find_first(examples: Sequence[Example], known: int | None) -> int:
+    """Return whether labels are counted from 0 or from 1; `known` if the labels do not tell it."""
     labels = [example.fields["label"] for example in examples]
     if 0 in labels:
         return 0
     if any(example.fields["label"] == len(example.fields["choices"]) for example in examples):
         return 1
+    if known is not None:
+        return known
     raise DataError(
         f"the labels are from {min(labels)} to {max(labels)}, so they may be counted from 0 or from 1: set first_label "
         "in the recipe's table [task]"

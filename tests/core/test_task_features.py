@@ -354,6 +354,8 @@ def test_an_answer_does_not_depend_on_other_questions(tokenizer):
     again.collect_examples([Record(question(), "F")], skipped)
     assert again.allows_no_answer
     assert not TASKS["question-answering"](tokenizer, 32).allows_no_answer
+    again.collect_examples([Record(question(), "F")], skipped, learn=True)  # other training data decide it again
+    assert not again.allows_no_answer
 
 
 def test_the_premise_of_copa_is_read_with_its_question(tokenizer):
@@ -384,7 +386,8 @@ def test_labels_of_choices_that_may_be_counted_either_way_are_refused(tokenizer)
 def test_what_training_labels_are_counted_from_holds_afterwards(tokenizer):
     rows = [{"context": "a", "choices": ["b", "c"], "label": label} for label in (1, 2)]
     task, _, _ = made("multiple-choice", tokenizer, rows)
-    again = TASKS["multiple-choice"](tokenizer, 32, task.settings)
+    again = TASKS["multiple-choice"](tokenizer, 32)
+    again.read_config(RobertaConfig(**task.config()))
     assert again.collect_examples([Record(rows[0], "F")], Skipped())[0].fields["label"] == 0
 
 
