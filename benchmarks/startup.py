@@ -12,8 +12,8 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from benchmarks.inference.report import machine
-from benchmarks.process import ROBERTA
+from roberta_bench.process import ROBERTA
+from roberta_bench.report import machine
 from roberta_core import backend
 
 TEXT = "She opened the<mask> and went in."

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-PACKAGES = ("roberta_core", "roberta_pt", "roberta_tf", "roberta_flax", "conformance", "benchmarks")
+PACKAGES = ("roberta_core", "roberta_pt", "roberta_tf", "roberta_flax", "conformance", "roberta_bench")
 MEBIBYTE = 2**20
 
 pytestmark = pytest.mark.skipif("ROBERTA_TEST_DIST" not in os.environ, reason="`tox -e build` makes the distributions")

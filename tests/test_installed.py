@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-PACKAGES = ("roberta_core", "roberta_pt", "roberta_tf", "roberta_flax", "conformance", "benchmarks")
+PACKAGES = ("roberta_core", "roberta_pt", "roberta_tf", "roberta_flax", "conformance", "roberta_bench")
 FRAMEWORKS = ("torch", "tensorflow", "keras", "jax", "flax", "optax")
 
 in_tox = pytest.mark.skipif("ROBERTA_TEST_SITE" not in os.environ, reason="only tox says what is to be found")

@@ -19,8 +19,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.inference.report import machine
-from benchmarks.process import Process
+from roberta_bench.process import Process
+from roberta_bench.report import machine
 from roberta_core import backend, checkpoints
 from roberta_core.config import RobertaConfig
 from roberta_core.parameters import draw

@@ -10,7 +10,7 @@ import numpy as np
 
 from benchmarks.finetuning.baselines import baselines
 from benchmarks.finetuning.data import Data
-from benchmarks.process import ROBERTA
+from roberta_bench.process import ROBERTA
 from roberta_core.checkpoints import resolve
 from roberta_core.data.records import Skipped, read
 from roberta_core.tasks import Example, Feature, Task

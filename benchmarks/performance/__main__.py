@@ -11,9 +11,9 @@ import subprocess
 import sys
 from collections.abc import Sequence
 
-from benchmarks.inference.harness import VARIANTS
 from benchmarks.performance.page import CALLED, FOLDER, HALVED, PARTS, rewrite
-from benchmarks.process import ROBERTA
+from roberta_bench.harness import VARIANTS
+from roberta_bench.process import ROBERTA
 
 PEERS = ("transformers-pt", "openvino", "onnxruntime")
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.classification.__main__ import PIPELINE
-from benchmarks.inference.harness import VARIANTS
+from roberta_bench.harness import VARIANTS
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 PAGE, FOLDER = DOCS / "performance.md", DOCS / "performance"

@@ -17,8 +17,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.inference.report import machine
-from benchmarks.process import Process
+from roberta_bench.process import Process
+from roberta_bench.report import machine
 from roberta_core import checkpoints
 from roberta_core.config import RobertaConfig
 from roberta_core.parameters import draw

@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.table import Table
 from tokenizers import Tokenizer
 
-from benchmarks.process import ROBERTA
+from roberta_bench.process import ROBERTA
 from roberta_core.data import texts as documents
 from roberta_core.data.corpus import BATCH, TOKENIZER
 

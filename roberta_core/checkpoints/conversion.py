@@ -19,6 +19,7 @@ from roberta_core.checkpoints.matching import match
 from roberta_core.checkpoints.names import dialect, understand
 from roberta_core.checkpoints.report import LoadReport
 from roberta_core.config import RobertaConfig
+from roberta_core.entry_points import load_entry_point
 from roberta_core.parameters import ARCHITECTURES, draw, parameters
 
 DTYPES = {
@@ -201,7 +202,7 @@ def convert(
 def verifiers() -> Iterator[Callable[[Summary], Iterable[Check]]]:
     """What proves a conversion by running models: found by entry point, for the core has none."""
     for point in entry_points(group=VERIFIERS):
-        yield point.load()
+        yield load_entry_point(point)
 
 
 def written(summary: Summary) -> dict[str, np.ndarray]:

@@ -4,7 +4,6 @@ import os
 import sys
 from collections.abc import Sequence
 from functools import cached_property
-from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from typing import Annotated, Any
 
@@ -13,6 +12,7 @@ from typer.core import TyperGroup
 
 from roberta_core import __version__
 from roberta_core.cli.terminal import EarlyExit, format_error, print_error, set_command_line
+from roberta_core.entry_points import load_entry_point
 
 GROUP = "roberta.commands"  # entry points of commands that other packages register
 COMMANDS = {
@@ -59,7 +59,7 @@ def find_commands() -> dict[str, EntryPoint]:
 def build_command(name: str, point: EntryPoint) -> Any:
     """Build a command, or a group of commands, from its function; one that cannot be imported fails when called."""
     try:
-        function = getattr(import_module(point.module), point.attr)
+        function = load_entry_point(point)
     except ImportError as error:
         function = _make_unavailable(name, error)
     if isinstance(function, typer.Typer):

@@ -60,7 +60,7 @@ def test_a_table_has_medians_spreads_ratios_and_shares(run):
 
 
 def test_the_commands_name_contestants_that_there_are_and_a_file_for_each_part():
-    from benchmarks.inference.harness import CONTESTANTS
+    from roberta_bench.harness import CONTESTANTS
 
     asked = command.commands("new", "old", "folder", "file", 7)
     assert sorted(asked) == sorted(page.PARTS)

@@ -67,11 +67,11 @@ def test_every_command_refuses_before_it_does_anything(tmp_path, monkeypatch, ca
         raise AssertionError("measured before the file was looked at")
 
     monkeypatch.setattr("conformance.command.measure", measured)
-    monkeypatch.setattr("benchmarks.inference.harness.measure", measured)
+    monkeypatch.setattr("roberta_bench.harness.measure", measured)
     monkeypatch.setattr("roberta_core.training.finetune_run.evaluate_task", measured)
     monkeypatch.setattr("roberta_core.backend.load", lambda name: measured)
     monkeypatch.setattr("roberta_core.cli.evaluate.resolve_frameworks", lambda *_: ["one"])
-    monkeypatch.setattr("benchmarks.command.names", lambda _: [])
+    monkeypatch.setattr("roberta_bench.command.names", lambda _: [])
     (tmp_path / "file").touch()
     path = Path(tmp_path / "file" / "out.svg")
     with pytest.raises(SystemExit) as ended:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.inference.harness import LIMITS, Result, Shape
+from roberta_bench.harness import LIMITS, Result, Shape
 from roberta_core.config import RobertaConfig
 
 if TYPE_CHECKING:

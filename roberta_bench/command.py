@@ -13,7 +13,7 @@ from roberta_core.cli.files import STDOUT, check_chart, check_files
 from roberta_core.cli.frameworks import FRAMEWORKS
 
 if TYPE_CHECKING:
-    from benchmarks.inference.harness import Shape
+    from roberta_bench.harness import Shape
 
 
 def bench(
@@ -50,8 +50,8 @@ def bench(
     """
     from rich.console import Console
 
-    from benchmarks.inference import report
-    from benchmarks.inference.harness import CONTESTANTS, here, measure
+    from roberta_bench import report
+    from roberta_bench.harness import CONTESTANTS, here, measure
     from roberta_core.config import RobertaConfig
 
     pythons = here(names(frameworks)) | peers(peer or [], set(CONTESTANTS)) | here(more(also))
@@ -83,7 +83,7 @@ def names(frameworks: str | None) -> list[str]:
 
 def more(also: str | None) -> list[str]:
     """The variants and limits named; a wrong one is wrong usage."""
-    from benchmarks.inference.harness import LIMITS, VARIANTS
+    from roberta_bench.harness import LIMITS, VARIANTS
 
     found = [name.strip() for name in also.split(",")] if also else []
     unknown = sorted(set(found) - {*VARIANTS, *LIMITS})

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.process import Process
+from roberta_bench.process import Process
 
 HERE = Path(__file__).parent
 OURS = ("pt", "tf", "flax")

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.inference import harness, report, worker
-from benchmarks.inference.harness import Result, Timing, agree, measure
+from roberta_bench import harness, report, worker
+from roberta_bench.harness import Result, Timing, agree, measure
 from roberta_core.cli import main
 from roberta_core.config import RobertaConfig
 
