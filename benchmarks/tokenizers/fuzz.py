@@ -1,9 +1,10 @@
 """Feed random strings and options to both tokenizers: `python -m benchmarks.tokenizers.fuzz --strings 1000000`.
 
-The fast and the readable one must give the same columns, origins of tokens and refusals, and every offset must be what
-the tokens' bytes say. Strings are drawn from all of Unicode, lone surrogates too, and from pieces that are known to be
-awkward; options are drawn for each batch. Two pairs take part: the plain one, and one with added tokens of every kind.
-Findings are printed with what brings them about; the exit status is 1 if there are any.
+The fast and the pure-Python one must give the same columns, origins of tokens and errors, and every offset must be
+what the tokens' bytes give. Strings are drawn from all of Unicode, including lone surrogates, and from pieces that are
+known to be difficult; options are drawn for each batch. There are two pairs: a plain one, and one with added tokens of
+every kind.
+Findings are printed with their input; the exit status is 1 if there are any.
 """
 
 from __future__ import annotations
@@ -41,12 +42,12 @@ BLOCKS = [
 ]  # fmt: skip
 # Texts of the lengths at which tokenizers were seen to fail.
 LONG = {
-    "1 MB without a blank": "x" * (1 << 20),
+    "1 MB without a space": "x" * (1 << 20),
     "1 MB of one letter of Chinese": "日" * (1 << 18),
-    "25,651 blanks": " " * 25_651,
+    "25,651 spaces": " " * 25_651,
     "as many line ends": "\n" * 25_651,
     "100,000 masks": "<mask>" * 100_000,
-    "blanks before masks": (" " * 50 + "<mask>") * 2_000,
+    "spaces before masks": (" " * 50 + "<mask>") * 2_000,
     "1 MB of ab": "ab" * (1 << 19),
     "100,000 zero-width joiners": "\u200d" * 100_000,
     "100,000 combining marks": "e" + "\u0301" * 100_000,
@@ -56,7 +57,7 @@ LONG = {
 
 
 def draw_text(chance: random.Random) -> str:
-    """A string of up to about 14 pieces."""
+    """Draw a string of up to about 14 pieces."""
     parts = []
     for _ in range(min(int(chance.expovariate(0.2)), 40)):
         kind = chance.random()
@@ -73,7 +74,7 @@ def draw_text(chance: random.Random) -> str:
 
 
 def draw_options(chance: random.Random) -> dict[str, Any]:
-    """Arguments of a call."""
+    """Draw the arguments of a call."""
     options: dict[str, Any] = {"return_offsets_mapping": True}
     for name, values in {
         "add_prefix_space": (True, False), "split_special_tokens": (True,), "add_special_tokens": (False,),
@@ -87,8 +88,8 @@ def draw_options(chance: random.Random) -> dict[str, Any]:
     return options
 
 
-def answer(tokenizer: Any, first: Any, second: Any, options: dict[str, Any]) -> Any:
-    """All that a call gives, or the sentence with which it refuses."""
+def encode(tokenizer: Any, first: Any, second: Any, options: dict[str, Any]) -> Any:
+    """Return everything that a call gives, or the message of its error."""
     try:
         encoding = tokenizer(first, second, **options)
     except ValueError as error:
@@ -111,47 +112,47 @@ class Fuzz:
             tokenizer.add_tokens(ADDED)
         self.pairs = [(pair, Expected(pair[0])) for pair in (plain, added)]
 
-    def batch(self) -> None:
-        """A batch of strings with drawn options; one by one where the batch is refused."""
+    def run_batch(self) -> None:
+        """Compare a batch of strings with drawn options, one by one if the batch is refused."""
         chance = self.chance
-        twins, expected = chance.choice(self.pairs)
+        pair, expected = chance.choice(self.pairs)
         side, trim, errors = (
             chance.choice(("left", "right")),
             chance.random() < 0.5,
             chance.choice(("replace", "ignore")),
         )
-        for one in twins:
+        for one in pair:
             one.truncation_side, one.trim_offsets, one.errors = side, trim, errors
         options = draw_options(chance)
         words = options.get("is_split_into_words", False)
         texts = [[draw_text(chance) for _ in range(2)] if words else draw_text(chance) for _ in range(BATCH)]
         pairs = [chance.choice(texts) for _ in texts] if chance.random() < 0.25 else None
-        refused = self.same(twins, texts, pairs, options)
+        refused = self.compare(pair, texts, pairs, options)
         self.counts["strings"] += BATCH * (2 if words else 1)
         if refused:
             for at, text in enumerate(texts):
-                self.same(twins, [text], pairs and [pairs[at]], options)
+                self.compare(pair, [text], pairs and [pairs[at]], options)
         elif not words and pairs is None and not options.keys() & {"truncation", "max_length", "split_special_tokens"}:
-            self.property(twins[0], expected, texts, spaced=options.get("add_prefix_space", False), trim=trim)
+            self.check_offsets(pair[0], expected, texts, spaced=options.get("add_prefix_space", False), trim=trim)
 
-    def same(self, twins: Any, texts: list[Any], pairs: list[Any] | None, options: dict[str, Any]) -> bool:
-        """Compare the twins' answers; whether they refused."""
-        fast, readable = (answer(one, texts, pairs, options) for one in twins)
+    def compare(self, pair: Any, texts: list[Any], pairs: list[Any] | None, options: dict[str, Any]) -> bool:
+        """Compare the answers of a pair; return whether they are errors."""
+        fast, python = (encode(one, texts, pairs, options) for one in pair)
         refused = isinstance(fast, str)
         self.counts["refused calls" if refused else "answered calls"] += 1
-        if fast != readable:
-            self.found(f"{texts!a} {pairs!a} {options}: {fast!a:.300} against {readable!a:.300}")
+        if fast != python:
+            self.report(f"{texts!a} {pairs!a} {options}: {fast!a:.300} against {python!a:.300}")
         elif not refused:
             for ids in fast[0]["input_ids"]:
-                if twins[0].decode(ids) != twins[1].decode(ids):
-                    self.found(f"{ids} decode differently")
+                if pair[0].decode(ids) != pair[1].decode(ids):
+                    self.report(f"{ids} decode differently")
         return refused
 
-    def property(self, tokenizer: Any, expected: Expected, texts: list[str], *, spaced: bool, trim: bool) -> None:
+    def check_offsets(self, tokenizer: Any, expected: Expected, texts: list[str], *, spaced: bool, trim: bool) -> None:
         """Compare the offsets with those that the bytes of the tokens give."""
         encoding = tokenizer(texts, add_special_tokens=False, add_prefix_space=spaced, return_offsets_mapping=True)
         for text, ids, spans in zip(texts, encoding["input_ids"], encoding["offset_mapping"], strict=True):
-            if "[L" in text:  # the blanks that such a token eats may hold the next token, and count for both
+            if "[L" in text:  # the whitespace that such a token absorbs may contain the next token, and count for both
                 continue
             self.counts["strings with offsets checked"] += 1
             self.counts["offsets checked"] += len(ids)
@@ -160,30 +161,30 @@ class Fuzz:
             except ValueError:
                 right = False
             if not right:
-                self.found(f"{text!a} spaced={spaced} trim={trim}: offsets {spans}")
+                self.report(f"{text!a} spaced={spaced} trim={trim}: offsets {spans}")
 
-    def long(self) -> None:
-        """The long texts, in both pairs, alone and as words."""
+    def run_long(self) -> None:
+        """Compare the long texts, in both pairs, alone and as words."""
         for name, text in LONG.items():
-            for twins, _ in self.pairs:
+            for pair, _ in self.pairs:
                 begin = time.perf_counter()
-                self.same(twins, [text], None, {"return_offsets_mapping": True})
-                self.same(twins, [[text]], None, {"is_split_into_words": True})
-                self.same(twins, [text], None, {"truncation": True, "max_length": 512, "padding": True})
+                self.compare(pair, [text], None, {"return_offsets_mapping": True})
+                self.compare(pair, [[text]], None, {"is_split_into_words": True})
+                self.compare(pair, [text], None, {"truncation": True, "max_length": 512, "padding": True})
                 seconds = time.perf_counter() - begin
                 if seconds > SLOW:
-                    self.found(f"{name}: {seconds:.0f} seconds")
+                    self.report(f"{name}: {seconds:.0f} seconds")
             self.counts["long texts"] += 1
 
-    def found(self, what: str) -> None:
-        """Tell of a finding."""
+    def report(self, what: str) -> None:
+        """Print a finding."""
         self.findings.append(what)
         if len(self.findings) <= SHOWN:
             print(f"finding: {what:.2000}", flush=True)
 
 
 def main() -> int:
-    """Run until so many strings were compared; 1 if anything was found."""
+    """Run until so many strings were compared; return 1 if anything was found."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--strings", type=int, default=10_000)
     parser.add_argument("--seed", type=int, default=0)
@@ -192,9 +193,9 @@ def main() -> int:
     given = parser.parse_args()
     run = Fuzz(given.vocabulary, given.seed)
     if given.long:
-        run.long()
+        run.run_long()
     while run.counts["strings"] < given.strings:
-        run.batch()
+        run.run_batch()
     print(", ".join(f"{count:,} {name}" for name, count in run.counts.items()))
     print(f"{len(run.findings)} findings")
     return int(bool(run.findings))

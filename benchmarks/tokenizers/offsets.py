@@ -1,8 +1,8 @@
 """Check the offsets of every token of every text: `python -m benchmarks.tokenizers.offsets`.
 
-The property: the characters of a token's span are those that any of its bytes is part of, without the blanks at their
-ends if offsets are trimmed, and without the blank that was put before the text. It is worked out from the tokens'
-bytes alone, for the fast tokenizer; the readable one must give the same spans. The exit status is 1 if it ever fails.
+The property: the characters of a token's span are those that any of its bytes is part of, without the whitespace at
+their ends if offsets are trimmed, and without prefix spaces. It is computed from the tokens' bytes alone, for the fast
+tokenizer; the pure-Python one must give the same spans. The exit status is 1 if a span is wrong.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Span = tuple[int, int]
 
 
 class Expected:
-    """The spans that tokens must have, from the bytes that they stand for."""
+    """The spans that tokens must have, computed from their bytes."""
 
     def __init__(self, tokenizer: Any) -> None:
         self.added = tokenizer.added_tokens_decoder
@@ -38,49 +38,52 @@ class Expected:
         }
 
     def spans(self, text: str, ids: Sequence[int], *, spaced: bool, trim: bool) -> list[Span]:
-        """One for each id; ValueError if the ids do not stand for the text."""
-        moved = int(spaced and text != "" and text[0] not in WHITESPACE)
-        text = " " * moved + text
+        """Return one for each id. Raises ValueError if the ids do not stand for the text."""
         encoded = text.encode("utf-8")
-        places = None if text.isascii() else [at for at, character in enumerate(text) for _ in character.encode()]
-        found, done = [], 0
+        places = [at for at, character in enumerate(text) for _ in character.encode()] + [len(text)]
+        found, done, part_starts = [], 0, True
         for index in ids:
             start, piece = done, self.bytes[index]
+            if spaced and part_starts and index not in self.added and encoded[start : start + 1] != b" ":
+                if piece[:1] != b" ":
+                    raise ValueError(f"{text!r:.80}: {piece!r} has no prefix space")
+                piece = piece[1:]
+            part_starts = index in self.added
             if index not in self.added and encoded.startswith(piece, start):
                 done = start + len(piece)
             else:
                 done = self.end(encoded, start, index, piece)
-            first, last = (start, done) if places is None else (places[start], places[done - 1] + 1)
+            first, last = places[start], places[done - 1] + 1 if done > start else places[start]
             if trim:
                 part = text[first:last]
-                blanks = WHITESPACE if index in self.added else " "
-                first += len(part) - len(part.lstrip(blanks))
-                last = first + len(part.strip(blanks))
-            found.append((max(first - moved, 0), max(last - moved, 0)))
+                whitespace = WHITESPACE if index in self.added else " "
+                first += len(part) - len(part.lstrip(whitespace))
+                last = first + len(part.strip(whitespace))
+            found.append((first, last))
         if done != len(encoded):
             raise ValueError(f"{text!r:.80}: the tokens end at byte {done} of {len(encoded)}")
         return found
 
     def end(self, encoded: bytes, start: int, index: int, piece: bytes) -> int:
-        """Where a token's bytes end, with the blanks that it eats."""
+        """Return where a token's bytes end, with the whitespace that it absorbs."""
         token = self.added.get(index)
         if token is not None and token.lstrip:
-            start = len(encoded) - len(lstripped(encoded[start:]))
+            start = len(encoded) - len(strip_left(encoded[start:]))
         if not encoded.startswith(piece, start):
             raise ValueError(f"{encoded[start : start + 20]!r} is not {piece!r}")
         end = start + len(piece)
         if token is not None and token.rstrip:
-            end = len(encoded) - len(lstripped(encoded[end:]))
+            end = len(encoded) - len(strip_left(encoded[end:]))
         return end
 
 
-def lstripped(encoded: bytes) -> bytes:
-    """The bytes without the blanks that they begin with."""
+def strip_left(encoded: bytes) -> bytes:
+    """Return the bytes without the whitespace that they begin with."""
     return encoded.decode("utf-8").lstrip(WHITESPACE).encode("utf-8")
 
 
-def violations(expected: Expected, text: str | list[str], encoding: Any, row: int, mode: dict[str, Any]) -> int:
-    """How many tokens of a row have another span than they must."""
+def count_violations(expected: Expected, text: str | list[str], encoding: Any, row: int, mode: dict[str, Any]) -> int:
+    """Count the tokens of a row with a wrong span."""
     ids, spans = encoding["input_ids"][row], encoding["offset_mapping"][row]
     trim = mode["trim_offsets"]
     if isinstance(text, str):
@@ -94,22 +97,22 @@ def violations(expected: Expected, text: str | list[str], encoding: Any, row: in
     return sum(one != other for one, other in zip(spans, wanted, strict=True))
 
 
-def check(texts: list[Any], twins: tuple[Any, Any], expected: Expected, mode: dict[str, Any]) -> Counter[str]:
-    """The counts of one batch."""
+def check(texts: list[Any], pair: tuple[Any, Any], expected: Expected, mode: dict[str, Any]) -> Counter[str]:
+    """Check one batch; return the counts."""
     words = mode.get("is_split_into_words", False)
-    for tokenizer in twins:
+    for tokenizer in pair:
         tokenizer.trim_offsets, tokenizer.add_prefix_space = mode["trim_offsets"], mode.get("add_prefix_space", False)
     wanted = {"return_offsets_mapping": True, "add_special_tokens": False, "is_split_into_words": words}
-    encoding, other = (tokenizer(texts, **wanted) for tokenizer in twins)
+    encoding, other = (tokenizer(texts, **wanted) for tokenizer in pair)
     counts = Counter(texts=len(texts), tokens=sum(map(len, encoding["input_ids"])))
     for row, text in enumerate(texts):
-        counts["violations"] += violations(expected, text, encoding, row, mode)
-        counts["readable differs"] += encoding["offset_mapping"][row] != other["offset_mapping"][row]
+        counts["violations"] += count_violations(expected, text, encoding, row, mode)
+        counts["python differs"] += encoding["offset_mapping"][row] != other["offset_mapping"][row]
     return counts
 
 
 def batches(data: Path, words: bool) -> Iterator[tuple[str, list[Any]]]:
-    """(collection, texts); where words are wanted, a text's own or what its blanks part."""
+    """Yield (collection, texts); with `words`, each text as its words, split at whitespace if it has none."""
     for collection, _, texts in files(data):
         if not words:
             texts = [text for text in texts if isinstance(text, str)]
@@ -120,26 +123,26 @@ def batches(data: Path, words: bool) -> Iterator[tuple[str, list[Any]]]:
 
 
 def main() -> int:
-    """Check every mode; 1 if a span is wrong."""
+    """Check every mode; return 1 if a span is wrong."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--data", type=Path, default=DATA)
-    parser.add_argument("--modes", type=int, nargs="*", default=range(len(MODES)), help="only these, from 0 on")
+    parser.add_argument(
+        "--modes", type=int, nargs="*", default=range(len(MODES)), help="only these modes, counted from 0"
+    )
     given = parser.parse_args()
     vocabulary = [given.data / name for name in VOCABULARY]
-    twins = RobertaTokenizerFast(*vocabulary), RobertaTokenizer(*vocabulary)
-    expected = Expected(twins[0])
+    pair = RobertaTokenizerFast(*vocabulary), RobertaTokenizer(*vocabulary)
+    expected = Expected(pair[0])
     wrong = 0
     for mode in [MODES[number] for number in given.modes]:
         sums: dict[str, Counter[str]] = {}
         for collection, texts in batches(given.data, mode.get("is_split_into_words", False)):
-            sums.setdefault(collection, Counter()).update(check(texts, twins, expected, mode))
+            sums.setdefault(collection, Counter()).update(check(texts, pair, expected, mode))
         print(", ".join(f"{name}={value}" for name, value in mode.items()))
         for collection, counts in sums.items():
-            told = ", ".join(
-                f"{counts[name]:,} {name}" for name in ("texts", "tokens", "violations", "readable differs")
-            )
-            print(f"  {collection:10}{told}", flush=True)
-            wrong += counts["violations"] + counts["readable differs"]
+            line = ", ".join(f"{counts[name]:,} {name}" for name in ("texts", "tokens", "violations", "python differs"))
+            print(f"  {collection:10}{line}", flush=True)
+            wrong += counts["violations"] + counts["python differs"]
     return int(wrong > 0)
 
 

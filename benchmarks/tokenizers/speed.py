@@ -1,9 +1,9 @@
 """Measure the tokenizers beside the bare library and transformers: `python -m benchmarks.tokenizers.speed`.
 
-Everything is measured in turns on the same batches of novels, and the median of several turns counts for each batch.
-The tokenizers in Python are made anew for each turn, so that they see each text for the first time. transformers is
-left out where it is not installed. Times are of the clock; beside them stand seconds of all processor cores, which
-other work changes less.
+Everything is measured in turns on the same batches of novels; for each batch the median of the turns is used. The
+tokenizers in Python are made again for each turn, so that they see each text for the first time. transformers is
+omitted if it is not installed. Both wall-clock time and the seconds of all processor cores are printed; other work
+changes the latter less.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ Work = Callable[[list[str]], Any]
 
 
 def batches(data: Path, count: int) -> list[list[str]]:
-    """Batches of lines that are not blank, from novels far apart."""
+    """Return batches of lines that are not empty, from novels far apart."""
     novels = [texts for collection, _, texts in files(data) if collection == "novels"]
     found = []
     for texts in novels[:: max(1, len(novels) // count)]:
@@ -40,12 +40,10 @@ def batches(data: Path, count: int) -> list[list[str]]:
     return list(islice(found, count))
 
 
-def measured(
-    make: Callable[[], dict[str, Work]], texts: list[list[str]], rounds: int
-) -> dict[str, tuple[float, float]]:
-    """Name -> (seconds, processor seconds): of each batch the median of some rounds, in which all take turns.
+def measure(make: Callable[[], dict[str, Work]], texts: list[list[str]], rounds: int) -> dict[str, tuple[float, float]]:
+    """Return name -> (seconds, processor seconds): the sums over batches of the median of some rounds, in turns.
 
-    What is measured is made anew in each round.
+    What is measured is made again in each round.
     """
     took: dict[str, list[list[tuple[float, float]]]] = {}
     for _ in range(rounds):
@@ -56,24 +54,24 @@ def measured(
                 work(batch)
                 times = time.perf_counter() - clock, time.process_time() - processor
                 took.setdefault(name, [[] for _ in texts])[at].append(times)
-    return {name: (middle(batches, 0), middle(batches, 1)) for name, batches in took.items()}
+    return {name: (sum_medians(batches, 0), sum_medians(batches, 1)) for name, batches in took.items()}
 
 
-def middle(took: list[list[tuple[float, float]]], which: int) -> float:
-    """The medians of one of the two times, summed over batches."""
+def sum_medians(took: list[list[tuple[float, float]]], which: int) -> float:
+    """Return the sum over batches of the medians of one of the two times."""
     return sum(median(times[which] for times in rounds) for rounds in took)
 
 
 def show(title: str, times: dict[str, tuple[float, float]], base: str, unit: str, amount: float) -> None:
-    """A line for each: its rate, and how many times as fast as the first it is, by clock and by processor."""
+    """Print a line for each: its rate, and its speed compared with the first, by clock and by processor."""
     print(f"\n{title}")
     for name, (clock, processor) in times.items():
         ratios = f"{times[base][0] / clock:6.2f}x {times[base][1] / processor:6.2f}x"
         print(f"  {name:32}{amount / clock:12,.1f} {unit}/s {ratios}   ({clock:.3f} s, {processor:.3f} s of processor)")
 
 
-def reference() -> tuple[Any, Any] | None:
-    """The slow and the fast tokenizer of transformers, if it is there."""
+def load_reference() -> tuple[Any, Any] | None:
+    """Return the slow and the fast tokenizer of transformers, None if it is not installed."""
     try:
         import transformers
     except ImportError:
@@ -83,9 +81,9 @@ def reference() -> tuple[Any, Any] | None:
 
 
 def encoding(data: Path, rounds: int) -> None:
-    """Batches as arrays of ids and masks, and the readable ones' lists."""
+    """Measure batches as arrays of ids and masks, and as lists of the tokenizers in Python."""
     vocabulary = [data / name for name in VOCABULARY]
-    fast, peers = RobertaTokenizerFast(*vocabulary), reference()
+    fast, peers = RobertaTokenizerFast(*vocabulary), load_reference()
     bare = fast.backend_tokenizer
     works: dict[str, Work] = {
         "bare encode_batch": lambda batch: bare.encode_batch(batch),
@@ -101,15 +99,15 @@ def encoding(data: Path, rounds: int) -> None:
 
     texts = batches(data, 12)
     lines = sum(map(len, texts))
-    show(f"{lines:,} lines in batches", measured(lambda: works, texts, rounds), "bare encode_batch", "lines", lines)
+    show(f"{lines:,} lines in batches", measure(lambda: works, texts, rounds), "bare encode_batch", "lines", lines)
     texts = batches(data, 6)
     lines = sum(map(len, texts))
-    times = measured(slow, texts, max(3, rounds // 2))
+    times = measure(slow, texts, max(3, rounds // 2))
     show(f"{lines:,} lines, in Python, seen for the first time", times, next(iter(times)), "lines", lines)
 
 
 def loading(data: Path, rounds: int) -> None:
-    """From files to the first ids."""
+    """Measure the time from files to the first ids."""
     with tempfile.TemporaryDirectory() as folder:
         RobertaTokenizerFast(*(data / name for name in VOCABULARY)).save_pretrained(folder)
         file = Path(folder) / "tokenizer.json"
@@ -119,11 +117,11 @@ def loading(data: Path, rounds: int) -> None:
             "tokenizer_file=...": lambda _: RobertaTokenizerFast(tokenizer_file=file)("a"),
             "RobertaTokenizer": lambda _: RobertaTokenizer(*(data / name for name in VOCABULARY))("a"),
         }
-        show("loading", measured(lambda: works, [[]], rounds), "bare from_file", "times", 1)
+        show("loading", measure(lambda: works, [[]], rounds), "bare from_file", "times", 1)
 
 
 def training(data: Path) -> None:
-    """A vocabulary from all novels; once each, as it takes long, ours twice to compare the bytes."""
+    """Measure training a vocabulary on all novels; once each, ours twice to compare the bytes."""
     paths = sorted(path for collection, path, _ in files(data) if collection == "novels")
     size = sum(path.stat().st_size for path in paths) / 1e6
 
@@ -150,7 +148,7 @@ def training(data: Path) -> None:
 
 
 def main() -> int:
-    """Run the parts that are asked for."""
+    """Run the requested parts."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("parts", nargs="*", default=["encoding", "loading", "training"])
     parser.add_argument("--data", type=Path, default=DATA)

@@ -14,12 +14,12 @@ VOCABULARY = ("roberta-base/vocab.json", "roberta-base/merges.txt")
 
 
 def lines(path: Path) -> list[str]:
-    """Every line, blank ones too, without byte order mark."""
+    """Return every line, also empty ones, without byte order mark."""
     return path.read_text(encoding="utf-8-sig").split("\n")
 
 
 def squad(path: Path) -> list[str]:
-    """The contexts and the questions of a SQuAD file."""
+    """Return the contexts and the questions of a SQuAD file."""
     found = []
     for article in json.loads(path.read_text(encoding="utf-8"))["data"]:
         for paragraph in article["paragraphs"]:
@@ -28,7 +28,7 @@ def squad(path: Path) -> list[str]:
 
 
 def conll(path: Path) -> list[list[str]]:
-    """The sentences of a file with one word and its label a line, as words."""
+    """Return the sentences of a file with one word and its label a line, as words."""
     sentences: list[list[str]] = [[]]
     for line in lines(path):
         if line.strip():
@@ -51,7 +51,7 @@ COLLECTIONS: dict[str, tuple[str, Callable[[Path], list]]] = {
 
 
 def files(data: Path = DATA) -> Iterator[tuple[str, Path, list[Text]]]:
-    """(collection, path, texts) of every file. A file of words comes twice: as words, and joined by blanks."""
+    """Yield (collection, path, texts) of every file; a file of words twice, as words and joined by spaces."""
     for collection, (patterns, read) in COLLECTIONS.items():
         paths = sorted({path for pattern in patterns.split() for path in data.glob(pattern)})
         if not paths:

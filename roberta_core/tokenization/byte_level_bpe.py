@@ -125,7 +125,7 @@ ASCII_WORDS = re.compile(WORDS.format(L="A-Za-z", N="0-9", S=r"\t-\r "))
 def compile_word_pattern() -> re.Pattern[str]:
     """Return the pattern that finds the words of any text, compiled when the first text needs it."""
     classes = unicode_classes.read_classes()
-    return re.compile(WORDS.format(L=classes["letters"], N=classes["numbers"], S=classes["blanks"]))
+    return re.compile(WORDS.format(L=classes["letters"], N=classes["numbers"], S=classes["whitespace"]))
 
 
 def select_word_pattern(text: str) -> re.Pattern[str]:

@@ -1,7 +1,7 @@
-"""A vocabulary as fairseq has it: dict.txt, whose symbols are GPT-2's ids, with GPT-2's encoder.json and vocab.bpe.
+"""fairseq's vocabulary: dict.txt, whose symbols are GPT-2's ids, with GPT-2's encoder.json and vocab.bpe.
 
 fairseq's dictionary puts `<s> <pad> </s> <unk>` before the lines of dict.txt, and its masked_lm task `<mask>` after
-them; neither stands in the file. The same numbers are rows of the word table.
+them; the file has neither. The resulting numbers are the rows of the word embeddings.
 """
 
 from __future__ import annotations
@@ -24,9 +24,16 @@ OVERWRITE = "#fairseq:overwrite"  # a flag that may end a line
 def read_fairseq(
     dictionary: FilePath, encoder: FilePath | None = None, merges: FilePath | None = None
 ) -> RobertaTokenizerFast:
-    """The tokenizer of a dict.txt (or the folder that holds it), with GPT-2's two files from beside it if not given.
+    """Read the tokenizer of a dict.txt.
 
-    Raises ValueError for a file that is broken, or for symbols that are not GPT-2's numbers, such as SentencePiece's.
+    Args:
+        dictionary: Path of dict.txt, or its folder.
+        encoder: Path of GPT-2's encoder.json; None for the one in the same folder.
+        merges: Path of GPT-2's vocab.bpe; None for the one in the same folder.
+
+    Raises:
+        FileNotFoundError: If a file is missing.
+        ValueError: If a file is damaged, or the symbols are not GPT-2's ids (SentencePiece's, for example).
     """
     path = Path(dictionary)
     path = path / DICTIONARY if path.is_dir() else path
@@ -35,7 +42,7 @@ def read_fairseq(
     for number, symbol in enumerate(read_symbols(path), start=1):
         token = tokens.get(int(symbol)) if symbol.isdecimal() else symbol
         if token is None:
-            raise ValueError(f"{path}: line {number} has the symbol {symbol}, which {ENCODER} does not know")
+            raise ValueError(f"{path}: line {number} has the symbol {symbol}, which {ENCODER} does not have")
         if token in vocab:
             raise ValueError(f"{path}: line {number} has {token!r} a second time")
         vocab[token] = len(vocab)
@@ -44,7 +51,7 @@ def read_fairseq(
 
 
 def read_symbols(path: Path) -> list[str]:
-    """The symbols of a dict.txt in order. Raises ValueError naming the first line that is not a symbol and a count."""
+    """Return the symbols of a dict.txt in order. Raises ValueError for a line that is not a symbol and a count."""
     symbols = []
     for number, line in enumerate(read_text(path).removesuffix("\n").split("\n"), start=1):
         symbol, _, count = line.rstrip().removesuffix(OVERWRITE).rstrip().rpartition(" ")
@@ -55,16 +62,22 @@ def read_symbols(path: Path) -> list[str]:
 
 
 def write_fairseq(tokenizer: ByteLevelTokenizer, folder: str | os.PathLike[str]) -> tuple[str, ...]:
-    """Write dict.txt, encoder.json and vocab.bpe; returns the paths.
+    """Write dict.txt, encoder.json and vocab.bpe.
 
-    dict.txt gives a line to each id between the first four special tokens and the mask, so that a row of the word table
-    keeps its number. The counts are 0: a tokenizer does not know them. Raises ValueError for ids that fairseq cannot
-    have: other special tokens than the published ones, tokens added after the mask, or holes.
+    dict.txt has a line for each id between the first four special tokens and the mask, so that the rows of the word
+    embeddings keep their numbers. The counts are 0, because a tokenizer does not have them.
+
+    Returns:
+        The paths of the files.
+
+    Raises:
+        ValueError: If fairseq cannot have the ids: special tokens differ from the published ones, tokens were added
+            after the mask, or ids are missing in between.
     """
     vocab = tokenizer.get_vocab()
     in_order = sorted(vocab, key=vocab.__getitem__)
     if [vocab[token] for token in in_order] != list(range(len(vocab))):
-        raise ValueError("fairseq counts its symbols without holes, and these ids have some")
+        raise ValueError("fairseq numbers its symbols consecutively, but some ids of this tokenizer are missing")
     if tuple(in_order[: len(FIRST)]) != FIRST or in_order[-1] != LAST:
         raise ValueError(f"fairseq's ids begin with {' '.join(FIRST)} and end with {LAST}; these do not")
     numbers = {token: number for number, token in enumerate(in_order[len(FIRST) : -1])}
@@ -83,7 +96,5 @@ def _format_json(numbers: Mapping[str, int]) -> str:
 def _find_beside(path: Path, name: str) -> Path:
     found = path.parent / name
     if not found.is_file():
-        raise FileNotFoundError(
-            f"{path} has numbers of GPT-2's BPE for symbols; {name} that tells them is not beside it"
-        )
+        raise FileNotFoundError(f"{found}: there is no such file; it has the tokens for the numbers in {path.name}")
     return found

@@ -1,4 +1,4 @@
-"""Training a new byte-level BPE vocabulary in the published layout: `<s> <pad> </s> <unk>` first, `<mask>` last."""
+"""Train a byte-level BPE vocabulary in the published order: `<s> <pad> </s> <unk>` first, `<mask>` last."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from roberta_core.tokenization.vocabulary_files import Merge
 
 Progress = Callable[[int, int], None]
 
-BLOCK = 1 << 16  # bytes; the library holds some hundreds of pieces at a time
-# A text may be cut after a line end that has no blank on either side: such a cut falls between two words of the
-# byte-level splitter, so the pieces are counted as in the whole text.
+BLOCK = 1 << 16  # bytes; the library keeps several hundred pieces in memory
+# A text may be split after a line end without whitespace on either side: there the byte-level splitter ends a word, so
+# the words are counted as in the whole text.
 CUT = re.compile(r"(?s).*\S\n(?=\S)")
-# A text that offers no such place is cut after this many characters, so that memory stays bounded.
+# A text without such a place is split after this many characters, so that memory is bounded.
 LONGEST_PIECE = 16 << 20
-SMALLEST = len(FIRST) + 256 + 1  # the special tokens and one token a byte
+SMALLEST = len(FIRST) + 256 + 1  # the special tokens and one token for each byte
 
 
 def train_tokenizer(
@@ -34,11 +34,32 @@ def train_tokenizer(
     model_max_length: int | None = None,
     progress: Progress | None = None,
 ) -> int:
-    """Train a vocabulary on UTF-8 text files and write it into `folder`, ready for `from_pretrained`.
+    r"""Train a vocabulary on text files and write it into a folder for `from_pretrained`.
 
-    The same files in any order give the same bytes. `progress` is called with the bytes read so far and their total.
-    Returns the number of entries, which is below `vocab_size` only when the texts have no more pairs that occur
-    `min_frequency` times. Raises ValueError for a size that cannot hold the bytes, no files, or text that is not UTF-8.
+    The result does not depend on the order of the files.
+
+    Args:
+        files: Text files in UTF-8, of any size.
+        vocab_size: Number of entries, including the five special tokens.
+        folder: Where to write the tokenizer's files.
+        min_frequency: How often a pair must occur to be merged.
+        model_max_length: Maximum length of a row in tokens, for the settings.
+        progress: Called with the number of bytes read so far and the total.
+
+    Returns:
+        The number of entries. It is below `vocab_size` only if no more pairs occur `min_frequency` times.
+
+    Raises:
+        ValueError: If the size is too small for the 256 bytes, there are no files, or a text is not UTF-8.
+
+    Example:
+        >>> import pathlib, tempfile
+        >>> from roberta_core.tokenization import train_tokenizer
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     text = pathlib.Path(folder, "text.txt")
+        ...     _ = text.write_text("the cat sat on the mat, the dog on the log\n" * 9)
+        ...     train_tokenizer([text], 270, folder)
+        270
     """
     paths = [Path(file) for file in files]
     if vocab_size < SMALLEST:
@@ -51,7 +72,7 @@ def train_tokenizer(
 
 
 def learn(pieces: Iterable[str], vocab_size: int, min_frequency: int) -> tuple[dict[str, int], list[Merge]]:
-    """The vocabulary (token -> id) and the merges in order of rank."""
+    """Return the vocabulary (token -> id) and the merges in order of rank."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     trainer = trainers.BpeTrainer(
@@ -68,7 +89,7 @@ def learn(pieces: Iterable[str], vocab_size: int, min_frequency: int) -> tuple[d
 
 
 def read_pieces(paths: Iterable[Path], progress: Progress | None = None, block: int = BLOCK) -> Iterator[str]:
-    """The texts of the files in pieces of bounded length, cut where no word is cut."""
+    """Yield the texts of the files in pieces of bounded length, split between words."""
     paths = list(paths)
     total = sum(path.stat().st_size for path in paths)
     done = 0
@@ -89,7 +110,7 @@ def read_pieces(paths: Iterable[Path], progress: Progress | None = None, block: 
 
 
 def read_blocks(path: Path, block: int = BLOCK) -> Iterator[tuple[str, int]]:
-    """(text, bytes it was read from) of one file after another block: without byte order mark, line ends as LF."""
+    """Yield (text, number of bytes) of a file, block by block, without byte order mark and with LF line ends."""
     decoder = codecs.getincrementaldecoder("utf-8-sig")()
     held = ""  # a carriage return whose line feed may be the next block's first character
     with path.open("rb") as file:

@@ -1,7 +1,8 @@
-"""Which characters are letters, numbers, and parts of words to the `tokenizers` library.
+"""The characters that the `tokenizers` library treats as letters, numbers, whitespace and parts of words.
 
-Python has tables of another version of Unicode, one that changes with Python; the readable tokenizer needs those of
-the library. They lie in unicode_classes.txt, written by `python -m roberta_core.tokenization.unicode_classes`.
+Python's own tables are of another version of Unicode, which depends on the version of Python; the pure-Python tokenizer
+needs those of the library. They are in unicode_classes.txt, which `python -m
+roberta_core.tokenization.unicode_classes` writes.
 """
 
 from __future__ import annotations
@@ -18,12 +19,12 @@ SURROGATES = range(0xD800, 0xE000)
 BATCH = 8192
 
 # name -> the class in the splitter's pattern
-CLASSES = {"letters": r"\p{L}", "numbers": r"\p{N}", "blanks": r"\s"}
+CLASSES = {"letters": r"\p{L}", "numbers": r"\p{N}", "whitespace": r"\s"}
 
 
 @cache
 def read_classes() -> dict[str, str]:
-    """Name -> the characters of a class as ranges, ready to stand between the brackets of a regular expression."""
+    """Return name -> the characters of a class, as ranges for the brackets of a regular expression."""
     found = {}
     for block in FILE.read_text(encoding="ascii").split("\n\n"):
         name, *lines = block.strip().split("\n")
@@ -33,12 +34,12 @@ def read_classes() -> dict[str, str]:
 
 
 def list_characters() -> list[str]:
-    """All that UTF-8 can hold."""
+    """Return every character that UTF-8 can encode."""
     return [chr(code) for code in range(0x110000) if code not in SURROGATES]
 
 
 def measure_class(pattern: str) -> set[str]:
-    """The characters that a class of the library's regular expressions holds."""
+    """Return the characters of a class of the library's regular expressions."""
     splitter = pre_tokenizers.Split(Regex(f"{pattern}+"), "removed")
     members: set[str] = set()
     everything = list_characters()
@@ -50,7 +51,7 @@ def measure_class(pattern: str) -> set[str]:
 
 
 def measure_word_characters(characters: Iterable[str]) -> set[str]:
-    """Those characters beside which the library does not find a token that stands for single words."""
+    """Return those characters next to which the library does not find an added token with `single_word`."""
     tokenizer = Tokenizer(models.BPE(vocab={}, merges=[]))
     tokenizer.add_tokens([AddedToken("T", single_word=True)])
     characters = list(characters)
@@ -59,7 +60,7 @@ def measure_word_characters(characters: Iterable[str]) -> set[str]:
 
 
 def format_classes(classes: dict[str, set[str]]) -> str:
-    """The text of the file: for each class its name, then its ranges."""
+    """Return the content of the file: for each class its name, then its ranges."""
     blocks = []
     for name, members in classes.items():
         lines = [""]
@@ -72,7 +73,7 @@ def format_classes(classes: dict[str, set[str]]) -> str:
 
 
 def join_ranges(characters: Iterable[str]) -> list[str]:
-    """Code points in hexadecimal, neighbours joined: `41-5A`."""
+    """Return code points in hexadecimal, consecutive ones as ranges: `41-5A`."""
     spans: list[list[int]] = []
     for code in sorted(map(ord, characters)):
         if spans and spans[-1][1] == code - 1:

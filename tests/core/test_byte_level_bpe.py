@@ -31,7 +31,7 @@ def members(name: str) -> set[str]:
     return found
 
 
-@pytest.mark.parametrize("name", ["letters", "numbers", "blanks"])
+@pytest.mark.parametrize("name", ["letters", "numbers", "whitespace"])
 def test_the_table_is_the_library_s(name):
     assert unicode_classes.measure_class(unicode_classes.CLASSES[name]) == members(name)
 
@@ -45,7 +45,7 @@ def test_the_table_of_words_is_the_library_s():
 
 
 def test_the_whitespace_is_that_of_the_table():
-    assert {*WHITESPACE} == members("blanks")
+    assert {*WHITESPACE} == members("whitespace")
     assert len(WHITESPACE) == 25
 
 

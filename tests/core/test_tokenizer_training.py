@@ -75,12 +75,12 @@ def test_several_files_are_not_joined_into_words(tmp_path):
     assert list(read_pieces([tmp_path / "one.txt", tmp_path / "two.txt"])) == ["ab", "ab"]
 
 
-def test_progress_is_told_in_bytes(files, tmp_path):
-    told = []
-    train_tokenizer(files, SIZE, tmp_path / "out", progress=lambda done, total: told.append((done, total)))
+def test_progress_is_reported_in_bytes(files, tmp_path):
+    reported = []
+    train_tokenizer(files, SIZE, tmp_path / "out", progress=lambda done, total: reported.append((done, total)))
     total = sum(path.stat().st_size for path in files)
-    assert told[-1] == (total, total)
-    assert [done for done, _ in told] == sorted(done for done, _ in told)
+    assert reported[-1] == (total, total)
+    assert [done for done, _ in reported] == sorted(done for done, _ in reported)
 
 
 def test_texts_with_few_pairs_give_a_smaller_vocabulary(tmp_path):

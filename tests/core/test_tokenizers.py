@@ -1,6 +1,8 @@
 """The tokenizers' call surface. Expected ids of the published vocabulary are the published ones."""
 
 import copy
+import doctest
+import importlib
 import json
 import pickle
 import re
@@ -673,3 +675,23 @@ def test_encoded_texts_are_padded_afterwards(tokenizer):
 def test_what_cannot_be_padded_is_refused(tokenizer, encoded, message):
     with pytest.raises(ValueError, match=message):
         tokenizer.pad(encoded)
+
+
+@pytest.mark.parametrize(
+    "module", ["batch_encoding", "roberta_tokenizer", "roberta_tokenizer_fast", "tokenizer_fast", "training"]
+)
+def test_the_examples_of_the_docstrings_run(module):
+    found = doctest.testmod(importlib.import_module(f"roberta_core.tokenization.{module}"))
+    assert (found.failed, found.attempted > 1) == (0, True)
+
+
+def test_texts_of_objects_show_what_they_hold(kind):
+    tokenizer = kind(VOCABULARY, MERGES, model_max_length=9, name_or_path="x")
+    assert repr(tokenizer).startswith(
+        f"{kind.__name__}(name_or_path='x', vocab_size=267, length=267, model_max_length=9, padding_side='right', "
+    )
+    assert repr(tokenizer("a")) == "BatchEncoding(input_ids=[0, 101, 2], attention_mask=[1, 1, 1])"
+    long = repr(tokenizer(["a", "ab"] * 99, return_tensors="np", padding=True))
+    assert long == "BatchEncoding(input_ids=ndarray int64 [198, 4], attention_mask=ndarray int64 [198, 4])"
+    assert repr(tokenizer(["a", "ab"] * 99)["input_ids"][:1]) == "[[0, 101, 2]]"
+    assert "input_ids=list of 198 lists of 3 to 4," in repr(tokenizer(["a", "ab"] * 99))
