@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from benchmarks.embedded_model.baselines import fit_baselines
+from benchmarks.embedded_model.texts import split_to_evaluate, split_to_train
 from roberta_core import backend
 from roberta_core.cli.evaluate import show_scores
 from roberta_core.data.texts import find
@@ -23,7 +24,7 @@ def main(
     frameworks: Annotated[str, typer.Option(help="Frameworks, separated by commas.")] = "pt,tf,flax",
 ) -> None:
     """Score every framework and the baselines on the same masked tokens, and print the table."""
-    evaluation = Evaluation(model, texts, recipe, only_held_out)
+    evaluation = Evaluation(model, texts, recipe, only_held_out, split=split_to_evaluate)
     scores = {}
     for name in frameworks.split(","):
         one = backend.load(name)
@@ -34,7 +35,7 @@ def main(
 def score_baselines(evaluation: Evaluation, patterns: Iterable[str]) -> dict[str, Score]:
     """Score the baselines, counted on the documents of these patterns, on the masked tokens of an evaluation."""
     special = evaluation.vocabulary.special
-    blocks = evaluation.mask(select_counted(evaluation, patterns), evaluation.data)
+    blocks = evaluation.mask(select_counted(evaluation, patterns), split_to_train)
     predictors = fit_baselines(blocks, special)
     return {name: score(predict, evaluation.batches, special) for name, predict in predictors.items()}
 

@@ -32,7 +32,7 @@ def cut(files: Sequence[Path]) -> list[str]:
     """The sentences of documents, as the pass cuts them."""
     found: list[str] = []
     for path in files:
-        found += documents.sentences(documents.unwrap(documents.read(path)))
+        found += documents.split_sentences(documents.read(path))
     return found
 
 

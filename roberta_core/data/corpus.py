@@ -25,11 +25,16 @@ TOKENIZER = "tokenizer.json"
 ARRAYS = ("tokens", "sentences", "documents")
 NOTE = "corpus.json"
 BATCH = 20_000  # sentences encoded at a time
-PAGE = 32  # sentences
 CHUNK = 1 << 20  # characters of a document that are tokenised at a time
 THREADS = 2  # while one chunk is encoded, which needs no Python, the next is cut into sentences
 
 Progress = Callable[[int, int], None]
+Split = Callable[[str, int], list[str]]
+
+
+def split_in_sentences(text: str, document: int) -> list[str]:
+    """Split a text where sentences and paragraphs end, whatever its document's number is."""
+    return texts.split_sentences(text)
 
 
 @dataclass(frozen=True)
@@ -46,24 +51,30 @@ def build(
     files: Sequence[Path],
     tokenizer: Path,
     separator: int,
-    unwrap: bool = True,
-    spaced_every: int = 0,
+    split: Split = split_in_sentences,
     progress: Progress | None = None,
     skipped: Skipped | None = None,
 ) -> Corpus:
-    """The corpus of these files, tokenised into `folder`, or taken from there if it is of the same files.
+    """Tokenise files into `folder`, or open the corpus that is there if it is of the same files and settings.
 
-    `tokenizer` is a folder with a tokenizer.json; `separator` the id that ends a document; `unwrap` joins wrapped
-    lines; of every `spaced_every` pages (0: none) one gets its punctuation set apart. `progress` is told the bytes
-    done and their total; lines that are no UTF-8 or absurdly long and files without text are left out and counted in
-    `skipped`. Memory does not grow with the corpus, except that pages are set apart a document at a time.
+    Memory does not grow with the corpus, except that a `split` of the caller's is given a document at a time.
+
+    Args:
+        folder: where the corpus is written.
+        files: the documents.
+        tokenizer: a folder with a tokenizer.json.
+        separator: the id that ends a document.
+        split: called with a text and its document's number, and returns its sentences.
+        progress: called with the bytes done and their total.
+        skipped: counts lines that are not UTF-8 or absurdly long, and files without text, which are skipped.
 
     Raises:
-        ValueError: the files hold no text, or (a `DataError`) something is left out where `skipped` is strict.
+        ValueError: the files hold no text, or (a `DataError`) something is skipped where `skipped` is strict.
     """
     skipped = Skipped() if skipped is None else skipped
     note: dict[str, Any] = {
-        "fingerprint": _fingerprint(files, tokenizer, (separator, unwrap, spaced_every)), "files": len(files)
+        "fingerprint": _fingerprint(files, tokenizer, (separator, f"{split.__module__}.{split.__qualname__}")),
+        "files": len(files),
     }  # fmt: skip
     found = _note(folder)
     if {name: found.get(name) for name in note} == note and not (skipped.strict and found.get("skipped")):
@@ -72,15 +83,15 @@ def build(
     else:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / NOTE).unlink(missing_ok=True)
-        left_out = Skipped(skipped.strict)
+        dropped = Skipped(skipped.strict)
         reader = Tokenizer.from_file(str(tokenizer / TOKENIZER))
-        documents = _tokenised(files, reader, unwrap, spaced_every, progress, left_out)
+        documents = _tokenise(files, reader, split, progress, dropped)
         dtype = np.uint16 if reader.get_vocab_size() <= 1 << 16 else np.uint32
-        _write(folder, documents, separator, np.dtype(dtype), f"{len(files)} files hold no text", left_out)
-        note |= {"skipped": left_out.count, "reasons": left_out.reasons}
+        _write(folder, documents, separator, np.dtype(dtype), f"{len(files)} files hold no text", dropped)
+        note |= {"skipped": dropped.count, "reasons": dropped.reasons}
         (folder / NOTE).write_text(json.dumps(note))  # last: without it the arrays are made anew
-        skipped.count += left_out.count
-        skipped.reasons += left_out.reasons
+        skipped.count += dropped.count
+        skipped.reasons += dropped.reasons
     return Corpus(*(np.load(folder / f"{name}.npy", mmap_mode="r") for name in ARRAYS))
 
 
@@ -92,8 +103,8 @@ def _note(folder: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _fingerprint(files: Sequence[Path], tokenizer: Path, settings: tuple[int, ...]) -> str:
-    """What the corpus depends on, as a hash: every byte of the texts and the tokenizer, and the settings."""
+def _fingerprint(files: Sequence[Path], tokenizer: Path, settings: tuple[int | str, ...]) -> str:
+    """Return a hash of what the corpus depends on: every byte of the texts and the tokenizer, and the settings."""
     digest = hashlib.sha256(repr(settings).encode())
     for path in [tokenizer / TOKENIZER, *files]:
         with open(path, "rb") as stream:
@@ -105,21 +116,18 @@ def _fingerprint(files: Sequence[Path], tokenizer: Path, settings: tuple[int, ..
 Piece = tuple[Sequence[np.ndarray], np.ndarray, bool]
 
 
-def _tokenised(
+def _tokenise(
     files: Sequence[Path],
     tokenizer: Tokenizer,
-    unwrap: bool,
-    spaced_every: int,
+    split: Split,
     progress: Progress | None,
     skipped: Skipped,
 ) -> Iterator[Piece]:
-    """The pieces of all documents in order; a few of them at a time are being worked on."""
+    """Yield the pieces of all documents in order; a few of them at a time are being worked on."""
     total, done = sum(os.path.getsize(path) for path in files), 0
 
-    def work(text: str, page: int) -> tuple[list[np.ndarray], np.ndarray]:
-        sentences = texts.sentences(texts.unwrap(text) if unwrap else text)
-        if spaced_every:
-            sentences = list(_spaced(sentences, spaced_every, page))
+    def work(text: str, document: int) -> tuple[list[np.ndarray], np.ndarray]:
+        sentences = split(text, document)
         ids, lengths = [], []
         for start in range(0, len(sentences), BATCH):
             rows = [row for row in encode(tokenizer, sentences[start : start + BATCH]) if row]
@@ -131,34 +139,34 @@ def _tokenised(
     waiting: deque[tuple[Future[Any], bool, int]] = deque()
     with ThreadPoolExecutor(THREADS) as pool:
         for number, path in enumerate(files):
-            for text, ends in _chunks(path, skipped, whole=bool(spaced_every)):
+            for text, ends in _chunks(path, skipped, whole=split is not split_in_sentences):
                 waiting.append((pool.submit(work, text, number), ends, os.path.getsize(path) if ends else 0))
                 while len(waiting) > 2 * THREADS or (waiting and waiting[0][0].done()):
                     done += waiting[0][2]
-                    yield _settled(waiting.popleft())
+                    yield _finish(waiting.popleft())
                     if progress is not None:
                         progress(done, total)
         while waiting:
-            yield _settled(waiting.popleft())
+            yield _finish(waiting.popleft())
     if progress is not None:
         progress(total, total)
 
 
-def _settled(piece: tuple[Future[Any], bool, int]) -> Piece:
+def _finish(piece: tuple[Future[Any], bool, int]) -> Piece:
     ids, lengths = piece[0].result()
     return ids, lengths, piece[1]
 
 
 def _chunks(path: Path, skipped: Skipped, whole: bool) -> Iterator[tuple[str, bool]]:
-    """A document in chunks that end where paragraphs do, with whether it is the last; joined they are the document.
+    """Yield a document in chunks that end where paragraphs do, each with whether it is the last.
 
-    A paragraph that is longer than several chunks is cut between lines.
+    A paragraph that is longer than several chunks is split between lines.
     """
     held: list[str] = []
     pending, size, before = "", 0, skipped.count
     for _, line in lines(path, skipped):
         line = line.replace("\r", "\n")
-        full = size > CHUNK and not whole and held[-1].strip() and not texts.TITLE.search(held[-1])
+        full = size > CHUNK and not whole and held[-1].strip()
         if full and (not line.strip() or size > 8 * CHUNK):
             if pending:
                 yield pending, False
@@ -186,7 +194,7 @@ def _ends_a_line(path: Path) -> bool:
 def _write(
     folder: Path, pieces: Iterable[Piece], separator: int, dtype: np.dtype[Any], complaint: str, skipped: Skipped
 ) -> None:
-    """The three arrays, written as the pieces come."""
+    """Write the three arrays as the pieces come."""
     with (
         Growing(folder / "tokens.npy", dtype) as tokens,
         Growing(folder / "sentences.npy", np.dtype(np.int64)) as sentences,
@@ -226,7 +234,7 @@ class Growing:
         self.stream.close()
 
     def add(self, numbers: np.ndarray) -> None:
-        """Write numbers after those before."""
+        """Append numbers."""
         self.stream.write(numbers.astype(self.dtype).tobytes())
         self.count += len(numbers)
 
@@ -235,17 +243,10 @@ class Growing:
         np.lib.format.write_array_header_1_0(self.stream, header)
 
 
-def _spaced(sentences: Sequence[str], every: int, first: int) -> Iterator[str]:
-    """The sentences, one page of `every` with its punctuation set apart; `first` says which pages these are."""
-    for number, sentence in enumerate(sentences):
-        chosen = (number // PAGE + first) % every == 0
-        yield texts.set_apart(sentence) if chosen else sentence
-
-
 def encode(tokenizer: Tokenizer, sentences: Iterable[str]) -> Iterator[list[int]]:
-    """The ids of each sentence that has any, without special tokens."""
+    """Yield the ids of each sentence that has any, without special tokens."""
     sentences = list(sentences)
     for start in range(0, len(sentences), BATCH):
         for encoding in tokenizer.encode_batch_fast(sentences[start : start + BATCH], add_special_tokens=False):
-            if ids := encoding.ids:  # asked for once: each time a new list is made
+            if ids := encoding.ids:  # read once: each time a new list is made
                 yield ids

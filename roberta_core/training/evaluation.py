@@ -15,6 +15,7 @@ from roberta_core.backend import Backend
 from roberta_core.checkpoints.source import resolve
 from roberta_core.config import RobertaConfig
 from roberta_core.data.batches import Batch, MaskedBlocks
+from roberta_core.data.corpus import Split, split_in_sentences
 from roberta_core.data.texts import find
 from roberta_core.tasks.metrics import Predictor, Score, score
 from roberta_core.training.pretrain_run import Vocabulary, build_masked_blocks
@@ -24,7 +25,7 @@ BATCH = 32  # sequences
 
 
 def model_predictor(backend: Backend, model: Any) -> Predictor:
-    """What a masked language model says, run by its framework; the softmax is taken in float64 here."""
+    """Return the predictor of a masked language model, run by its framework; the softmax is computed in float64."""
 
     def predict(batch: Batch, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
         inputs = {name: batch[name] for name in ("input_ids", "attention_mask")}
@@ -36,11 +37,19 @@ def model_predictor(backend: Backend, model: Any) -> Predictor:
 
 
 class Evaluation:
-    """Texts masked once, for every predictor the same.
+    """Texts that are masked once, so that every predictor sees the same inputs.
 
-    `model` is a checkpoint whose tokenizer cuts the texts; `recipe` says how they are cut and masked (without one as
-    long as the model can take, and at the published rates) and, with `only_held_out`, which of them are scored.
-    `blocks` bounds how many blocks are. `ValueError` if that leaves nothing.
+    Args:
+        model: a checkpoint, whose tokenizer is used.
+        texts: names of documents, as `texts.find` takes them.
+        recipe: how texts are packed and masked; by default as long as the model accepts, at the published rates.
+        only_held_out: score only the documents that the recipe holds out.
+        seed: which tokens are masked.
+        blocks: the most blocks to score.
+        split: how documents are split into sentences.
+
+    Raises:
+        ValueError: nothing is left to score.
     """
 
     def __init__(
@@ -51,6 +60,7 @@ class Evaluation:
         only_held_out: bool = False,
         seed: int = 0,
         blocks: int | None = None,
+        split: Split = split_in_sentences,
     ):
         self.model = model
         folder = resolve(model)
@@ -64,19 +74,21 @@ class Evaluation:
         self.files = [path for path in found if path.name in data.held_out] if only_held_out else found
         if not self.files:
             raise ValueError("none of the texts is held out by the recipe")
-        masked = self.mask(self.files, dataclasses.replace(self.data, spaced_every=0))
+        masked = self.mask(self.files, split)
         self.count = min(len(masked), blocks or len(masked))
         self.batches = list(masked.once(BATCH, blocks))
 
     def of_model(self, backend: Backend) -> Score:
-        """The model's score when this framework runs it."""
+        """Return the model's score when this framework runs it."""
         model = backend.from_pretrained("ForMaskedLM", self.model)
         return self._score(model_predictor(backend, model))
 
-    def mask(self, files: list[Path], data: Data) -> MaskedBlocks:
+    def mask(self, files: list[Path], split: Split = split_in_sentences) -> MaskedBlocks:
         """Tokenise and pack documents into blocks that are masked with the evaluation's seed."""
         with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-            return build_masked_blocks(files, Path(folder), self.vocabulary, data, self.rates, self.seed)
+            return build_masked_blocks(
+                files, Path(folder), self.vocabulary, self.data, self.rates, self.seed, split=split
+            )
 
     def _score(self, predict: Predictor) -> Score:
         return score(predict, self.batches, self.vocabulary.special)

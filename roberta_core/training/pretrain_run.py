@@ -1,6 +1,5 @@
 """A pretraining run, from texts, a tokenizer and a recipe to a checkpoint: `roberta pretrain` without the terminal."""
 
-import dataclasses
 import json
 import shutil
 from collections.abc import Callable, Iterable, Mapping
@@ -31,6 +30,8 @@ ARCHITECTURE = "ForMaskedLM"
 DTYPES = {"float32": np.float32, "float16": np.float16}
 
 Progress = Callable[[int, int], None]
+Splits = tuple[corpus.Split, corpus.Split]  # of documents to train on, and of those held out
+SENTENCES: Splits = (corpus.split_in_sentences, corpus.split_in_sentences)
 
 
 @dataclass(frozen=True)
@@ -98,11 +99,10 @@ def build_masked_blocks(
     seed: int,
     progress: Progress | None = None,
     skipped: Skipped | None = None,
+    split: corpus.Split = corpus.split_in_sentences,
 ) -> MaskedBlocks:
     """Tokenise documents into `folder`, and pack them into blocks to be masked; `skipped` counts skipped lines."""
-    found = corpus.build(
-        folder, files, vocabulary.folder, vocabulary.last, data.unwrap_lines, data.spaced_every, progress, skipped
-    )
+    found = corpus.build(folder, files, vocabulary.folder, vocabulary.last, split, progress, skipped)
     blocks = blocks_of(
         found.tokens, found.sentences, found.documents, data.sequence_length, vocabulary.last, data.format, seed
     )
@@ -119,18 +119,20 @@ def prepare_corpus(
     output: Path,
     progress: Progress | None = None,
     skipped: Skipped | None = None,
+    splits: Splits = SENTENCES,
 ) -> tuple[MaskedBlocks, MaskedBlocks | None]:
     """Tokenise into `output/corpus`; return the blocks to train on, and those held out (None without documents)."""
     if not train:
         raise ValueError("no documents to train on")
-    as_is = dataclasses.replace(recipe.data, spaced_every=0)
     sets = (
-        ("train", train, recipe.data, recipe.run.seed),
-        ("held-out", held_out, as_is, EVALUATION_SEED),
+        ("train", train, recipe.run.seed, splits[0]),
+        ("held-out", held_out, EVALUATION_SEED, splits[1]),
     )
     found = [
-        build_masked_blocks(files, output / "corpus" / name, vocabulary, data, recipe.masking, seed, progress, skipped)
-        for name, files, data, seed in sets
+        build_masked_blocks(
+            files, output / "corpus" / name, vocabulary, recipe.data, recipe.masking, seed, progress, skipped, split
+        )
+        for name, files, seed, split in sets
         if files
     ]
     return found[0], found[1] if held_out else None
@@ -147,6 +149,7 @@ def prepare(
     progress: Progress | None = None,
     source: str | None = None,
     skipped: Skipped | None = None,
+    splits: Splits = SENTENCES,
 ) -> tuple[Pretraining, Any]:
     """Prepare a run; the corpus is tokenised into `output/corpus`.
 
@@ -161,6 +164,7 @@ def prepare(
         progress: called with the bytes that are tokenised, and their total.
         source: a checkpoint to continue from; the recipe's table `[model]` then overrides its configuration.
         skipped: counts the lines that are skipped.
+        splits: how documents are split into sentences, those to train on and those held out.
 
     Returns:
         The run, and its model.
@@ -176,7 +180,7 @@ def prepare(
         raise ValueError(
             f"sequence_length is {recipe.data.sequence_length}, but {source} accepts at most {most} tokens"
         )
-    blocks, kept = prepare_corpus(recipe, vocabulary, train, held_out, output, progress, skipped)
+    blocks, kept = prepare_corpus(recipe, vocabulary, train, held_out, output, progress, skipped, splits)
     if source is None:
         model = backend.from_tensors(ARCHITECTURE, config, dict(draw(config, ARCHITECTURE, recipe.run.seed)))
     else:

@@ -28,21 +28,20 @@ class RecipeError(ValueError):
 
 @dataclass(frozen=True)
 class Data:
-    """What is trained on: `held_out` names the documents (by file name) that are kept for evaluation.
+    """What is trained on.
 
-    `unwrap_lines` joins lines that were wrapped; of every `spaced_every` pages of 32 sentences (0: none) one is trained
-    on with its punctuation set apart by spaces. `format` is one of `packing.FORMATS` (Liu et al. 2019, table 2).
+    Args:
+        sequence_length: the most tokens of a sequence.
+        format: how sentences are packed into sequences, one of `packing.FORMATS` (Liu et al. 2019, table 2).
+        held_out: file names of the documents that are kept for evaluation.
     """
 
     sequence_length: int = 512
     format: str = FULL
-    unwrap_lines: bool = True
-    spaced_every: int = 0
     held_out: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         _at_least("sequence_length", self.sequence_length, 3)
-        _at_least("spaced_every", self.spaced_every, 0)
         if self.format not in FORMATS:
             raise ValueError(f"format is {self.format!r}; known are {', '.join(FORMATS)}")
 

@@ -16,6 +16,10 @@ DOCUMENTS = {
 SEPARATOR = 2
 
 
+def space_commas(text, document):
+    return [sentence.replace(",", " , ") for sentence in texts.split_sentences(text)]
+
+
 @pytest.fixture(scope="module")
 def tokenizer(tmp_path_factory):
     folder = tmp_path_factory.mktemp("tokenizer")
@@ -36,7 +40,7 @@ def test_tokens_are_those_of_the_whole_document(tokenizer, files, tmp_path):
     assert len(starts) == 3  # the empty file is no document
     whole = Tokenizer.from_file(str(tokenizer / "tokenizer.json"))
     for path, start, stop in zip(files, starts, starts[1:], strict=False):
-        ids = whole.encode(texts.unwrap(texts.read(path)), add_special_tokens=False).ids
+        ids = whole.encode(texts.read(path), add_special_tokens=False).ids
         assert found.tokens[start:stop].tolist() == [*ids, SEPARATOR]
 
 
@@ -46,7 +50,7 @@ def test_sentences_begin_where_the_text_says(tokenizer, files, tmp_path):
     pieces = [
         whole.decode(found.tokens[a:b].tolist()) for a, b in zip(found.sentences, found.sentences[1:], strict=False)
     ]
-    assert [piece.strip() for piece in pieces] == [piece.strip() for piece in texts.sentences(DOCUMENTS["a.txt"])]
+    assert [piece.strip() for piece in pieces] == [piece.strip() for piece in texts.split_sentences(DOCUMENTS["a.txt"])]
     assert found.sentences[-1] == len(found.tokens)
     assert found.documents.tolist() == [0, len(pieces)]
 
@@ -58,7 +62,7 @@ def test_small_vocabularies_take_two_bytes_a_token(tokenizer, files, tmp_path):
 def test_the_same_files_are_not_tokenised_again(tokenizer, files, tmp_path, monkeypatch):
     skipped, later = Skipped(), Skipped()
     first = corpus.build(tmp_path, files, tokenizer, SEPARATOR, skipped=skipped)
-    monkeypatch.setattr(corpus, "_tokenised", lambda *_: pytest.fail("tokenised again"))
+    monkeypatch.setattr(corpus, "_tokenise", lambda *_: pytest.fail("tokenised again"))
     again = corpus.build(tmp_path, files, tokenizer, SEPARATOR, skipped=later)
     assert (again.tokens == first.tokens).all()
     assert later == skipped
@@ -66,7 +70,7 @@ def test_the_same_files_are_not_tokenised_again(tokenizer, files, tmp_path, monk
 
 def test_a_changed_text_or_setting_is_tokenised_again(tokenizer, files, tmp_path):
     before = len(corpus.build(tmp_path, files, tokenizer, SEPARATOR).tokens)
-    assert len(corpus.build(tmp_path, files, tokenizer, SEPARATOR, spaced_every=1).tokens) > before
+    assert len(corpus.build(tmp_path, files, tokenizer, SEPARATOR, space_commas).tokens) > before
     changed = tmp_path / "a.txt"
     changed.write_text(DOCUMENTS["a.txt"].replace("old", "young"))
     found = corpus.build(tmp_path, [changed, *files[1:]], tokenizer, SEPARATOR)
@@ -78,21 +82,26 @@ def test_a_run_killed_while_tokenising_starts_over(tokenizer, files, tmp_path, m
     with monkeypatch.context() as patch:
         patch.setattr(corpus.Growing, "add", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
-            corpus.build(tmp_path, files, tokenizer, SEPARATOR, spaced_every=1)
+            corpus.build(tmp_path, files, tokenizer, SEPARATOR, space_commas)
     assert (corpus.build(tmp_path, files, tokenizer, SEPARATOR).tokens == whole).all()
-
-
-def test_one_page_of_so_many_is_set_apart():
-    sentences = [f"Number {number}, please." for number in range(6 * corpus.PAGE)]
-    spaced = [" ," in sentence for sentence in corpus._spaced(sentences, 3, first=1)]
-    pages = np.array(spaced).reshape(6, corpus.PAGE)
-    assert pages.all(axis=1).tolist() == [False, False, True, False, False, True]
-    assert pages.any(axis=1).tolist() == pages.all(axis=1).tolist()
 
 
 def test_files_without_text_are_refused(tokenizer, files, tmp_path):
     with pytest.raises(ValueError, match="1 files hold no text"):
         corpus.build(tmp_path, files[2:], tokenizer, SEPARATOR)
+
+
+def test_a_split_of_the_callers_is_given_whole_documents_and_their_numbers(tokenizer, files, tmp_path, monkeypatch):
+    monkeypatch.setattr(corpus, "CHUNK", 20)
+    given = []
+
+    def split(text, document):
+        given.append((document, text))
+        return [text]
+
+    found = corpus.build(tmp_path, files[:2], tokenizer, SEPARATOR, split)
+    assert sorted(given) == [(0, DOCUMENTS["a.txt"]), (1, DOCUMENTS["b.txt"].removeprefix("\ufeff"))]
+    assert len(found.sentences) == 3
 
 
 @pytest.mark.parametrize("chunk", [20, 60, 500])

@@ -24,7 +24,6 @@ intermediate_size = 20
 max_position_embeddings = 19
 [data]
 sequence_length = 17
-spaced_every = 1
 held_out = ["held.txt"]
 [optimizer]
 batch_size = 3
@@ -136,11 +135,16 @@ def test_a_tokenizer_without_the_special_tokens_is_refused(texts, tmp_path):
         pretrain_run.Vocabulary.from_folder(tmp_path)
 
 
-def test_only_the_texts_trained_on_are_set_apart(texts, tmp_path):
+def test_documents_are_split_as_requested_to_train_on_and_held_out(texts, tmp_path):
     recipe, vocabulary = Recipe.load(texts / "recipe.toml"), pretrain_run.Vocabulary.from_folder(texts)
     files = [texts / "a.txt"], [texts / "held.txt"]
-    run, _ = pretrain_run.prepare(NumPyBackend(), recipe, vocabulary, *files, tmp_path, lambda line: None)
-    assert len(run.data.tokens) > len(run.held_out.tokens)
+    splits = (lambda text, document: [text, text], lambda text, document: [text])
+    run, _ = pretrain_run.prepare(
+        NumPyBackend(), recipe, vocabulary, *files, tmp_path, lambda line: None, splits=splits
+    )
+    plain, _ = pretrain_run.prepare(NumPyBackend(), recipe, vocabulary, *files, tmp_path / "b", lambda line: None)
+    assert len(run.data.tokens) - 1 == 2 * (len(plain.data.tokens) - 1)
+    assert len(run.held_out.tokens) == len(plain.held_out.tokens)
 
 
 def test_a_framework_that_does_not_train_is_refused(texts, tmp_path):

@@ -35,7 +35,6 @@ def test_the_model_has_the_released_settings_unless_the_recipe_says_otherwise():
         ("data", "sequence_length", 18, "18 is over the 17 positions"),
         ("data", "sequence_length", 17.0, "data.sequence_length is 17.0; it must be of type int"),
         ("data", "held_out", "a.txt", "data.held_out"),
-        ("data", "spaced_every", -1, "spaced_every is -1"),
         ("masking", "rate", 1.5, "1.5"),
         ("optimizer", "steps", 0, "steps is 0"),
         ("optimizer", "warmup_steps", 30, "30 steps of warm-up do not fit"),

@@ -1,4 +1,4 @@
-"""Finding documents, joining wrapped lines, cutting sentences."""
+"""Finding documents and splitting sentences."""
 
 import pytest
 from hypothesis import given
@@ -6,53 +6,22 @@ from hypothesis import strategies as st
 
 from roberta_core.data import texts
 
-WRAPPED = (
-    "It is a truth universally acknowledged, that a single man in\n"
-    "possession of a good fortune, must be in want of a wife.\n"
-    "\n"
-    "CHAPTER I\n"
-    "Short lines\n"
-    "stay.\n"
-)
-
-
-def test_wrapped_lines_are_joined_and_short_ones_stay():
-    assert texts.unwrap(WRAPPED) == (
-        "It is a truth universally acknowledged, that a single man in possession of a good fortune, must be in want of "
-        "a wife.\n\nCHAPTER I\nShort lines\nstay.\n"
-    )
-
-
-def test_indented_lines_stay():
-    code = "    value = some_function_with_a_long_name(argument, another)\nreturn_value = 1\n"
-    assert texts.unwrap(code) == code
-
 
 def test_sentences_end_at_marks_and_empty_lines():
-    text = 'He came. "Who?" she said.\n\nMr. Bennet left! And then'
-    assert texts.sentences(text) == ["He came.", ' "Who?" she said.', "\n\nMr. Bennet left!", " And then"]
+    text = 'He came. "Who?" she said.\n\nThe man left! And then'
+    assert texts.split_sentences(text) == ["He came.", ' "Who?" she said.', "\n\nThe man left!", " And then"]
 
 
 def test_a_number_is_not_cut_at_its_point():
-    assert texts.sentences("Version 3.5 of it.") == ["Version 3.5 of it."]
+    assert texts.split_sentences("Version 3.5 of it.") == ["Version 3.5 of it."]
 
 
 @given(st.text(alphabet=st.sampled_from("ab AB.!?\n\"'”)(\t"), max_size=60))
 def test_sentences_lose_nothing_but_blanks_at_the_end(text):
-    pieces = texts.sentences(text)
+    pieces = texts.split_sentences(text)
     assert text.startswith("".join(pieces))
     assert not text[len("".join(pieces)) :].strip()
     assert all(piece.strip() for piece in pieces)
-
-
-def test_punctuation_is_set_apart_as_in_wikitext():
-    sentence = '\n\n"Well-known," he said (in 1,234 B.C.), "isn\'t it?"'
-    assert texts.set_apart(sentence) == '\n\n" Well @-@ known , " he said ( in 1 @,@ 234 B.C. ) , " isn \'t it ? "'
-
-
-def test_markup_is_not_set_apart():
-    for sentence in (" Call ``f(x, y)``, then stop.", "\n\nTitle: one\nAuthor: two"):
-        assert texts.set_apart(sentence) == sentence
 
 
 def test_files_are_found_by_name_by_glob_and_by_list(tmp_path):
