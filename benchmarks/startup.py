@@ -1,4 +1,4 @@
-"""`python -m benchmarks.startup --json FILE`: how long a user waits for the command.
+"""`python -m benchmarks.startup --json-file FILE`: how long a user waits for the command.
 
 That is its help, and the first answer of each framework with the embedded model.
 """
@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from roberta_bench.process import ROBERTA
-from roberta_bench.report import machine
+from roberta_bench.report import describe_machine
 from roberta_core import backend
 
 TEXT = "She opened the<mask> and went in."
@@ -45,11 +45,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, and write the result."""
     options = argparse.ArgumentParser(prog="python -m benchmarks.startup", description=__doc__)
     options.add_argument("--rounds", type=int, default=5)
-    options.add_argument("--json", type=Path, required=True)
+    options.add_argument("--json-file", type=Path, required=True)
     given = options.parse_args(arguments)
-    where = machine()
+    where = describe_machine()
     results = [{"name": name, "seconds": found} for name, found in measure(commands(), given.rounds).items()]
-    given.json.write_text(json.dumps({"machine": where, "results": results}, indent=1) + "\n", encoding="utf-8")
+    given.json_file.write_text(json.dumps({"machine": where, "results": results}, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

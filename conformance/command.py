@@ -28,9 +28,8 @@ def parity(
         Path | None,
         typer.Option(metavar="FILE", exists=True, dir_okay=False, help="Texts for the checkpoint, one per line."),
     ] = None,
-    json_file: Annotated[
-        Path | None, typer.Option("--json", metavar="FILE", help="Write JSON to FILE; - means standard output.")
-    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of the table.")] = False,
+    json_file: Annotated[Path | None, typer.Option(metavar="FILE", help="Write JSON to FILE.")] = None,
     junit: Annotated[Path | None, typer.Option(metavar="FILE", help="Write JUnit XML to FILE.")] = None,
     html: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write an HTML page with a heat map of the errors to FILE.")
@@ -50,8 +49,8 @@ def parity(
         raise typer.BadParameter("--texts requires a checkpoint")
     check_files(json_file, junit, html)
     report = measure(checkpoint, frameworks, read_texts(texts) if texts else None)
-    save(report, json_file, junit, html)
-    show(report, sys.stderr if json_file == STDOUT else sys.stdout)
+    save(report, STDOUT if as_json else None, json_file, junit, html)
+    show(report, sys.stderr if as_json or STDOUT in (json_file, junit, html) else sys.stdout)
     raise typer.Exit(0 if report.ok else 1)
 
 
@@ -103,12 +102,12 @@ def read_texts(path: Path) -> list[str]:
     return texts
 
 
-def save(report: "Report", json_file: Path | None, junit: Path | None, html: Path | None) -> None:
-    """Write the requested files."""
+def save(report: "Report", printed: Path | None, json_file: Path | None, junit: Path | None, html: Path | None) -> None:
+    """Write the requested files; `-` is standard output."""
     from .report.formats import to_json, to_junit, write
     from .report.page import to_html
 
-    for path, make in ((json_file, to_json), (junit, to_junit), (html, to_html)):
+    for path, make in ((printed, to_json), (json_file, to_json), (junit, to_junit), (html, to_html)):
         if path == STDOUT:
             print(make(report), end="")
         elif path is not None:

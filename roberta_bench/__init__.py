@@ -1,1 +1,1 @@
-"""How fast the models are beside what a user would pick instead: one run, the same weights and inputs, interleaved."""
+"""What `roberta bench` needs: it times the encoder of each framework and of other implementations."""

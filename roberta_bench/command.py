@@ -1,15 +1,14 @@
-"""`roberta bench`: how fast the encoder is, in each framework and beside other implementations."""
+"""`roberta bench`: time the encoder in each framework and in other implementations."""
 
 from __future__ import annotations
 
-import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from roberta_core.cli.files import STDOUT, check_chart, check_files
+from roberta_core.cli.files import check_chart, check_files
 from roberta_core.cli.frameworks import FRAMEWORKS
 
 if TYPE_CHECKING:
@@ -19,59 +18,66 @@ if TYPE_CHECKING:
 def bench(
     checkpoint: Annotated[
         str | None,
-        typer.Argument(help="A folder; without it, a random model of roberta-base's size.", show_default=False),
+        typer.Argument(help="A folder. Default: a random model of roberta-base's size.", show_default=False),
     ] = None,
     frameworks: FRAMEWORKS = None,
     peer: Annotated[
         list[str] | None,
         typer.Option(
             metavar="NAME=PYTHON",
-            help="Another implementation and the interpreter of its environment, such as "
-            "transformers-pt=venv/bin/python. Repeatable.",
+            help="Another implementation and the Python interpreter of its environment, such as "
+            "transformers-pt=venv/bin/python. Can be repeated.",
         ),
     ] = None,
     also: Annotated[
         str | None,
         typer.Option(
-            help="More of this environment, with commas between: pt-compile, pt-bf16, tf-bf16, flax-bf16; "
-            "limit, the bare matrix products, and limit-packed, those with weights in oneDNN's own order."
+            help="More variants, separated by commas: pt-compile, pt-bf16, tf-bf16, flax-bf16; limit (only the "
+            "matrix products) and limit-packed (the same, with weights packed by oneDNN)."
         ),
     ] = None,
-    shapes: Annotated[str, typer.Option(help="Batch x length, with commas between.")] = "1x16,1x128,8x128,4x512",
-    rounds: Annotated[int, typer.Option(min=1, help="Calls of each shape after the first one.")] = 5,
-    json_file: Annotated[
-        Path | None, typer.Option("--json", metavar="FILE", help="Write every number as JSON; - is the screen.")
+    shapes: Annotated[
+        str, typer.Option(help="Batch sizes and lengths, separated by commas.")
+    ] = "1x16,1x128,8x128,4x512",
+    rounds: Annotated[int, typer.Option(min=1, help="Timed calls per shape, after the first call.")] = 5,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of the table.")] = False,
+    json_file: Annotated[Path | None, typer.Option(metavar="FILE", help="Write JSON to FILE.")] = None,
+    chart: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Draw a chart to FILE; requires matplotlib.")
     ] = None,
-    chart: Annotated[Path | None, typer.Option(metavar="FILE", help="Draw a chart; needs matplotlib.")] = None,
 ) -> None:
-    """Time the encoder in each framework, and beside other implementations: the same weights and inputs, taking turns.
+    """Time the encoder in each framework and in other implementations, with the same weights and inputs.
 
-    Each runs in a process of its own. A result is the median of its calls; two that answer differently are an error.
+    Each implementation runs in a separate process; the processes take turns. The result is the median of the calls.
+    The command fails if two implementations return different outputs.
     """
     from rich.console import Console
 
     from roberta_bench import report
-    from roberta_bench.harness import CONTESTANTS, here, measure
+    from roberta_bench.harness import CONTESTANTS, measure, with_own_python
     from roberta_core.config import RobertaConfig
 
-    pythons = here(names(frameworks)) | peers(peer or [], set(CONTESTANTS)) | here(more(also))
-    wanted, where = sizes(shapes), report.machine()
+    peers = parse_peers(peer or [], set(CONTESTANTS))
+    pythons = with_own_python(select_frameworks(frameworks)) | peers | with_own_python(parse_variants(also))
+    sizes, machine = parse_shapes(shapes), report.describe_machine()
     check_files(json_file)
     check_chart(chart)
-    with tempfile.TemporaryDirectory() as scratch, Console(stderr=True).status("start") as status:
-        folder = random_base(Path(scratch)) if checkpoint is None else located(checkpoint)
-        results = measure(folder, pythons, wanted, rounds, status.update)
+    with tempfile.TemporaryDirectory() as scratch, Console(stderr=True).status("starting") as status:
+        folder = save_random_base(Path(scratch)) if checkpoint is None else find_folder(checkpoint)
+        results = measure(folder, pythons, sizes, rounds, status.update)
         config = RobertaConfig.from_pretrained(folder)
-    if json_file == STDOUT:
-        print(report.to_json(results, config, where))
-    elif json_file is not None:
-        json_file.write_text(report.to_json(results, config, where) + "\n", encoding="utf-8")
+    text = report.to_json(results, config, machine)
+    if json_file is not None:
+        json_file.write_text(text + "\n", encoding="utf-8")
     if chart is not None:
         report.write_chart(chart, results, config)
-    Console(file=sys.stderr if json_file == STDOUT else sys.stdout).print(report.to_table(results, config))
+    if as_json:
+        print(text)
+    else:
+        Console().print(report.to_table(results, config))
 
 
-def names(frameworks: str | None) -> list[str]:
+def select_frameworks(frameworks: str | None) -> list[str]:
     """The frameworks named, or all that are installed."""
     from roberta_core import backend
     from roberta_core.cli.frameworks import PREFERRED, resolve_frameworks
@@ -81,50 +87,50 @@ def names(frameworks: str | None) -> list[str]:
     return resolve_frameworks(frameworks)
 
 
-def more(also: str | None) -> list[str]:
-    """The variants and limits named; a wrong one is wrong usage."""
+def parse_variants(also: str | None) -> list[str]:
+    """Return the requested variants and limits; an unknown one is a usage error."""
     from roberta_bench.harness import LIMITS, VARIANTS
 
     found = [name.strip() for name in also.split(",")] if also else []
     unknown = sorted(set(found) - {*VARIANTS, *LIMITS})
     if unknown:
-        raise typer.BadParameter(f"--also has {', '.join(unknown)}; known are {', '.join((*VARIANTS, *LIMITS))}")
+        raise typer.BadParameter(f"--also contains {', '.join(unknown)}; choose from {', '.join((*VARIANTS, *LIMITS))}")
     return found
 
 
-def peers(given: list[str], known: set[str]) -> dict[str, str]:
-    """NAME=PYTHON as a mapping; a wrong one is wrong usage."""
+def parse_peers(given: list[str], known: set[str]) -> dict[str, str]:
+    """Parse NAME=PYTHON into a mapping; a wrong one is a usage error."""
     pairs = {}
     for text in given:
         name, separator, python = text.partition("=")
         if name not in known or not separator:
-            raise typer.BadParameter(f"--peer {text} is not NAME=PYTHON; names are {', '.join(sorted(known))}")
+            raise typer.BadParameter(f"--peer {text} is not NAME=PYTHON; NAME is one of {', '.join(sorted(known))}")
         if not Path(python).exists():
-            raise typer.BadParameter(f"--peer {text}: there is no {python}")
+            raise typer.BadParameter(f"--peer {text}: {python} does not exist")
         pairs[name] = python
     return pairs
 
 
-def sizes(shapes: str) -> list[Shape]:
-    """Pairs of batch and length."""
+def parse_shapes(shapes: str) -> list[Shape]:
+    """Parse pairs of batch size and length."""
     found = []
     for text in shapes.split(","):
         batch, _, length = text.strip().partition("x")
         if not (batch.isdecimal() and length.isdecimal() and int(batch) and int(length) >= 2):
-            raise typer.BadParameter(f"--shapes has {text!r}; a shape is BATCHxLENGTH, such as 8x128")
+            raise typer.BadParameter(f"--shapes contains {text!r}; a shape is BATCHxLENGTH, such as 8x128")
         found.append((int(batch), int(length)))
     return found
 
 
-def located(checkpoint: str) -> Path:
-    """The folder of a checkpoint."""
+def find_folder(checkpoint: str) -> Path:
+    """Return the folder of a checkpoint."""
     from roberta_core.checkpoints import resolve
 
     return Path(resolve(checkpoint))
 
 
-def random_base(folder: Path) -> Path:
-    """A model of roberta-base's size whose weights are drawn from a fixed seed."""
+def save_random_base(folder: Path) -> Path:
+    """Save a model of roberta-base's size with random weights from a fixed seed."""
     from roberta_core import checkpoints
     from roberta_core.config import RobertaConfig
     from roberta_core.parameters import draw

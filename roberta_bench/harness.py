@@ -1,4 +1,4 @@
-"""Implementations side by side: each in its own process, taking turns, so that a busy machine is as busy for all."""
+"""Time several implementations: each in a separate process, taking turns, so that all see the same machine load."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ CONTESTANTS = {
     **dict.fromkeys(("onnxruntime", "openvino", "openvino-bf16"), "exported.py"),
     **dict.fromkeys(LIMITS, "limit.py"),
 }
-PAUSE = 0.3  # seconds between two turns: threads of the last one may still spin
-# Two implementations that differ by more of the largest value do not compute the same. With the random model of
-# roberta-base's size and the four shapes that `roberta bench` takes, bfloat16 differed from float32 by up to 2.7e-2 in
-# PyTorch, 2.2e-2 in TensorFlow and 1.3e-2 in Flax (26 inputs each); the answers to two other inputs by 0.39 or more.
+PAUSE = 0.3  # seconds between two turns: threads of the previous one may still be spinning
+# Outputs that differ by more than this share of the largest value are not the same computation. With the random model
+# of roberta-base's size and the default shapes, bfloat16 differed from float32 by up to 2.7e-2 in PyTorch, 2.2e-2 in
+# TensorFlow and 1.3e-2 in Flax (26 inputs each); the outputs of two different inputs by 0.39 or more.
 SAME, SAME_IN_BFLOAT16 = 1e-4, 5e-2
 BFLOAT16 = "bf16"
 
@@ -37,20 +37,20 @@ Shape = tuple[int, int]
 
 @dataclass
 class Timing:
-    """Seconds a call: the first one, which may compile, and the ones after it."""
+    """Seconds of the first call, which may compile, and of the following ones."""
 
     first: float
     rest: list[float] = field(default_factory=list)
 
     @property
     def median(self) -> float:
-        """Of the calls after the first."""
+        """The median of the calls after the first."""
         return statistics.median(self.rest)
 
 
 @dataclass
 class Result:
-    """What an implementation did: seconds to import and to load, times by shape, the peak of its memory in MiB."""
+    """The seconds to import and to load, the times by shape, and the peak memory in MiB of an implementation."""
 
     name: str
     version: str
@@ -61,7 +61,7 @@ class Result:
 
 
 class Worker(Process):
-    """The process of one implementation. `OSError` if it ends before it has answered."""
+    """The process of one implementation. Raises `OSError` if it ends before it has answered."""
 
     def __init__(self, name: str, python: str, folder: Path):
         contestant = HERE / "contestants" / CONTESTANTS[name]
@@ -69,14 +69,14 @@ class Worker(Process):
         self.result = Result(name, **self.answer())
 
     def run(self, shape: Shape, seed: int) -> list[float] | None:
-        """One call, noted in the result; a sample of its answer, or None if it has none."""
-        said = self.ask({"shape": shape, "seed": seed})
-        self.result.peak = said["peak"]
+        """Time one call and record it in `result`. Returns a sample of the output, or None if there is none."""
+        answer = self.ask({"shape": shape, "seed": seed})
+        self.result.peak = answer["peak"]
         if shape in self.result.timings:
-            self.result.timings[shape].rest.append(said["seconds"])
+            self.result.timings[shape].rest.append(answer["seconds"])
         else:
-            self.result.timings[shape] = Timing(said["seconds"])
-        return said["sample"]
+            self.result.timings[shape] = Timing(answer["seconds"])
+        return answer["sample"]
 
 
 def measure(
@@ -86,9 +86,17 @@ def measure(
     rounds: int,
     tell: Callable[[str], None] = lambda text: None,
 ) -> list[Result]:
-    """Times of implementations, named with the interpreter of their environment, in `rounds` after the first call.
+    """Time implementations.
 
-    `ValueError` if two of them answer differently.
+    Args:
+        folder: The checkpoint.
+        pythons: The names of the implementations, each with the Python interpreter of its environment.
+        shapes: Pairs of batch size and length.
+        rounds: The number of timed calls after the first call of each shape.
+        tell: Called with a description of each step.
+
+    Raises:
+        ValueError: If two implementations return different outputs.
     """
     with ExitStack() as stack:
         workers = []
@@ -104,21 +112,23 @@ def measure(
                 for worker in workers[first:] + workers[:first]:
                     time.sleep(PAUSE)
                     answers[worker.name] = worker.run(shape, turn)
-                agree(answers)
+                check_agreement(answers)
         return [worker.result for worker in workers]
 
 
-def agree(answers: Mapping[str, list[float] | None]) -> None:
-    """Raise `ValueError` if the samples of two implementations differ: they would not do the same work."""
-    given = {name: np.asarray(sample) for name, sample in answers.items() if sample is not None}
-    for name, sample in given.items():
-        reference = next(iter(given))
-        error = np.abs(sample - given[reference]).max() / np.abs(given[reference]).max()
+def check_agreement(answers: Mapping[str, list[float] | None]) -> None:
+    """Raise `ValueError` if the samples of two implementations differ: then they do not compute the same."""
+    samples = {name: np.asarray(sample) for name, sample in answers.items() if sample is not None}
+    for name, sample in samples.items():
+        reference = next(iter(samples))
+        error = np.abs(sample - samples[reference]).max() / np.abs(samples[reference]).max()
         bar = SAME_IN_BFLOAT16 if BFLOAT16 in f"{name} {reference}" else SAME
         if not error <= bar:
-            raise ValueError(f"{name} and {reference} give different answers: {error:.1e} of the largest value")
+            raise ValueError(
+                f"{name} and {reference} return different outputs: they differ by {error:.1e} of the largest value"
+            )
 
 
-def here(names: Sequence[str]) -> dict[str, str]:
-    """The interpreter of this process for each name."""
+def with_own_python(names: Sequence[str]) -> dict[str, str]:
+    """Return the interpreter of this process for each name."""
     return dict.fromkeys(names, sys.executable)

@@ -1,4 +1,4 @@
-"""Processes of the benchmarks: the command, and an implementation in a process of its own, which answers JSON lines."""
+"""Processes of the benchmarks: the command, and an implementation in a separate process that answers in JSON lines."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-ROBERTA = (sys.executable, "-c", "from roberta_core.cli import main; main()")  # the command, of this environment
+ROBERTA = (sys.executable, "-c", "from roberta_core.cli import main; main()")  # the command in this environment
 
 
 class Process:
-    """A process that takes its turns. `OSError` if it ends before it has answered."""
+    """A process that answers one line per question. Raises `OSError` if it ends before it has answered."""
 
     def __init__(self, name: str, command: Sequence[str]):
         self.name, self.command = name, command
@@ -22,16 +22,16 @@ class Process:
         )
 
     def answer(self) -> Any:
-        """The next line that it says."""
+        """Read its next line."""
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         if not line:
             status, command = self.process.wait(), shlex.join(self.command)
-            raise ChildProcessError(f"{self.name} ended with status {status}; run it by hand: {command}")
+            raise ChildProcessError(f"{self.name} ended with status {status}; to see why, run: {command}")
         return json.loads(line)
 
     def ask(self, question: Any) -> Any:
-        """Its answer to a line."""
+        """Write a line and read the answer."""
         assert self.process.stdin is not None
         self.process.stdin.write(json.dumps(question) + "\n")
         self.process.stdin.flush()

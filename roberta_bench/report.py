@@ -1,4 +1,4 @@
-"""What was measured, as a table, as JSON and as a chart."""
+"""Reports of the measured times: a table, JSON and a chart."""
 
 from __future__ import annotations
 
@@ -18,39 +18,39 @@ if TYPE_CHECKING:
 LIMIT = "limit"
 
 
-def products(config: RobertaConfig, shape: Shape) -> float:
-    """Floating-point operations of the encoder's linear layers on B x S tokens."""
+def count_products(config: RobertaConfig, shape: Shape) -> float:
+    """Return the floating-point operations of the encoder's linear layers on B x S tokens."""
     hidden, inner = config.hidden_size, config.intermediate_size
     return 2.0 * shape[0] * shape[1] * config.num_hidden_layers * (4 * hidden * hidden + 2 * hidden * inner)
 
 
-def operations(config: RobertaConfig, shape: Shape) -> float:
-    """The same with the two products of attention."""
+def count_operations(config: RobertaConfig, shape: Shape) -> float:
+    """Return the operations of the linear layers and of the two matrix products of attention."""
     attention = 4.0 * shape[0] * shape[1] ** 2 * config.hidden_size * config.num_hidden_layers
-    return products(config, shape) + attention
+    return count_products(config, shape) + attention
 
 
-def counted(name: str) -> Callable[[RobertaConfig, Shape], float]:
-    """What to count for an implementation: the limits have no attention."""
-    return products if name in LIMITS else operations
+def find_counter(name: str) -> Callable[[RobertaConfig, Shape], float]:
+    """Return the function that counts the operations of an implementation: the limits have no attention."""
+    return count_products if name in LIMITS else count_operations
 
 
-def machine() -> dict[str, Any]:
-    """The CPU, its cores and how much runs on it at this moment."""
-    said = dict(
+def describe_machine() -> dict[str, Any]:
+    """Return the CPU, its cores, the current load and the system."""
+    info = dict(
         reversed([[part.strip() for part in line.split(":", 1)] for line in _lines("/proc/cpuinfo") if ":" in line])
     )
-    family = f" (family {said['cpu family']}, model {said['model']})" if "cpu family" in said else ""
+    family = f" (family {info['cpu family']}, model {info['model']})" if "cpu family" in info else ""
     return {
-        "cpu": said.get("model name", platform.processor()) + family,
+        "cpu": info.get("model name", platform.processor()) + family,
         "cores": os.cpu_count(),
         "load": round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else None,
         "system": platform.platform(),
     }
 
 
-def as_dict(results: Sequence[Result], config: RobertaConfig, where: Mapping[str, Any]) -> dict[str, Any]:
-    """Everything, for a file: seconds of each call, rates in GFLOP/s of the median."""
+def as_dict(results: Sequence[Result], config: RobertaConfig, machine: Mapping[str, Any]) -> dict[str, Any]:
+    """Return all results as a dict: the seconds of each call, and the GFLOP/s of the median."""
     found = []
     for result in results:
         shapes = [
@@ -59,27 +59,27 @@ def as_dict(results: Sequence[Result], config: RobertaConfig, where: Mapping[str
                 "first_seconds": timing.first,
                 "seconds": timing.rest,
                 "median_seconds": timing.median,
-                "gflops": counted(result.name)(config, shape) / timing.median / 1e9,
+                "gflops": find_counter(result.name)(config, shape) / timing.median / 1e9,
             }
             for shape, timing in result.timings.items()
         ]
         whole = {"name": result.name, "version": result.version, "peak_mib": result.peak}
         whole |= {"import_seconds": result.imports, "load_seconds": result.load}
         found.append({**whole, "shapes": shapes})
-    return {"machine": dict(where), "results": found}
+    return {"machine": dict(machine), "results": found}
 
 
 def to_table(results: Sequence[Result], config: RobertaConfig) -> Table:
-    """Milliseconds of the median, the spread, and the share of the measured limit if that took part."""
+    """Return a table of the median, range and GFLOP/s, with the share of the measured limit if there is one."""
     from rich.table import Table
 
     limits = {
-        shape: products(config, shape) / timing.median
+        shape: count_products(config, shape) / timing.median
         for result in results
         if result.name == LIMIT
         for shape, timing in result.timings.items()
     }
-    table = Table(title="Milliseconds a call: median, least to most, GFLOP/s, share of the limit")
+    table = Table(title="Milliseconds per call: median, minimum to maximum, GFLOP/s, share of the limit")
     table.add_column("")
     for shape in results[0].timings:
         table.add_column(f"{shape[0]} x {shape[1]}", justify="right")
@@ -88,7 +88,7 @@ def to_table(results: Sequence[Result], config: RobertaConfig) -> Table:
     for result in results:
         cells = []
         for shape, timing in result.timings.items():
-            rate = counted(result.name)(config, shape) / timing.median
+            rate = find_counter(result.name)(config, shape) / timing.median
             median, least, most = (1e3 * seconds for seconds in (timing.median, min(timing.rest), max(timing.rest)))
             cell = f"{median:.1f}\n{least:.1f}-{most:.1f}\n{rate / 1e9:.0f}"
             cells.append(cell + (f", {rate / limits[shape]:.0%}" if shape in limits else ""))
@@ -98,13 +98,13 @@ def to_table(results: Sequence[Result], config: RobertaConfig) -> Table:
     return table
 
 
-def to_json(results: Sequence[Result], config: RobertaConfig, where: Mapping[str, Any]) -> str:
-    """Every number, and the machine as it was before."""
-    return json.dumps(as_dict(results, config, where), indent=1)
+def to_json(results: Sequence[Result], config: RobertaConfig, machine: Mapping[str, Any]) -> str:
+    """Return all results and the machine as JSON."""
+    return json.dumps(as_dict(results, config, machine), indent=1)
 
 
 def write_chart(path: Path, results: Sequence[Result], config: RobertaConfig) -> None:
-    """Bars of GFLOP/s by shape and implementation; the file's suffix chooses the format, such as .svg."""
+    """Draw GFLOP/s by shape and implementation; the suffix of the file, such as .svg, selects the format."""
     from matplotlib.figure import Figure
 
     shapes = list(results[0].timings)
@@ -112,7 +112,7 @@ def write_chart(path: Path, results: Sequence[Result], config: RobertaConfig) ->
     axes = figure.subplots()
     width = 0.8 / len(results)
     for number, result in enumerate(results):
-        count = counted(result.name)
+        count = find_counter(result.name)
         rates = [count(config, shape) / timing.median / 1e9 for shape, timing in result.timings.items()]
         places = [place + number * width for place in range(len(shapes))]
         color = "0.75" if result.name in LIMITS else f"C{number % 10}"

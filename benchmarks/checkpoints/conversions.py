@@ -103,7 +103,7 @@ def main() -> None:
     options.add_argument("--rounds", type=int, default=1)
     options.add_argument("--formats", default="", help="only these, with commas between")
     options.add_argument("--sources", default="", help="from these to all of those; otherwise from each of them")
-    options.add_argument("--json", type=Path)
+    options.add_argument("--json-file", type=Path)
     options = options.parse_args()
     from roberta_core.checkpoints.conversion import convert
     from roberta_core.checkpoints.formats import FORMATS
@@ -132,8 +132,8 @@ def main() -> None:
         end="",
     )
     print(f"load {os.getloadavg()[0]:.1f}")
-    if options.json:
-        options.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    if options.json_file:
+        options.json_file.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     sys.exit(found[copies]["copies"] > MOST_COPIES or found[memory]["memory"] > MOST_MEMORY)
 
 

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from roberta_bench.process import Process
-from roberta_bench.report import machine
+from roberta_bench.report import describe_machine
 from roberta_core import backend, checkpoints
 from roberta_core.config import RobertaConfig
 from roberta_core.parameters import draw
@@ -84,7 +84,7 @@ def report(facts: dict[str, Any]) -> str:
 
 def run(sentences: list[str], tokenizer: Path, sizes: list[str], peer: str | None, rounds: int) -> dict[str, Any]:
     """Everything that is measured, for a file."""
-    where = machine()
+    where = describe_machine()
     with tempfile.TemporaryDirectory() as scratch, ExitStack() as stack:
         tokens = sum(len(row) for row in classifier(Path(scratch), tokenizer)(sentences)["input_ids"])
         pythons = dict.fromkeys(backend.available(), sys.executable)
@@ -115,13 +115,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options.add_argument("--peer", help="the interpreter of an environment with transformers")
     options.add_argument("--pipelines", default="1,8,32", help="its sizes of a batch (%(default)s)")
     options.add_argument("--rounds", type=int, default=5)
-    options.add_argument("--json", type=Path)
+    options.add_argument("--json-file", type=Path)
     given = options.parse_args(arguments)
     sentences = read(given.sentences, given.count)
     facts = run(sentences, given.tokenizer, given.pipelines.split(","), given.peer, given.rounds)
     print(report(facts))
-    if given.json:
-        given.json.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+    if given.json_file:
+        given.json_file.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -36,7 +36,7 @@ def commands(peer: str, old: str, tokenizer: str, sentences: str, rounds: int) -
         "sentences": [python, "-m", "benchmarks.classification", *texts],
         "start": [python, "-m", "benchmarks.startup", "--rounds", str(rounds)],
     }  # fmt: skip
-    return {part: [*command, "--json", str(FOLDER / f"{part}.json")] for part, command in asked.items()}
+    return {part: [*command, "--json-file", str(FOLDER / f"{part}.json")] for part, command in asked.items()}
 
 
 def peers(python: str, names: Sequence[str]) -> list[str]:

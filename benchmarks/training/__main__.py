@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from roberta_bench.process import Process
-from roberta_bench.report import machine
+from roberta_bench.report import describe_machine
 from roberta_core import checkpoints
 from roberta_core.config import RobertaConfig
 from roberta_core.parameters import draw
@@ -125,9 +125,7 @@ def main(
     precision: Annotated[str, typer.Option(help="float32 or bfloat16.")] = "float32",
     dropout: Annotated[float, typer.Option(help="The rate of both dropouts.")] = 0.1,
     layers: Annotated[int, typer.Option(min=1, help="Fewer make a smaller model than roberta-base.")] = 12,
-    json_file: Annotated[
-        Path | None, typer.Option("--json", metavar="FILE", help="Write every number as JSON; - is the screen.")
-    ] = None,
+    json_file: Annotated[Path | None, typer.Option(metavar="FILE", help="Write JSON to FILE.")] = None,
 ) -> None:
     """Time a masked-LM step of AdamW at roberta-base's size: the same weights and batches, each in a process."""
     batch, _, length = shape.partition("x")
@@ -143,10 +141,10 @@ def main(
     if json_file is not None:
         found = [asdict(result) | {"tokens_per_second": result.rate} for result in results]
         text = json.dumps(
-            {"machine": machine(), "precision": precision, "dropout": dropout, "results": found}, indent=1
+            {"machine": describe_machine(), "precision": precision, "dropout": dropout, "results": found}, indent=1
         )
-        print(text) if json_file == STDOUT else json_file.write_text(text + "\n", encoding="utf-8")
-    Console(file=sys.stderr if json_file == STDOUT else sys.stdout).print(table(results))
+        json_file.write_text(text + "\n", encoding="utf-8")
+    Console().print(table(results))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""ONNX Runtime and OpenVINO, on a graph that transformers' PyTorch model is exported to; sizes stay free."""
+"""ONNX Runtime and OpenVINO, on a graph exported from transformers' PyTorch model, with dynamic sizes."""
 
 import os
 import tempfile
@@ -11,7 +11,7 @@ import transformers
 
 
 class Encoder(torch.nn.Module):
-    """Ids and mask to the last hidden state, which is what is exported."""
+    """The exported module: ids and mask to the last hidden state."""
 
     def __init__(self, folder):
         super().__init__()
@@ -20,23 +20,23 @@ class Encoder(torch.nn.Module):
         )
 
     def forward(self, ids, mask):
-        """[B, S] to [B, S, D]."""
+        """Return the last hidden state [B, S, D]."""
         return self.model(ids, attention_mask=mask).last_hidden_state
 
 
 def version(name):
-    """Of the runtime."""
+    """Return the version of the runtime."""
     return installed(name.partition("-")[0])
 
 
 def begin(name):
     """Import the runtime."""
     import_module(name.partition("-")[0])
-    transformers.RobertaModel  # noqa: B018  # is imported when it is asked for
+    transformers.RobertaModel  # noqa: B018  # imports the class
 
 
 def load(name, folder):
-    """`onnxruntime` or `openvino`, in float32, or `openvino-bf16`."""
+    """Load `onnxruntime` or `openvino` in float32, or `openvino-bf16`."""
     runtime, _, way = name.partition("-")
     ids = torch.randint(4, 100, (2, 9))
     example = (ids, torch.ones_like(ids))
@@ -48,7 +48,7 @@ def load(name, folder):
 
 
 def onnxruntime(model, example, precision):
-    """A session with the runtime's own settings."""
+    """Return a session with the runtime's default settings."""
     import onnxruntime
 
     with tempfile.TemporaryDirectory() as folder:
@@ -62,7 +62,7 @@ def onnxruntime(model, example, precision):
 
 
 def openvino(model, example, precision):
-    """A compiled model of that precision; by itself it would choose bfloat16 where the CPU knows that."""
+    """Return a compiled model of a precision; by default OpenVINO uses bfloat16 if the CPU supports it."""
     import openvino
 
     graph = openvino.convert_model(model, example_input=example)

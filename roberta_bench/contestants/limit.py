@@ -1,6 +1,6 @@
-"""The machine's limit: the encoder's matrix products alone, by oneDNN in float32.
+"""The machine's limit: only the encoder's matrix products, by oneDNN in float32.
 
-`limit` multiplies by the weights as a model keeps them, `limit-packed` by copies that oneDNN has put in its own order.
+`limit` uses the weights as a model stores them, `limit-packed` copies that oneDNN has packed.
 """
 
 import json
@@ -12,26 +12,26 @@ OPERATOR = torch.ops.mkldnn._linear_pointwise
 
 
 def version(name):
-    """Of the library that has oneDNN."""
+    """Return the version of the library that contains oneDNN."""
     return torch.__version__
 
 
 def begin(name):
-    """All is imported."""
+    """Do nothing: everything is imported."""
 
 
 def load(name, folder):
-    """A function that multiplies as an encoder of that shape does, and answers nothing."""
+    """Return a function that computes the products of an encoder and returns None."""
     with open(os.path.join(folder, "config.json")) as file:
         config = json.load(file)
     hidden, inner = config["hidden_size"], config["intermediate_size"]
     layer = [(hidden, hidden)] * 4 + [(inner, hidden), (hidden, inner)]
     weights = [torch.randn(size) for _ in range(config["num_hidden_layers"]) for size in layer]
-    steps = [(weight.shape[1], packed(weight) if name == "limit-packed" else weight) for weight in weights]
+    steps = [(weight.shape[1], pack(weight) if name == "limit-packed" else weight) for weight in weights]
     drawn = {}
 
     def run(ids, mask):
-        for size in (hidden, inner):  # in a shape's first call, whose time counts apart
+        for size in (hidden, inner):  # in the first call of a shape, which is reported separately
             if (ids.size, size) not in drawn:
                 drawn[ids.size, size] = torch.randn(ids.size, size)
         for size, weight in steps:
@@ -40,6 +40,6 @@ def load(name, folder):
     return run
 
 
-def packed(weight):
-    """A weight in oneDNN's own order."""
+def pack(weight):
+    """Return a weight packed by oneDNN."""
     return torch.ops.mkldnn._reorder_linear_weight(weight)

@@ -1,4 +1,4 @@
-"""The published library: PyTorch, and TensorFlow and Flax where its version has them, as called and compiled."""
+"""transformers: PyTorch, and TensorFlow and Flax if its version has them, eager and compiled."""
 
 from importlib import import_module
 
@@ -8,31 +8,31 @@ FRAMEWORKS = {"pt": ("torch", ""), "tf": ("tensorflow", "TF"), "flax": ("flax", 
 
 
 def version(name):
-    """Of the library."""
+    """Return the version of the library."""
     return transformers.__version__
 
 
 def begin(name):
     """Import the framework and the class."""
-    module, prefix = FRAMEWORKS[parts(name)[0]]
+    module, prefix = FRAMEWORKS[split_name(name)[0]]
     import_module(module)
     getattr(transformers, f"{prefix}RobertaModel")
 
 
-def parts(name):
-    """The framework, and the way that it is called."""
+def split_name(name):
+    """Return the framework and how it is called."""
     framework, _, way = name.removeprefix("transformers-").partition("-")
     return framework, way
 
 
 def load(name, folder):
-    """`pt`, `pt-bf16`, `tf`, `tf-function`, `tf-xla`, `flax` or `flax-jit`, after the library's own name."""
-    framework, way = parts(name)
+    """Load `pt`, `pt-bf16`, `tf`, `tf-function`, `tf-xla`, `flax` or `flax-jit`, prefixed by the library's name."""
+    framework, way = split_name(name)
     return {"pt": pytorch, "tf": tensorflow, "flax": flax}[framework](folder, way)
 
 
 def pytorch(folder, way):
-    """The model in eval mode, without gradients."""
+    """Return the model in eval mode, without gradients."""
     import torch
 
     dtype = torch.bfloat16 if way == "bf16" else torch.float32
@@ -46,7 +46,7 @@ def pytorch(folder, way):
 
 
 def tensorflow(folder, way):
-    """The model as called, or inside a `tf.function`."""
+    """Return the eager model, or the model inside a `tf.function`."""
     import tensorflow as tf
 
     model = transformers.TFRobertaModel.from_pretrained(folder, from_pt=True)
@@ -59,7 +59,7 @@ def tensorflow(folder, way):
 
 
 def flax(folder, way):
-    """The model as called, or its call inside `jax.jit`."""
+    """Return the eager model, or its call inside `jax.jit`."""
     import jax
     import numpy as np
 

@@ -1,13 +1,13 @@
-"""This project's three frameworks, as a user calls them; `-bf16` computes in bfloat16, `-compile` by torch.compile."""
+"""This project's three frameworks as a user calls them; `-bf16` uses bfloat16, `-compile` uses torch.compile."""
 
 from roberta_core.backend import load as backend
 
-# How each framework is asked for bfloat16.
+# The option of each framework for bfloat16.
 BFLOAT16 = {"pt": {"dtype": "bfloat16"}, "tf": {"dtype": "mixed_bfloat16"}, "flax": {"dtype": "bfloat16"}}
 
 
 def version(name):
-    """Of the framework."""
+    """Return the version of the framework."""
     return backend(name.partition("-")[0]).version
 
 
@@ -17,7 +17,7 @@ def begin(name):
 
 
 def load(name, folder):
-    """The model, from NumPy to NumPy."""
+    """Return the model as a function of NumPy arrays."""
     framework, _, way = name.partition("-")
     settings = BFLOAT16[framework] if way == "bf16" else {}
     model = backend(framework).from_pretrained("Model", folder, add_pooling_layer=False, **settings)

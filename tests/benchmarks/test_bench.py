@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from roberta_bench import harness, report, worker
-from roberta_bench.harness import Result, Timing, agree, measure
+from roberta_bench.harness import Result, Timing, check_agreement, measure
 from roberta_core.cli import main
 from roberta_core.config import RobertaConfig
 
@@ -66,17 +66,17 @@ def test_each_runs_every_shape_once_and_then_in_rounds(folder):
 
 
 def test_one_that_answers_differently_is_an_error(folder):
-    with pytest.raises(ValueError, match="wrong and quick give different answers"):
+    with pytest.raises(ValueError, match="wrong and quick return different outputs"):
         measure(folder, python("quick", "wrong"), SHAPES, rounds=1)
 
 
 def test_one_that_answers_to_other_words_is_an_error(folder):
-    with pytest.raises(ValueError, match="reversed-bf16 and quick give different answers"):
+    with pytest.raises(ValueError, match="reversed-bf16 and quick return different outputs"):
         measure(folder, python("quick", "reversed-bf16"), [(2, 9)], rounds=0)
 
 
 def test_one_that_ends_is_named_with_its_command(folder):
-    with pytest.raises(ChildProcessError, match=r"broken ended with status 1; run it by hand: .*worker.py"):
+    with pytest.raises(ChildProcessError, match=r"broken ended with status 1; to see why, run: .*worker.py"):
         measure(folder, python("broken"), SHAPES, rounds=1)
 
 
@@ -84,24 +84,24 @@ def test_one_that_ends_is_named_with_its_command(folder):
 def test_answers_agree_within_a_ten_thousandth(error, fine):
     answers = {"one": [1.0, -3.0], "none": None, "other": [1.0, -3.0 * (1 + error)]}
     if fine:
-        agree(answers)
+        check_agreement(answers)
     else:
         with pytest.raises(ValueError, match="other and one"):
-            agree(answers)
+            check_agreement(answers)
 
 
 def test_bfloat16_may_differ_by_more_but_not_by_anything():
-    agree({"pt": [1.0, -3.0], "pt-bf16": [1.0, -3.1]})
+    check_agreement({"pt": [1.0, -3.0], "pt-bf16": [1.0, -3.1]})
     with pytest.raises(ValueError, match="pt-bf16 and pt"):
-        agree({"pt": [1.0, -3.0], "pt-bf16": [1.0, -3.2]})
+        check_agreement({"pt": [1.0, -3.0], "pt-bf16": [1.0, -3.2]})
     with pytest.raises(ValueError, match="tf and pt"):
-        agree({"pt": [1.0, -3.0], "pt-bf16": [1.0, -3.1], "tf": [1.0, -3.1]})
+        check_agreement({"pt": [1.0, -3.0], "pt-bf16": [1.0, -3.1], "tf": [1.0, -3.1]})
 
 
 def test_inputs_are_the_same_for_everyone_and_hold_real_tokens_only():
-    ids, mask = worker.inputs(3, 7, 50, seed=1)
-    again, _ = worker.inputs(3, 7, 50, seed=1)
-    other, _ = worker.inputs(3, 7, 50, seed=2)
+    ids, mask = worker.make_inputs(3, 7, 50, seed=1)
+    again, _ = worker.make_inputs(3, 7, 50, seed=1)
+    other, _ = worker.make_inputs(3, 7, 50, seed=2)
     np.testing.assert_array_equal(ids, again)
     assert (ids != other).any()
     assert ids.shape == mask.shape == (3, 7)
@@ -113,8 +113,10 @@ def test_inputs_are_the_same_for_everyone_and_hold_real_tokens_only():
 
 def test_operations_are_those_of_the_encoder():
     base = RobertaConfig.base()
-    assert report.products(base, (1, 1)) == pytest.approx(170e6, rel=1e-3)
-    assert report.operations(base, (2, 100)) - report.products(base, (2, 100)) == 4 * 2 * 100 * 100 * 768 * 12
+    assert report.count_products(base, (1, 1)) == pytest.approx(170e6, rel=1e-3)
+    assert (
+        report.count_operations(base, (2, 100)) - report.count_products(base, (2, 100)) == 4 * 2 * 100 * 100 * 768 * 12
+    )
 
 
 @pytest.fixture
@@ -127,13 +129,13 @@ def results():
 
 def test_the_share_of_the_limit_is_that_of_the_rates(results):
     config = RobertaConfig.base()
-    share = report.operations(config, (1, 8)) / report.products(config, (1, 8)) / 2
+    share = report.count_operations(config, (1, 8)) / report.count_products(config, (1, 8)) / 2
     cells = [cell for column in report.to_table(results, config).columns for cell in column.cells]
     assert any(f"{share:.0%}" in str(cell) for cell in cells)
-    said = json.loads(report.to_json(results, config, {"cores": 2}))["results"][0]["shapes"][0]
-    assert said["median_seconds"] == 0.2
-    assert said["first_seconds"] == 9
-    assert said["gflops"] == pytest.approx(report.operations(config, (1, 8)) / 0.2e9)
+    facts = json.loads(report.to_json(results, config, {"cores": 2}))["results"][0]["shapes"][0]
+    assert facts["median_seconds"] == 0.2
+    assert facts["first_seconds"] == 9
+    assert facts["gflops"] == pytest.approx(report.count_operations(config, (1, 8)) / 0.2e9)
 
 
 def test_a_chart_is_drawn(results, tmp_path):
@@ -143,7 +145,7 @@ def test_a_chart_is_drawn(results, tmp_path):
 
 def test_the_command_writes_every_number(folder, capsys):
     with pytest.raises(SystemExit) as ended:
-        main(["bench", str(folder), "--frameworks", "pt", "--shapes", "2x5", "--rounds", "2", "--json", "-"])
+        main(["bench", str(folder), "--frameworks", "pt", "--shapes", "2x5", "--rounds", "2", "--json"])
     assert ended.value.code == 0
     (found,) = json.loads(capsys.readouterr().out)["results"]
     assert found["name"] == "pt"
@@ -155,9 +157,9 @@ def test_the_command_writes_every_number(folder, capsys):
     [
         (["--shapes", "8"], "a shape is BATCHxLENGTH"),
         (["--shapes", "0x8"], "a shape is BATCHxLENGTH"),
-        (["--also", "pt-fast"], "--also has pt-fast; known are pt-compile"),
-        (["--peer", "nobody=python"], "is not NAME=PYTHON"),
-        (["--peer", "slow=no/python"], "there is no no/python"),
+        (["--also", "pt-fast"], "--also contains pt-fast; choose from pt-compile"),
+        (["--peer", "unknown=python"], "is not NAME=PYTHON"),
+        (["--peer", "slow=no/python"], "no/python does not exist"),
     ],
 )
 def test_wrong_usage_is_one_sentence(folder, capsys, arguments, sentence):

@@ -103,7 +103,7 @@ def test_every_framework_gives_the_scores_of_the_same_classifier(vocabulary, mon
 def test_the_result_is_written(fakes, monkeypatch, tmp_path, capsys):
     (tmp_path / "dev.tsv").write_text("sentence\tlabel\nOne .\t0\n")
     monkeypatch.setattr(benchmark, "run", lambda *given: {"sentences": 1, "tokens": 4, "machine": {}, "results": []})
-    arguments = ["--tokenizer", "x", "--sentences", tmp_path / "dev.tsv", "--json", tmp_path / "found.json"]
+    arguments = ["--tokenizer", "x", "--sentences", tmp_path / "dev.tsv", "--json-file", tmp_path / "found.json"]
     benchmark.main(list(map(str, arguments)))
     assert json.loads((tmp_path / "found.json").read_text())["tokens"] == 4
     assert "1 sentences, 4 tokens" in capsys.readouterr().out

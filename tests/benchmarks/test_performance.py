@@ -65,7 +65,7 @@ def test_the_commands_name_contestants_that_there_are_and_a_file_for_each_part()
     asked = command.commands("new", "old", "folder", "file", 7)
     assert sorted(asked) == sorted(page.PARTS)
     for part, words in asked.items():
-        assert words[words.index("--json") + 1] == str(page.FOLDER / f"{part}.json")
+        assert words[words.index("--json-file") + 1] == str(page.FOLDER / f"{part}.json")
         assert words[words.index("--rounds") + 1] == "7"
     said = asked["encoder"] + asked["called"] + asked["variants"]
     peers = [said[place + 1].split("=") for place, word in enumerate(said) if word == "--peer"]

@@ -61,7 +61,7 @@ def test_one_that_has_another_loss_is_an_error_unless_dropout_explains_it(folder
 
 
 def test_one_that_ends_is_named_with_its_command(folder):
-    with pytest.raises(ChildProcessError, match=r"broken ended with status 1; run it by hand: .*worker.py"):
+    with pytest.raises(ChildProcessError, match=r"broken ended with status 1; to see why, run: .*worker.py"):
         run(folder, "broken")
 
 

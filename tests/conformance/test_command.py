@@ -55,7 +55,9 @@ def test_a_failed_check_ends_with_status_1_and_names_the_stage(parity, failing):
 def test_the_three_files_are_written(parity, checkpoint, tmp_path):
     files = [tmp_path / f"report.{kind}" for kind in ("json", "xml", "html")]
     source = checkpoint("ForMaskedLM")
-    status, _, _ = parity(source, "--frameworks", "oracle", "--json", files[0], "--junit", files[1], "--html", files[2])
+    status, _, _ = parity(
+        source, "--frameworks", "oracle", "--json-file", files[0], "--junit", files[1], "--html", files[2]
+    )
     assert status == 0
     assert json.loads(files[0].read_text(encoding="utf-8"))["checkpoint"] == source
     assert files[1].read_text(encoding="utf-8").startswith("<?xml")
@@ -63,13 +65,13 @@ def test_the_three_files_are_written(parity, checkpoint, tmp_path):
 
 
 def test_json_to_the_screen_is_alone_there(parity, checkpoint):
-    status, out, _ = parity(checkpoint("ForMaskedLM"), "--frameworks", "oracle", "--json", "-")
+    status, out, _ = parity(checkpoint("ForMaskedLM"), "--frameworks", "oracle", "--json")
     assert status == 0
     assert json.loads(out)["ok"] is True
 
 
 def test_without_a_checkpoint_the_suite_runs(parity):
-    status, out, _ = parity("--frameworks", "oracle", "--json", "-")
+    status, out, _ = parity("--frameworks", "oracle", "--json")
     assert status == 0
     assert "masked_row/attentions.0" in json.loads(out)["frameworks"]["oracle"]["stages"]
 

@@ -49,10 +49,10 @@ def test_a_chart_has_a_suffix_that_matplotlib_draws_or_none(tmp_path, name):
 @pytest.mark.parametrize(
     "command",
     [
-        ("parity", "--json"),
+        ("parity", "--json-file"),
         ("parity", "--junit"),
         ("parity", "--html"),
-        ("bench", "--json"),
+        ("bench", "--json-file"),
         ("bench", "--chart"),
         ("evaluate", "--task", "classification", "--texts", "none.jsonl", "--predictions"),
     ],
@@ -71,7 +71,7 @@ def test_every_command_refuses_before_it_does_anything(tmp_path, monkeypatch, ca
     monkeypatch.setattr("roberta_core.training.finetune_run.evaluate_task", measured)
     monkeypatch.setattr("roberta_core.backend.load", lambda name: measured)
     monkeypatch.setattr("roberta_core.cli.evaluate.resolve_frameworks", lambda *_: ["one"])
-    monkeypatch.setattr("roberta_bench.command.names", lambda _: [])
+    monkeypatch.setattr("roberta_bench.command.select_frameworks", lambda _: [])
     (tmp_path / "file").touch()
     path = Path(tmp_path / "file" / "out.svg")
     with pytest.raises(SystemExit) as ended:
