@@ -54,11 +54,11 @@ def finetune(
     """
     from roberta_core.training import finetune_run as training
     from roberta_core.training.finetune_loop import Validation
-    from roberta_core.training.recipe import Recipe
+    from roberta_core.training.recipe import FINE_TUNING, Recipe
     from roberta_core.training.run_log import LOG
 
     (name,) = resolve_frameworks(None, framework)
-    plan, reading = Recipe.load(recipe), parse_reading(columns, header, format, strict)
+    plan, reading = Recipe.load(recipe, FINE_TUNING), parse_reading(columns, header, format, strict)
     numbers = parse_seeds(seeds, plan.run.seed)
     training.check_output(output, resume)
     backend = load_backend(name)

@@ -1,11 +1,13 @@
-"""A recipe: all that decides how a model is pretrained or fine-tuned, read from a TOML file.
+"""Recipes: everything that decides how a model is pretrained or fine-tuned, read from a TOML file.
 
-The tables of the file are the dataclasses below; each value is checked when it is read.
+The tables of the file are the dataclasses below; each value is checked when it is read. A file with `base = "NAME"` at
+its top inherits every value that it does not set from another recipe.
 """
 
 import dataclasses
+import difflib
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -20,15 +22,17 @@ from roberta_core.training.schedule import LinearSchedule
 
 FOLDER = Path(__file__).parent.parent / "recipes"
 PRECISIONS = ("float32", "bfloat16")
+# The defaults of these are for pretraining: a fine-tuning recipe sets them itself.
+FINE_TUNING = ("optimizer.batch_size", "optimizer.peak_learning_rate")
 
 
 class RecipeError(ValueError):
-    """A recipe that cannot be followed, and why."""
+    """A recipe that cannot be used; the message gives the reason."""
 
 
 @dataclass(frozen=True)
 class Data:
-    """What is trained on.
+    """How documents become sequences.
 
     Args:
         sequence_length: the most tokens of a sequence.
@@ -48,10 +52,15 @@ class Data:
 
 @dataclass(frozen=True)
 class MaskingRates:
-    """The share of tokens that is chosen, and the shares of those that stay and that become random tokens.
+    """How tokens are masked.
 
-    `rule` is "fairseq" or "transformers" (see `masking`); `whole_words` chooses whole words of byte-level vocabularies;
-    `copies` above 0 is static masking with so many masked copies of each sequence, 0 masks anew in each epoch.
+    Args:
+        rate: share of the tokens that is chosen for prediction.
+        kept: share of the chosen tokens that stay as they are.
+        random: share of the chosen tokens that are replaced by random tokens; the rest becomes `<mask>`.
+        rule: "fairseq" or "transformers" (see `roberta_core.data.masking`).
+        whole_words: whether whole words are chosen, with byte-level vocabularies.
+        copies: masked copies of each sequence that are reused (static masking); 0 masks again in each epoch.
     """
 
     rate: float = 0.15
@@ -65,17 +74,28 @@ class MaskingRates:
         self.of(vocab_size=5, mask_id=4)
 
     def of(self, vocab_size: int, mask_id: int, starts: np.ndarray | None = None) -> Masking:
-        """The masking for a vocabulary; `starts` [V] says which tokens begin words."""
+        """Return the masking for a vocabulary; `starts` [V] marks the tokens that begin words."""
         chosen = starts if self.whole_words else None
         return Masking(vocab_size, mask_id, self.rate, self.kept, self.random, self.rule, self.copies, chosen)
 
 
 @dataclass(frozen=True)
 class Optimizer:
-    """AdamW with linear warm-up and decay; `clip_norm` 0 leaves gradients as they are (Liu et al. 2019, Table 9).
+    """AdamW with linear warm-up and linear decay of the learning rate (Liu et al. 2019, table 9).
 
-    A step takes `batch_size` sequences, `micro_batch_size` of them at a time (0: all at once). The learning rate of a
-    layer is `layer_decay` times that of the layer above it.
+    Args:
+        batch_size: sequences per step.
+        micro_batch_size: sequences per forward and backward pass, whose gradients are summed; 0 for all at once.
+        steps: number of steps; fine-tuning computes it from `task.epochs`, if that is set.
+        warmup_steps: steps in which the learning rate rises; fine-tuning computes it from `task.warmup_ratio`.
+        peak_learning_rate: learning rate after the warm-up.
+        beta1: decay rate of the first moment.
+        beta2: decay rate of the second moment.
+        epsilon: added to the root of the corrected second moment.
+        weight_decay: decay of matrices and embedding tables, not of biases and norms.
+        clip_norm: largest norm of the gradients, which are scaled down to it; 0 does not clip.
+        layer_decay: factor from the learning rate of a layer to that of the layer below it.
+        precision: "float32" or "bfloat16"; parameters and moments are float32 in both.
     """
 
     batch_size: int = 256
@@ -96,7 +116,9 @@ class Optimizer:
             _at_least(name, getattr(self, name), 1)
         _at_least("micro_batch_size", self.micro_batch_size, 0)
         if self.micro_batch_size and self.batch_size % self.micro_batch_size:
-            raise ValueError(f"batch_size {self.batch_size} is no multiple of micro_batch_size {self.micro_batch_size}")
+            raise ValueError(
+                f"batch_size {self.batch_size} is not a multiple of micro_batch_size {self.micro_batch_size}"
+            )
         if not 0 < self.layer_decay <= 1:
             raise ValueError(f"layer_decay is {self.layer_decay}; it must be above 0 and at most 1")
         for name in ("beta1", "beta2"):
@@ -112,15 +134,24 @@ class Optimizer:
         self.schedule()
 
     def schedule(self) -> LinearSchedule:
-        """The learning rate of each step."""
+        """Return the learning rate of each step."""
         return LinearSchedule(self.peak_learning_rate, self.warmup_steps, self.steps)
 
 
 @dataclass(frozen=True)
 class Run:
-    """How the run goes: its seed, the CPU threads (0: the framework's choice) and what is done every so many steps.
+    """How a run proceeds.
 
-    `gradient_checkpointing` keeps only each layer's input for the backward pass: less memory, a third more work.
+    Args:
+        seed: seed of new parameters, of the order of the data, of masking and of dropout.
+        threads: CPU threads (PyTorch only); 0 for the framework's choice.
+        gradient_checkpointing: whether only each layer's input is kept for the backward pass, which takes less memory
+            and a third more time.
+        log_every: steps between two lines of the log.
+        evaluate_every: steps between two evaluations of pretraining.
+        evaluation_blocks: the most held-out blocks of an evaluation of pretraining.
+        checkpoint_every: steps between two checkpoints.
+        kept_checkpoints: whole checkpoints that are kept.
     """
 
     seed: int = 0
@@ -146,7 +177,16 @@ TABLES: dict[str, type] = {
 
 @dataclass(frozen=True)
 class Recipe:
-    """A recipe; `model` holds the fields of the `RobertaConfig`, whose vocabulary is the tokenizer's."""
+    """A recipe.
+
+    Args:
+        model: fields of the `RobertaConfig`; the size of the vocabulary is the tokenizer's.
+        data: how documents become sequences (pretraining).
+        masking: how tokens are masked (pretraining).
+        optimizer: AdamW and its schedule.
+        run: seed, log, evaluations and checkpoints.
+        task: settings of a task (fine-tuning).
+    """
 
     model: Mapping[str, Any] = field(default_factory=dict)
     data: Data = field(default_factory=Data)
@@ -158,49 +198,92 @@ class Recipe:
     def __post_init__(self) -> None:
         most = self.config(vocab_size=8).max_sequence_length
         if self.data.sequence_length > most:
-            raise ValueError(f"sequence_length {self.data.sequence_length} is over the {most} positions of the model")
+            raise ValueError(
+                f"sequence_length is {self.data.sequence_length}, but the model accepts at most {most} tokens"
+            )
 
     def config(self, vocab_size: int) -> RobertaConfig:
-        """The configuration of the model, its vocabulary being the tokenizer's."""
+        """Return the configuration of a model with this size of vocabulary."""
         return RobertaConfig.base(**{**self.model, "vocab_size": vocab_size})
 
     @classmethod
-    def load(cls, source: str | Path) -> Self:
-        """A recipe by its name among the built-in ones, or from a TOML file; `RecipeError` if it is wrong."""
-        built_in = FOLDER / f"{source}.toml"
-        path = built_in if built_in.is_file() else Path(source)
+    def load(cls, source: str | Path, required: Collection[str] = ()) -> Self:
+        """Return a built-in recipe by its name, or the recipe of a TOML file.
+
+        Args:
+            source: the name or the file.
+            required: values that the recipe or a base of it must set, such as "optimizer.batch_size".
+
+        Raises:
+            RecipeError: there is no such recipe, or something in it is wrong.
+        """
+        tables = _read_tables(source, Path())
+        missing = [name for name in required if name.split(".")[1] not in tables.get(name.split(".")[0], {})]
+        if missing:
+            raise RecipeError(
+                f'{source} does not set {", ".join(missing)}: set them, or inherit them with base = "glue" (or another '
+                "recipe) at the top of the file"
+            )
         try:
-            return cls.from_dict(tomllib.loads(path.read_text(encoding="utf-8")))
-        except FileNotFoundError:
-            raise RecipeError(f"there is no recipe {source}; built in are {', '.join(built_in_names())}") from None
-        except (OSError, UnicodeDecodeError, ValueError, TypeError) as error:
-            raise RecipeError(f"{path}: {error}") from None
+            return cls.from_dict(tables)
+        except (ValueError, TypeError) as error:
+            raise RecipeError(f"{source}: {error}") from None
 
     @classmethod
     def from_dict(cls, tables: Mapping[str, Any]) -> Self:
-        """A recipe from its tables; `ValueError` for an unknown name or a wrong value."""
+        """Return the recipe of some tables; raise `ValueError` for an unknown name or a wrong value."""
         _refuse_unknown("table", tables, ("model", *TABLES))
-        made = {name: _table(name, kind, tables.get(name, {})) for name, kind in TABLES.items()}
-        return cls(model=dict(tables.get("model", {})), **made)
+        model = _as_table("model", tables.get("model", {}))
+        _refuse_unknown("value in [model]", model, tuple(RobertaConfig().to_dict()))
+        made = {name: _build_table(name, kind, tables.get(name, {})) for name, kind in TABLES.items()}
+        return cls(model=dict(model), **made)
 
     def to_dict(self) -> dict[str, Any]:
-        """Its tables, as `from_dict` takes them."""
+        """Return its tables, as `from_dict` accepts them."""
         return dataclasses.asdict(self)
 
 
 def built_in_names() -> list[str]:
-    """The recipes that come with the package."""
+    """Return the names of the built-in recipes."""
     return sorted(path.stem for path in FOLDER.glob("*.toml"))
 
 
-def _table(name: str, kind: type, values: Mapping[str, Any]) -> Any:
-    fields = {item.name: item for item in dataclasses.fields(kind)}
+def _read_tables(source: str | Path, folder: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """Return the tables of a recipe, those of its base included; files are relative to `folder`."""
+    built_in = FOLDER / f"{source}.toml"
+    path = built_in if built_in.is_file() else folder / source
+    if path.resolve() in seen:
+        raise RecipeError(f"{path} is a base of itself")
+    try:
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise RecipeError(f"there is no recipe {source}; built in are {', '.join(built_in_names())}") from None
+    except (OSError, UnicodeDecodeError, ValueError) as error:
+        raise RecipeError(f"{path}: {error}") from None
+    if (base := tables.pop("base", None)) is None:
+        return tables
+    if not isinstance(base, str):
+        raise RecipeError(f"{path}: base is {base!r}; it must be the name or the file of a recipe")
+    inherited = _read_tables(base, path.parent, (*seen, path.resolve()))
+    return {
+        name: {**inherited.get(name, {}), **_as_table(name, tables.get(name, {}))} for name in {**inherited, **tables}
+    }
+
+
+def _as_table(name: str, values: Any) -> Mapping[str, Any]:
+    if not isinstance(values, Mapping):
+        raise RecipeError(f"{name} is {values!r}; it must be a table, [{name}]")
+    return values
+
+
+def _build_table(name: str, kind: type, values: Any) -> Any:
+    values, fields = _as_table(name, values), {item.name: item for item in dataclasses.fields(kind)}
     _refuse_unknown(f"value in [{name}]", values, tuple(fields))
-    return kind(**{key: _fitting(f"{name}.{key}", fields[key].default, value) for key, value in values.items()})
+    return kind(**{key: _convert(f"{name}.{key}", fields[key].default, value) for key, value in values.items()})
 
 
-def _fitting(name: str, default: Any, value: Any) -> Any:
-    """The value, as of the default's type: an int will do for a float, a list of names for a tuple."""
+def _convert(name: str, default: Any, value: Any) -> Any:
+    """Return a value as the type of its default; an int may stand for a float, a list of names for a tuple."""
     if isinstance(default, tuple) and isinstance(value, list | tuple) and all(isinstance(item, str) for item in value):
         return tuple(value)
     if isinstance(default, float) and type(value) is int:
@@ -213,7 +296,9 @@ def _fitting(name: str, default: Any, value: Any) -> Any:
 def _refuse_unknown(what: str, given: Mapping[str, Any], known: tuple[str, ...]) -> None:
     unknown = sorted(set(given) - set(known))
     if unknown:
-        raise ValueError(f"unknown {what}: {', '.join(unknown)}; known are {', '.join(known)}")
+        close = {name: difflib.get_close_matches(name, known, n=1) for name in unknown}
+        meant = [f"{name} (did you mean {found[0]}?)" if found else name for name, found in close.items()]
+        raise ValueError(f"unknown {what}: {', '.join(meant)}; known are {', '.join(known)}")
 
 
 def _at_least(name: str, value: float, least: int) -> None:

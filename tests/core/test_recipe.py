@@ -1,10 +1,15 @@
 """Recipes: read from TOML, checked when read."""
 
 import json
+import re
+import tomllib
+from dataclasses import fields
+from pathlib import Path
 
 import pytest
 
-from roberta_core.training.recipe import Recipe, RecipeError, built_in_names
+from roberta_core.training.recipe import FINE_TUNING, Recipe, RecipeError, built_in_names
+from roberta_core.training.recipe import TABLES as TABLE_KINDS
 
 TABLES = {
     "model": {"hidden_size": 12, "num_attention_heads": 3, "max_position_embeddings": 19},
@@ -32,7 +37,7 @@ def test_the_model_has_the_released_settings_unless_the_recipe_says_otherwise():
 @pytest.mark.parametrize(
     ("table", "name", "value", "said"),
     [
-        ("data", "sequence_length", 18, "18 is over the 17 positions"),
+        ("data", "sequence_length", 18, "sequence_length is 18, but the model accepts at most 17 tokens"),
         ("data", "sequence_length", 17.0, "data.sequence_length is 17.0; it must be of type int"),
         ("data", "held_out", "a.txt", "data.held_out"),
         ("masking", "rate", 1.5, "1.5"),
@@ -47,7 +52,9 @@ def test_the_model_has_the_released_settings_unless_the_recipe_says_otherwise():
         ("run", "log_every", 0, "log_every is 0"),
         ("run", "seed", True, "run.seed is True"),
         ("model", "hidden_size", 13, "13 is not divisible by num_attention_heads 3"),
-        ("modle", "hidden_size", 12, "unknown table: modle"),
+        ("modle", "hidden_size", 12, r"unknown table: modle \(did you mean model\?\)"),
+        ("model", "hiden_size", 12, r"unknown value in \[model\]: hiden_size \(did you mean hidden_size\?\)"),
+        ("task", "epoch", 12, r"unknown value in \[task\]: epoch \(did you mean epochs\?\)"),
     ],
 )
 def test_a_wrong_value_is_refused_by_name(table, name, value, said):
@@ -65,3 +72,61 @@ def test_a_file_that_is_wrong_or_missing_is_named(tmp_path):
         Recipe.load(path)
     with pytest.raises(RecipeError, match="no recipe none-such; built in are glue, race, roberta-base"):
         Recipe.load("none-such")
+
+
+def write(folder, **files):
+    for name, text in files.items():
+        (folder / f"{name}.toml").write_text(text)
+
+
+def test_a_recipe_inherits_from_a_built_in_one(tmp_path):
+    write(tmp_path, mine='base = "glue"\n[task]\nepochs = 1\n[run]\nseed = 5\n')
+    mine, glue = Recipe.load(tmp_path / "mine.toml", FINE_TUNING), Recipe.load("glue")
+    assert (mine.task.epochs, mine.run.seed, mine.optimizer, mine.task.patience) == (1.0, 5, glue.optimizer, 3)
+    assert mine.model == glue.model
+
+
+def test_a_recipe_inherits_from_a_file_beside_it_and_from_its_base_in_turn(tmp_path, monkeypatch):
+    write(tmp_path, one='base = "squad"\n[optimizer]\nsteps = 70\n', two='base = "one.toml"\n[run]\nlog_every = 3\n')
+    monkeypatch.chdir("/")
+    found = Recipe.load(tmp_path / "two.toml")
+    assert (found.optimizer.batch_size, found.optimizer.steps, found.run.log_every) == (48, 70, 3)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('base = "one.toml"', "one.toml is a base of itself"),
+        ('base = "none-such"', "no recipe none-such; built in are"),
+        ("base = 3", "base is 3; it must be the name or the file"),
+        ("task = 3", r"task is 3; it must be a table, \[task\]"),
+        ('base = "glue"\noptimizer = 3', r"optimizer is 3; it must be a table, \[optimizer\]"),
+        ('base = "glue"\n[task]\nepoch = 1', "unknown value in .task.: epoch"),
+    ],
+)
+def test_a_base_that_is_wrong_is_refused(tmp_path, text, said):
+    write(tmp_path, one=text)
+    with pytest.raises(RecipeError, match=said):
+        Recipe.load(tmp_path / "one.toml")
+
+
+def test_fine_tuning_does_not_take_the_defaults_of_pretraining(tmp_path):
+    write(tmp_path, mine="[task]\nepochs = 1\n")
+    Recipe.load(tmp_path / "mine.toml")
+    with pytest.raises(RecipeError, match=r"does not set optimizer.batch_size, optimizer.peak_learning_rate: .*base ="):
+        Recipe.load(tmp_path / "mine.toml", FINE_TUNING)
+
+
+@pytest.mark.parametrize("name", [name for name in built_in_names() if Recipe.load(name).task.epochs])
+def test_the_built_in_recipes_of_tasks_set_what_fine_tuning_needs(name):
+    Recipe.load(name, FINE_TUNING)
+
+
+def test_every_value_of_a_recipe_is_on_the_page_with_its_default():
+    page = (Path(__file__).parents[2] / "docs" / "recipes.md").read_text()
+    rows = dict(re.findall(r"^\| `(\w+\.\w+)` \| (.*?) \|", page, re.MULTILINE))
+    wanted = {f"{table}.{field.name}": field.default for table, kind in TABLE_KINDS.items() for field in fields(kind)}
+    assert set(rows) == set(wanted)
+    for name, default in wanted.items():
+        shown = rows[name].strip("`")
+        assert tomllib.loads(f"value = {shown}")["value"] == (list(default) if default == () else default), name
