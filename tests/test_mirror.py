@@ -1,5 +1,7 @@
 """The three packages are mirrors: the same files, the same classes in the same order, the same public docstrings.
 
+In the files of functions, the public functions have the same names in the same order with the same arguments too.
+
 Read from the sources, so no framework is needed. What a library's own idiom makes different is listed here, with why.
 """
 
@@ -33,6 +35,14 @@ OWN_CLASSES = {
     ("roberta_tf", "optimizer.py", "AdamW"): "Keras's own has its epsilon elsewhere, and knows one rate",
     ("roberta_flax", "calls.py", "Held"): "nnx compares and hashes what a module holds",
 }
+# Files whose public functions are compared: names, order, arguments and their defaults.
+FUNCTIONS = ("losses.py", "masks.py", "caches.py")
+# Public functions that one package has for its own library, and why: (package, file, function).
+OWN_FUNCTIONS = {
+    ("roberta_pt", "masks.py", "hides_nothing"): "PyTorch's fused kernel is faster without a mask",
+    ("roberta_tf", "losses.py", "problem"): "PyTorch's sequence_loss finds the problem type itself",
+    ("roberta_flax", "losses.py", "problem"): "the same",
+}
 # Public classes whose docstrings may differ, and why: (file, class without prefix).
 OWN_WORDS = {
     ("layers.py", "Linear"): "PyTorch's chooses its library",
@@ -44,9 +54,13 @@ OWN_WORDS = {
 
 @dataclass(frozen=True)
 class Outline:
-    """A package as a reader skims it: its files, and in each the public classes in order with their docstrings."""
+    """A package as a reader skims it: its files, in each the public classes with their docstrings, in some functions.
+
+    The functions of `FUNCTIONS` stand with their arguments, without the types.
+    """
 
     files: dict[str, dict[str, str]]
+    functions: dict[str, dict[str, str]]
 
 
 def folder(package: str) -> Path:
@@ -58,15 +72,26 @@ def folder(package: str) -> Path:
 
 def outline(package: str, root: Path) -> Outline:
     """The outline of a package with its prefix and its framework's name taken out."""
-    files = {}
+    files, functions = {}, {}
     for path in sorted(root.rglob("*.py")):
-        classes = [node for node in ast.parse(path.read_text(encoding="utf-8")).body if isinstance(node, ast.ClassDef)]
-        files[path.relative_to(root).as_posix()] = {
+        name, body = path.relative_to(root).as_posix(), ast.parse(path.read_text(encoding="utf-8")).body
+        public = [node for node in body if not getattr(node, "name", "_").startswith("_")]
+        files[name] = {
             neutral(package, node.name): neutral(package, ast.get_docstring(node) or "")
-            for node in classes
-            if not node.name.startswith("_")
+            for node in public
+            if isinstance(node, ast.ClassDef)
         }
-    return Outline(files)
+        if name in FUNCTIONS:
+            functions[name] = {node.name: signature(node) for node in public if isinstance(node, ast.FunctionDef)}
+    return Outline(files, functions)
+
+
+def signature(function: ast.FunctionDef) -> str:
+    """The arguments of a function with their defaults, without their types."""
+    for argument in ast.walk(function.args):
+        if isinstance(argument, ast.arg):
+            argument.annotation = None
+    return ast.unparse(function.args)
 
 
 def neutral(package: str, text: str) -> str:
@@ -97,6 +122,18 @@ def differences(package: str, reference: Outline, mirror: Outline) -> list[str]:
             for name in ours.keys() & theirs.keys()
             if ours[name] != theirs[name] and (file, name) not in OWN_WORDS
         ]
+    for file in sorted(reference.functions.keys() & mirror.functions.keys()):
+        ours, theirs = (
+            {name: text for name, text in side.functions[file].items() if (owner, file, name) not in OWN_FUNCTIONS}
+            for owner, side in zip(pair, (reference, mirror), strict=True)
+        )
+        if list(ours) != list(theirs):
+            found.append(f"{file}: {REFERENCE} has the functions {list(ours)}, {package} has {list(theirs)}")
+        found += [
+            f"{file}: {name} has the arguments {ours[name]!r} and {theirs[name]!r}"
+            for name in ours.keys() & theirs.keys()
+            if ours[name] != theirs[name]
+        ]
     return found
 
 
@@ -112,9 +149,11 @@ def test_the_package_mirrors_the_pytorch_one(package, reference):
 
 @pytest.mark.parametrize("package", [REFERENCE, *MIRRORS])
 def test_each_exception_is_still_needed(package):
-    own = outline(package, folder(package)).files
+    found = outline(package, folder(package))
+    own, functions = found.files, found.functions
     assert not [key for key in OWN_FILES if key[0] == package and key[1] not in own]
     assert not [key for key in OWN_CLASSES if key[0] == package and key[2] not in own.get(key[1], {})]
+    assert not [key for key in OWN_FUNCTIONS if key[0] == package and key[2] not in functions.get(key[1], {})]
     assert not [key for key in OWN_WORDS if key[1] not in own.get(key[0], {})]
 
 
@@ -130,6 +169,17 @@ class _Helper:
 '''
 FLAX = PYTORCH.replace("roberta_pt", "roberta_flax").replace("PyTorch", "Flax").replace("RobertaM", "FlaxRobertaM")
 
+LOSSES = '''
+def token_loss(logits: Tensor, labels: Tensor, reduction: str = "mean") -> Tensor:
+    """The cross entropy."""
+
+def span_loss(start_logits: Tensor, labels: Tensor) -> Tensor:
+    pass
+
+def _reduce(losses: Tensor) -> Tensor:
+    pass
+'''
+
 PLANTED = {
     "a class renamed": ("models.py", FLAX.replace("class Embeddings", "class Embedding")),
     "two classes swapped": ("models.py", "\n".join(reversed(FLAX.split("\n\n")))),
@@ -138,6 +188,11 @@ PLANTED = {
     "a docstring changed": ("models.py", FLAX.replace("[B, S, D]", "[B, D, S]")),
     "a docstring left out": ("models.py", FLAX.replace('"""Words, positions and types [B, S, D]."""', "pass")),
     "a file more": ("extra.py", ""),
+    "a function renamed": ("losses.py", LOSSES.replace("token_loss", "tokens_loss")),
+    "two functions swapped": ("losses.py", "\n".join(reversed(LOSSES.split("\n\n")))),
+    "a function left out": ("losses.py", LOSSES.split("\n\n")[0]),
+    "an argument renamed": ("losses.py", LOSSES.replace("labels", "targets")),
+    "another default": ("losses.py", LOSSES.replace('"mean"', '"sum"')),
 }
 
 
@@ -148,6 +203,8 @@ def planted(tmp_path) -> dict[str, Path]:
     for package, text in (("roberta_pt", PYTORCH), ("roberta_flax", FLAX)):
         folders[package].mkdir()
         (folders[package] / "models.py").write_text(text)
+        tensor = {"roberta_pt": "Tensor", "roberta_flax": "Array"}[package]
+        (folders[package] / "losses.py").write_text(LOSSES.replace("Tensor", tensor))
     return folders
 
 
