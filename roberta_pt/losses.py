@@ -35,10 +35,7 @@ def sequence_loss(logits: Tensor, labels: Tensor, problem_type: str | None, redu
     Without one it is regression where K is 1, else one class where labels are whole numbers [B] or [B, 1], else many
     labels.
     """
-    if problem_type is None:
-        single = labels.shape[1:] in ((), (1,)) and not labels.is_floating_point()
-        problem_type = "single_label_classification" if single else "multi_label_classification"
-        problem_type = "regression" if logits.shape[1] == 1 else problem_type
+    problem_type = problem_type or infer_problem_type(labels, logits.shape[1])
     if problem_type == "single_label_classification":
         return token_loss(logits, labels.flatten(), reduction)
     check_targets(labels.shape, logits.shape)
@@ -47,6 +44,14 @@ def sequence_loss(logits: Tensor, labels: Tensor, problem_type: str | None, redu
     pointwise = F.mse_loss if problem_type == "regression" else F.binary_cross_entropy_with_logits
     losses = pointwise(logits, targets, reduction="none").mean(dim=1)  # [B]
     return _reduce(losses, torch.ones_like(losses), reduction)
+
+
+def infer_problem_type(labels: Tensor, classes: int) -> str:
+    """The problem type that labels [B] or [B, K] show."""
+    if classes == 1:
+        return "regression"
+    single = labels.shape[1:] in ((), (1,)) and not labels.is_floating_point()
+    return "single_label_classification" if single else "multi_label_classification"
 
 
 def span_loss(

@@ -39,9 +39,7 @@ OWN_CLASSES = {
 FUNCTIONS = ("losses.py", "masks.py", "caches.py")
 # Public functions that one package has for its own library, and why: (package, file, function).
 OWN_FUNCTIONS = {
-    ("roberta_pt", "masks.py", "hides_nothing"): "PyTorch's fused kernel is faster without a mask",
-    ("roberta_tf", "losses.py", "problem"): "PyTorch's sequence_loss finds the problem type itself",
-    ("roberta_flax", "losses.py", "problem"): "the same",
+    ("roberta_pt", "masks.py", "is_all_visible"): "PyTorch's fused kernel is faster without a mask",
 }
 # Public classes whose docstrings may differ, and why: (file, class without prefix).
 OWN_WORDS = {

@@ -35,15 +35,6 @@ def compiled(eager):
 
 
 @pytest.fixture
-def hasty(monkeypatch):
-    """Functions compiled in a third of the time and not made quick: they run once or twice. In new processes too."""
-    monkeypatch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
-
-
-@pytest.fixture
 def make(weights):
     """A model of any class with large weights."""
 

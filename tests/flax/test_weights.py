@@ -4,21 +4,8 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-import roberta_flax
-from roberta_core.parameters import ARCHITECTURES, parameters, spell
 from roberta_flax import FlaxRobertaForMaskedLM
 from roberta_flax.weights import as_concrete, assign, flatten, nest, tensors
-
-
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
-@pytest.mark.parametrize("tied", [True, False])
-def test_a_model_has_exactly_the_tensors_of_the_table(config, architecture, tied):
-    config.tie_word_embeddings = tied
-    model = getattr(roberta_flax, f"FlaxRoberta{architecture}")(config)
-    table = parameters(config, architecture)
-    assert {name: value.shape for name, value in tensors(model)} == {name: row.shape for name, row in table.items()}
-    assert dict(flatten(model.params)).keys() == {spell(parameter, "flax") for parameter in table.values()}
-    assert len(jax.tree.leaves(model)) == len(table)  # no state beside the parameters
 
 
 def test_params_are_the_published_nested_dict(make, config, weights):

@@ -1,8 +1,11 @@
 """PyTorch's own ways of using a model: compiled, exported, in mixed precision, in two processes, frozen in part."""
 
 import copy
+import subprocess
+import sys
 import warnings
 
+import numpy as np
 import pytest
 import torch
 from torch import distributed, multiprocessing
@@ -10,6 +13,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils.checkpoint import checkpoint
 
 from roberta_pt import RobertaForCausalLM, RobertaForMaskedLM, RobertaForSequenceClassification, RobertaModel
+from roberta_pt.backend import BACKEND
 
 LABELS = torch.tensor([1, 0])
 
@@ -136,3 +140,19 @@ def test_two_processes_have_the_gradients_of_one(make, config, ids, tmp_path):
     running.join()
     for name, value in gradients(model, model(ids, labels=LABELS).loss).items():
         torch.testing.assert_close(torch.from_numpy(found[name]), value, rtol=1e-5, atol=1e-6)
+
+
+def test_a_run_uses_no_dropout_and_keeps_no_gradients(config, ids, weights):
+    pt = BACKEND
+    model = pt.from_tensors("ForMaskedLM", config, weights(config, "ForMaskedLM")).train()
+    first, second = (pt.run(model, {"input_ids": ids.numpy()}).logits for _ in range(2))
+    np.testing.assert_array_equal(first, second)
+
+
+def test_tensors_of_a_tokenizer_import_no_training_code():
+    code = (
+        "import sys; from roberta_core import RobertaTokenizerFast as Tokenizer\n"
+        "Tokenizer.from_pretrained('roberta-tiny')('a', return_tensors='pt')\n"
+        "print([name for name in sys.modules if name.startswith(('roberta_core.training', 'roberta_core.tasks'))])"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"

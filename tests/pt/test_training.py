@@ -5,19 +5,11 @@ import subprocess
 import sys
 from signal import SIGXCPU
 
-import numpy as np
 import pytest
 import torch
-from safetensors.numpy import load_file
 
-from roberta_core.parameters import has_weight_decay, parameters
 from roberta_pt.backend import BACKEND
 from roberta_pt.layers import Dropout
-
-CLASSES = (
-    "ForCausalLM", "ForMaskedLM", "ForSequenceClassification", "ForMultipleChoice", "ForTokenClassification",
-    "ForQuestionAnswering",
-)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -30,34 +22,6 @@ def make(steps):
     return made
 
 
-def test_the_loss_is_that_of_the_model_over_the_masked_positions(make, steps):
-    ours, batch = make(scale=20.0), steps.batch(0)
-    wanted = float(BACKEND.run(ours.model, steps.labelled(batch)).loss)
-    assert float(ours.step([batch], 0.0)["loss"]) == pytest.approx(wanted, rel=2e-6)
-
-
-@pytest.mark.parametrize("architecture", CLASSES)
-def test_every_class_learns_by_its_own_loss(make, steps, architecture):
-    ours, batch = make(None, architecture, scale=20.0), steps.task(architecture)
-    losses = [float(BACKEND.run(ours.model, batch).loss)]
-    for _ in range(2):
-        assert float(ours.step([batch], 1e-3)["loss"]) == pytest.approx(losses[-1], rel=1e-5)
-        losses.append(float(BACKEND.run(ours.model, batch).loss))
-    assert losses[2] < losses[1] < losses[0]
-
-
-def test_an_evaluation_sums_over_the_labels_and_changes_nothing(make, steps):
-    ours, batch = make(steps.recipe(0.5)), steps.batch(0)
-    before = ours.state()
-    first, second = ours.evaluate(batch), ours.evaluate(batch)
-    assert float(first["loss"]) == float(second["loss"])  # no dropout
-    count = (batch["masked_labels"] != -100).sum()
-    wanted = float(BACKEND.run(ours.model, steps.labelled(batch)).loss)
-    assert (float(first["loss"]) / count, int(first["count"])) == (pytest.approx(wanted, rel=1e-6), count)
-    assert 0 <= int(first["correct"]) <= count
-    assert not steps.differing(before, ours.state())
-
-
 def test_the_masked_positions_are_multiplied_in_few_sizes(make, steps):
     ours, sizes = make(), []
     batches = [steps.batch(number, rows) for number, rows in ((0, 4), (1, 7), (2, 3), (3, 14))]
@@ -68,93 +32,6 @@ def test_the_masked_positions_are_multiplied_in_few_sizes(make, steps):
         ours.step([batch], 0.0)
     assert sizes == [-(-count // 32) * 32 for count in counts]
     assert len(set(sizes)) == 2
-
-
-def test_training_learns(make, steps):
-    losses = steps.run(make(), range(60))
-    assert np.mean(losses[-10:]) < np.mean(losses[:10]) - 0.3
-
-
-def test_a_step_is_adamw_with_decay_on_matrices_alone(make, steps):
-    """The first step of AdamW is the sign of the gradient, then the decay (Loshchilov & Hutter 2019)."""
-    ours, batch = make(steps.recipe(weight_decay=0.5, epsilon=1e-12), scale=20.0), steps.batch(0)
-    before = ours.state().tensors
-    gradients = BACKEND.gradients(ours.model, steps.labelled(batch), {"loss": np.float32(1)})
-    ours.step([batch], 1e-3)
-    table = parameters(ours.model.config, "ForMaskedLM")
-    for name, after in ours.state().tensors.items():
-        clear = np.abs(gradients[name]) > 1e-4  # smaller ones are noise next to epsilon
-        decayed = before[name] * (1 - 1e-3 * 0.5 * has_weight_decay(table[name]))
-        wanted = decayed - 1e-3 * np.sign(gradients[name])
-        np.testing.assert_allclose(after[clear], wanted[clear], rtol=0, atol=2e-6, err_msg=name)
-
-
-def test_gradients_over_the_norm_are_scaled_down_and_smaller_ones_left(make, steps):
-    free, tight, loose = (make(steps.recipe(clip_norm=norm), scale=20.0) for norm in (0.0, 0.01, 1e6))
-    norms = [float(one.step([steps.batch(0)], 0.0)["gradient_norm"]) for one in (free, tight, loose)]
-    assert norms[0] == pytest.approx(norms[1], rel=1e-6)
-    assert norms[0] == pytest.approx(norms[2], rel=1e-6)
-    assert norms[0] > 0.01
-    means = [one.state().first_moments for one in (free, tight, loose)]
-    squares = sum(float(np.square(mean / 0.1, dtype=np.float64).sum()) for mean in means[0].values())
-    assert squares**0.5 == pytest.approx(norms[0], rel=1e-5)
-    for name, mean in means[0].items():
-        np.testing.assert_allclose(means[1][name], mean * (0.01 / norms[0]), rtol=1e-4, atol=1e-10)
-        np.testing.assert_allclose(means[2][name], mean, rtol=1e-4, atol=1e-9)
-
-
-def test_micro_batches_give_the_step_of_the_whole_batch(make, steps):
-    """Their labels are unequal in number, so a mean of means would be another step."""
-    whole, parts = make(scale=20.0), make(scale=20.0)
-    batch = steps.batch(2)
-    batches = [{name: array[rows] for name, array in batch.items()} for rows in (slice(0, 1), slice(1, 4))]
-    counts = [(part["masked_labels"] != -100).sum() for part in batches]
-    assert counts[0] * 3 != counts[1]
-    one, other = whole.step([batch], 1e-3), parts.step(batches, 1e-3)
-    assert float(other["loss"]) == pytest.approx(float(one["loss"]), rel=1e-6)
-    assert float(other["gradient_norm"]) == pytest.approx(float(one["gradient_norm"]), rel=1e-5)
-    wanted, got = whole.state().first_moments, parts.state().first_moments
-    for name, mean in wanted.items():
-        np.testing.assert_allclose(got[name], mean, rtol=1e-4, atol=1e-6 * np.abs(mean).max() + 1e-8, err_msg=name)
-    second = [float(one.step(given, 1e-3)["loss"]) for one, given in ((whole, [batch]), (parts, batches))]
-    assert second[1] == pytest.approx(second[0], rel=1e-5)
-
-
-def test_lower_layers_learn_at_a_lower_rate(make, steps):
-    ours, slower = (make(steps.recipe(layer_decay=decay), scale=20.0) for decay in (1.0, 0.5))
-    before = ours.state().tensors
-    for one in (ours, slower):
-        one.step([steps.batch(0)], 1e-3)
-    ours, slower = ours.state().tensors, slower.state().tensors
-    for name, factor in (
-        ("lm_head.dense.weight", 1.0),
-        ("roberta.encoder.layer.0.output.dense.weight", 0.5),
-        ("roberta.embeddings.position_embeddings.weight", 0.25),
-    ):
-        whole, part = ours[name] - before[name], slower[name] - before[name]
-        assert np.abs(whole).max() > 5e-4
-        np.testing.assert_allclose(part, whole * factor, rtol=0, atol=1e-6, err_msg=name)
-
-
-def test_bfloat16_keeps_float32_parameters_and_comes_near(make, steps):
-    half, full = make(steps.recipe(precision="bfloat16")), make()
-    losses = [float(one.step([steps.batch(0)], 1e-3)["loss"]) for one in (half, full)]
-    assert losses[0] != losses[1]
-    assert losses[0] == pytest.approx(losses[1], rel=1e-2)
-    assert {array.dtype.name for array in half.state().tensors.values()} == {"float32"}
-    assert losses[1] == pytest.approx(float(BACKEND.run(make().model, steps.labelled(steps.batch(0))).loss), rel=1e-6)
-
-
-def test_layers_computed_again_make_the_same_step_dropout_too(make, steps):
-    losses = [steps.run(make(steps.recipe(0.3, {"gradient_checkpointing": on})), range(3)) for on in (False, True)]
-    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
-    assert losses[0] != pytest.approx(steps.run(make(), range(3)), rel=1e-4)  # there is dropout
-
-
-def test_dropout_is_drawn_anew_in_each_step_and_from_the_seed(make, steps):
-    losses = [steps.run(make(steps.recipe(0.3, {"seed": seed})), [0, 0], rate=0.0) for seed in (0, 0, 1)]
-    assert losses[0] == losses[1]
-    assert len({*losses[0], *losses[2]}) == 4
 
 
 @pytest.mark.parametrize("rate", [0.1, 0.75])
@@ -206,35 +83,6 @@ def test_memory_that_a_step_freed_is_not_asked_for_again():
     assert faults(MALLOC_TOP_PAD_="0") > 1000  # what the environment says counts: glibc gives back what is freed
 
 
-def test_a_state_goes_on_to_the_same_bits_dropout_too(make, steps):
-    whole = make(steps.recipe(0.1))
-    steps.run(whole, range(3))
-    state = whole.state()
-    steps.run(whole, range(3, 6))
-    resumed = make(steps.recipe(0.1), seed=9)
-    steps.run(resumed, range(2))
-    resumed.load_state(state)
-    assert not steps.differing(state, resumed.state())
-    steps.run(resumed, range(3, 6))
-    assert not steps.differing(whole.state(), resumed.state())
-
-
-def test_a_state_has_the_published_names_and_shapes(make, steps):
-    ours = make()
-    steps.run(ours, range(1))
-    wanted = {name: row.shape for name, row in parameters(ours.model.config, "ForMaskedLM").items()}
-    for part in ("tensors", "first_moments", "second_moments"):
-        assert {name: array.shape for name, array in getattr(ours.state(), part).items()} == wanted
-
-
-def test_a_state_of_another_model_is_refused(make):
-    ours = make()
-    state = ours.state()
-    state.second_moments = {name: array for name, array in state.second_moments.items() if name != "lm_head.bias"}
-    with pytest.raises(ValueError, match=r"differ in \['lm_head.bias'\]"):
-        ours.load_state(state)
-
-
 @pytest.mark.parametrize(
     ("limits", "said"), [({"limit": 1}, f"ended with {-SIGXCPU} before"), ({"looks": 20}, "no checkpoint of step 9")]
 )
@@ -242,21 +90,3 @@ def test_the_wait_for_a_run_has_an_end(steps, tmp_path, limits, said):
     command = steps.command(steps.texts(tmp_path, dropout=0.1, steps=90), tmp_path / "run", BACKEND.name)
     with pytest.raises(AssertionError, match=said):
         steps.killed(command, tmp_path / "run", 9, **limits)
-
-
-def test_a_run_that_is_killed_resumes_to_the_same_bits(steps, tmp_path):
-    (tmp_path / "texts").mkdir()
-    texts = steps.texts(tmp_path / "texts", dropout=0.1, steps=90)
-    whole, killed = tmp_path / "whole", tmp_path / "killed"
-    steps.pretrained(steps.command(texts, whole, BACKEND.name))
-    for number, (step, delay) in enumerate(((9, 0.003), (33, 0.011))):
-        further = ["--resume"] if number else []
-        steps.killed(steps.command(texts, killed, BACKEND.name, *further), killed, step, delay)
-    assert not (killed / "model").exists()
-    steps.pretrained(steps.command(texts, killed, BACKEND.name, "--resume"))
-    last = "step-0000090"
-    for name in (f"{last}/model.safetensors", f"{last}/optimizer.safetensors", "model/model.safetensors"):
-        wanted, got = load_file(whole / name), load_file(killed / name)
-        assert set(wanted) == set(got)
-        assert [key for key in wanted if wanted[key].tobytes() != got[key].tobytes()] == []
-    assert len(load_file(killed / "model" / "model.safetensors")) > 20

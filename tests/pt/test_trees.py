@@ -1,16 +1,6 @@
 import torch
-from torch.utils import _pytree as pytree
 
-from roberta_core.outputs import OUTPUTS
 from roberta_pt import RobertaForMaskedLM
-
-
-def test_every_output_comes_apart_and_back():
-    for kind in OUTPUTS:
-        output = kind({name: number for number, name in enumerate(kind.fields[:3])})
-        doubled = pytree.tree_map(lambda number: number * 2, output)
-        assert type(doubled) is kind
-        assert doubled.to_tuple() == (0, 2, 4)
 
 
 def test_a_model_exports_with_free_sizes(make, config, ids):

@@ -1,13 +1,12 @@
-"""Training steps in Flax, and a run that is killed."""
+"""Training steps, and a run that is killed."""
 
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
 from roberta_core.parameters import has_weight_decay, parameters
-from roberta_flax.backend import BACKEND
 
-pytestmark = pytest.mark.usefixtures("lenient", "hasty")  # optax widens types
+pytestmark = pytest.mark.usefixtures("training")
 
 CLASSES = (
     "ForCausalLM", "ForMaskedLM", "ForSequenceClassification", "ForMultipleChoice", "ForTokenClassification",
@@ -15,39 +14,40 @@ CLASSES = (
 )  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def make(steps):
+@pytest.fixture
+def make(framework, steps):
     """`make(plan, ...)`: a trainer."""
 
     def made(*arguments, **settings):
-        return steps.trainer(BACKEND, *arguments, **settings)
+        return steps.trainer(framework.backend, *arguments, **settings)
 
     return made
 
 
-def test_the_loss_is_that_of_the_model_over_the_masked_positions(make, steps):
+@pytest.mark.usefixtures("single_steps")
+def test_the_loss_is_that_of_the_model_over_the_masked_positions(framework, make, steps):
     ours, batch = make(scale=20.0), steps.batch(0)
-    wanted = float(BACKEND.run(ours.model, steps.labelled(batch)).loss)
+    wanted = float(framework.backend.run(ours.model, steps.labelled(batch)).loss)
     assert float(ours.step([batch], 0.0)["loss"]) == pytest.approx(wanted, rel=2e-6)
 
 
 @pytest.mark.parametrize("architecture", CLASSES)
-def test_every_class_learns_by_its_own_loss(make, steps, architecture):
+def test_every_class_learns_by_its_own_loss(framework, make, steps, architecture):
     ours, batch = make(None, architecture, scale=20.0), steps.task(architecture)
-    losses = [float(BACKEND.run(ours.model, batch).loss)]
+    losses = [float(framework.backend.run(ours.model, batch).loss)]
     for _ in range(2):
         assert float(ours.step([batch], 1e-3)["loss"]) == pytest.approx(losses[-1], rel=1e-5)
-        losses.append(float(BACKEND.run(ours.model, batch).loss))
+        losses.append(float(framework.backend.run(ours.model, batch).loss))
     assert losses[2] < losses[1] < losses[0]
 
 
-def test_an_evaluation_sums_over_the_labels_and_changes_nothing(make, steps):
+def test_an_evaluation_sums_over_the_labels_and_changes_nothing(framework, make, steps):
     ours, batch = make(steps.recipe(0.5)), steps.batch(0)
     before = ours.state()
     first, second = ours.evaluate(batch), ours.evaluate(batch)
     assert float(first["loss"]) == float(second["loss"])  # no dropout
     count = (batch["masked_labels"] != -100).sum()
-    wanted = float(BACKEND.run(ours.model, steps.labelled(batch)).loss)
+    wanted = float(framework.backend.run(ours.model, steps.labelled(batch)).loss)
     assert (float(first["loss"]) / count, int(first["count"])) == (pytest.approx(wanted, rel=1e-6), count)
     assert 0 <= int(first["correct"]) <= count
     assert not steps.differing(before, ours.state())
@@ -58,11 +58,12 @@ def test_training_learns(make, steps):
     assert np.mean(losses[-10:]) < np.mean(losses[:10]) - 0.3
 
 
-def test_a_step_is_adamw_with_decay_on_matrices_alone(make, steps):
+@pytest.mark.usefixtures("single_steps")
+def test_a_step_is_adamw_with_decay_on_matrices_alone(framework, make, steps):
     """The first step of AdamW is the sign of the gradient, then the decay (Loshchilov & Hutter 2019)."""
     ours, batch = make(steps.recipe(weight_decay=0.5, epsilon=1e-12), scale=20.0), steps.batch(0)
     before = ours.state().tensors
-    gradients = BACKEND.gradients(ours.model, steps.labelled(batch), {"loss": np.float32(1)})
+    gradients = framework.backend.gradients(ours.model, steps.labelled(batch), {"loss": np.float32(1)})
     ours.step([batch], 1e-3)
     table = parameters(ours.model.config, "ForMaskedLM")
     for name, after in ours.state().tensors.items():
@@ -72,6 +73,7 @@ def test_a_step_is_adamw_with_decay_on_matrices_alone(make, steps):
         np.testing.assert_allclose(after[clear], wanted[clear], rtol=0, atol=2e-6, err_msg=name)
 
 
+@pytest.mark.usefixtures("single_steps")
 def test_gradients_over_the_norm_are_scaled_down_and_smaller_ones_left(make, steps):
     free, tight, loose = (make(steps.recipe(clip_norm=norm), scale=20.0) for norm in (0.0, 0.01, 1e6))
     norms = [float(one.step([steps.batch(0)], 0.0)["gradient_norm"]) for one in (free, tight, loose)]
@@ -86,6 +88,7 @@ def test_gradients_over_the_norm_are_scaled_down_and_smaller_ones_left(make, ste
         np.testing.assert_allclose(means[2][name], mean, rtol=1e-4, atol=1e-9)
 
 
+@pytest.mark.usefixtures("single_steps")
 def test_micro_batches_give_the_step_of_the_whole_batch(make, steps):
     """Their labels are unequal in number, so a mean of means would be another step."""
     whole, parts = make(scale=20.0), make(scale=20.0)
@@ -103,6 +106,7 @@ def test_micro_batches_give_the_step_of_the_whole_batch(make, steps):
     assert second[1] == pytest.approx(second[0], rel=1e-5)
 
 
+@pytest.mark.usefixtures("single_steps")
 def test_lower_layers_learn_at_a_lower_rate(make, steps):
     ours, slower = (make(steps.recipe(layer_decay=decay), scale=20.0) for decay in (1.0, 0.5))
     before = ours.state().tensors
@@ -119,13 +123,16 @@ def test_lower_layers_learn_at_a_lower_rate(make, steps):
         np.testing.assert_allclose(part, whole * factor, rtol=0, atol=1e-6, err_msg=name)
 
 
-def test_bfloat16_keeps_float32_parameters_and_comes_near(make, steps):
+@pytest.mark.usefixtures("single_steps")
+def test_bfloat16_keeps_float32_parameters_and_comes_near(framework, make, steps):
     half, full = make(steps.recipe(precision="bfloat16")), make()
     losses = [float(one.step([steps.batch(0)], 1e-3)["loss"]) for one in (half, full)]
     assert losses[0] != losses[1]
     assert losses[0] == pytest.approx(losses[1], rel=1e-2)
     assert {array.dtype.name for array in half.state().tensors.values()} == {"float32"}
-    assert losses[1] == pytest.approx(float(BACKEND.run(make().model, steps.labelled(steps.batch(0))).loss), rel=1e-6)
+    assert losses[1] == pytest.approx(
+        float(framework.backend.run(make().model, steps.labelled(steps.batch(0))).loss), rel=1e-6
+    )
 
 
 def test_layers_computed_again_make_the_same_step_dropout_too(make, steps):
@@ -169,17 +176,17 @@ def test_a_state_of_another_model_is_refused(make):
         ours.load_state(state)
 
 
-def test_a_run_that_is_killed_resumes_to_the_same_bits(steps, tmp_path):
+def test_a_run_that_is_killed_resumes_to_the_same_bits(framework, steps, tmp_path):
     (tmp_path / "texts").mkdir()
-    texts = steps.texts(tmp_path / "texts", dropout=0.1, steps=60)
+    texts = steps.texts(tmp_path / "texts", dropout=0.1, steps=framework.KILLED_STEPS)
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    steps.pretrained(steps.command(texts, whole, BACKEND.name))
-    for number, (step, delay) in enumerate(((9, 0.003),)):
+    steps.pretrained(steps.command(texts, whole, framework.backend.name))
+    for number, (step, delay) in enumerate(framework.KILLS):
         further = ["--resume"] if number else []
-        steps.killed(steps.command(texts, killed, BACKEND.name, *further), killed, step, delay)
+        steps.killed(steps.command(texts, killed, framework.backend.name, *further), killed, step, delay)
     assert not (killed / "model").exists()
-    steps.pretrained(steps.command(texts, killed, BACKEND.name, "--resume"))
-    last = "step-0000060"
+    steps.pretrained(steps.command(texts, killed, framework.backend.name, "--resume"))
+    last = f"step-{framework.KILLED_STEPS:07}"
     for name in (f"{last}/model.safetensors", f"{last}/optimizer.safetensors", "model/model.safetensors"):
         wanted, got = load_file(whole / name), load_file(killed / name)
         assert set(wanted) == set(got)

@@ -1,0 +1,172 @@
+"""What the laws need of PyTorch beyond its backend."""
+
+from contextlib import nullcontext
+
+import numpy as np
+import pytest
+import torch
+from torch.utils._pytree import tree_flatten, tree_map
+
+torch.set_num_threads(1)
+
+PREFIX, FORWARD, RETURN_TENSORS = "", "forward", "pt"
+TITLE, DISTRIBUTION, DEVICE = "PyTorch", "torch", "meta"
+TENSOR, INTEGERS = torch.Tensor, "int64"
+KEEPS_MODELS, MODEL_LAYERS, NEW_TOKENS, NEW_ROWS = False, 2, 64, 101
+FLAGS = (("from_tf", "h5"), ("from_flax", "msgpack"))
+EXPECTED_CASES = {"mask", "nomask", "types", "positions", "embeds", "labels"}
+KILLED_STEPS, KILLS = 90, ((9, 0.003), (33, 0.011))
+strict = eager = quick = compiled = wide = training = single_steps = lenient = nullcontext
+
+
+def arguments(values):
+    """Arrays as tensors, whatever they lie in."""
+    return tree_map(lambda value: torch.from_numpy(value.copy()) if isinstance(value, np.ndarray) else value, values)
+
+
+def call(model, *values, **named):
+    with torch.no_grad():
+        return model(*arguments(values), **arguments(named))
+
+
+def call_training(model, *values, seed=0, **named):
+    torch.manual_seed(seed)
+    with torch.no_grad():
+        output = model.train()(*arguments(values), **arguments(named))
+    model.eval()
+    return output
+
+
+def gradients(model, loss, *values, seed=None, **named):
+    """The gradients of a function of the output by published name; with dropout if there is a seed."""
+    if seed is not None:
+        torch.manual_seed(seed)
+    model.zero_grad()
+    loss(model.train(seed is not None)(*arguments(values), **arguments(named))).backward()
+    model.eval()
+    return {name: None if value.grad is None else value.grad.numpy() for name, value in model.named_parameters()}
+
+
+def gradient(function, array):
+    """A function of an array and its gradient."""
+    given = torch.from_numpy(array).requires_grad_()
+    value = function(given)
+    return value.detach().numpy(), torch.autograd.grad(value, given)[0].numpy()
+
+
+def numpy(value):
+    value = value.detach()
+    return (value.float() if value.is_floating_point() else value).numpy()
+
+
+def dtype(value):
+    return str(value.dtype).removeprefix("torch.")
+
+
+def total(value):
+    return value.sum()
+
+
+def map_tree(function, tree):
+    return tree_map(function, tree)
+
+
+def leaves(tree):
+    found, structure = tree_flatten(tree)
+    return found, structure
+
+
+def half(backend, architecture, config, given, precision):
+    return backend.from_tensors(architecture, config, given, precision=precision)
+
+
+def table(layer):
+    """The variable that holds the matrix of a layer."""
+    return layer.weight
+
+
+def embedding(rows, columns):
+    return torch.nn.Embedding(rows, columns)
+
+
+def scores(model, hidden):
+    with torch.no_grad():
+        return model.lm_head(torch.from_numpy(hidden)).numpy()
+
+
+def rate(dropout):
+    return dropout.p
+
+
+def cast(value, name):
+    return value.to(getattr(torch, name))
+
+
+def change(model, name, array):
+    with torch.no_grad():
+        model.get_parameter(name).copy_(torch.from_numpy(array))
+
+
+def value(layer):
+    """The matrix of a layer."""
+    return layer.weight.detach()
+
+
+def whole(encoding):
+    """Other ways of giving a model an encoding."""
+    return ()
+
+
+def has_moved(value, before):
+    return value.device.type == DEVICE != before.device.type
+
+
+def own_names(model):
+    """The published names of all that a model stores."""
+    return model.state_dict().keys()
+
+
+def own_arguments(plain):
+    return {}
+
+
+def is_lacking(architecture, name):
+    return False
+
+
+def refuses_output_embeddings(framework, model):
+    with pytest.raises(ValueError, match="see set_input_embeddings"):
+        model.set_output_embeddings(torch.nn.Linear(12, 101))
+    return True
+
+
+def refuses_mean_resizing(framework, model):
+    with pytest.raises(ValueError, match="mean_resizing=True draws"):
+        model.resize_token_embeddings(110, mean_resizing=True)
+    return True
+
+
+def passes_on_checkpointing(framework, model):
+    model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": True})
+    return model.encoder.checkpointing == {"use_reentrant": True}
+
+
+def counts_trainable(framework, model):
+    model.embeddings.requires_grad_(False)
+    return model.num_parameters(only_trainable=True) < model.num_parameters()
+
+
+def sets_attention(framework, model):
+    made = type(model)(model.config, attn_implementation="eager")
+    return made.encoder.layer[0].attention.self.attn_implementation == "eager"
+
+
+METHODS = {
+    ("__init__", "attn_implementation"): sets_attention,
+    ("set_output_embeddings", "embeddings"): refuses_output_embeddings,
+    ("resize_token_embeddings", "mean_resizing"): refuses_mean_resizing,
+    ("gradient_checkpointing_enable", "gradient_checkpointing_kwargs"): passes_on_checkpointing,
+    ("num_parameters", "only_trainable"): counts_trainable,
+}
+PASSED_ON = {("__init__", "settings")}
+INNER = ("forward",)

@@ -1,0 +1,145 @@
+import numpy as np
+import pytest
+
+from roberta_core.outputs import GenerateOutput
+
+pytestmark = pytest.mark.usefixtures("quick")
+
+WAYS = {
+    "greedy": {},
+    "sampled": {"do_sample": True, "seed": 3, "temperature": 2.0},
+    "beams": {"num_beams": 3, "num_return_sequences": 2},
+}
+
+
+@pytest.fixture
+def config(framework, config):
+    config.num_hidden_layers = framework.MODEL_LAYERS
+    return config
+
+
+@pytest.fixture
+def decoder(make, config):
+    config.is_decoder = True
+    config.max_position_embeddings = 80
+    return make("ForCausalLM", config)
+
+
+@pytest.fixture
+def generate(framework):
+    """`generate(model, prompts, ...)`: from NumPy to NumPy."""
+
+    def generated(model, *prompts, **settings):
+        return np.asarray(model.generate(*framework.arguments(prompts), **framework.arguments(settings)))
+
+    return generated
+
+
+@pytest.fixture
+def prompts():
+    """Two prompts, the second padded on the left."""
+    return np.array([[0, 45, 9, 100], [1, 1, 0, 33]])
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_cache_changes_speed_only(framework, decoder, generate, prompts, way):
+    arguments = {**WAYS[way], "max_new_tokens": framework.NEW_TOKENS, "eos_token_id": None}
+    cached = generate(decoder, prompts, **arguments)
+    assert cached.shape == (2 * arguments.get("num_return_sequences", 1), framework.NEW_TOKENS + 4)
+    np.testing.assert_array_equal(cached, generate(decoder, prompts, use_cache=False, **arguments))
+
+
+@pytest.mark.parametrize("way", ["greedy", "beams"])
+def test_left_padding_does_not_change_the_text(framework, decoder, generate, prompts, way):
+    tokens = min(20, framework.NEW_TOKENS)
+    arguments = {**WAYS[way], "max_new_tokens": tokens, "num_return_sequences": 1, "eos_token_id": None}
+    padded = generate(decoder, prompts, **arguments)[1, 4:]
+    np.testing.assert_array_equal(padded, generate(decoder, prompts[[1, 1], 2:], **arguments)[0, 2:])
+
+
+def test_greedy_text_is_what_the_forward_pass_says(framework, decoder, generate, prompts):
+    ids = start = prompts[[0, 0]]
+    for _ in range(10):
+        best = np.asarray(framework.call(decoder, ids).logits)[:, -1].argmax(-1)
+        ids = np.concatenate([ids, best[:, None]], axis=1)
+    np.testing.assert_array_equal(generate(decoder, start, max_new_tokens=10, eos_token_id=None), ids)
+
+
+def test_the_encoder_is_read_by_every_beam(make, config, generate, prompts):
+    config.is_decoder = config.add_cross_attention = True
+    model = make("ForCausalLM", config)
+    states = np.random.default_rng(0).standard_normal((2, 5, 12), np.float32) * 3
+    mask = np.array([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0]])
+    arguments = {"encoder_hidden_states": states, "encoder_attention_mask": mask, "max_new_tokens": 10}
+    for way in WAYS.values():
+        cached = generate(model, prompts, **arguments, **way)
+        np.testing.assert_array_equal(cached, generate(model, prompts, use_cache=False, **arguments, **way))
+    other = generate(model, prompts, **{**arguments, "encoder_hidden_states": -states})
+    assert (generate(model, prompts, **arguments) != other).any()
+
+
+@pytest.mark.usefixtures("compiled")
+def test_a_fixed_cache_equals_one_that_grows(framework, decoder, ids):
+    mask = np.ones((2, 9), int)
+    mask[1, 0] = 0
+    ids, near = ids.clip(3), {"rtol": 1e-4, "atol": 1e-4}
+    fixed = framework.call(decoder, ids[:, :5], attention_mask=mask, past_key_values=decoder.init_cache(2, 9))
+    growing = framework.call(decoder, ids[:, :5], attention_mask=mask[:, :5])
+    np.testing.assert_allclose(fixed.logits[0], growing.logits[0], **near)
+    np.testing.assert_allclose(fixed.logits[1, 1:], growing.logits[1, 1:], **near)
+    assert fixed.past_key_values.filled == 5
+    fixed = framework.call(decoder, ids[:, 5:], attention_mask=mask, past_key_values=fixed.past_key_values)
+    past = growing.past_key_values
+    growing = framework.call(decoder, ids[:, 5:], attention_mask=mask[:, :7], past_key_values=past)
+    np.testing.assert_allclose(fixed.logits, growing.logits, **near)
+
+
+def test_all_of_the_output_is_returned_on_request(framework, decoder, prompts):
+    wanted = {"output_scores": True, "return_dict_in_generate": True}
+    output = decoder.generate(framework.arguments(prompts), max_new_tokens=3, eos_token_id=None, **wanted)
+    assert type(output) is GenerateOutput
+    scores = np.stack(list(map(np.asarray, output.scores)), axis=1)
+    np.testing.assert_array_equal(scores.argmax(-1), np.asarray(output.sequences)[:, 4:])
+
+
+def test_a_streamer_sees_the_tokens_of_each_step(decoder, generate, prompts):
+    seen = []
+    text = generate(decoder, prompts, max_new_tokens=5, eos_token_id=None, streamer=seen.append)
+    assert len(seen) == 5
+    np.testing.assert_array_equal(np.stack(seen, axis=1), text[:, 4:])
+
+
+def test_without_a_prompt_text_begins_with_the_first_token(decoder, generate):
+    start = decoder.config.bos_token_id
+    assert generate(decoder, max_new_tokens=3)[:, 0].tolist() == [start]
+    texts = generate(decoder, max_new_tokens=3, do_sample=True, num_return_sequences=2)
+    assert texts[:, 0].tolist() == [start] * 2
+
+
+def test_what_cannot_be_generated_is_refused(make, config, decoder, generate, prompts):
+    with pytest.raises(ValueError, match="79 new ones are more than the 78"):
+        generate(decoder, prompts[:, :1] * 0, max_new_tokens=79)
+    with pytest.raises(TypeError, match="max_tokens"):
+        generate(decoder, prompts, max_tokens=3)
+    with pytest.raises(ValueError, match="input_ids contains 101"):
+        generate(decoder, prompts + 1)
+    config.is_decoder = False
+    with pytest.raises(ValueError, match="generate needs a decoder"):
+        generate(make("ForCausalLM", config), prompts)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ({"inputs": [[0, 5]], "input_ids": [[0, 5]]}, "the prompts came twice"),
+        (
+            {"inputs": [[0, 5]], "encoder_attention_mask": [[1] * 5]},
+            "encoder_attention_mask requires encoder_hidden_states",
+        ),
+    ],
+)
+def test_generate_refuses_what_it_would_ignore(make, config, generate, arguments, sentence):
+    config.is_decoder = config.add_cross_attention = True
+    given = {name: np.array(value) for name, value in arguments.items()}
+    with pytest.raises(ValueError, match=sentence):
+        generate(make("ForCausalLM", config), **given, max_new_tokens=2)

@@ -1,0 +1,104 @@
+"""No argument of a method is ignored: each has an effect, or is refused with a sentence.
+
+The tests walk over the signatures, so that an argument without an entry here or in the adapter fails.
+"""
+
+import inspect
+from functools import cached_property
+
+import numpy as np
+import pytest
+
+pytestmark = pytest.mark.usefixtures("eager")
+
+
+def new(model, **settings):
+    return type(model)(model.config, **settings)
+
+
+def refuses(call, sentence):
+    def refused(framework, model):
+        with pytest.raises(ValueError, match=sentence):
+            call(model)
+        return True
+
+    return refused
+
+
+def resized(**settings):
+    return lambda framework, model: len(framework.value(model.resize_token_embeddings(**settings)))
+
+
+def is_drawn_anew(framework, model):
+    one, other = (framework.tensors(new(model, **more)) for more in ({}, {"seed": 7}))
+    return any((one[name] != other[name]).any() for name in one)
+
+
+def is_set(framework, model):
+    table = framework.embedding(framework.NEW_ROWS, 12)
+    model.set_input_embeddings(table)
+    return np.array_equal(framework.value(model.get_input_embeddings()), framework.value(table))
+
+
+# Every argument of every method but those of `test_pretrained.py`, with what shows its effect.
+METHODS = {
+    ("__init__", "config"): lambda framework, model: new(model).config == model.config,
+    ("__init__", "add_pooling_layer"): lambda framework, model: new(model, add_pooling_layer=False).pooler is None,
+    ("__init__", "seed"): is_drawn_anew,
+    ("__init__", "attn_implementation"): refuses(
+        lambda model: new(model, attn_implementation="flash"), "known are sdpa"
+    ),
+    ("__init__", "loss_reduction"): lambda framework, model: new(model, loss_reduction="none").loss_reduction == "none",
+    ("from_config", "config"): lambda framework, model: type(model).from_config(model.config).config == model.config,
+    ("from_config", "settings"): lambda framework, model: type(model).from_config(model.config, seed=7).seed == 7,
+    ("set_input_embeddings", "embeddings"): is_set,
+    ("resize_token_embeddings", "new_num_tokens"): lambda *given: resized(new_num_tokens=110)(*given) == 110,
+    ("resize_token_embeddings", "pad_to_multiple_of"): lambda *given: resized(pad_to_multiple_of=8)(*given) == 104,
+    ("resize_token_type_embeddings", "size"): lambda framework, model: (
+        len(framework.value(model.resize_token_type_embeddings(size=9))) == 9
+    ),
+    ("prune_heads", "heads_to_prune"): lambda framework, model: (
+        model.prune_heads(heads_to_prune={0: [0]}) or model.encoder.layer[0].attention.self.heads == 2
+    ),
+    ("init_cache", "batch_size"): lambda framework, model: (
+        model.init_cache(batch_size=3, max_length=5).layers[0][0].shape[0] == 3
+    ),
+    ("init_cache", "max_length"): lambda framework, model: (
+        model.init_cache(batch_size=3, max_length=5).layers[0][0].shape[2] == 5
+    ),
+    ("num_parameters", "exclude_embeddings"): lambda framework, model: (
+        model.num_parameters(exclude_embeddings=True) == model.num_parameters() - (101 + 19 + 5) * 12
+    ),
+}
+LOADED = ("from_pretrained", "save_pretrained", "push_to_hub")
+
+
+@pytest.fixture
+def config(config):
+    config.num_hidden_layers = 1  # one is enough to see an effect
+    return config
+
+
+def methods(framework):
+    return {**METHODS, **framework.METHODS}
+
+
+def test_every_argument_of_every_method_is_known(framework):
+    body = framework.kind("Model")
+    found = {
+        (name, argument)
+        for kind in (body.__mro__[1], body)
+        for name, method in ((name, getattr(kind, name)) for name in vars(kind))
+        if name == "__init__" or (not name.startswith("_") and name not in (*LOADED, *framework.INNER))
+        if inspect.isroutine(method) and not isinstance(method, cached_property)
+        for argument in inspect.signature(method).parameters
+        if argument != "self"
+    }
+    assert found - framework.PASSED_ON == methods(framework).keys()
+
+
+ROWS = {("method", "option"): methods}
+
+
+def test_every_argument_of_a_method_has_an_effect(framework, fresh, config, method, option):
+    assert methods(framework)[method, option](framework, fresh("Model", config))
