@@ -141,7 +141,7 @@ PART = np.ones((2, 3, 2, 4), "f4")
     ("architecture", "arguments", "sentence"),
     [
         ("Model", {"encoder_attention_mask": np.ones((2, 5))}, "encoder_attention_mask requires encoder_hidden_states"),
-        ("ForCausalLM", {"past_key_values": ((PART,) * 4,) * 1}, "give its encoder_hidden_states"),
+        ("ForCausalLM", {"past_key_values": ((PART,) * 4,) * 1}, "pass encoder_hidden_states again"),
         ("ForQuestionAnswering", {"start_positions": np.array([1, 2])}, "an answer has two ends"),
         ("ForQuestionAnswering", {"end_positions": np.array([1, 2])}, "an answer has two ends"),
     ],

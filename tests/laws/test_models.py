@@ -122,7 +122,7 @@ def test_bad_inputs_are_refused(framework, make, config, ids, wrong, sentence):
 
 def test_the_states_of_an_encoder_need_cross_attention(framework, make, config, ids):
     config.is_decoder = True
-    with pytest.raises(ValueError, match="needs a model with cross attention"):
+    with pytest.raises(ValueError, match="encoder_hidden_states requires cross-attention"):
         framework.call(make("ForCausalLM", config), ids, encoder_hidden_states=np.zeros((2, 5, 12), np.float32))
 
 
