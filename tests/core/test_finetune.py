@@ -12,6 +12,7 @@ from roberta_core import RobertaConfig, RobertaTokenizerFast, backend, checkpoin
 from roberta_core.checkpoints import safetensors_file
 from roberta_core.parameters import draw
 from roberta_core.tasks import metrics
+from roberta_core.tokenization import train_tokenizer
 from roberta_core.training.schedule import LinearSchedule
 from roberta_core.training.training_checkpoint import State, TrainingError
 
@@ -93,8 +94,23 @@ class NumPyBackend:
         return {"logits": logits}
 
 
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    """A folder with a small checkpoint and its tokenizer."""
+    folder = tmp_path_factory.mktemp("small")
+    (folder / "corpus.txt").write_text("good bad a no label 0 1 2 3 4 5 6 7 8 9\n" * 20)
+    size = train_tokenizer([folder / "corpus.txt"], 290, folder)
+    config = RobertaConfig(
+        vocab_size=size, hidden_size=12, num_hidden_layers=1, num_attention_heads=3, intermediate_size=20,
+        max_position_embeddings=130,
+    )  # fmt: skip
+    checkpoints.save(folder, config, "ForMaskedLM", dict(draw(config, "ForMaskedLM")))
+    return folder
+
+
 @pytest.fixture
-def files(tmp_path, monkeypatch):
+def files(tmp_path, monkeypatch, small):
+    (tmp_path / "small").symlink_to(small)
     monkeypatch.setattr(NumPyBackend, "batches", [])
     monkeypatch.setattr(NumPyBackend, "losses", {})
     monkeypatch.setattr(NumPyBackend, "signals", {})
@@ -113,7 +129,18 @@ def files(tmp_path, monkeypatch):
 def run(files, *options, recipe="", code=0, capsys=None):
     (files / "recipe.toml").write_text(RECIPE + recipe)
     arguments = ["finetune", "classification", "--train", files / "train.jsonl", "--validation", files / "test.jsonl"]
-    arguments += ["--recipe", files / "recipe.toml", "--output", files / "out", "--framework", "np", "--json", *options]
+    arguments += [
+        "--model",
+        files / "small",
+        "--recipe",
+        files / "recipe.toml",
+        "--output",
+        files / "out",
+        "--framework",
+        "np",
+        "--json",
+        *options,
+    ]
     with pytest.raises(SystemExit) as ended:
         cli.main([str(argument) for argument in arguments])
     assert ended.value.code == code
@@ -236,7 +263,7 @@ def test_the_labels_of_a_classifier_keep_their_order_and_its_head(files):
     assert RobertaConfig.from_pretrained(new).id2label == {0: "-", 1: "+"}
     tensors = dict(safetensors_file.read(new))
     np.testing.assert_array_equal(tensors["classifier.out_proj.weight"], old["classifier.out_proj.weight"])
-    good = RobertaTokenizerFast.from_pretrained("roberta-tiny")("good 1")["input_ids"][1]
+    good = RobertaTokenizerFast.from_pretrained(files / "small")("good 1")["input_ids"][1]
     for (batch,), _ in NumPyBackend.batches:
         np.testing.assert_array_equal(batch["labels"], (batch["input_ids"][:, 1] != good).astype(int))
 
