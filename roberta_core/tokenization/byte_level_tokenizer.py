@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Mapping
-from typing import Any
+from typing import Any, Self
 
 from tokenizers import AddedToken, Tokenizer, models
 
 from roberta_core.tokenization.byte_level_bpe import BYTE_TO_CHARACTER, WHITESPACE, token_to_bytes
 from roberta_core.tokenization.call_arguments import Options, Text
 from roberta_core.tokenization.rows import Frame, Pieces, Span, build_roberta_frame
-from roberta_core.tokenization.special_tokens import ROLES
+from roberta_core.tokenization.special_tokens import ADDITIONAL, ROLES, describe_token, to_added_token
 from roberta_core.tokenization.tokenizer_base import TokenizerBase
 from roberta_core.tokenization.tokenizer_files import build_vocabulary_files
 from roberta_core.tokenization.tokenizer_json import build_roberta_engine
@@ -82,6 +82,44 @@ class ByteLevelTokenizer(TokenizerBase):
         if not (with_spans and self.trim_offsets):
             return found
         return [trim_spans(text, one, self._added) for text, one in zip(texts, found, strict=True)]
+
+    def train_new_from_iterator(
+        self,
+        text_iterator: Iterable[str | list[str]],
+        vocab_size: int,
+        length: int | None = None,
+        new_special_tokens: Iterable[str | AddedToken] | None = None,
+        special_tokens_map: Mapping[str, str] | None = None,
+        **options: Any,
+    ) -> Self:
+        """Train a vocabulary on texts, and return a tokenizer with it and with this one's settings.
+
+        As published, special tokens get the lowest ids, in the order of their ids here.
+
+        Args:
+            text_iterator: Texts, or lists of texts.
+            vocab_size: Number of entries, including special tokens.
+            length: Number of texts, for the progress bar.
+            new_special_tokens: More special tokens.
+            special_tokens_map: Special token here -> its text in the new tokenizer.
+            **options: Arguments of `tokenizers.trainers.BpeTrainer`, such as `min_frequency` and `show_progress`.
+        """
+        from roberta_core.tokenization.training import learn_from_texts
+
+        renamed = dict(special_tokens_map or {})
+        tokens = [
+            AddedToken(**{**describe_token(token), "content": renamed.get(token.content, token.content)}, special=True)  # pyright: ignore[reportArgumentType]
+            for _, token in sorted(self._added.items())
+            if token.special
+        ]
+        new = [to_added_token(token) for token in new_special_tokens or ()]
+        vocab, merges = learn_from_texts(text_iterator, vocab_size, [*tokens, *new], length=length, **options)
+        arguments = self.init_kwargs
+        for role, token in self._roles.items():
+            arguments[role] = next(one for one in tokens if one.content == renamed.get(token.content, token.content))
+        texts = {renamed.get(token.content, token.content) for token in self._additional}
+        arguments[ADDITIONAL] = [token for token in tokens if token.content in texts] + new
+        return type(self)(vocab, merges, added={vocab[token.content]: token for token in [*tokens, *new]}, **arguments)
 
     def _build_vocabulary_files(self) -> dict[str, str]:
         return build_vocabulary_files(self.vocabulary(), self.merges())

@@ -11,7 +11,7 @@ from tokenizers import AddedToken, Tokenizer, models
 
 from roberta_core.tokenization.byte_level_bpe import Finder, merge_pairs, select_word_pattern, to_byte_letters
 from roberta_core.tokenization.byte_level_tokenizer import ByteLevelTokenizer
-from roberta_core.tokenization.call_arguments import check_unicode
+from roberta_core.tokenization.call_arguments import check_unicode, is_word_list
 from roberta_core.tokenization.rows import Pieces, Span
 from roberta_core.tokenization.special_tokens import ROLES
 from roberta_core.tokenization.tokenizer_json import build_bpe, read_bpe_content, read_byte_level_bpe
@@ -148,6 +148,25 @@ class RobertaTokenizer(ByteLevelTokenizer):
     def _update_tokens(self) -> None:
         super()._update_tokens()
         self._finders = {}
+
+    def encode(self, text: Any, text_pair: Any = None, *more: Any, **options: Any) -> Any:
+        """Return the ids of a text or a pair, as `TokenizerBase.encode`; here a list of strings is a list of tokens.
+
+        Args:
+            text: A text, or its tokens as the vocabulary writes them; with `is_split_into_words` its words.
+            text_pair: The second text or its tokens.
+            *more: The arguments that follow in `TokenizerBase.encode`.
+            **options: Those of a call.
+        """
+        if not is_word_list(text) or options.get("is_split_into_words"):
+            return super().encode(text, text_pair, *more, **options)
+        if text_pair is not None and not is_word_list(text_pair):
+            raise ValueError(f"text is a list of tokens, so text_pair must be one too, not {text_pair!r:.60}")
+        pair = None if text_pair is None else self.convert_tokens_to_ids(text_pair)
+        names = "add_special_tokens", "padding", "truncation", "max_length", "stride", "padding_side", "return_tensors"
+        options |= dict(zip(names, more, strict=False))
+        options["prepend_batch_axis"] = options.get("return_tensors") is not None
+        return self.prepare_for_model(self.convert_tokens_to_ids(text), pair, **options)["input_ids"]
 
     def _encode_texts(
         self, texts: list[str], *, prefix_space: bool, split_special: bool, with_spans: bool

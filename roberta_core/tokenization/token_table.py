@@ -53,6 +53,7 @@ class TokenTable:
     cls_token, cls_token_id = build_token_property("cls_token"), build_id_property("cls_token")
     mask_token, mask_token_id = build_token_property("mask_token"), build_id_property("mask_token")
     pad_token_type_id = 0
+    SPECIAL_TOKENS_ATTRIBUTES = (*ROLES, ADDITIONAL)
 
     clean_up_tokenization_spaces: bool
 
@@ -230,6 +231,11 @@ class TokenTable:
             role: self._roles[role] for role in ROLES if role in self._roles
         }
         return roles | ({ADDITIONAL: list(self._additional)} if self._additional else {}) | self._named
+
+    @property
+    def all_special_tokens_extended(self) -> list[AddedToken]:
+        """Every special token once, with its flags, in the order of the roles."""
+        return [self._added[index] for index in dict.fromkeys(self.all_special_ids)]
 
     @property
     def additional_special_tokens(self) -> list[str]:

@@ -15,6 +15,7 @@ from roberta_core.tokenization.call_arguments import (
     SIDES,
     UNLIMITED,
     Options,
+    Samples,
     Text,
     build_options,
     choose,
@@ -23,8 +24,10 @@ from roberta_core.tokenization.call_arguments import (
 )
 from roberta_core.tokenization.encoding import encode, pad_columns
 from roberta_core.tokenization.rows import Frame, Pieces, Row
-from roberta_core.tokenization.token_table import TokenTable
+from roberta_core.tokenization.special_tokens import ADDITIONAL, EXTRA, ROLES
+from roberta_core.tokenization.token_table import TokenTable, to_ids
 from roberta_core.tokenization.tokenizer_files import (
+    PLAIN,
     add_prefix,
     build_files,
     check_max_length,
@@ -157,6 +160,16 @@ class TokenizerBase(TokenTable):
         texts = build_files(self, self._build_vocabulary_files(), legacy_format)
         return write_files(Path(save_directory), add_prefix(texts, filename_prefix))
 
+    @property
+    def init_kwargs(self) -> dict[str, Any]:
+        """The arguments of the constructor that describe the tokenizer, without its vocabulary."""
+        roles = {role: self._roles.get(role) for role in self.default_roles or ROLES}
+        more = {ADDITIONAL: list(self._additional)} if self._additional else {}
+        named = {EXTRA: dict(self._named)} if self._named else {}
+        settings = {name: getattr(self, name) for name in PLAIN if getattr(self, name, None) is not None}
+        limit = {"model_max_length": self.model_max_length, "name_or_path": self.name_or_path}
+        return {**settings, **roles, **more, **named, **limit}
+
     # Encoding -------------------------------------------------------------------------------------------------------
 
     def __call__(
@@ -250,11 +263,14 @@ class TokenizerBase(TokenTable):
 
     def _encode(self, text: Any, pair: Any, options: Options) -> BatchEncoding:
         samples = sort_samples(text, pair, options.words)
+        return encode(samples, options, self._build_padded_frame(options), self._split, self.convert_ids_to_tokens)
+
+    def _build_padded_frame(self, options: Options) -> Frame:
+        """Return the special tokens around texts, none if the options do not request them."""
         pad = self.pad_token_id
         if options.padding and pad is None:
             raise ValueError("there is no pad token to pad with; set one with add_special_tokens({'pad_token': ...})")
-        frame = self._build_frame() if options.add_special else Frame(*NO_FRAME, 0 if pad is None else pad)
-        return encode(samples, options, frame, self._split, self.convert_ids_to_tokens)
+        return self._build_frame() if options.add_special else Frame(*NO_FRAME, 0 if pad is None else pad)
 
     def encode(
         self, text: Any, text_pair: Any = None, add_special_tokens: bool = True, padding: bool | str | None = False,
@@ -283,6 +299,64 @@ class TokenizerBase(TokenTable):
     ) -> BatchEncoding:
         """Encode a list of texts or of pairs, as a call does; `more` are the arguments after `add_special_tokens`."""
         return self(list(batch_text_or_text_pairs), None, None, None, add_special_tokens, *more, **options)
+
+    def prepare_for_model(
+        self,
+        ids: Sequence[int],
+        pair_ids: Sequence[int] | None = None,
+        add_special_tokens: bool = True,
+        padding: bool | str | None = False,
+        truncation: bool | str | None = None,
+        max_length: int | None = None,
+        stride: int = 0,
+        pad_to_multiple_of: int | None = None,
+        padding_side: str | None = None,
+        return_tensors: str | None = None,
+        return_token_type_ids: bool | None = None,
+        return_attention_mask: bool | None = None,
+        return_overflowing_tokens: bool = False,
+        return_special_tokens_mask: bool = False,
+        return_offsets_mapping: bool = False,
+        return_length: bool = False,
+        verbose: bool = True,
+        prepend_batch_axis: bool = False,
+    ) -> BatchEncoding:
+        """Return the columns for the ids of one or two texts, as a call does for the texts themselves.
+
+        `ids` and `pair_ids` have no special tokens. With `prepend_batch_axis` tensors are [1, S] instead of [S]. The
+        other arguments are those of a call.
+
+        Raises:
+            ValueError: If the request cannot be met; offsets and overflowing tokens need the text, so they cannot.
+        """
+        if return_offsets_mapping or return_overflowing_tokens:
+            raise ValueError("prepare_for_model has only ids: call the tokenizer with the text for offsets or overflow")
+        options = build_options(
+            self,
+            resolve_lengths(padding, truncation, max_length, pad_to_multiple_of, self.model_max_length),
+            {
+                "token_type_ids": return_token_type_ids,
+                "attention_mask": return_attention_mask,
+                "special_tokens_mask": return_special_tokens_mask,
+                "offset_mapping": False,
+                "length": return_length,
+            },
+            padding_side=padding_side,
+            stride=stride,
+            add_special=add_special_tokens,
+            words=False,
+            prefix_space=None,
+            split_special=False,
+            overflow=False,
+            tensors=None,
+        )
+        texts = [to_ids(ids), *([] if pair_ids is None else [to_ids(pair_ids)])]
+        samples = Samples([""], ["" if len(texts) > 1 else None], batch=False)
+        pieces = [Pieces(text) for text in texts]
+        columns = dict(encode(samples, options, self._build_padded_frame(options), lambda *_, **__: pieces, list))
+        if return_length:
+            columns["length"] = columns["length"][0]
+        return BatchEncoding(columns, tensor_type=return_tensors, prepend_batch_axis=prepend_batch_axis)
 
     def pad(
         self,

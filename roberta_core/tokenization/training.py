@@ -7,8 +7,9 @@ import json
 import re
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
-from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers, trainers
 
 from roberta_core.tokenization.roberta_tokenizer_fast import RobertaTokenizerFast
 from roberta_core.tokenization.special_tokens import FIRST, LAST
@@ -72,20 +73,35 @@ def train_tokenizer(
 
 
 def learn(pieces: Iterable[str], vocab_size: int, min_frequency: int) -> tuple[dict[str, int], list[Merge]]:
-    """Return the vocabulary (token -> id) and the merges in order of rank."""
+    """Return the vocabulary (token -> id) and the merges in order of rank, in the published order of ids."""
+    # The trainer numbers special tokens from 0, so the mask is added afterwards.
+    vocab, merges = learn_from_texts(pieces, vocab_size - 1, FIRST, min_frequency=min_frequency, show_progress=False)
+    return {**vocab, LAST: len(vocab)}, merges
+
+
+def learn_from_texts(
+    texts: Iterable[str | list[str]],
+    vocab_size: int,
+    special_tokens: Iterable[str | AddedToken],
+    *,
+    length: int | None = None,
+    **options: Any,
+) -> tuple[dict[str, int], list[Merge]]:
+    """Return the vocabulary (token -> id) and the merges in order of rank; special tokens have the lowest ids."""
+    tokens = list(special_tokens)
+    smallest = len(tokens) + 256
+    if isinstance(vocab_size, bool) or not isinstance(vocab_size, int) or vocab_size < smallest:
+        raise ValueError(
+            f"vocab_size {vocab_size!r:.60} is too small: the bytes and special tokens alone need {smallest}"
+        )
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     trainer = trainers.BpeTrainer(
-        vocab_size=vocab_size - 1,  # the trainer numbers special tokens from 0, so the mask is added afterwards
-        min_frequency=min_frequency,
-        special_tokens=list(FIRST),
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
+        vocab_size=vocab_size, special_tokens=tokens, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), **options
     )
-    tokenizer.train_from_iterator(pieces, trainer)
+    tokenizer.train_from_iterator(texts, trainer, length)
     model = json.loads(tokenizer.to_str())["model"]
-    vocab = {**model["vocab"], LAST: len(model["vocab"])}
-    return vocab, [(left, right) for left, right in model["merges"]]
+    return model["vocab"], [(left, right) for left, right in model["merges"]]
 
 
 def read_pieces(paths: Iterable[Path], progress: Progress | None = None, block: int = BLOCK) -> Iterator[str]:

@@ -695,3 +695,110 @@ def test_texts_of_objects_show_what_they_hold(kind):
     assert long == "BatchEncoding(input_ids=ndarray int64 [198, 4], attention_mask=ndarray int64 [198, 4])"
     assert repr(tokenizer(["a", "ab"] * 99)["input_ids"][:1]) == "[[0, 101, 2]]"
     assert "input_ids=list of 198 lists of 3 to 4," in repr(tokenizer(["a", "ab"] * 99))
+
+
+# The rest of the published methods; expected values are the reference's -----------------------------------------------
+
+
+class Tensor:
+    """An array that, like PyTorch's tensors, has an `__index__`, whatever its sizes."""
+
+    def __init__(self, values):
+        self.values = np.array(values)
+        self.shape = self.values.shape
+
+    def __index__(self):
+        return int(self.values)
+
+    def __len__(self):
+        return len(self.values)
+
+    def tolist(self):
+        return self.values.tolist()
+
+
+@pytest.mark.parametrize("make", [list, np.array, Tensor, tuple])
+def test_ids_of_arrays_and_tensors_become_tokens(tokenizer, make):
+    assert tokenizer.convert_ids_to_tokens(make([CLS, MASK])) == ["<s>", "<mask>"]
+    assert tokenizer.convert_ids_to_tokens(make([CLS])) == ["<s>"]
+    assert tokenizer.convert_ids_to_tokens(make([CLS, *ids("a")]), skip_special_tokens=True) == ["a"]
+    assert tokenizer.decode(make([CLS, *ids("a")]), spaces_between_special_tokens=False) == "<s>a"
+
+
+def test_one_id_becomes_one_token(tokenizer):
+    for one in (MASK, np.int64(MASK), np.array(MASK), Tensor(MASK)):
+        assert tokenizer.convert_ids_to_tokens(one) == "<mask>"
+    assert (tokenizer._convert_id_to_token(MASK), tokenizer._convert_token_to_id("no such")) == ("<mask>", UNK)
+
+
+def test_special_ids_can_be_set(tokenizer):
+    tokenizer.pad_token_id = VOCABULARY["a"]
+    assert (tokenizer.pad_token, tokenizer.pad_token_id) == ("a", VOCABULARY["a"])
+    tokenizer.bos_token_id = None
+    tokenizer.mask_token = None
+    assert (tokenizer.bos_token, tokenizer.mask_token_id) == (None, None)
+    with pytest.raises(ValueError, match="id 9999 is in no vocabulary"):
+        tokenizer.eos_token_id = 9999
+
+
+def test_the_description_of_a_tokenizer_makes_it_again(kind, tokenizer):
+    assert sorted(tokenizer.init_kwargs) == [
+        "add_prefix_space", "bos_token", "clean_up_tokenization_spaces", "cls_token", "eos_token", "errors",
+        "mask_token", "model_input_names", "model_max_length", "name_or_path", "pad_token", "padding_side", "sep_token",
+        "split_special_tokens", "trim_offsets", "truncation_side", "unk_token",
+    ]  # fmt: skip
+    changed = kind(VOCABULARY, MERGES, padding_side="left", mask_token=None, additional_special_tokens=["<x>"])
+    again = kind(VOCABULARY, MERGES, **changed.init_kwargs)
+    assert again.init_kwargs == changed.init_kwargs
+    assert [token.lstrip for token in tokenizer.all_special_tokens_extended] == [False] * 4 + [True]
+    assert tokenizer.vocab == tokenizer.get_vocab()
+
+
+def test_the_length_of_one_text_is_a_list(tokenizer):
+    assert tokenizer("ab", return_length=True)["length"] == [4]
+    batch = tokenizer(["ab", "a"], return_length=True, padding=True, return_tensors="np")
+    assert batch["length"].tolist() == [4, 4]
+
+
+def test_ids_are_prepared_for_a_model(tokenizer):
+    assert tokenizer.prepare_for_model([5, 6, 7]) == {"input_ids": [0, 5, 6, 7, 2], "attention_mask": [1] * 5}
+    cut = tokenizer.prepare_for_model([5, 6, 7], [8, 9], truncation="only_first", max_length=8)
+    assert cut.input_ids == [0, 5, 6, 2, 2, 8, 9, 2]
+    padded = {"padding": "max_length", "max_length": 6, "return_special_tokens_mask": True, "return_length": True}
+    assert tokenizer.prepare_for_model([5, 6], **padded) == {
+        "input_ids": [0, 5, 6, 2, 1, 1],
+        "attention_mask": [1, 1, 1, 1, 0, 0],
+        "special_tokens_mask": [1, 0, 0, 1, 1, 1],
+        "length": 6,
+    }
+    assert tokenizer.prepare_for_model([5], return_tensors="np").input_ids.tolist() == [0, 5, 2]
+    batch = tokenizer.prepare_for_model([5], return_tensors="np", prepend_batch_axis=True)
+    assert batch.input_ids.tolist() == [[0, 5, 2]]
+    with pytest.raises(ValueError, match="has only ids: call the tokenizer with the text"):
+        tokenizer.prepare_for_model([5], return_offsets_mapping=True)
+
+
+def test_a_list_of_tokens_is_encoded_by_the_pure_python_tokenizer():
+    tokenizer = RobertaTokenizer(VOCABULARY, MERGES)
+    assert tokenizer.encode(["hello", "Ġa", "no such"]) == [CLS, *ids("hello", "Ġa"), UNK, SEP]
+    assert tokenizer.encode(["a"], ["b"]) == [CLS, *ids("a"), SEP, SEP, *ids("b"), SEP]
+    assert tokenizer.encode(["a"], None, False, "max_length", max_length=3) == [*ids("a"), PAD, PAD]
+    assert tokenizer.encode(["a"], return_tensors="np").tolist() == [[CLS, *ids("a"), SEP]]
+    assert tokenizer.encode(["a", "b"], is_split_into_words=True) == [CLS, *ids("Ġa", "Ġb"), SEP]
+    with pytest.raises(ValueError, match="text_pair must be one too"):
+        tokenizer.encode(["a"], "b")
+
+
+def test_a_new_vocabulary_is_trained_with_the_same_settings(kind):
+    tokenizer = kind(VOCABULARY, MERGES, model_max_length=77, truncation_side="left")
+    texts = ["the cat sat on the mat", ["the dog and the cat", "naïve"]] * 20
+    new = tokenizer.train_new_from_iterator(texts, 270, show_progress=False, special_tokens_map={"<mask>": "[M]"})
+    assert (type(new), len(new), new.model_max_length, new.truncation_side) == (kind, 270, 77, "left")
+    in_order = sorted(new.get_vocab(), key=new.get_vocab().__getitem__)
+    assert in_order[:5] == ["<s>", "<pad>", "</s>", "<unk>", "[M]"]
+    assert (new.mask_token, new.tokenize("the cat [M]")[-1]) == ("[M]", "[M]")
+    more = tokenizer.train_new_from_iterator(texts, 270, show_progress=False, new_special_tokens=["<new>"])
+    assert more.additional_special_tokens == ["<new>"]
+    assert more("<new>").input_ids == [0, more.convert_tokens_to_ids("<new>"), 2]
+    with pytest.raises(ValueError, match="vocab_size 260 is too small: the bytes and special tokens alone need 261"):
+        tokenizer.train_new_from_iterator(texts, 260)
