@@ -1,17 +1,35 @@
-"""What a model returns: a dict with a declared field order that can also be read by attribute, index and slice.
+"""Model outputs: dicts with declared fields that can also be read by attribute, index and slice.
 
 Shapes: B batch, S sequence, D hidden, N heads, H head, L layers, V vocabulary, K labels, C choices, T cached length.
 The fields and their order are those of the published PyTorch classes, the same in every framework. A field that a
-call does not produce is absent, so `output.to_tuple()` is what `return_dict=False` returns.
+call does not produce is absent, so `output.to_tuple()` is what `return_dict=False` returns. The classes are generic
+over the framework's array type: `MaskedLMOutput[torch.Tensor]` has `logits: torch.Tensor | None`.
 """
 
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import Any, ClassVar, Generic, NamedTuple, Self, TypeVar
+
+T = TypeVar("T")
 
 
-class ModelOutput(dict):
-    """A dict of a class's fields in their declared order; a field given as None is absent and reads as None."""
+class FixedCache(NamedTuple):
+    """Keys and values in arrays of a fixed length, so that each step of decoding has the same shapes.
+
+    `layers` holds (key, value) of each layer, or with the cross pair, each [B, N, T, H]; the first `filled` of the T
+    slots are in use. `model.init_cache(batch, length)` makes one; calls return it with their tokens added.
+    """
+
+    layers: tuple[tuple[Any, ...], ...]
+    filled: Any
+
+
+class ModelOutput(dict[str, Any], Generic[T]):
+    """A dict of a class's declared fields in their order; a field given as None is absent and reads as None."""
 
     fields: ClassVar[tuple[str, ...]] = ()
+
+    def __init_subclass__(cls, **kwargs: Any):
+        super().__init_subclass__(**kwargs)
+        cls.fields = tuple(cls.__annotations__)
 
     def __init__(self, *args: Any, **kwargs: Any):
         given = dict(*args, **kwargs)
@@ -26,6 +44,8 @@ class ModelOutput(dict):
         raise AttributeError(f"{type(self).__name__} has no field {name}")
 
     def __setattr__(self, name: str, value: Any) -> None:
+        if name not in type(self).fields:
+            raise AttributeError(f"{type(self).__name__} has no field {name}")
         self[name] = value
 
     def __setitem__(self, name: str, value: Any) -> None:
@@ -36,8 +56,15 @@ class ModelOutput(dict):
     def __getitem__(self, key: str | int | slice) -> Any:
         return super().__getitem__(key) if isinstance(key, str) else self.to_tuple()[key]
 
+    def __dir__(self) -> list[str]:
+        return sorted({*super().__dir__(), *self.fields})
+
+    def __repr__(self) -> str:
+        fields = ", ".join(f"{name}={_describe(value)}" for name, value in self.items())
+        return f"{type(self).__name__}({fields})"
+
     def to_tuple(self) -> tuple[Any, ...]:
-        """The values of the fields that are there, in order."""
+        """Return the values of the fields that are present, in order."""
         return tuple(self.values())
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -49,76 +76,157 @@ class ModelOutput(dict):
     copy = __copy__
 
 
-class BaseModelOutputWithPoolingAndCrossAttentions(ModelOutput):
-    """Of Model: last_hidden_state [B, S, D], pooler_output [B, D].
+def _describe(value: Any) -> str:
+    """Return the shape and type of an array, the length and parts of a tuple, or the value."""
+    if isinstance(value, FixedCache):
+        return f"FixedCache({_describe(value.layers)}, filled={value.filled})"
+    if isinstance(value, tuple | list):
+        parts = [_describe(part) for part in value]
+        return f"{len(parts)} x ({parts[0]})" if len(set(parts)) == 1 else f"({', '.join(parts)})"
+    shape = getattr(value, "shape", None)
+    if shape is None:
+        return repr(value)
+    kind = getattr(value.dtype, "name", str(value.dtype)).removeprefix("torch.")
+    return f"{kind}[{', '.join(map(str, shape))}]"
 
-    Of every class, when asked for: hidden_states L+1 of [B, S, D], attentions L of [B, N, S, T].
+
+class BaseModelOutputWithPoolingAndCrossAttentions(ModelOutput[T]):
+    """Output of Model.
+
+    Attributes:
+        last_hidden_state: [B, S, D].
+        pooler_output: [B, D].
+        hidden_states: L+1 of [B, S, D], if requested.
+        past_key_values: L of 2 or 4 of [B, N, T, H], of decoders.
+        attentions: L of [B, N, S, T], if requested.
+        cross_attentions: L of [B, N, S, T], if requested.
     """
 
-    fields = (
-        "last_hidden_state",
-        "pooler_output",
-        "hidden_states",
-        "past_key_values",
-        "attentions",
-        "cross_attentions",
-    )
+    last_hidden_state: T | None
+    pooler_output: T | None
+    hidden_states: tuple[T, ...] | None
+    past_key_values: Any
+    attentions: tuple[T, ...] | None
+    cross_attentions: tuple[T, ...] | None
 
 
-class CausalLMOutputWithCrossAttentions(ModelOutput):
-    """Of ForCausalLM: loss [], logits [B, S, V], past_key_values L of 2 or 4 of [B, N, T, H]."""
+class CausalLMOutputWithCrossAttentions(ModelOutput[T]):
+    """Output of ForCausalLM.
 
-    fields = ("loss", "logits", "past_key_values", "hidden_states", "attentions", "cross_attentions")
-
-
-class MaskedLMOutput(ModelOutput):
-    """Of ForMaskedLM: loss [], logits [B, S, V]."""
-
-    fields = ("loss", "logits", "hidden_states", "attentions")
-
-
-class SequenceClassifierOutput(ModelOutput):
-    """Of ForSequenceClassification: loss [], logits [B, K]."""
-
-    fields = ("loss", "logits", "hidden_states", "attentions")
-
-
-class MultipleChoiceModelOutput(ModelOutput):
-    """Of ForMultipleChoice: loss [], logits [B, C]; hidden_states and attentions have B*C rows."""
-
-    fields = ("loss", "logits", "hidden_states", "attentions")
-
-
-class TokenClassifierOutput(ModelOutput):
-    """Of ForTokenClassification: loss [], logits [B, S, K]."""
-
-    fields = ("loss", "logits", "hidden_states", "attentions")
-
-
-class QuestionAnsweringModelOutput(ModelOutput):
-    """Of ForQuestionAnswering: loss [], start_logits and end_logits [B, S]."""
-
-    fields = ("loss", "start_logits", "end_logits", "hidden_states", "attentions")
-
-
-class GenerateOutput(ModelOutput):
-    """Of generate: sequences [R, T], prompt and new tokens; scores of each step [R, V]; of beams their own [R]."""
-
-    fields = ("sequences", "sequences_scores", "scores")
-
-
-class FixedCache(NamedTuple):
-    """Keys and values in arrays of a fixed length, so that each step of decoding has the same shapes.
-
-    `layers` holds (key, value) of each layer, or with the cross pair, each [B, N, T, H]; the first `filled` of the T
-    slots are in use. `model.init_cache(batch, length)` makes one; calls return it with their tokens added.
+    Attributes:
+        loss: [], or one loss for each label.
+        logits: [B, S, V].
+        past_key_values: L of 2 or 4 of [B, N, T, H], of decoders.
+        hidden_states: L+1 of [B, S, D], if requested.
+        attentions: L of [B, N, S, T], if requested.
+        cross_attentions: L of [B, N, S, T], if requested.
     """
 
-    layers: tuple[tuple[Any, ...], ...]
-    filled: Any
+    loss: T | None
+    logits: T | None
+    past_key_values: Any
+    hidden_states: tuple[T, ...] | None
+    attentions: tuple[T, ...] | None
+    cross_attentions: tuple[T, ...] | None
 
 
-OUTPUTS: tuple[type[ModelOutput], ...] = (
+class MaskedLMOutput(ModelOutput[T]):
+    """Output of ForMaskedLM.
+
+    Attributes:
+        loss: [], or one loss for each label.
+        logits: [B, S, V].
+        hidden_states: L+1 of [B, S, D], if requested.
+        attentions: L of [B, N, S, T], if requested.
+    """
+
+    loss: T | None
+    logits: T | None
+    hidden_states: tuple[T, ...] | None
+    attentions: tuple[T, ...] | None
+
+
+class SequenceClassifierOutput(ModelOutput[T]):
+    """Output of ForSequenceClassification.
+
+    Attributes:
+        loss: [], or one loss for each row.
+        logits: [B, K].
+        hidden_states: L+1 of [B, S, D], if requested.
+        attentions: L of [B, N, S, T], if requested.
+    """
+
+    loss: T | None
+    logits: T | None
+    hidden_states: tuple[T, ...] | None
+    attentions: tuple[T, ...] | None
+
+
+class MultipleChoiceModelOutput(ModelOutput[T]):
+    """Output of ForMultipleChoice.
+
+    Attributes:
+        loss: [], or one loss for each row.
+        logits: [B, C].
+        hidden_states: L+1 of [B*C, S, D], if requested.
+        attentions: L of [B*C, N, S, T], if requested.
+    """
+
+    loss: T | None
+    logits: T | None
+    hidden_states: tuple[T, ...] | None
+    attentions: tuple[T, ...] | None
+
+
+class TokenClassifierOutput(ModelOutput[T]):
+    """Output of ForTokenClassification.
+
+    Attributes:
+        loss: [], or one loss for each label.
+        logits: [B, S, K].
+        hidden_states: L+1 of [B, S, D], if requested.
+        attentions: L of [B, N, S, T], if requested.
+    """
+
+    loss: T | None
+    logits: T | None
+    hidden_states: tuple[T, ...] | None
+    attentions: tuple[T, ...] | None
+
+
+class QuestionAnsweringModelOutput(ModelOutput[T]):
+    """Output of ForQuestionAnswering.
+
+    Attributes:
+        loss: [], or one loss for each row.
+        start_logits: [B, S].
+        end_logits: [B, S].
+        hidden_states: L+1 of [B, S, D], if requested.
+        attentions: L of [B, N, S, T], if requested.
+    """
+
+    loss: T | None
+    start_logits: T | None
+    end_logits: T | None
+    hidden_states: tuple[T, ...] | None
+    attentions: tuple[T, ...] | None
+
+
+class GenerateOutput(ModelOutput[T]):
+    """Output of generate, for R rows.
+
+    Attributes:
+        sequences: [R, T], the prompts and the new tokens.
+        sequences_scores: [R], the scores of the beams.
+        scores: One of [R, V] for each step.
+    """
+
+    sequences: T | None
+    sequences_scores: T | None
+    scores: tuple[T, ...] | None
+
+
+OUTPUTS: tuple[type[ModelOutput[Any]], ...] = (
     BaseModelOutputWithPoolingAndCrossAttentions,
     CausalLMOutputWithCrossAttentions,
     MaskedLMOutput,

@@ -70,18 +70,21 @@ def describe_settings(config: RobertaConfig) -> str:
     return repr({name: value for name, value in vars(config).items() if name not in ORIGIN})
 
 
-class Held:
-    """A configuration in a model's structure, whose parts nnx compares and hashes: here by what they hold."""
+class HashableConfig:
+    """A configuration in the structure of a model, which nnx compares and hashes by value."""
 
     def __init__(self, config: RobertaConfig, folder: Path | None = None):
         self.config = config
-        self.folder = folder  # that the model was loaded from, which says nothing of its structure
+        self.folder = folder  # that the model was loaded from, which is no part of its structure
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Held) and describe_settings(self.config) == describe_settings(other.config)
+        return isinstance(other, HashableConfig) and describe_settings(self.config) == describe_settings(other.config)
 
     def __hash__(self) -> int:
         return hash(self.config.vocab_size)
+
+    def __repr__(self) -> str:
+        return repr(self.config)
 
 
 def enable_dropout(model: Any, key: Any) -> None:

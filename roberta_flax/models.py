@@ -4,7 +4,7 @@ Shapes: B batch, S sequence, T keys (S, plus cached ones), D hidden, N heads, H 
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal, overload
 
 import jax.numpy as jnp
 from jax import Array
@@ -17,6 +17,7 @@ from roberta_core.outputs import (
     BaseModelOutputWithPoolingAndCrossAttentions,
     CausalLMOutputWithCrossAttentions,
     FixedCache,
+    GenerateOutput,
     MaskedLMOutput,
     MultipleChoiceModelOutput,
     QuestionAnsweringModelOutput,
@@ -61,7 +62,7 @@ class FlaxRobertaModel(FlaxRobertaPreTrainedModel):
         output_attentions: bool | None = None,
         output_hidden_states: bool | None = None,
         return_dict: bool | None = None,
-    ) -> Any:
+    ) -> BaseModelOutputWithPoolingAndCrossAttentions[Array]:
         """Hidden states of ids or embeddings: last_hidden_state [B, S, D], pooler_output [B, D].
 
         A mask holds 1 and 0, and -1 where rounding added a key. Values were checked before: here they are traced.
@@ -130,7 +131,7 @@ class FlaxRobertaForCausalLM(FlaxRobertaPreTrainedModel):
         output_hidden_states: bool | None = None,
         return_dict: bool | None = None,
         num_items_in_batch: Array | int | None = None,
-    ) -> Any:
+    ) -> CausalLMOutputWithCrossAttentions[Array]:
         """Logits [B, S, V] of the next tokens; with labels the loss, divided by `num_items_in_batch` if given."""
         if use_cache is None and labels is not None:
             use_cache = False  # what learns reads whole texts
@@ -142,6 +143,14 @@ class FlaxRobertaForCausalLM(FlaxRobertaPreTrainedModel):
         loss = None if labels is None else causal_loss(logits, labels, self.loss_reduction, num_items_in_batch)
         return self._pack_output(CausalLMOutputWithCrossAttentions, return_dict, body, loss=loss, logits=logits)
 
+    @overload
+    def generate(
+        self, inputs: ArrayLike | None = None, *, return_dict_in_generate: Literal[False] = False, **arguments: Any
+    ) -> Array: ...
+    @overload
+    def generate(
+        self, inputs: ArrayLike | None = None, *, return_dict_in_generate: Literal[True], **arguments: Any
+    ) -> GenerateOutput[Array]: ...
     def generate(
         self,
         inputs: ArrayLike | None = None,  # [B, S] ids; the beginning-of-sequence token if there are none
@@ -185,7 +194,7 @@ class FlaxRobertaForMaskedLM(FlaxRobertaPreTrainedModel):
         output_attentions: bool | None = None,
         output_hidden_states: bool | None = None,
         return_dict: bool | None = None,
-    ) -> Any:
+    ) -> MaskedLMOutput[Array]:
         """Logits [B, S, V]; with labels the loss over those that are not -100."""
         inputs = (input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds)
         states = (encoder_hidden_states, encoder_attention_mask)
@@ -219,7 +228,7 @@ class FlaxRobertaForSequenceClassification(FlaxRobertaPreTrainedModel):
         output_attentions: bool | None = None,
         output_hidden_states: bool | None = None,
         return_dict: bool | None = None,
-    ) -> Any:
+    ) -> SequenceClassifierOutput[Array]:
         """Logits [B, K]; with labels the loss of `config.problem_type`, or of the type that the labels show."""
         inputs = (input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds)
         wanted = {"output_attentions": output_attentions, "output_hidden_states": output_hidden_states}
@@ -254,7 +263,7 @@ class FlaxRobertaForMultipleChoice(FlaxRobertaPreTrainedModel):
         output_attentions: bool | None = None,
         output_hidden_states: bool | None = None,
         return_dict: bool | None = None,
-    ) -> Any:
+    ) -> MultipleChoiceModelOutput[Array]:
         """Logits [B, C]; hidden states and attentions have B*C rows."""
         given: Any = input_ids if input_ids is not None else inputs_embeds
         rows = [flatten_choices(row) for row in (input_ids, attention_mask, token_type_ids, position_ids)]
@@ -298,7 +307,7 @@ class FlaxRobertaForTokenClassification(FlaxRobertaPreTrainedModel):
         output_attentions: bool | None = None,
         output_hidden_states: bool | None = None,
         return_dict: bool | None = None,
-    ) -> Any:
+    ) -> TokenClassifierOutput[Array]:
         """Logits [B, S, K]; with labels the loss over those that are not -100."""
         inputs = (input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds)
         wanted = {"output_attentions": output_attentions, "output_hidden_states": output_hidden_states}
@@ -332,7 +341,7 @@ class FlaxRobertaForQuestionAnswering(FlaxRobertaPreTrainedModel):
         output_attentions: bool | None = None,
         output_hidden_states: bool | None = None,
         return_dict: bool | None = None,
-    ) -> Any:
+    ) -> QuestionAnsweringModelOutput[Array]:
         """Start and end logits [B, S]; with both positions the loss over those inside the sequence."""
         inputs = (input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds)
         wanted = {"output_attentions": output_attentions, "output_hidden_states": output_hidden_states}

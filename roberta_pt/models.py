@@ -3,7 +3,7 @@
 Shapes: B batch, S sequence, T keys (S, plus cached ones), D hidden, N heads, H head, V vocabulary, K labels, C choices.
 """
 
-from typing import Any
+from typing import Any, Literal, overload
 
 import torch
 from torch import Tensor
@@ -15,6 +15,7 @@ from roberta_core.outputs import (
     BaseModelOutputWithPoolingAndCrossAttentions,
     CausalLMOutputWithCrossAttentions,
     FixedCache,
+    GenerateOutput,
     MaskedLMOutput,
     MultipleChoiceModelOutput,
     QuestionAnsweringModelOutput,
@@ -61,7 +62,7 @@ class RobertaModel(RobertaPreTrainedModel):
         output_hidden_states: bool | None = None,
         return_dict: bool | None = None,
         cache_position: Tensor | None = None,
-    ) -> Any:
+    ) -> BaseModelOutputWithPoolingAndCrossAttentions[Tensor]:
         """Hidden states of ids or embeddings: last_hidden_state [B, S, D], pooler_output [B, D].
 
         `ValueError` for ids, lengths and shapes that the model cannot take.
@@ -140,7 +141,7 @@ class RobertaForCausalLM(RobertaPreTrainedModel):
         output_hidden_states: bool | None = None,
         return_dict: bool | None = None,
         num_items_in_batch: Tensor | int | None = None,
-    ) -> Any:
+    ) -> CausalLMOutputWithCrossAttentions[Tensor]:
         """Logits [B, S, V] of the next tokens; with labels the loss, divided by `num_items_in_batch` if given."""
         if use_cache is None and labels is not None:
             use_cache = False  # what learns reads whole texts
@@ -152,6 +153,14 @@ class RobertaForCausalLM(RobertaPreTrainedModel):
         loss = None if labels is None else causal_loss(logits, labels, self.loss_reduction, num_items_in_batch)
         return self._pack_output(CausalLMOutputWithCrossAttentions, return_dict, body, loss=loss, logits=logits)
 
+    @overload
+    def generate(
+        self, inputs: Tensor | None = None, *, return_dict_in_generate: Literal[False] = False, **arguments: Any
+    ) -> Tensor: ...
+    @overload
+    def generate(
+        self, inputs: Tensor | None = None, *, return_dict_in_generate: Literal[True], **arguments: Any
+    ) -> GenerateOutput[Tensor]: ...
     def generate(
         self,
         inputs: Tensor | None = None,  # [B, S] ids; the beginning-of-sequence token if there are none
@@ -196,7 +205,7 @@ class RobertaForMaskedLM(RobertaPreTrainedModel):
         output_attentions: bool | None = None,
         output_hidden_states: bool | None = None,
         return_dict: bool | None = None,
-    ) -> Any:
+    ) -> MaskedLMOutput[Tensor]:
         """Logits [B, S, V]; with labels the loss over those that are not -100."""
         inputs = (input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds)
         states = (encoder_hidden_states, encoder_attention_mask)
@@ -231,7 +240,7 @@ class RobertaForSequenceClassification(RobertaPreTrainedModel):
         output_attentions: bool | None = None,
         output_hidden_states: bool | None = None,
         return_dict: bool | None = None,
-    ) -> Any:
+    ) -> SequenceClassifierOutput[Tensor]:
         """Logits [B, K]; with labels the loss of `config.problem_type`, or of the type that the labels show."""
         inputs = (input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds)
         wanted = {"output_attentions": output_attentions, "output_hidden_states": output_hidden_states}
@@ -267,7 +276,7 @@ class RobertaForMultipleChoice(RobertaPreTrainedModel):
         output_attentions: bool | None = None,
         output_hidden_states: bool | None = None,
         return_dict: bool | None = None,
-    ) -> Any:
+    ) -> MultipleChoiceModelOutput[Tensor]:
         """Logits [B, C]; hidden states and attentions have B*C rows."""
         for name, value in (("input_ids", input_ids), ("inputs_embeds", inputs_embeds)):
             if value is not None:
@@ -308,7 +317,7 @@ class RobertaForTokenClassification(RobertaPreTrainedModel):
         output_attentions: bool | None = None,
         output_hidden_states: bool | None = None,
         return_dict: bool | None = None,
-    ) -> Any:
+    ) -> TokenClassifierOutput[Tensor]:
         """Logits [B, S, K]; with labels the loss over those that are not -100."""
         inputs = (input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds)
         wanted = {"output_attentions": output_attentions, "output_hidden_states": output_hidden_states}
@@ -343,7 +352,7 @@ class RobertaForQuestionAnswering(RobertaPreTrainedModel):
         output_attentions: bool | None = None,
         output_hidden_states: bool | None = None,
         return_dict: bool | None = None,
-    ) -> Any:
+    ) -> QuestionAnsweringModelOutput[Tensor]:
         """Start and end logits [B, S]; with both positions the loss over those inside the sequence."""
         inputs = (input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds)
         wanted = {"output_attentions": output_attentions, "output_hidden_states": output_hidden_states}

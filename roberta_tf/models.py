@@ -4,7 +4,7 @@ Shapes: B batch, S sequence, T keys (S, plus cached ones), D hidden, N heads, H 
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import tensorflow as tf
 from keras.layers import Dropout
@@ -16,6 +16,7 @@ from roberta_core.outputs import (
     BaseModelOutputWithPoolingAndCrossAttentions,
     CausalLMOutputWithCrossAttentions,
     FixedCache,
+    GenerateOutput,
     MaskedLMOutput,
     MultipleChoiceModelOutput,
     QuestionAnsweringModelOutput,
@@ -29,7 +30,7 @@ from roberta_tf.heads import ClassificationHead, LMHead
 from roberta_tf.layers import Linear, get_shape
 from roberta_tf.losses import causal_loss, sequence_loss, span_loss, token_loss
 from roberta_tf.masks import combine_masks, expand_head_mask, to_additive_mask
-from roberta_tf.pretrained import TFRobertaPreTrainedModel
+from roberta_tf.pretrained import TFRobertaPreTrainedModel, typed_as
 from roberta_tf.weights import as_concrete
 
 CHOICES = ("input_ids", "attention_mask", "token_type_ids", "position_ids", "inputs_embeds")  # [B, C, ...]
@@ -68,7 +69,7 @@ class TFRobertaModel(TFRobertaPreTrainedModel):
         output_hidden_states: bool | None = None,
         return_dict: bool | None = None,
         training: bool | None = False,
-    ) -> Any:
+    ) -> BaseModelOutputWithPoolingAndCrossAttentions[tf.Tensor]:
         """Hidden states of ids or embeddings: last_hidden_state [B, S, D], pooler_output [B, D].
 
         `ValueError` for ids, lengths and shapes that the model cannot take.
@@ -113,6 +114,12 @@ class TFRobertaModel(TFRobertaPreTrainedModel):
             cross_attentions=cross_attentions if output_attentions and encoder_hidden_states is not None else None,
         )
 
+    if TYPE_CHECKING:
+
+        @typed_as(call)
+        def __call__(self):  # pyright: ignore[reportIncompatibleMethodOverride]
+            """Compute what `call` describes."""
+
 
 class TFRobertaForCausalLM(TFRobertaPreTrainedModel):
     """RoBERTa with the language-model head, each token predicting the next; wants `config.is_decoder`."""
@@ -126,6 +133,14 @@ class TFRobertaForCausalLM(TFRobertaPreTrainedModel):
             self.lm_head = LMHead(config)
         self._initialise()
 
+    @overload
+    def generate(
+        self, inputs: tf.Tensor | None = None, *, return_dict_in_generate: Literal[False] = False, **arguments: Any
+    ) -> tf.Tensor: ...
+    @overload
+    def generate(
+        self, inputs: tf.Tensor | None = None, *, return_dict_in_generate: Literal[True], **arguments: Any
+    ) -> GenerateOutput[tf.Tensor]: ...
     def generate(
         self,
         inputs: tf.Tensor | None = None,  # [B, S] ids; the beginning-of-sequence token if there are none
@@ -161,7 +176,7 @@ class TFRobertaForCausalLM(TFRobertaPreTrainedModel):
         labels: tf.Tensor | None = None,  # [B, S]
         training: bool | None = False,
         num_items_in_batch: tf.Tensor | int | None = None,
-    ) -> Any:
+    ) -> CausalLMOutputWithCrossAttentions[tf.Tensor]:
         """Logits [B, S, V] of the next tokens; with labels the loss, divided by `num_items_in_batch` if given."""
         if use_cache is None and labels is not None:
             use_cache = False  # what learns reads whole texts
@@ -172,6 +187,12 @@ class TFRobertaForCausalLM(TFRobertaPreTrainedModel):
         logits = self.lm_head(body.last_hidden_state, words=self.get_input_embeddings())
         loss = None if labels is None else causal_loss(logits, labels, self.loss_reduction, num_items_in_batch)
         return self._pack_output(CausalLMOutputWithCrossAttentions, return_dict, body, loss=loss, logits=logits)
+
+    if TYPE_CHECKING:
+
+        @typed_as(call)
+        def __call__(self):  # pyright: ignore[reportIncompatibleMethodOverride]
+            """Compute what `call` describes."""
 
 
 class TFRobertaForMaskedLM(TFRobertaPreTrainedModel):
@@ -199,7 +220,7 @@ class TFRobertaForMaskedLM(TFRobertaPreTrainedModel):
         return_dict: bool | None = None,
         labels: tf.Tensor | None = None,  # [B, S], -100 where nothing is to be predicted
         training: bool | None = False,
-    ) -> Any:
+    ) -> MaskedLMOutput[tf.Tensor]:
         """Logits [B, S, V]; with labels the loss over those that are not -100."""
         inputs = (input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds)
         wanted = {"output_attentions": output_attentions, "output_hidden_states": output_hidden_states}
@@ -207,6 +228,12 @@ class TFRobertaForMaskedLM(TFRobertaPreTrainedModel):
         logits = self.lm_head(body.last_hidden_state, words=self.get_input_embeddings())
         loss = None if labels is None else token_loss(logits, labels, self.loss_reduction)
         return self._pack_output(MaskedLMOutput, return_dict, body, loss=loss, logits=logits)
+
+    if TYPE_CHECKING:
+
+        @typed_as(call)
+        def __call__(self):  # pyright: ignore[reportIncompatibleMethodOverride]
+            """Compute what `call` describes."""
 
 
 class TFRobertaForSequenceClassification(TFRobertaPreTrainedModel):
@@ -234,7 +261,7 @@ class TFRobertaForSequenceClassification(TFRobertaPreTrainedModel):
         return_dict: bool | None = None,
         labels: tf.Tensor | None = None,  # [B] classes, [B, K] labels, [B] or [B, K] numbers
         training: bool | None = False,
-    ) -> Any:
+    ) -> SequenceClassifierOutput[tf.Tensor]:
         """Logits [B, K]; with labels the loss of `config.problem_type`, or of the type that the labels show."""
         inputs = (input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds)
         wanted = {"output_attentions": output_attentions, "output_hidden_states": output_hidden_states}
@@ -243,6 +270,12 @@ class TFRobertaForSequenceClassification(TFRobertaPreTrainedModel):
         problem_type = self.config.problem_type
         loss = None if labels is None else sequence_loss(logits, labels, problem_type, self.loss_reduction)
         return self._pack_output(SequenceClassifierOutput, return_dict, body, loss=loss, logits=logits)
+
+    if TYPE_CHECKING:
+
+        @typed_as(call)
+        def __call__(self):  # pyright: ignore[reportIncompatibleMethodOverride]
+            """Compute what `call` describes."""
 
 
 class TFRobertaForMultipleChoice(TFRobertaPreTrainedModel):
@@ -278,7 +311,7 @@ class TFRobertaForMultipleChoice(TFRobertaPreTrainedModel):
         return_dict: bool | None = None,
         labels: tf.Tensor | None = None,  # [B], the right choice
         training: bool | None = False,
-    ) -> Any:
+    ) -> MultipleChoiceModelOutput[tf.Tensor]:
         """Logits [B, C]; hidden states and attentions have B*C rows."""
         for name, value in (("input_ids", input_ids), ("inputs_embeds", inputs_embeds)):
             if value is not None:
@@ -292,6 +325,12 @@ class TFRobertaForMultipleChoice(TFRobertaPreTrainedModel):
         logits = tf.reshape(scores, get_shape(given)[:2])
         loss = None if labels is None else token_loss(logits, tf.reshape(labels, [-1]), self.loss_reduction)
         return self._pack_output(MultipleChoiceModelOutput, return_dict, body, loss=loss, logits=logits)
+
+    if TYPE_CHECKING:
+
+        @typed_as(call)
+        def __call__(self):  # pyright: ignore[reportIncompatibleMethodOverride]
+            """Compute what `call` describes."""
 
 
 class TFRobertaForTokenClassification(TFRobertaPreTrainedModel):
@@ -321,7 +360,7 @@ class TFRobertaForTokenClassification(TFRobertaPreTrainedModel):
         return_dict: bool | None = None,
         labels: tf.Tensor | None = None,  # [B, S], -100 where a token has none
         training: bool | None = False,
-    ) -> Any:
+    ) -> TokenClassifierOutput[tf.Tensor]:
         """Logits [B, S, K]; with labels the loss over those that are not -100."""
         inputs = (input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds)
         wanted = {"output_attentions": output_attentions, "output_hidden_states": output_hidden_states}
@@ -329,6 +368,12 @@ class TFRobertaForTokenClassification(TFRobertaPreTrainedModel):
         logits = self.classifier(self.dropout(body.last_hidden_state))
         loss = None if labels is None else token_loss(logits, labels, self.loss_reduction)
         return self._pack_output(TokenClassifierOutput, return_dict, body, loss=loss, logits=logits)
+
+    if TYPE_CHECKING:
+
+        @typed_as(call)
+        def __call__(self):  # pyright: ignore[reportIncompatibleMethodOverride]
+            """Compute what `call` describes."""
 
 
 class TFRobertaForQuestionAnswering(TFRobertaPreTrainedModel):
@@ -357,7 +402,7 @@ class TFRobertaForQuestionAnswering(TFRobertaPreTrainedModel):
         start_positions: tf.Tensor | None = None,  # [B], outside [0, S) where there is no answer
         end_positions: tf.Tensor | None = None,  # [B]
         training: bool | None = False,
-    ) -> Any:
+    ) -> QuestionAnsweringModelOutput[tf.Tensor]:
         """Start and end logits [B, S]; with both positions the loss over those inside the sequence."""
         inputs = (input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds)
         wanted = {"output_attentions": output_attentions, "output_hidden_states": output_hidden_states}
@@ -369,6 +414,12 @@ class TFRobertaForQuestionAnswering(TFRobertaPreTrainedModel):
         return self._pack_output(
             QuestionAnsweringModelOutput, return_dict, body, loss=loss, start_logits=start, end_logits=end
         )
+
+    if TYPE_CHECKING:
+
+        @typed_as(call)
+        def __call__(self):  # pyright: ignore[reportIncompatibleMethodOverride]
+            """Compute what `call` describes."""
 
 
 def flatten_choices(x: tf.Tensor | None) -> tf.Tensor | None:

@@ -33,7 +33,7 @@ OWN_FILES = {
 OWN_CLASSES = {
     ("roberta_flax", "layers.py", "NoKeys"): "Flax's constructors ask for random keys",
     ("roberta_tf", "optimizer.py", "AdamW"): "Keras's own has its epsilon elsewhere, and knows one rate",
-    ("roberta_flax", "calls.py", "Held"): "nnx compares and hashes what a module holds",
+    ("roberta_flax", "calls.py", "HashableConfig"): "nnx compares and hashes what a module holds",
 }
 # Files whose public functions are compared: names, order, arguments and their defaults.
 FUNCTIONS = ("losses.py", "masks.py", "caches.py")

@@ -9,6 +9,8 @@ from functools import cached_property
 import numpy as np
 import pytest
 
+from roberta_core.pretrained import PreTrainedBase
+
 pytestmark = pytest.mark.usefixtures("eager")
 
 
@@ -41,6 +43,12 @@ def is_set(framework, model):
 
 
 # Every argument of every method but those of `test_pretrained.py`, with what shows its effect.
+def refuses_mean_resizing(framework, model):
+    with pytest.raises(ValueError, match="mean_resizing=True draws"):
+        model.resize_token_embeddings(110, mean_resizing=True)
+    return True
+
+
 METHODS = {
     ("__init__", "config"): lambda framework, model: new(model).config == model.config,
     ("__init__", "add_pooling_layer"): lambda framework, model: new(model, add_pooling_layer=False).pooler is None,
@@ -57,6 +65,7 @@ METHODS = {
     ("resize_token_type_embeddings", "size"): lambda framework, model: (
         len(framework.value(model.resize_token_type_embeddings(size=9))) == 9
     ),
+    ("resize_token_embeddings", "mean_resizing"): refuses_mean_resizing,
     ("prune_heads", "heads_to_prune"): lambda framework, model: (
         model.prune_heads(heads_to_prune={0: [0]}) or model.encoder.layer[0].attention.self.heads == 2
     ),
@@ -87,7 +96,7 @@ def test_every_argument_of_every_method_is_known(framework):
     body = framework.kind("Model")
     found = {
         (name, argument)
-        for kind in (body.__mro__[1], body)
+        for kind in (PreTrainedBase, body.__mro__[1], body)
         for name, method in ((name, getattr(kind, name)) for name in vars(kind))
         if name == "__init__" or (not name.startswith("_") and name not in (*LOADED, *framework.INNER))
         if inspect.isroutine(method) and not isinstance(method, cached_property)

@@ -140,12 +140,6 @@ def refuses_output_embeddings(framework, model):
     return True
 
 
-def refuses_mean_resizing(framework, model):
-    with pytest.raises(ValueError, match="mean_resizing=True draws"):
-        model.resize_token_embeddings(110, mean_resizing=True)
-    return True
-
-
 def passes_on_checkpointing(framework, model):
     model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": True})
     return model.encoder.checkpointing == {"use_reentrant": True}
@@ -164,7 +158,6 @@ def sets_attention(framework, model):
 METHODS = {
     ("__init__", "attn_implementation"): sets_attention,
     ("set_output_embeddings", "embeddings"): refuses_output_embeddings,
-    ("resize_token_embeddings", "mean_resizing"): refuses_mean_resizing,
     ("gradient_checkpointing_enable", "gradient_checkpointing_kwargs"): passes_on_checkpointing,
     ("num_parameters", "only_trainable"): counts_trainable,
 }

@@ -1,0 +1,263 @@
+"""The half of a pretrained model that needs no framework: options, loading, saving, changes of size.
+
+A framework's base class inherits `PreTrainedBase` and supplies `_get_tensors` and `_assign`.
+"""
+
+import logging
+import os
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Literal, ParamSpec, Protocol, Self, TypeVar, overload
+
+import numpy as np
+
+from roberta_core import checkpoints
+from roberta_core.checkpoints import hub
+from roberta_core.checkpoints.card import card
+from roberta_core.checkpoints.source import resolve
+from roberta_core.config import RobertaConfig
+from roberta_core.outputs import ModelOutput
+from roberta_core.parameters import draw
+from roberta_core.surgery import Surgery, prune_heads, resize_token_types, resize_vocabulary
+
+logger = logging.getLogger(__name__)
+
+ATTENTIONS = ("sdpa", "eager")
+REDUCTIONS = ("mean", "none")
+
+P = ParamSpec("P")
+R = TypeVar("R", covariant=True)
+OutputT = TypeVar("OutputT", bound=ModelOutput[Any])
+
+
+class ModelCall(Protocol[P, R]):
+    """The type of `model(...)`: the forward pass, which returns a tuple if `return_dict` is False."""
+
+    @overload
+    def __call__(self, *args: Any, return_dict: Literal[False], **kwargs: Any) -> tuple[Any, ...]: ...
+    @overload
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R: ...
+
+
+class PreTrainedBase:
+    """The base of the base classes of the frameworks."""
+
+    config_class = RobertaConfig
+    base_model_prefix = "roberta"
+    architecture: ClassVar[str]
+    config: Any
+    seed: int | None
+    attn_implementation: str
+    loss_reduction: str
+    _folder: Path | None = None  # that the model was loaded from
+    _without_values: ClassVar[Mapping[str, Any]] = {"seed": None}  # the settings that leave a new model without values
+    _settings: ClassVar[tuple[str, ...]] = ("attn_implementation", "loss_reduction")  # that `from_pretrained` passes on
+
+    def _get_tensors(self) -> Mapping[str, np.ndarray]:
+        """Return the parameters by their published names."""
+        raise NotImplementedError
+
+    def _assign(self, tensors: Iterable[tuple[str, np.ndarray]]) -> None:
+        """Make arrays the parameters, by their published names."""
+        raise NotImplementedError
+
+    def _set_options(self, attn_implementation: str, loss_reduction: str) -> None:
+        """Set the options of the computation. Raises `ValueError` for an unknown value."""
+        for name, value, known in (
+            ("attn_implementation", attn_implementation, ATTENTIONS),
+            ("loss_reduction", loss_reduction, REDUCTIONS),
+        ):
+            if value not in known:
+                raise ValueError(f"{name} is {value!r}; known are {', '.join(known)}")
+        self.attn_implementation, self.loss_reduction = attn_implementation, loss_reduction
+
+    def _body_settings(self) -> dict[str, Any]:
+        """Return the settings that a class with a head gives the Model inside it."""
+        options = {"attn_implementation": self.attn_implementation, "loss_reduction": self.loss_reduction}
+        return {**self._without_values, **options}
+
+    def _build_body(self, model: Any, add_pooling_layer: bool = False) -> Any:
+        """Return the Model inside a class with a head, without values: those are set once for the whole class."""
+        return model(self.config, add_pooling_layer=add_pooling_layer, **self._body_settings())
+
+    def _initialise(self) -> None:
+        """Draw the initial value of every parameter from the seed."""
+        if self.seed is not None:
+            self._assign(draw(self.config, self.architecture, self.seed, self.has_pooler))
+        self.tie_weights()
+
+    def tie_weights(self) -> None:
+        """Tie the output embeddings to the word embeddings; nothing to do where the head reads the word embeddings."""
+
+    @property
+    def has_pooler(self) -> bool:
+        """Whether the body has a pooler."""
+        return self.base_model.pooler is not None
+
+    @property
+    def base_model(self) -> Any:
+        """The Model inside a class with a head, or the model itself."""
+        return getattr(self, self.base_model_prefix, self)
+
+    @classmethod
+    def from_config(cls, config: RobertaConfig, **settings: Any) -> Self:
+        """Return a new model.
+
+        Args:
+            config: The configuration.
+            **settings: Keyword arguments of the constructor.
+        """
+        return cls(config, **settings)  # pyright: ignore[reportCallIssue]  # the constructor is the framework's
+
+    @classmethod
+    def _load(
+        cls,
+        source: str | os.PathLike[str],
+        config: RobertaConfig | None,
+        seed: int,
+        ignore_mismatched_sizes: bool,
+        arguments: dict[str, Any],
+        **settings: Any,
+    ) -> tuple[Self, dict[str, np.ndarray], dict[str, np.ndarray], dict[str, Any]]:
+        """Return a model without values, the tensors of a checkpoint, the drawn ones, and the loading information.
+
+        `arguments` are the other keyword arguments of `from_pretrained`: settings of the constructor, options of the
+        download, and fields of the configuration.
+        """
+        folder = resolve(source, **hub.options(arguments))
+        settings |= {name: arguments.pop(name) for name in cls._settings if name in arguments}
+        if config is not None and arguments:
+            raise TypeError(f"from_pretrained got config and also {', '.join(arguments)}; set these fields in config.")
+        own = config or RobertaConfig.from_pretrained(folder, _name_or_path=str(source), **arguments)
+        model = cls.from_config(own, **{**cls._without_values, **settings})
+        found, report = checkpoints.load(
+            folder,
+            own,
+            cls.architecture,
+            pooler=model.has_pooler,
+            ignore_mismatched_sizes=ignore_mismatched_sizes,
+        )
+        model._folder = folder
+        for sentence in report.sentences():
+            logger.warning("%s", sentence)
+        drawn = dict(draw(own, cls.architecture, seed, model.has_pooler, only=report.new))
+        return model, found, drawn, report.as_dict()
+
+    def save_pretrained(
+        self, save_directory: str | os.PathLike[str], *, max_shard_size: int | str = "5GB", format: str = "safetensors"
+    ) -> None:
+        """Write config.json and the weights, and the files of the tokenizer if the model was loaded with one.
+
+        Args:
+            save_directory: The folder, which is created if there is none.
+            max_shard_size: The size of a file above which the weights are split, in bytes or such as "5GB".
+            format: "safetensors", which transformers and the other frameworks read, "bin", "h5", "msgpack" or another
+                name in `checkpoints.formats.FORMATS`.
+
+        Raises:
+            CheckpointError: The files cannot be written.
+        """
+        self._save(save_directory, self._get_tensors(), max_shard_size=max_shard_size, format=format)
+
+    def _save(self, folder: str | os.PathLike[str], tensors: Mapping[str, np.ndarray], **options: Any) -> None:
+        carried = hub.carried(self._folder, Path(folder))
+        checkpoints.save(folder, self.config, self.architecture, tensors, carried=carried, **options)
+
+    def push_to_hub(
+        self, repo_id: str, *, max_shard_size: int | str = "5GB", format: str = "safetensors", **where: Any
+    ) -> str:
+        """Upload what `save_pretrained` writes, with a model card if the repository has none.
+
+        Args:
+            repo_id: The repository, such as "name/model".
+            max_shard_size: As for `save_pretrained`.
+            format: As for `save_pretrained`.
+            **where: `token`, `private`, `revision`, `commit_message` and `create_pr`, as for `hub.push`.
+
+        Returns:
+            The address of the commit.
+        """
+        return self._push(repo_id, self._get_tensors(), where, max_shard_size=max_shard_size, format=format)
+
+    def _push(self, repo_id: str, tensors: Mapping[str, np.ndarray], where: dict[str, Any], **options: Any) -> str:
+        size = sum(array.size for array in tensors.values())
+        text = card(repo_id, self.config, self.architecture, size, options["format"])
+
+        def save(folder: Path) -> None:
+            self._save(folder, tensors, **options)
+
+        return hub.push(repo_id, save, text, options["format"], **where)
+
+    def _resolve_option(self, name: str, value: bool | None) -> bool:
+        """Return an option of a call: the argument, or the configuration's if it is None."""
+        return bool(getattr(self.config, name) if value is None else value)
+
+    def _resolve_use_cache(self, use_cache: bool | None) -> bool:
+        """Return whether a call returns the key/value cache (decoders only)."""
+        if use_cache and not self.config.is_decoder:
+            raise ValueError("use_cache=True needs a decoder: is_decoder=True in the configuration")
+        return self.config.is_decoder and self._resolve_option("use_cache", use_cache)
+
+    def _pack_output(
+        self, kind: type[OutputT], return_dict: bool | None, body: Mapping[str, Any] | None = None, **fields: Any
+    ) -> OutputT:
+        """Return an output of a class, with the further fields of the body's; a tuple if `return_dict` is False."""
+        inherited = {name: value for name, value in (body or {}).items() if name in kind.fields}
+        made: Any = kind({**inherited, **fields})
+        return made if self._resolve_option("return_dict", return_dict) else made.to_tuple()
+
+    def get_input_embeddings(self) -> Any:
+        """Return the word embeddings."""
+        return self.base_model.embeddings.word_embeddings
+
+    def resize_token_embeddings(
+        self, new_num_tokens: int | None = None, pad_to_multiple_of: int | None = None, mean_resizing: bool = False
+    ) -> Any:
+        """Resize the vocabulary: the first rows are kept, new ones are drawn, new biases are 0.
+
+        Args:
+            new_num_tokens: The new size; None means the present one.
+            pad_to_multiple_of: Round the size up to a multiple of this.
+            mean_resizing: Only False is supported, which draws new rows as for a new model.
+
+        Returns:
+            The word embeddings.
+
+        Raises:
+            ValueError: The size is not positive, or the row of the padding token would be removed.
+        """
+        if mean_resizing:
+            raise ValueError("mean_resizing=True draws new words around the old ones; here they are drawn as at first")
+        if new_num_tokens is not None or pad_to_multiple_of is not None:
+            size = self.config.vocab_size if new_num_tokens is None else new_num_tokens
+            self._apply_surgery(resize_vocabulary, size, pad_to_multiple_of, self.seed or 0)
+        return self.get_input_embeddings()
+
+    def resize_token_type_embeddings(self, size: int) -> Any:
+        """Resize the table of token types: the first rows are kept, new ones are copies of row 0. Return the table."""
+        self._apply_surgery(resize_token_types, size)
+        return self.base_model.embeddings.token_type_embeddings
+
+    def prune_heads(self, heads_to_prune: Mapping[int, Iterable[int]]) -> None:
+        """Remove self-attention heads, {layer: [head, ...]}, numbered as in the unpruned model."""
+        self._apply_surgery(prune_heads, heads_to_prune)
+
+    def _apply_surgery(self, operation: Callable[..., Surgery], *arguments: Any) -> None:
+        """Take over the configuration and the tensors that a change of size gives."""
+        surgery = operation(self.config, self.architecture, self._get_tensors(), *arguments)
+        vars(self.config).update(vars(surgery.config))
+        self._assign(surgery.tensors.items())
+        self.tie_weights()
+
+    def gradient_checkpointing_enable(self) -> None:
+        """Keep only the input of each layer for the backward pass, and recompute the rest."""
+        self.base_model.encoder.gradient_checkpointing = True
+
+    def gradient_checkpointing_disable(self) -> None:
+        """Keep everything that the backward pass needs."""
+        self.base_model.encoder.gradient_checkpointing = False
+
+    @property
+    def is_gradient_checkpointing(self) -> bool:
+        """Whether the backward pass recomputes the layers."""
+        return self.base_model.encoder.gradient_checkpointing
