@@ -79,15 +79,29 @@ def framework(request):
 
 @pytest.fixture(scope="module")
 def reference(checkpoint):
-    """`reference(task, architecture)`: transformers' own pipeline, in PyTorch."""
+    """`reference(task, architecture)`: transformers' own pipeline, in PyTorch; the same call is computed once."""
     made = {}
 
     def build(task: str, architecture: str):
         if task not in made:
-            made[task] = transformers.pipeline(task, model=checkpoint(architecture), framework="pt", device="cpu")
+            theirs = transformers.pipeline(task, model=checkpoint(architecture), framework="pt", device="cpu")
+            made[task] = remember(theirs)
         return made[task]
 
     return build
+
+
+def remember(function):
+    """Keep the results of a function by its arguments: the frameworks are compared with the same ones."""
+    results = {}
+
+    def call(*arguments, **options):
+        key = repr((arguments, sorted(options.items())))
+        if key not in results:
+            results[key] = function(*arguments, **options)
+        return results[key]
+
+    return call
 
 
 def check_equal(got, want, place="result"):
