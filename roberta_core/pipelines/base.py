@@ -6,12 +6,21 @@ Shapes: S sequence.
 import collections.abc
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any, ClassVar
 
 from roberta_core.backend import Backend
 from roberta_core.tasks.base import BUDGET, WINDOW
 from roberta_core.tasks.features import Feature, Output, run_features
+
+
+@dataclass(frozen=True)
+class RowError:
+    """Takes the place of an input that could not be read, and of its result: why."""
+
+    reason: str
+
 
 IGNORED = ("batch_size", "num_workers")  # accepted as in transformers: batches are planned by tokens
 
@@ -64,17 +73,46 @@ class Pipeline(ABC):
         """Whether `inputs` are several inputs, not one."""
         return isinstance(inputs, collections.abc.Iterable) and not isinstance(inputs, str | Mapping)
 
-    def stream(self, inputs: Iterable[Any], options: Options) -> Iterator[Any]:
-        """Yield the result of each input, in order, reading no further ahead than `WINDOW` inputs."""
+    def stream(self, inputs: Iterable[Any], options: Options, keep_errors: bool = False) -> Iterator[Any]:
+        """Yield the result of each input, in order, reading no further ahead than `WINDOW` inputs.
+
+        Args:
+            inputs: as the task documents them; a `RowError` among them is its own result.
+            options: all call options of the task.
+            keep_errors: yield a `RowError` for an input that is refused, instead of raising `ValueError`.
+        """
         source = iter(inputs)
         while held := list(islice(source, WINDOW)):
-            features = self.build_features(held, options)
+            features, errors = self._build(held, options, keep_errors)
             outputs = self.run(features, options)
             rows: list[list[tuple[Feature, Output]]] = [[] for _ in held]
             for feature, output in zip(features, outputs, strict=True):
                 rows[feature.example].append((feature, output))
-            for item, found in zip(held, rows, strict=True):
-                yield self.decode(item, found, options)
+            for number, (item, found) in enumerate(zip(held, rows, strict=True)):
+                yield errors[number] if number in errors else self.decode(item, found, options)
+
+    def _build(
+        self, held: Sequence[Any], options: Options, keep_errors: bool
+    ) -> tuple[list[Feature], dict[int, RowError]]:
+        """Return the features of inputs, and the errors of those that have none."""
+        errors = {number: item for number, item in enumerate(held) if isinstance(item, RowError)}
+        if not errors:
+            try:
+                return self.build_features(held, options), {}
+            except ValueError:
+                if not keep_errors:
+                    raise
+        features: list[Feature] = []
+        for number, item in enumerate(held):
+            if number in errors:
+                continue
+            try:
+                features += [replace(feature, example=number) for feature in self.build_features([item], options)]
+            except ValueError as error:
+                if not keep_errors:
+                    raise
+                errors[number] = RowError(str(error))
+        return features, errors
 
     def run(self, features: Sequence[Feature], options: Options) -> list[Output]:
         """Return the model's outputs for each feature."""

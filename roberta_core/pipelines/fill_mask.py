@@ -51,15 +51,16 @@ class FillMaskPipeline(Pipeline):
         if options["joint"] and options["targets"] is not None:
             raise ValueError("joint=True does not take targets")
 
-    def stream(self, inputs: Iterable[Any], options: Options) -> Iterator[Any]:
+    def stream(self, inputs: Iterable[Any], options: Options, keep_errors: bool = False) -> Iterator[Any]:
         """Yield the predictions of each text."""
         if options["targets"] is not None:
             options = {**options, "targets": self._target_ids(options["targets"])}
         if not options["joint"]:
-            yield from super().stream(inputs, options)
+            yield from super().stream(inputs, options, keep_errors)
             return
         for item in inputs:
-            yield self._fill_jointly(self._feature(0, item, options), options["top_k"])
+            features, errors = self._build([item], options, keep_errors)
+            yield errors[0] if errors else self._fill_jointly(features[0], options["top_k"])
 
     def build_features(self, inputs: Sequence[Any], options: Options) -> list[Feature]:
         """Return a row for each text, its `notes` being the positions of the masks."""

@@ -129,7 +129,7 @@ def _split_pair(item: Any) -> tuple[str, str | None]:
         unknown = sorted(set(item) - {"text", "text_pair"})
         if unknown or "text" not in item:
             raise ValueError(f"an input has the fields {', '.join(item) or 'none'}; text and text_pair are known")
-        pair = item.get("text_pair")
+        pair = item.get("text_pair") or None  # an empty second text is none, as in transformers
         return require_str(item["text"], "text"), None if pair is None else require_str(pair, "text_pair")
     if _is_nested_pair(item):
         return require_str(item[0][0], "text"), require_str(item[0][1], "text_pair")

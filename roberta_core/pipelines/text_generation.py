@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from roberta_core.pipelines.base import Options, Pipeline, require_str
+from roberta_core.pipelines.base import Options, Pipeline, RowError, require_str
 from roberta_core.tasks.features import Feature, Output
 
 NEW_TOKENS = 256  # by default, as published; fewer where the model has no room
@@ -34,12 +34,20 @@ class TextGenerationPipeline(Pipeline):
         "repetition_penalty": 1.0, "no_repeat_ngram_size": 0, "seed": 0,
     }  # fmt: skip
 
-    def stream(self, inputs: Iterable[Any], options: Options) -> Iterator[list[dict[str, Any]]]:
+    def stream(self, inputs: Iterable[Any], options: Options, keep_errors: bool = False) -> Iterator[Any]:
         """Yield the continuations of each prompt, one prompt after the other."""
         for item in inputs:
-            prompt = require_str(item, "an input")
-            ids = self.tokenizer(prompt, add_special_tokens=options["add_special_tokens"])["input_ids"]
-            yield [self._record(prompt, ids, row, options) for row in self._generate(ids, options)]
+            try:
+                yield item if isinstance(item, RowError) else self._continue(item, options)
+            except ValueError as error:
+                if not keep_errors:
+                    raise
+                yield RowError(str(error))
+
+    def _continue(self, item: Any, options: Options) -> list[dict[str, Any]]:
+        prompt = require_str(item, "an input")
+        ids = self.tokenizer(prompt, add_special_tokens=options["add_special_tokens"])["input_ids"]
+        return [self._record(prompt, ids, row, options) for row in self._generate(ids, options)]
 
     def _generate(self, ids: list[int], options: Options) -> list[list[int]]:
         own = ("return_full_text", "return_tensors", "add_special_tokens")

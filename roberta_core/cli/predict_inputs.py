@@ -1,0 +1,204 @@
+"""What each prediction command reads from a row and prints of a result."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from roberta_core.data.records import SUFFIXES, Skipped, read
+
+STDIN = "-"
+
+
+@dataclass(frozen=True)
+class TaskFields:
+    """A prediction command.
+
+    Args:
+        pipeline: the pipeline's task.
+        fields: the fields of a row, each with the columns that hold it by default.
+        build: the pipeline's input from a row's fields.
+        split: a row's fields from the parts of a line of text.
+        columns: what a table shows of a result.
+        to_rows: the lines of a table from a result.
+    """
+
+    pipeline: str
+    fields: Mapping[str, Sequence[str]]
+    build: Callable[[Mapping[str, Any]], Any]
+    split: Callable[[list[str]], dict[str, Any]]
+    columns: Sequence[str]
+    to_rows: Callable[[Any], list[dict[str, Any]]]
+
+    def to_json(self, result: Any) -> dict[str, Any]:
+        """Return a result as a mapping for a line of JSON."""
+        if isinstance(result, dict):
+            return result
+        return {"results": result.tolist() if hasattr(result, "tolist") else result}
+
+
+def _need(fields: Mapping[str, Any], *names: str) -> list[Any]:
+    for name in names:
+        if fields.get(name) is None:
+            raise ValueError(f"the field {name} is missing")
+    return [fields[name] for name in names]
+
+
+def _get_text(fields: Mapping[str, Any]) -> str:
+    (text,) = _need(fields, "text")
+    return text
+
+
+def _get_text_or_words(fields: Mapping[str, Any]) -> Any:
+    tokens = fields.get("tokens")
+    return " ".join(map(str, tokens)) if isinstance(tokens, list) and fields.get("text") is None else _get_text(fields)
+
+
+def _get_query(fields: Mapping[str, Any]) -> dict[str, Any]:
+    query, documents = _need(fields, "query", "documents")
+    return {"query": query, "documents": documents}
+
+
+def _get_question(fields: Mapping[str, Any]) -> dict[str, Any]:
+    question, context = _need(fields, "question", "context")
+    return {"question": question, "context": context}
+
+
+def _get_choices(fields: Mapping[str, Any]) -> dict[str, Any]:
+    context, choices = _need(fields, "context", "choices")
+    return {"context": context, "question": fields.get("question"), "choices": choices}
+
+
+def _split_text(parts: list[str]) -> dict[str, Any]:
+    return {"text": "\t".join(parts)}
+
+
+def _as_list(result: Any) -> list[dict[str, Any]]:
+    return [result] if isinstance(result, dict) else list(result)
+
+
+TEXT = {"text": ("text", "sentence", "content")}
+TASKS = {
+    "tag": TaskFields(
+        "token-classification", {**TEXT, "tokens": ("tokens", "words")}, _get_text_or_words, _split_text,
+        ("entity", "text", "start", "end", "score"),
+        lambda found: [
+            {**one, "entity": one.get("entity_group", one.get("entity")), "text": one["word"].strip()} for one in found
+        ],
+    ),
+    "answer": TaskFields(
+        "question-answering", {"question": ("question",), "context": ("context",)}, _get_question,
+        lambda parts: dict(zip(("question", "context"), parts, strict=False)),
+        ("answer", "start", "end", "score"), _as_list,
+    ),
+    "choose": TaskFields(
+        "multiple-choice",
+        {"context": ("context", "premise", "prompt"), "question": ("question",), "choices": ("choices", "endings")},
+        _get_choices, lambda parts: {"context": parts[0], "choices": parts[1:]},
+        ("label", "choice", "score"), _as_list,
+    ),
+    "embed": TaskFields(
+        "sentence-embedding", TEXT, _get_text, _split_text, ("vector",),
+        lambda vector: [{"vector": " ".join(f"{value:.6g}" for value in vector.tolist())}],
+    ),
+    "rank": TaskFields(
+        "text-ranking", {"query": ("query", "question"), "documents": ("documents", "texts")}, _get_query,
+        lambda parts: {"query": parts[0], "documents": parts[1:]}, ("index", "text", "score"), _as_list,
+    ),
+    "zero-shot": TaskFields(
+        "zero-shot-classification", TEXT, _get_text, _split_text, ("label", "score"),
+        lambda found: [
+            {"label": label, "score": score} for label, score in zip(found["labels"], found["scores"], strict=True)
+        ],
+    ),
+    "generate": TaskFields(
+        "text-generation", TEXT, _get_text, _split_text, ("text",),
+        lambda found: [{"text": one["generated_text"]} for one in found],
+    ),
+}  # fmt: skip
+
+
+def parse_columns(task: TaskFields, given: Sequence[str]) -> dict[str, str]:
+    """Return the columns by field that the options name.
+
+    Raises:
+        typer.BadParameter: an option is not FIELD=NAME, or the task has no such field.
+    """
+    names = {}
+    for option in given:
+        for part in option.split(","):
+            field, found, name = part.partition("=")
+            if not found or not name or field not in task.fields:
+                known = ", ".join(task.fields)
+                raise typer.BadParameter(f"--columns {part}: it must be FIELD=NAME, and the fields are {known}")
+            names[field] = name
+    return names
+
+
+def read_rows(task: TaskFields, files: Iterable[str], names: Mapping[str, str]) -> Iterator[tuple[str, Any]]:
+    """Yield the place and the pipeline's input of each row; a row that cannot be used gives a `RowError`."""
+    from roberta_core.pipelines.base import RowError
+
+    for file in files:
+        if file == STDIN or Path(file).suffix.lower() not in SUFFIXES:
+            yield from _read_lines(task, file)
+            continue
+        skipped = _Reported()
+        for record in read(file, skipped):
+            yield from skipped.drain()
+            fields = {field: _find(record.fields, names, field, known) for field, known in task.fields.items()}
+            try:
+                yield record.place, task.build(fields)
+            except ValueError as error:
+                columns = ", ".join(map(str, record.fields)) or "none"
+                yield record.place, RowError(f"{error}; the columns are {columns}")
+        yield from skipped.drain()
+
+
+def _find(fields: Mapping[str, Any], names: Mapping[str, str], field: str, known: Sequence[str]) -> Any:
+    for column in (names[field],) if field in names else known:
+        if fields.get(column) is not None:
+            return fields[column]
+    return None
+
+
+def _read_lines(task: TaskFields, file: str) -> Iterator[tuple[str, Any]]:
+    from roberta_core.pipelines.base import RowError
+
+    shown = "standard input" if file == STDIN else file
+    with nullcontext(sys.stdin.buffer) if file == STDIN else open(file, "rb") as source:
+        for number, raw in enumerate(source, 1):
+            place = f"{shown}, line {number}"
+            try:
+                text = raw.decode("utf-8").rstrip("\r\n")
+                yield place, task.build(task.split(text.split("\t")))
+            except UnicodeDecodeError as error:
+                yield place, RowError(f"not UTF-8, {error.reason} at byte {error.start}")
+            except ValueError as error:
+                yield place, RowError(str(error))
+
+
+class _Reported(Skipped):
+    """Holds what a reader skips, so that it is printed at its place among the rows."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.held: list[tuple[str, Any]] = []
+
+    def add(self, place: str, reason: str) -> None:
+        """Hold a row that is skipped."""
+        from roberta_core.pipelines.base import RowError
+
+        self.count += 1
+        self.held.append((place, RowError(reason)))
+
+    def drain(self) -> list[tuple[str, Any]]:
+        """Return the rows that were held since the last call."""
+        held, self.held = self.held, []
+        return held
