@@ -1,0 +1,128 @@
+"""The prediction commands over a stub pipeline: rows in, lines out, errors in their own column."""
+
+import io
+import json
+import sys
+
+import numpy as np
+import pytest
+
+from roberta_core import cli
+from roberta_core.cli import predict as command
+from roberta_core.pipelines.base import RowError
+
+RESULTS = {
+    "tag": [{"entity_group": "LOC", "score": 0.75, "word": " Paris", "start": 3, "end": 8}],
+    "answer": {"score": 0.5, "start": 0, "end": 2, "answer": "me"},
+    "choose": {"label": 1, "choice": "b", "score": 0.75, "scores": [0.25, 0.75]},
+    "embed": np.array([0.5, -2.0], np.float32),
+    "rank": [{"index": 1, "score": 0.75, "text": "b"}, {"index": 0, "score": 0.25, "text": "a"}],
+    "zero-shot": {"sequence": "x", "labels": ["red", "blue"], "scores": [0.75, 0.25]},
+    "generate": [{"generated_text": "x y"}],
+}
+
+
+@pytest.fixture
+def run(capsys, monkeypatch):
+    """`run(command, *arguments, stdin=b"")`: the exit status, stdout, stderr, and the inputs that the pipeline read."""
+
+    def run(name, *arguments, stdin=b""):
+        inputs = []
+
+        class Stub:
+            settings = None
+
+            def stream(self, items, options, keep_errors):
+                assert keep_errors
+                for item in items:
+                    inputs.append(item)
+                    yield item if isinstance(item, RowError) else RESULTS[name]
+
+        monkeypatch.setattr(command, "_load", lambda task, framework, model, budget, options: Stub())
+        monkeypatch.setattr(command, "resolve_frameworks", lambda *options: ["one"])
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
+        with pytest.raises(SystemExit) as ended:
+            cli.main([name, "--model", "somewhere", *map(str, arguments)])
+        return ended.value.code, *capsys.readouterr(), inputs
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "line", "expected", "cells"),
+    [
+        ("tag", (), "in Paris", "in Paris", ["LOC", "Paris", "3", "8", "0.7500"]),
+        ("answer", (), "who?\tme", {"question": "who?", "context": "me"}, ["me", "0", "2", "0.5000"]),
+        ("choose", (), "c\ta\tb", {"context": "c", "question": None, "choices": ["a", "b"]}, ["1", "b", "0.7500"]),
+        ("embed", (), "a\tb", "a\tb", ["0.5 -2"]),
+        ("rank", (), "q\ta\tb", {"query": "q", "documents": ["a", "b"]}, ["1", "b", "0.7500"]),
+        ("zero-shot", ("--labels", "red,blue"), "x", "x", ["red", "0.7500"]),
+        ("generate", (), "x", "x", ["x y"]),
+    ],
+)
+def test_a_line_of_standard_input_is_a_row(run, name, arguments, line, expected, cells):
+    code, out, err, inputs = run(name, *arguments, stdin=line.encode() + b"\n")
+    assert (code, err, inputs) == (0, "", [expected])
+    header, first, *_ = (row.split("\t") for row in out.splitlines())
+    assert header[0] == "place"
+    assert header[-1] == "error"
+    assert first == ["standard input, line 1", *cells, ""]
+    code, out, _, _ = run(name, *arguments, "--json", stdin=line.encode())
+    assert code == 0
+    assert json.loads(out)["place"] == "standard input, line 1"
+
+
+def test_bad_rows_have_a_reason_and_the_others_a_result(run, tmp_path):
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"text": "a"}\n{"txt": "b"}\n{broken\n{"text": "c"}\n', encoding="utf-8")
+    code, out, err, inputs = run("embed", path)
+    assert code == 1
+    assert err == "roberta: 2 of 4 rows have an error\n"
+    rows = [line.split("\t") for line in out.splitlines()[1:]]
+    assert [row[0].rpartition(" ")[2] for row in rows] == ["1", "2", "3", "4"]
+    assert [bool(row[1]) for row in rows] == [True, False, False, True]
+    assert rows[1][2] == "the field text is missing; the columns are txt"
+    assert rows[2][2].startswith("not JSON")
+    assert [item for item in inputs if isinstance(item, str)] == ["a", "c"]
+
+
+def test_columns_name_where_a_field_is(run, tmp_path):
+    path = tmp_path / "rows.csv"
+    path.write_text("frage,text\nwer?,ich\n", encoding="utf-8")
+    code, _, _, inputs = run("answer", path, "--columns", "question=frage", "--columns", "context=text")
+    assert (code, inputs) == (0, [{"question": "wer?", "context": "ich"}])
+
+
+@pytest.mark.parametrize("columns", ["txt=text", "text", "text="])
+def test_an_unknown_field_is_a_usage_error(run, columns):
+    code, _, err, inputs = run("embed", "--columns", columns)
+    assert (code, inputs) == (2, [])
+    assert f"--columns {columns}: it must be FIELD=NAME, and the fields are text" in err
+
+
+def test_an_unknown_format_is_a_usage_error(run):
+    code, _, err, _ = run("embed", "--format", "xml")
+    assert code == 2
+    assert "--format is xml; known are table, tsv, jsonl" in err
+
+
+def test_a_question_and_its_context_can_be_options(run):
+    code, _, _, inputs = run("answer", "--question", "who?", "--context", "me")
+    assert (code, inputs) == (0, [{"question": "who?", "context": "me"}])
+    code, _, err, _ = run("answer", "--question", "who?")
+    assert code == 2
+    assert "given together" in err
+
+
+def test_a_table_is_written_to_a_file(run, tmp_path):
+    code, out, _, _ = run("rank", "--format", "table", "--output", tmp_path / "out.txt", stdin=b"q\ta\tb\nq\ta\tb\n")
+    assert (code, out) == (0, "")
+    text = (tmp_path / "out.txt").read_text(encoding="utf-8")
+    assert text.count("0.7500") == 2
+    assert "error" not in text
+
+
+def test_a_line_that_is_not_utf_8_is_an_error_of_its_row(run):
+    code, out, _, _ = run("embed", stdin=b"a\n\xff\nb\n")
+    assert code == 1
+    assert "line 2\t\tnot UTF-8, invalid start byte at byte 0" in out
