@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from roberta_core.config import RobertaConfig
-from roberta_core.generation import prompt_of
+from roberta_core.generation import choose_prompt
 from roberta_core.input_validation import check_choices, check_inputs
 from roberta_core.outputs import (
     BaseModelOutputWithPoolingAndCrossAttentions,
@@ -175,7 +175,7 @@ class RobertaForCausalLM(RobertaPreTrainedModel):
 
         A `GenerateOutput` if `return_dict_in_generate`. `ValueError` for prompts padded on the right or too long.
         """
-        prompt = prompt_of(inputs, input_ids)
+        prompt = choose_prompt(inputs, input_ids)
         return generate(self, prompt, attention_mask, encoder_hidden_states, encoder_attention_mask, arguments)
 
 

@@ -29,7 +29,7 @@ def fit_baselines(data: MaskedBlocks, special: Collection[int]) -> dict[str, Pre
     neighbours = NeighbourCounts.count(
         join_blocks(dataclasses.replace(data, blocks=data.blocks[~aside])), data.masking.vocab_size
     )
-    batches = list(dataclasses.replace(data, blocks=data.blocks[aside]).once(32, TRIED)) if aside.any() else []
+    batches = list(dataclasses.replace(data, blocks=data.blocks[aside]).iterate(32, TRIED)) if aside.any() else []
     return {
         "commonest token": CommonestToken(neighbours.shares),
         "neighbour counts, added": choose_strengths(neighbours, batches, special),

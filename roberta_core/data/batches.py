@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from roberta_core.data.masking import Masking
-from roberta_core.data.packing import assemble, order, sizes
+from roberta_core.data.packing import assemble, count_tokens, shuffle_blocks
 
 IGNORED = -100
 STEP = 8  # S is a multiple of this
@@ -20,10 +20,18 @@ Batch = dict[str, np.ndarray]
 
 @dataclass
 class MaskedBlocks:
-    """The blocks of a corpus, shuffled and masked anew in each epoch.
+    """The blocks of a corpus, shuffled and masked differently in each epoch.
 
-    `length` is the most that S can be; `first`, `last` and `pad` are the ids of `<s>`, `</s>` and `<pad>`. Of several
-    processes, `shard` is this one's number and how many there are: together their batches are one large batch.
+    Args:
+        tokens: the ids of the corpus.
+        blocks: where blocks start and stop (`packing.build_blocks`).
+        masking: how they are masked.
+        length: the largest S.
+        seed: determines the order and the masks.
+        first: id of `<s>`.
+        last: id of `</s>`.
+        pad: id of `<pad>`.
+        shard: index of this process and number of processes; together their batches are one large batch.
     """
 
     tokens: np.ndarray
@@ -40,14 +48,14 @@ class MaskedBlocks:
         if not len(self.blocks):
             raise ValueError("the corpus fills no block")
         if not 0 <= self.shard[0] < self.shard[1]:
-            raise ValueError(f"part {self.shard[0]} of {self.shard[1]}: parts are counted from 0")
+            raise ValueError(f"shard is {self.shard}; the index must be from 0 to below the number of processes")
         self._order: tuple[int, int, np.ndarray] = (-1, 0, np.empty(0, np.int64))
 
     def __len__(self) -> int:
         return len(self.blocks)
 
     def batch(self, number: int, size: int) -> Batch:
-        """Batch `number` of `size` sequences: they go on from batch to batch and from epoch to epoch."""
+        """Return batch `number` of `size` sequences; they continue from batch to batch and from epoch to epoch."""
         sequences = []
         part, parts = self.shard
         begin = (number * parts + part) * size
@@ -56,14 +64,14 @@ class MaskedBlocks:
             sequences.append(self._masked(epoch, int(self._ordered(epoch, size * parts)[rank])))
         return self.collate(sequences)
 
-    def once(self, size: int, limit: int | None = None) -> Iterator[Batch]:
-        """Every block once in the order of the text, as masked in epoch 0; or only the first `limit` of them."""
+    def iterate(self, size: int, limit: int | None = None) -> Iterator[Batch]:
+        """Yield every block once in the order of the text, as masked in epoch 0; or only the first `limit` of them."""
         count = len(self) if limit is None else min(limit, len(self))
         for start in range(0, count, size):
             yield self.collate([self._masked(0, index) for index in range(start, min(start + size, count))])
 
     def collate(self, sequences: list[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> Batch:
-        """`input_ids` and `attention_mask` [B, S], `masked_positions` and `masked_labels` [B, K], all int64."""
+        """Return `input_ids` and `attention_mask` [B, S], `masked_positions` and `masked_labels` [B, K], all int64."""
         size, most = len(sequences), self.masking.most(self.length)
         lengths = np.array([len(ids) for ids, _, _ in sequences])
         length = min(-(-int(lengths.max()) // STEP) * STEP, self.length)
@@ -86,6 +94,6 @@ class MaskedBlocks:
 
     def _ordered(self, epoch: int, size: int) -> np.ndarray:
         if self._order[:2] != (epoch, size):
-            lengths = sizes(self.blocks)
-            self._order = (epoch, size, order(lengths, self.seed, epoch, size))
+            lengths = count_tokens(self.blocks)
+            self._order = (epoch, size, shuffle_blocks(lengths, self.seed, epoch, size))
         return self._order[2]

@@ -1,4 +1,4 @@
-"""Masking: drawn anew in each epoch from seed, epoch and index (dynamic), or from a few copies (static).
+"""Masking: drawn in each epoch from seed, epoch and index (dynamic), or from a few copies (static).
 
 Two published rules. fairseq's (its MaskTokensDataset, the default): of a sequence of n tokens, floor(0.15 n + u)
 positions are chosen, u uniform in [0, 1): all of them can be, `<s>` and `</s>` too; a random token is never one of the
@@ -15,16 +15,23 @@ import numpy as np
 FIRST = 4  # <s>, <pad>, </s>, <unk>: never drawn as a random token by fairseq
 FAIRSEQ, TRANSFORMERS = RULES = ("fairseq", "transformers")
 DEVIATIONS = 6  # of the number that transformers' rule chooses: more are never kept, so that shapes stay few
-WORD_START = "Ġ"  # how byte-level vocabularies write the blank before a word
+WORD_START = "Ġ"  # how byte-level vocabularies write the space before a word
 
 
 @dataclass(frozen=True)
 class Masking:
     """How many tokens are chosen, and what becomes of them.
 
-    `rule` is one of `RULES`. With `starts` [V], whether a token begins a word, whole words are chosen until no further
-    one fits into the number. `copies` above 0 is static masking: each sequence is masked in so many ways, which the
-    epochs take in turn (Liu et al. 2019, section 4.1: 10, for 40 epochs).
+    Args:
+        vocab_size: V.
+        mask_id: id of `<mask>`.
+        rate: share of the tokens that is chosen.
+        kept: share of the chosen tokens that stay.
+        random: share of the chosen tokens that become random tokens.
+        rule: one of `RULES`.
+        copies: static masking in so many ways, which the epochs take in turn (Liu et al. 2019, section 4.1: 10, for 40
+            epochs); 0 for dynamic masking.
+        starts: [V] whether a token begins a word: whole words are chosen until no further one fits into the number.
     """
 
     vocab_size: int
@@ -40,23 +47,25 @@ class Masking:
         if not 0 < self.rate < 1:
             raise ValueError(f"the masking rate is {self.rate}; it must be between 0 and 1")
         if self.kept < 0 or self.random < 0 or self.kept + self.random > 1:
-            raise ValueError(f"{self.kept} kept and {self.random} random tokens must not be negative nor exceed 1")
+            raise ValueError(
+                f"kept is {self.kept}, random is {self.random}; neither must be negative, nor their sum over 1"
+            )
         if not FIRST <= self.mask_id < self.vocab_size:
             raise ValueError(f"the mask's id {self.mask_id} must be from {FIRST} to below {self.vocab_size}")
         if self.rule not in RULES:
             raise ValueError(f"the masking rule is {self.rule!r}; known are {', '.join(RULES)}")
         if self.copies < 0:
-            raise ValueError(f"static masking with {self.copies} copies: there must be at least 1, or 0 for none")
+            raise ValueError(f"masking copies is {self.copies}; it must be at least 1, or 0 for dynamic masking")
 
     def most(self, length: int) -> int:
-        """The most positions that are ever chosen in a sequence of this length."""
+        """Return the most positions that are ever chosen in a sequence of this length."""
         if self.rule == FAIRSEQ:
             return int(self.rate * length + 1)
         spread = math.sqrt(length * self.rate * (1 - self.rate))
         return min(length, math.ceil(self.rate * length + DEVIATIONS * spread))
 
     def apply(self, ids: np.ndarray, seed: int, epoch: int, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """The masked copy of ids [n] and the chosen positions, ascending; the labels are `ids[positions]`."""
+        """Return the masked copy of ids [n] and the chosen positions, ascending; the labels are `ids[positions]`."""
         generator = np.random.default_rng([seed, epoch % self.copies if self.copies else epoch, index])
         positions = self._chosen(ids, generator)
         draws = generator.random(len(positions))
@@ -99,8 +108,8 @@ class Masking:
         return able[np.isin(words, chosen)]
 
 
-def word_starts(vocabulary: Mapping[str, int], size: int) -> np.ndarray:
-    """Which tokens of a byte-level vocabulary begin a word [V]: those that begin with the blank before it (fairseq)."""
+def find_word_starts(vocabulary: Mapping[str, int], size: int) -> np.ndarray:
+    """Return which tokens of a byte-level vocabulary begin a word [V]: those with the space before it (fairseq)."""
     starts = np.zeros(size, bool)
     for token, number in vocabulary.items():
         starts[number] = token.startswith(WORD_START)

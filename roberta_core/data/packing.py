@@ -21,18 +21,24 @@ STRETCH = 64  # batches
 
 
 def pack(tokens: np.ndarray, sentences: np.ndarray, length: int, separator: int) -> np.ndarray:
-    """Where each block starts and stops in `tokens`: [K, 2], at most `length` - 2 tokens each.
+    """Return where each block starts and stops in `tokens`: [K, 2], at most `length` - 2 tokens each.
 
-    `sentences` [C + 1] says where sentences begin and, last, where the corpus ends. A sentence that is longer than a
-    block is cut. A separator that would end a block is left out: the block's own `</s>` says the same.
+    A sentence that is longer than a block is split. A separator at the end of a block is dropped: the block's own
+    `</s>` has the same meaning.
+
+    Args:
+        tokens: ids of the corpus.
+        sentences: [C + 1] where sentences begin and, last, where the corpus ends.
+        length: the most tokens of a block, with `<s>` and `</s>`.
+        separator: the id that ends a document.
     """
     if length < 3:
-        raise ValueError(f"blocks of {length} tokens hold none beside <s> and </s>")
+        raise ValueError(f"blocks of {length} tokens have no room for text: <s> and </s> take two")
     room, end = length - 2, int(sentences[-1])
     blocks, start = array("q"), int(sentences[0])
     while start < end:
         full = start + room
-        # One more than fits, if that one is a separator: it is left out.
+        # One more than fits, if that one is a separator: it is dropped.
         reach = full + (full < end and int(tokens[full]) == separator)
         stop = int(sentences[np.searchsorted(sentences, reach, "right") - 1])
         if stop <= start:
@@ -44,7 +50,7 @@ def pack(tokens: np.ndarray, sentences: np.ndarray, length: int, separator: int)
     return np.frombuffer(blocks, np.int64).reshape(-1, 2) if blocks else np.empty((0, 2), np.int64)
 
 
-def blocks_of(
+def build_blocks(
     tokens: np.ndarray,
     sentences: np.ndarray,
     documents: np.ndarray,
@@ -53,9 +59,9 @@ def blocks_of(
     form: str = FULL,
     seed: int = 0,
 ) -> np.ndarray:
-    """The blocks of a corpus in one of `FORMATS`: [K, 2], or [K, 5] of pairs, which `seed` draws.
+    """Return the blocks of a corpus in one of `FORMATS`: [K, 2], or [K, 5] of pairs, which `seed` draws.
 
-    `documents` [D + 1] says with which sentence each document begins and, last, how many sentences there are.
+    `documents` [D + 1] is the sentence with which each document begins and, last, the number of sentences.
     """
     if form == FULL:
         return pack(tokens, sentences, length, separator)
@@ -65,9 +71,9 @@ def blocks_of(
     if form not in FORMATS:
         raise ValueError(f"the format is {form!r}; known are {', '.join(FORMATS)}")
     if len(documents) < 3:
-        raise ValueError(f"{form} needs two documents or more: half of the second parts come from another one")
+        raise ValueError(f"{form} needs at least two documents: half of the second parts come from another one")
     if length < 6:
-        raise ValueError(f"pairs of {length} tokens hold none beside <s>, </s></s> and </s>")
+        raise ValueError(f"pairs of {length} tokens have no room for text: <s>, </s></s> and </s> take four")
     found = list(_pairs(tokens, sentences, documents, length - 4, separator, form == SENTENCES, seed))
     return np.array(found, np.int64).reshape(-1, 5)
 
@@ -75,7 +81,7 @@ def blocks_of(
 def _pairs(
     tokens: np.ndarray, sentences: np.ndarray, documents: np.ndarray, room: int, separator: int, single: bool, seed: int
 ) -> Iterator[tuple[int, int, int, int, int]]:
-    """Pairs of stretches that together have at most `room` tokens; what is cut is cut at its end."""
+    """Yield pairs of stretches that together have at most `room` tokens; long ones are truncated at their end."""
     generator = np.random.default_rng([seed, room])
     for number, (begin, end) in enumerate(pairwise(documents)):
         place = int(begin)
@@ -97,7 +103,7 @@ def _pairs(
 
 
 def _stretch(sentences: np.ndarray, place: int, end: int, count: int | None, room: int) -> tuple[int, int]:
-    """Sentences from `place` on: `count` of them, or as many as fit into `room` tokens, at least one."""
+    """Return the sentences from `place` on: `count` of them, or as many as fit into `room` tokens, at least one."""
     if count is not None:
         return place, min(place + count, int(end))
     most = int(np.searchsorted(sentences[: end + 1], sentences[place] + room, "right")) - 1
@@ -113,7 +119,7 @@ def _bounds(
 
 
 def assemble(tokens: np.ndarray, block: np.ndarray, first: int, last: int) -> np.ndarray:
-    """The ids of a block between `<s>` (`first`) and `</s>` (`last`), of a pair with `</s></s>` between, int64."""
+    """Return the ids of a block between `<s>` (`first`) and `</s>` (`last`), a pair with `</s></s>` between, int64."""
     if len(block) == 5:
         a, b = tokens[block[0] : block[1]], tokens[block[2] : block[3]]
         return np.concatenate([[first], a, [last, last], b, [last]]).astype(np.int64)
@@ -123,17 +129,17 @@ def assemble(tokens: np.ndarray, block: np.ndarray, first: int, last: int) -> np
     return ids
 
 
-def sizes(blocks: np.ndarray) -> np.ndarray:
-    """How many tokens of the corpus each block has [K]."""
+def count_tokens(blocks: np.ndarray) -> np.ndarray:
+    """Return the number of tokens of each block [K]."""
     found = blocks[:, 1] - blocks[:, 0]
     return found + blocks[:, 3] - blocks[:, 2] if blocks.shape[1] == 5 else found
 
 
-def order(lengths: np.ndarray, seed: int, epoch: int, size: int) -> np.ndarray:
-    """The order of the blocks in an epoch, which lengths [K], seed, epoch and batch size determine.
+def shuffle_blocks(lengths: np.ndarray, seed: int, epoch: int, size: int) -> np.ndarray:
+    """Return the order of the blocks in an epoch, determined by lengths [K], seed, epoch and batch size.
 
-    The blocks are shuffled; then, within each stretch of `STRETCH` batches, blocks of like length are put together
-    and the batches shuffled, so that a batch needs hardly any padding.
+    The blocks are shuffled; then, within each stretch of `STRETCH` batches, blocks of similar length are grouped and
+    the batches shuffled, so that a batch needs hardly any padding.
     """
     generator = np.random.default_rng([seed, epoch])
     shuffled = generator.permutation(len(lengths))

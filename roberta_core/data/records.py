@@ -1,7 +1,7 @@
 """Examples as files hold them: JSON lines, JSON, CSV, TSV, CoNLL columns, SQuAD, Parquet, or any sequence of mappings.
 
-Each comes as a `Record`, a mapping with the place that it was read from. What cannot be read is told to a `Skipped`,
-which counts it, or refuses it where the caller wants everything to be right.
+Each becomes a `Record`, a mapping with the place where it was read. What cannot be read is counted in a `Skipped`, or
+raises `DataError` if the `Skipped` is strict.
 """
 
 import csv
@@ -31,14 +31,14 @@ class DataError(ValueError):
 
 @dataclass
 class Skipped:
-    """What was left out, and why; with `strict` nothing is, and the first reason is a `DataError`."""
+    """What was skipped, and why; with `strict` the first reason raises `DataError` instead."""
 
     strict: bool = False
     count: int = 0
     reasons: list[str] = field(default_factory=list)
 
     def add(self, place: str, reason: str) -> None:
-        """Count something that is left out."""
+        """Count something that is skipped."""
         if self.strict:
             raise DataError(f"{place}: {reason}")
         self.count += 1
@@ -46,7 +46,7 @@ class Skipped:
             self.reasons.append(f"{place}: {reason}")
 
     def sentence(self) -> str:
-        """What was left out, the first reasons in full; empty if nothing was."""
+        """Return what was skipped, the first reasons in full; empty if nothing was."""
         if not self.count:
             return ""
         more = f"; and {self.count - len(self.reasons)} more" if self.count > len(self.reasons) else ""
@@ -64,7 +64,7 @@ def is_unicode(value: Any) -> bool:
 
 @dataclass(frozen=True)
 class Record:
-    """An example's fields by name, and where they were read."""
+    """An example's fields by name, and the place where they were read."""
 
     fields: Mapping[str, Any]
     place: str
@@ -77,10 +77,16 @@ def read(
     format: str | None = None,
     header: Sequence[str] = (),
 ) -> Iterator[Record]:
-    """The records of a file, or of a dataset: any iterable of mappings, such as that of the `datasets` library.
+    """Yield the records of a file or a dataset.
 
-    `format` is one of `FORMATS`, else the file's name says it; `header` names the columns of a CSV or TSV file that
-    does not begin with their names. `DataError` for a format that is not known, or a file that cannot be read at all.
+    Args:
+        source: a file, or any iterable of mappings, such as a dataset of the `datasets` library.
+        skipped: counts what cannot be read.
+        format: one of `FORMATS`; by default the file's suffix decides.
+        header: names of the columns of a CSV or TSV file that does not begin with them.
+
+    Raises:
+        DataError: the format is unknown, or the file cannot be read at all.
     """
     if not isinstance(source, str | os.PathLike):
         yield from _mappings(source, skipped)
@@ -89,7 +95,7 @@ def read(
     kind = format or SUFFIXES.get(path.suffix.lower())
     if kind not in FORMATS:
         known = ", ".join(FORMATS)
-        raise DataError(f"{path}: its format is not known from its name; it may be {known}")
+        raise DataError(f"{path}: its suffix does not tell its format; specify one of {known}")
     count = skipped.count
     empty = True
     for record in FORMATS[kind](path, skipped, header):
@@ -100,7 +106,7 @@ def read(
 
 
 def lines(path: Path, skipped: Skipped) -> Iterator[tuple[int, str]]:
-    """The numbered lines of a text file without their ends; those that are too long or not UTF-8 are left out."""
+    """Yield the numbered lines of a text file without line ends, skipping those that are too long or not UTF-8."""
     with open(path, "rb") as stream:
         number = 0
         while raw := stream.readline(4 * LONGEST):
@@ -139,7 +145,7 @@ def _json_lines(path: Path, skipped: Skipped, header: Sequence[str]) -> Iterator
 
 
 def _json(path: Path, skipped: Skipped, header: Sequence[str]) -> Iterator[Record]:
-    """A JSON document: SQuAD's form, a list of objects, or an object with the list in `data`."""
+    """Yield the objects of a JSON document: SQuAD's form, a list of objects, or an object with the list in `data`."""
     try:
         document = json.loads(path.read_bytes().decode("utf-8"))
     except UnicodeDecodeError as error:
@@ -149,7 +155,7 @@ def _json(path: Path, skipped: Skipped, header: Sequence[str]) -> Iterator[Recor
         raise DataError(f"{path}: not JSON that can be read: {error}") from None
     rows = document.get("data") if isinstance(document, dict) else document
     if not isinstance(rows, list):
-        raise DataError(f"{path}: no list of examples, nor an object with such a list in `data`")
+        raise DataError(f"{path}: it is neither a list of examples nor an object with such a list in `data`")
     for number, row in enumerate(rows):
         place = f"{path}, data[{number}]"
         if not isinstance(row, dict):
@@ -161,7 +167,7 @@ def _json(path: Path, skipped: Skipped, header: Sequence[str]) -> Iterator[Recor
 
 
 def _article(article: Mapping[str, Any], place: str, skipped: Skipped) -> Iterator[Record]:
-    """The questions of an article of SQuAD, each with its paragraph as `context`."""
+    """Yield the questions of an article of SQuAD, each with its paragraph as `context`."""
     for number, paragraph in enumerate(article["paragraphs"]):
         where = f"{place}.paragraphs[{number}]"
         if not isinstance(paragraph, dict) or not isinstance(paragraph.get("qas"), list):
@@ -293,11 +299,11 @@ def _parquet(path: Path, skipped: Skipped, header: Sequence[str]) -> Iterator[Re
                 yield Record(row, f"{path}, row {number}")
                 number += 1
     except ArrowException as error:
-        raise DataError(f"{path}: no Parquet file, {error}") from None
+        raise DataError(f"{path}: not a Parquet file: {error}") from None
 
 
 def _mappings(rows: Iterable[Any], skipped: Skipped) -> Iterator[Record]:
-    """The rows of a dataset; labels that its `features` name come by their names."""
+    """Yield the rows of a dataset; labels that its `features` name get their names."""
     named = {}
     for column, feature in (getattr(rows, "features", None) or {}).items():
         inner = getattr(feature, "feature", feature)  # of a sequence's elements
@@ -305,7 +311,7 @@ def _mappings(rows: Iterable[Any], skipped: Skipped) -> Iterator[Record]:
             named[column] = inner.names
     for number, row in enumerate(rows):
         if not isinstance(row, Mapping):
-            skipped.add(f"row {number}", f"a {type(row).__name__}, where a mapping is wanted")
+            skipped.add(f"row {number}", f"a {type(row).__name__}, not a mapping")
             continue
         yield Record({name: _named(value, named.get(name)) for name, value in row.items()}, f"row {number}")
 

@@ -1,7 +1,7 @@
 """Decoding, once for all frameworks: greedy, sampling and beam search over a model's forward pass."""
 
-from roberta_core.generation.decoder import CachedDecoder, Forward, PlainDecoder, prompt_of, run
+from roberta_core.generation.decoder import CachedDecoder, Forward, PlainDecoder, choose_prompt, run
 from roberta_core.generation.search import Decoder, generate
 from roberta_core.generation.settings import Settings
 
-__all__ = ["CachedDecoder", "Decoder", "Forward", "PlainDecoder", "Settings", "generate", "prompt_of", "run"]
+__all__ = ["CachedDecoder", "Decoder", "Forward", "PlainDecoder", "Settings", "choose_prompt", "generate", "run"]

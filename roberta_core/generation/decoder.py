@@ -14,23 +14,23 @@ from roberta_core.outputs import GenerateOutput
 
 
 class Forward(Protocol):
-    """What a framework gives: a forward pass that can go on from a cache of fixed length."""
+    """A framework's forward pass, which can continue from a cache of fixed length."""
 
     def init_cache(self, rows: int, length: int) -> Any:
-        """An empty cache with room for `length` tokens."""
+        """Return an empty cache with room for `length` tokens."""
         ...
 
     def __call__(self, input_ids: np.ndarray, attention_mask: np.ndarray, position_ids: np.ndarray, cache: Any) -> Any:
-        """The last token's logits [R, V] and the cache that has the new tokens too; without a cache, None."""
+        """Return the last token's logits [R, V] and the cache with the new tokens, or None without a cache."""
         ...
 
     def reorder(self, cache: Any, rows: np.ndarray) -> Any:
-        """The rows [R] of a cache."""
+        """Return these rows [R] of a cache."""
         ...
 
 
 class CachedDecoder:
-    """Reads each token once."""
+    """A decoder with a key/value cache: it reads each token once."""
 
     def __init__(self, forward: Forward, pad_token_id: int):
         self.forward, self.pad = forward, pad_token_id
@@ -45,12 +45,12 @@ class CachedDecoder:
         return self._read(input_ids, positions, self.forward.init_cache(rows, length + new_tokens))
 
     def step(self, tokens: np.ndarray) -> np.ndarray:
-        """Read one token more."""
+        """Read one more token."""
         self.next, positions = self.next + 1, self.next
         return self._read(tokens[:, None], positions, self.cache)
 
     def reorder(self, rows: np.ndarray) -> None:
-        """Go on with these rows; masks and positions are those of their prompt, which all its rows share."""
+        """Continue with these rows; masks and positions are those of their prompt, which all its rows share."""
         self.cache = self.forward.reorder(self.cache, rows)
 
     def _read(self, input_ids: np.ndarray, positions: np.ndarray, cache: Any) -> np.ndarray:
@@ -59,7 +59,7 @@ class CachedDecoder:
 
 
 class PlainDecoder:
-    """Reads everything anew each time: slow, and the proof of the other."""
+    """A decoder without a cache: slow, and the reference for the other one."""
 
     def __init__(self, forward: Forward, pad_token_id: int):
         self.forward, self.pad = forward, pad_token_id
@@ -76,20 +76,20 @@ class PlainDecoder:
         return self.forward(self.ids, self.mask, _positions(self.mask, self.pad), None)[0]
 
     def reorder(self, rows: np.ndarray) -> None:
-        """Go on with these rows."""
+        """Continue with these rows."""
         self.ids = self.ids[rows]
 
 
 def _positions(mask: np.ndarray, pad: int) -> np.ndarray:
-    """Tokens that are attended count from pad + 1; the others have the pad's own position."""
+    """Return positions: attended tokens count from pad + 1, the others have the pad's own position."""
     real = (mask != 0).astype(np.int64)
     return np.cumsum(real, axis=1) * real + pad
 
 
-def prompt_of(inputs: Any, input_ids: Any) -> Any:
-    """The prompts, which have two published names. `ValueError` if they came under both."""
+def choose_prompt(inputs: Any, input_ids: Any) -> Any:
+    """Return the prompts, which have two published names; raise `ValueError` if both are given."""
     if inputs is not None and input_ids is not None:
-        raise ValueError("the prompts came twice, as inputs and as input_ids")
+        raise ValueError("specify inputs or input_ids, not both: they are two names of the prompts")
     return input_ids if inputs is None else inputs
 
 
@@ -100,13 +100,16 @@ def run(
     attention_mask: np.ndarray | None,
     arguments: dict[str, Any],
 ) -> GenerateOutput:
-    """What `generate` of every framework does: prompts [B, S] and its arguments to sequences.
+    """Do what `generate` of every framework does: turn prompts [B, S] and its arguments into sequences.
 
-    Without prompts the beginning-of-sequence token is one; without a mask pads are left out.
+    Without prompts, the beginning-of-sequence token is the prompt; without a mask, pads are not attended.
+
+    Raises:
+        ValueError: the model is not a decoder, or the options cannot be satisfied.
     """
     if not config.is_decoder:
-        raise ValueError("generate needs a decoder: is_decoder=True in the configuration")
-    settings = Settings.of(config, arguments)
+        raise ValueError("generate needs a decoder: set is_decoder=True in the configuration")
+    settings = Settings.from_arguments(config, arguments)
     if input_ids is None:
         input_ids = np.array([[config.bos_token_id]])
     mask = (input_ids != config.pad_token_id).astype(np.int64) if attention_mask is None else attention_mask

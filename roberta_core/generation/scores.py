@@ -14,13 +14,13 @@ NEVER = -np.inf
 
 
 def log_softmax(scores: np.ndarray) -> np.ndarray:
-    """The logarithms of the probabilities [R, V]."""
+    """Return the logarithms of the probabilities [R, V]."""
     scores = scores - scores.max(axis=-1, keepdims=True)
     return scores - np.log(np.exp(scores).sum(axis=-1, keepdims=True))
 
 
-def constrained(scores: np.ndarray, sequences: np.ndarray, made: int, settings: Settings) -> np.ndarray:
-    """Scores [R, V] after what the sequences [R, T] so far forbid or make dearer; `made` tokens of them are new."""
+def apply_constraints(scores: np.ndarray, sequences: np.ndarray, made: int, settings: Settings) -> np.ndarray:
+    """Return scores [R, V] after repetition penalty, n-gram ban and minimum length; `made` tokens of [R, T] are new."""
     scores = np.array(scores, np.float64)
     if settings.repetition_penalty != 1:
         rows = np.arange(len(scores))[:, None]
@@ -35,8 +35,8 @@ def constrained(scores: np.ndarray, sequences: np.ndarray, made: int, settings: 
     return scores
 
 
-def warped(scores: np.ndarray, settings: Settings) -> np.ndarray:
-    """Scores [R, V] for sampling: by temperature, the `top_k` best, the nucleus of `top_p` (Holtzman et al. 2020)."""
+def warp(scores: np.ndarray, settings: Settings) -> np.ndarray:
+    """Return scores [R, V] for sampling: temperature, `top_k`, and the nucleus of `top_p` (Holtzman et al. 2020)."""
     scores = scores / settings.temperature
     if 0 < settings.top_k < scores.shape[1]:
         least = np.partition(scores, -settings.top_k, axis=1)[:, -settings.top_k, None]
@@ -51,15 +51,15 @@ def warped(scores: np.ndarray, settings: Settings) -> np.ndarray:
     return scores
 
 
-def drawn(scores: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-    """One token [R] for each row, by its probability: the first whose cumulated chance exceeds a uniform number."""
+def draw_tokens(scores: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """Sample a token [R] for each row: the first whose cumulative probability exceeds a uniform number."""
     chances = np.cumsum(np.exp(log_softmax(scores)), axis=1)
     threshold = generator.random(len(scores))[:, None] * chances[:, -1:]
     return (chances <= threshold).sum(axis=1)
 
 
 def _completions(sequence: list[int], size: int) -> list[int]:
-    """The tokens that would repeat an n-gram of the sequence."""
+    """Return the tokens that would repeat an n-gram of the sequence."""
     after = defaultdict(list)
     for start in range(len(sequence) - size + 1):
         *first, last = sequence[start : start + size]

@@ -7,59 +7,66 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from roberta_core.generation.scores import constrained, drawn, log_softmax, warped
+from roberta_core.generation.scores import apply_constraints, draw_tokens, log_softmax, warp
 from roberta_core.generation.settings import Settings
 from roberta_core.outputs import GenerateOutput
 
 
 class Decoder(Protocol):
-    """A model that keeps what it has read."""
+    """A model that keeps the state of the tokens that it has read."""
 
     def start(self, input_ids: np.ndarray, attention_mask: np.ndarray, new_tokens: int) -> np.ndarray:
-        """Read the prompts [R, S], padded on the left, with room for `new_tokens`; logits [R, V] of the next token."""
+        """Read prompts [R, S], padded on the left, with room for `new_tokens`; return the next logits [R, V]."""
         ...
 
     def step(self, tokens: np.ndarray) -> np.ndarray:
-        """Read one token [R] more of each row; logits [R, V] of the next."""
+        """Read one more token [R] of each row; return the logits [R, V] of the next."""
         ...
 
     def reorder(self, rows: np.ndarray) -> None:
-        """Go on with the rows [R] of before, in another order."""
+        """Continue with these rows [R] of the previous ones."""
         ...
 
 
 def generate(
     decoder: Decoder, input_ids: np.ndarray, attention_mask: np.ndarray, settings: Settings, longest: int
 ) -> GenerateOutput:
-    """Go on from prompts [B, S] until each row has ended or is full; rows that ended early are filled with pads.
+    """Continue prompts [B, S] until each row has ended or is full; rows that ended early are padded.
 
-    `longest` is the most tokens that the model holds. `ValueError` for a prompt that is padded on the right, or too
-    long.
+    Args:
+        decoder: the model.
+        input_ids: prompts [B, S], padded on the left.
+        attention_mask: [B, S], 0 for padding.
+        settings: how to decode.
+        longest: the most tokens that the model accepts.
+
+    Raises:
+        ValueError: a prompt is padded on the right, or too long.
     """
     if not attention_mask[:, -1].all():
         row = int(np.flatnonzero(attention_mask[:, -1] == 0)[0])
         raise ValueError(f"prompt {row} ends in padding; pad prompts on the left, so that text can follow")
-    new_tokens = settings.new_tokens(input_ids.shape[1], longest)
+    new_tokens = settings.count_new_tokens(input_ids.shape[1], longest)
     copies = settings.num_beams if settings.num_beams > 1 else settings.num_return_sequences
     ids, mask = np.repeat(input_ids, copies, axis=0), np.repeat(attention_mask, copies, axis=0)
     logits = decoder.start(ids, mask, new_tokens)
-    search = _beams if settings.num_beams > 1 else _chains
+    search = _search_beams if settings.num_beams > 1 else _decode_rows
     return search(decoder, ids, logits, new_tokens, settings)
 
 
-def _chains(
+def _decode_rows(
     decoder: Decoder, ids: np.ndarray, logits: np.ndarray, new_tokens: int, settings: Settings
 ) -> GenerateOutput:
-    """Each row by itself: the best token every time, or one drawn by its chance."""
+    """Decode each row by itself: the best token every time, or a sampled one."""
     generator = np.random.default_rng(settings.seed)
     sequences, kept = ids, []
     running = np.ones(len(ids), bool)
     for made in range(new_tokens):
-        scores = constrained(logits, sequences, made, settings)
+        scores = apply_constraints(logits, sequences, made, settings)
         if settings.do_sample:
-            scores = warped(scores, settings)
+            scores = warp(scores, settings)
         kept.append(scores.astype(np.float32))
-        tokens = drawn(scores, generator) if settings.do_sample else scores.argmax(axis=1)
+        tokens = draw_tokens(scores, generator) if settings.do_sample else scores.argmax(axis=1)
         tokens = np.where(running, tokens, settings.pad_token_id)
         sequences = np.concatenate([sequences, tokens[:, None].astype(ids.dtype)], axis=1)
         if settings.streamer is not None:
@@ -79,17 +86,17 @@ class Finished(NamedTuple):
 
 
 class Beams(NamedTuple):
-    """The running sequences of one prompt: the row that each goes on from, its new token, its log-probability."""
+    """The running sequences of one prompt: the row that each continues, its new token, its log-probability."""
 
     rows: np.ndarray
     tokens: np.ndarray
     totals: np.ndarray
 
 
-def _beams(
+def _search_beams(
     decoder: Decoder, ids: np.ndarray, logits: np.ndarray, new_tokens: int, settings: Settings
 ) -> GenerateOutput:
-    """The `num_beams` best sequences of each prompt, kept side by side; the best that ended win."""
+    """Search the `num_beams` best sequences of each prompt; the best that ended are returned."""
     width = settings.num_beams
     prompts = len(ids) // width
     sequences, rows, kept, made = ids, np.arange(len(ids)), [], 0
@@ -101,14 +108,14 @@ def _beams(
         if made:
             decoder.reorder(rows)
             logits = decoder.step(sequences[:, -1])
-        scores = constrained(log_softmax(np.asarray(logits, np.float64)), sequences, made, settings)
+        scores = apply_constraints(log_softmax(np.asarray(logits, np.float64)), sequences, made, settings)
         kept.append(scores.astype(np.float32))
         made += 1
         chosen = []
         for prompt in range(prompts):
             first = prompt * width
             own = slice(first, first + width)
-            beams, ended = _advanced(scores[own] + totals[prompt, :, None], sequences[own], made, settings)
+            beams, ended = _advance(scores[own] + totals[prompt, :, None], sequences[own], made, settings)
             if not done[prompt]:
                 finished[prompt] = sorted(finished[prompt] + ended, key=lambda one: -one.score)[:width]
                 done[prompt] = _is_done(finished[prompt], beams.totals.max(), made, settings)
@@ -120,13 +127,13 @@ def _beams(
         for beam in range(width):
             score = totals[prompt, beam] / made**settings.length_penalty
             finished[prompt].append(Finished(score, sequences[prompt * width + beam]))
-    return _winners(finished, settings, tuple(kept), ids.dtype)
+    return _select_best(finished, settings, tuple(kept), ids.dtype)
 
 
-def _advanced(
+def _advance(
     candidates: np.ndarray, sequences: np.ndarray, made: int, settings: Settings
 ) -> tuple[Beams, list[Finished]]:
-    """From the scores [K, V] of one prompt's candidates: the K best that go on, and those of the K best that end."""
+    """Return, of one prompt's candidates [K, V], the K best that continue, and those of the K best that end."""
     width, vocabulary = candidates.shape
     best = np.argsort(-candidates, axis=None, kind="stable")[: 2 * width]
     rows, tokens = np.divmod(best, vocabulary)
@@ -140,16 +147,16 @@ def _advanced(
 
 
 def _is_done(finished: list[Finished], best: float, made: int, settings: Settings) -> bool:
-    """Whether no running beam can still beat those that ended (or, early, whether enough have ended)."""
+    """Whether no running beam can still beat the ended ones (or, with early stopping, whether enough have ended)."""
     if len(finished) < settings.num_beams:
         return False
     return settings.early_stopping or finished[-1].score >= best / made**settings.length_penalty
 
 
-def _winners(
+def _select_best(
     finished: list[list[Finished]], settings: Settings, scores: tuple[np.ndarray, ...], dtype: np.dtype
 ) -> GenerateOutput:
-    """The best sequences of each prompt, filled with pads to one length."""
+    """Return the best sequences of each prompt, padded to one length."""
     count = settings.num_return_sequences
     best = [one for group in finished for one in sorted(group, key=lambda one: -one.score)[:count]]
     length = max(len(one.tokens) for one in best)

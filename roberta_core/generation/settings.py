@@ -1,4 +1,4 @@
-"""How to decode: the published arguments of `generate`, checked at birth."""
+"""How to decode: the published arguments of `generate`, checked on construction."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields
@@ -44,25 +44,26 @@ class Settings:
         for name, least in LEAST.items():
             value = getattr(self, name)
             if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < least):
-                raise ValueError(f"{name} is {value!r}; it must be a whole number of at least {least}")
+                raise ValueError(f"{name} is {value!r}; it must be an integer of at least {least}")
         for name in ("temperature", "repetition_penalty"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} is {getattr(self, name)!r}; it must be above 0")
         if not 0 < self.top_p <= 1:
             raise ValueError(f"top_p is {self.top_p!r}; it must be above 0 and at most 1")
         if self.do_sample and self.num_beams > 1:
-            raise ValueError(f"num_beams {self.num_beams} and do_sample: beams are searched, not sampled")
+            raise ValueError(f"num_beams is {self.num_beams} and do_sample is set: beam search does not sample")
         rows = self.num_return_sequences
         if rows > 1 and not self.do_sample and rows > self.num_beams:
-            raise ValueError(f"num_return_sequences {rows} needs do_sample or as many beams, not {self.num_beams}")
+            raise ValueError(f"num_return_sequences is {rows}, which needs do_sample or as many num_beams")
         if self.streamer is not None and self.num_beams > 1:
-            raise ValueError("a streamer shows tokens as they come; beams are known only at the end")
+            raise ValueError("a streamer cannot be used with beams, which are known only at the end")
 
     @classmethod
-    def of(cls, config: RobertaConfig, arguments: dict[str, Any]) -> "Settings":
-        """The settings of a call: its arguments, the model's special tokens where they are not given.
+    def from_arguments(cls, config: RobertaConfig, arguments: dict[str, Any]) -> "Settings":
+        """Return the settings of a call: its arguments, by default with the model's special tokens.
 
-        `TypeError` for an argument that does not exist.
+        Raises:
+            TypeError: an argument does not exist.
         """
         known = {field.name for field in fields(cls)}
         unknown = sorted(set(arguments) - known)
@@ -71,18 +72,18 @@ class Settings:
         special = {"eos_token_id": config.eos_token_id, "pad_token_id": config.pad_token_id}
         return cls(**{**special, **arguments})
 
-    def new_tokens(self, prompt: int, longest: int) -> int:
-        """How many tokens to make after a prompt of that length. `ValueError` if the model cannot hold them."""
+    def count_new_tokens(self, prompt: int, longest: int) -> int:
+        """Return how many tokens to add to a prompt of that length; raise `ValueError` if the model has no room."""
         if self.max_new_tokens is not None:
             made = self.max_new_tokens
         else:
             length = DEFAULT_MAX_LENGTH if self.max_length is None else self.max_length
             made = length - prompt
             if made < 1:
-                raise ValueError(f"the prompt has {prompt} tokens and max_length is {length}: nothing is left to make")
+                raise ValueError(f"the prompt has {prompt} tokens and max_length is {length}: no room for a new token")
         if prompt + made > longest:
             raise ValueError(
-                f"a prompt of {prompt} tokens and {made} new ones are more than the {longest} that this model takes"
+                f"a prompt of {prompt} tokens and {made} new ones exceed the {longest} tokens that this model accepts"
             )
         return made
 

@@ -17,7 +17,7 @@ from roberta_core.checkpoints import resolve
 from roberta_core.config import RobertaConfig
 from roberta_core.data.batches import Batch
 from roberta_core.data.records import LONGEST, Columns, DataError, Record, Skipped, is_unicode
-from roberta_core.data.streams import best_budget
+from roberta_core.data.streams import find_budget
 from roberta_core.tasks.features import Feature, Output, collate, run_features
 from roberta_core.tasks.settings import TaskSettings
 from roberta_core.tokenization import load_tokenizer
@@ -193,7 +193,7 @@ class Task(ABC):
             ids = self.probe(size, length)
             backend.run(model, {"input_ids": ids, "attention_mask": np.ones_like(ids)})
 
-        return best_budget(run_trial, min(USUAL_LENGTH, self.length))
+        return find_budget(run_trial, min(USUAL_LENGTH, self.length))
 
     def probe(self, size: int, length: int) -> np.ndarray:
         """Return `input_ids` of unknown tokens, `size` rows of `length`."""

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from roberta_core.data.batches import Batch
-from roberta_core.data.packing import order
+from roberta_core.data.packing import shuffle_blocks
 from roberta_core.tasks.base import Task
 from roberta_core.tasks.features import Feature
 
@@ -27,7 +27,7 @@ class ShuffledFeatures:
         for place in range(number * self.size, (number + 1) * self.size):
             epoch, rank = divmod(place, len(self.features))
             if self._order[0] != epoch:
-                self._order = (epoch, order(self.lengths, self.seed, epoch, self.size))
+                self._order = (epoch, shuffle_blocks(self.lengths, self.seed, epoch, self.size))
             rows.append(self.features[self._order[1][rank]])
         return self.task.collate(rows)
 

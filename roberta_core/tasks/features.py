@@ -11,7 +11,7 @@ import numpy as np
 
 from roberta_core.backend import Backend
 from roberta_core.data.batches import IGNORED, Batch
-from roberta_core.data.streams import batches
+from roberta_core.data.streams import plan_batches
 
 INPUTS = ("input_ids", "attention_mask")
 
@@ -92,7 +92,7 @@ def run_features(
     """
     outputs: list[Output] = [{}] * len(features)
     for same in _by_choices(features):  # a batch is rectangular
-        for places in batches([features[place].tokens() for place in same], budget):
+        for places in plan_batches([features[place].tokens() for place in same], budget):
             rows = [same[place] for place in places]
             batch = collate([features[row] for row in rows], pad_token_id)
             found = backend.run(model, {name: batch[name] for name in INPUTS})

@@ -76,7 +76,7 @@ class Evaluation:
             raise ValueError("none of the texts is held out by the recipe")
         masked = self.mask(self.files, split)
         self.count = min(len(masked), blocks or len(masked))
-        self.batches = list(masked.once(BATCH, blocks))
+        self.batches = list(masked.iterate(BATCH, blocks))
 
     def of_model(self, backend: Backend) -> Score:
         """Return the model's score when this framework runs it."""

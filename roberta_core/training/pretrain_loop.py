@@ -45,7 +45,7 @@ class Pretraining(TrainingLoop):
         assert self.held_out is not None
         size, limit = self.recipe.optimizer.batch_size, self.recipe.run.evaluation_blocks
         totals = {"loss": 0.0, "correct": 0.0, "count": 0.0}
-        for batch in self.held_out.once(size, limit):
+        for batch in self.held_out.iterate(size, limit):
             self.signals.check()
             found = self.trainer.evaluate(batch)
             totals = {name: total + float(found[name]) for name, total in totals.items()}

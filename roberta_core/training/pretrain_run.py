@@ -14,8 +14,8 @@ from roberta_core import checkpoints
 from roberta_core.config import RobertaConfig
 from roberta_core.data import corpus, texts
 from roberta_core.data.batches import MaskedBlocks
-from roberta_core.data.masking import word_starts
-from roberta_core.data.packing import blocks_of
+from roberta_core.data.masking import find_word_starts
+from roberta_core.data.packing import build_blocks
 from roberta_core.data.records import Skipped
 from roberta_core.parameters import draw
 from roberta_core.training.pretrain_loop import Pretraining
@@ -53,7 +53,7 @@ class Vocabulary:
     def starts(self) -> np.ndarray:
         """Return which tokens begin a word [V]."""
         tokenizer = Tokenizer.from_file(str(self.folder / corpus.TOKENIZER))
-        return word_starts(tokenizer.get_vocab(), self.size)
+        return find_word_starts(tokenizer.get_vocab(), self.size)
 
     @classmethod
     def from_folder(cls, folder: Path) -> "Vocabulary":
@@ -103,7 +103,7 @@ def build_masked_blocks(
 ) -> MaskedBlocks:
     """Tokenise documents into `folder`, and pack them into blocks to be masked; `skipped` counts skipped lines."""
     found = corpus.build(folder, files, vocabulary.folder, vocabulary.last, split, progress, skipped)
-    blocks = blocks_of(
+    blocks = build_blocks(
         found.tokens, found.sentences, found.documents, data.sequence_length, vocabulary.last, data.format, seed
     )
     masking = rates.of(vocabulary.size, vocabulary.mask, vocabulary.starts() if rates.whole_words else None)

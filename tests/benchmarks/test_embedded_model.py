@@ -96,7 +96,7 @@ def test_the_strengths_are_chosen_on_blocks_that_are_not_counted(multiplied):
     assert neighbours.multiplied == multiplied
     assert neighbours.both.counts.sum() == 297 * 8 - 2
     assert commonest.shares is neighbours.shares
-    aside = list(dataclasses.replace(blocks, blocks=blocks.blocks[99::100]).once(3))
+    aside = list(dataclasses.replace(blocks, blocks=blocks.blocks[99::100]).iterate(3))
     losses = {
         strengths: score(
             dataclasses.replace(neighbours, pair_strength=strengths[0], triple_strength=strengths[1]), aside, special

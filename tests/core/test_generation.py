@@ -5,7 +5,7 @@ import pytest
 
 from roberta_core.config import RobertaConfig
 from roberta_core.generation import Settings, generate
-from roberta_core.generation.scores import constrained, drawn, log_softmax, warped
+from roberta_core.generation.scores import apply_constraints, draw_tokens, log_softmax, warp
 
 VOCABULARY, EOS, PAD = 7, 2, 1
 TABLE = np.random.default_rng(0).normal(0, 2, (VOCABULARY, VOCABULARY, VOCABULARY))
@@ -63,7 +63,7 @@ def test_lengths_count_as_published():
     assert run().sequences.shape[1] == 20
     with pytest.raises(ValueError, match="prompt has 3 tokens and max_length is 3"):
         run(max_length=3)
-    with pytest.raises(ValueError, match="3 tokens and 8 new ones are more than the 10"):
+    with pytest.raises(ValueError, match="3 tokens and 8 new ones exceed the 10"):
         run(max_new_tokens=8, longest=10)
 
 
@@ -93,28 +93,28 @@ def test_the_same_seed_draws_the_same_text_and_another_one_another():
 def test_tokens_are_drawn_by_their_chances():
     chances = np.array([0.5, 0.0, 0.3, 0.2])
     with np.errstate(divide="ignore"):
-        tokens = drawn(np.tile(np.log(chances), (20_000, 1)), np.random.default_rng(0))
+        tokens = draw_tokens(np.tile(np.log(chances), (20_000, 1)), np.random.default_rng(0))
     np.testing.assert_allclose(np.bincount(tokens, minlength=4) / 20_000, chances, atol=0.01)
 
 
 def test_temperature_top_k_and_top_p_narrow_the_choice():
     scores = np.log([[0.4, 0.3, 0.2, 0.1]])
     settings = {"top_k": 0}
-    np.testing.assert_allclose(warped(scores, Settings(temperature=0.5, **settings)), scores * 2)
-    assert np.isfinite(warped(scores, Settings(top_k=2))).tolist() == [[True, True, False, False]]
-    assert np.isfinite(warped(scores, Settings(top_p=0.6, **settings))).tolist() == [[True, True, False, False]]
-    assert np.isfinite(warped(scores, Settings(top_p=0.01, **settings))).tolist() == [[True, False, False, False]]
+    np.testing.assert_allclose(warp(scores, Settings(temperature=0.5, **settings)), scores * 2)
+    assert np.isfinite(warp(scores, Settings(top_k=2))).tolist() == [[True, True, False, False]]
+    assert np.isfinite(warp(scores, Settings(top_p=0.6, **settings))).tolist() == [[True, True, False, False]]
+    assert np.isfinite(warp(scores, Settings(top_p=0.01, **settings))).tolist() == [[True, False, False, False]]
 
 
 def test_repetition_is_penalised_in_both_directions():
     scores = np.array([[2.0, -2.0, 3.0, 1.0]])
-    got = constrained(scores, np.array([[0, 1, 1]]), 0, Settings(repetition_penalty=2.0))
+    got = apply_constraints(scores, np.array([[0, 1, 1]]), 0, Settings(repetition_penalty=2.0))
     np.testing.assert_array_equal(got, [[1.0, -4.0, 3.0, 1.0]])
 
 
 def test_no_ngram_comes_twice():
     sequence = np.array([[4, 5, 6, 4, 5]])
-    scores = constrained(np.zeros((1, 7)), sequence, 0, Settings(no_repeat_ngram_size=3))
+    scores = apply_constraints(np.zeros((1, 7)), sequence, 0, Settings(no_repeat_ngram_size=3))
     assert np.flatnonzero(np.isinf(scores[0])).tolist() == [6]
     long = run(max_new_tokens=20, no_repeat_ngram_size=2).sequences[0].tolist()
     pairs = list(itertools.pairwise(long))
@@ -188,8 +188,8 @@ def test_a_prompt_padded_on_the_right_is_refused():
         ({"temperature": 0.0}, "temperature is 0.0"),
         ({"top_p": 1.5}, "top_p is 1.5"),
         ({"top_k": -1}, "top_k is -1"),
-        ({"num_beams": 2, "do_sample": True}, "beams are searched, not sampled"),
-        ({"num_return_sequences": 3, "num_beams": 2}, "num_return_sequences 3"),
+        ({"num_beams": 2, "do_sample": True}, "beam search does not sample"),
+        ({"num_return_sequences": 3, "num_beams": 2}, "num_return_sequences is 3"),
         ({"num_beams": 2, "streamer": print}, "a streamer"),
     ],
 )
@@ -199,7 +199,7 @@ def test_wrong_settings_are_refused(arguments, sentence):
 
 
 def test_settings_take_special_tokens_from_the_model():
-    settings = Settings.of(RobertaConfig(eos_token_id=5), {"max_new_tokens": 3})
+    settings = Settings.from_arguments(RobertaConfig(eos_token_id=5), {"max_new_tokens": 3})
     assert (settings.eos_token_id, settings.pad_token_id) == (5, 1)
     with pytest.raises(TypeError, match="generate has no argument max_tokens"):
-        Settings.of(RobertaConfig(), {"max_tokens": 3})
+        Settings.from_arguments(RobertaConfig(), {"max_tokens": 3})

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from roberta_core.data.masking import FIRST, Masking, word_starts
+from roberta_core.data.masking import FIRST, Masking, find_word_starts
 
 V, MASK = 101, 100
 LENGTH = 40
@@ -122,7 +122,7 @@ def test_static_masking_comes_again_after_its_copies():
 
 def test_words_begin_with_a_blank():
     vocabulary = {"<s>": 0, "\u0120the": 1, "se": 2, "\u0120": 3}
-    assert word_starts(vocabulary, 5).tolist() == [False, True, False, True, False]
+    assert find_word_starts(vocabulary, 5).tolist() == [False, True, False, True, False]
 
 
 @pytest.mark.parametrize("wrong", [{"rule": "bert"}, {"copies": -1}])

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from roberta_core.data.packing import STRETCH, assemble, blocks_of, order, pack
+from roberta_core.data.packing import STRETCH, assemble, build_blocks, pack, shuffle_blocks
 
 SEPARATOR = 2
 
@@ -70,16 +70,16 @@ def test_a_block_stands_between_its_special_tokens():
 
 def test_an_epoch_has_every_block_once_in_an_order_of_its_own():
     lengths = np.arange(1000) % 37
-    first, again, second = (order(lengths, 5, epoch, 8) for epoch in (0, 0, 1))
+    first, again, second = (shuffle_blocks(lengths, 5, epoch, 8) for epoch in (0, 0, 1))
     assert sorted(first) == list(range(1000))
     assert (first == again).all()
     assert (first != second).mean() > 0.9
-    assert (first != order(lengths, 6, 0, 8)).mean() > 0.9
+    assert (first != shuffle_blocks(lengths, 6, 0, 8)).mean() > 0.9
 
 
 def test_a_batch_has_blocks_of_like_length_and_batches_come_shuffled():
     lengths = np.random.default_rng(0).integers(1, 100, 8 * STRETCH * 2)
-    batches = lengths[order(lengths, 0, 0, 8)].reshape(-1, 8)
+    batches = lengths[shuffle_blocks(lengths, 0, 0, 8)].reshape(-1, 8)
     assert np.ptp(batches, axis=1).mean() < 4
     assert np.abs(np.diff(batches.mean(axis=1))).mean() > 20
 
@@ -98,19 +98,19 @@ def document_of(place, starts, documents):
 
 def test_full_sentences_are_the_default():
     parts = counted(*DOCUMENTS)
-    assert (blocks_of(*parts, 12, SEPARATOR) == pack(*parts[:2], 12, SEPARATOR)).all()
+    assert (build_blocks(*parts, 12, SEPARATOR) == pack(*parts[:2], 12, SEPARATOR)).all()
 
 
 def test_doc_sentences_never_cross_a_document_and_lose_nothing():
     tokens, starts, documents = counted(*DOCUMENTS)
-    blocks = blocks_of(tokens, starts, documents, 12, SEPARATOR, "doc-sentences")
+    blocks = build_blocks(tokens, starts, documents, 12, SEPARATOR, "doc-sentences")
     covered = np.zeros(len(tokens), int)
     for start, stop in blocks:
         covered[start:stop] += 1
         assert document_of(start, starts, documents) == document_of(stop - 1, starts, documents)
         assert stop - start <= 10
     assert (covered == (tokens != SEPARATOR)).all()
-    crossing = blocks_of(tokens, starts, documents, 26, SEPARATOR)
+    crossing = build_blocks(tokens, starts, documents, 26, SEPARATOR)
     assert any(document_of(a, starts, documents) != document_of(b - 1, starts, documents) for a, b in crossing)
 
 
@@ -118,7 +118,7 @@ def test_doc_sentences_never_cross_a_document_and_lose_nothing():
 def test_the_second_part_of_a_pair_follows_or_is_of_another_document_in_half_of_them(form):
     generator = np.random.default_rng(0)
     tokens, starts, documents = counted(*generator.integers(1, 9, (60, 20)).tolist())
-    blocks = blocks_of(tokens, starts, documents, 40, SEPARATOR, form, seed=3)
+    blocks = build_blocks(tokens, starts, documents, 40, SEPARATOR, form, seed=3)
     goes_on = ~np.isin(blocks[:, 1] + 1, starts[documents])  # else nothing follows in the document
     assert 0.4 < blocks[goes_on, 4].mean() < 0.6
     for a, b, c, d, follows in blocks:
@@ -130,8 +130,8 @@ def test_the_second_part_of_a_pair_follows_or_is_of_another_document_in_half_of_
     if form == "sentence-pair":
         assert set(blocks[:, 0]) <= set(starts)
         assert all(stop in starts or stop + 1 in starts for stop in blocks[:, 1])
-    assert (blocks == blocks_of(tokens, starts, documents, 40, SEPARATOR, form, seed=3)).all()
-    assert len(blocks) != len(blocks_of(tokens, starts, documents, 40, SEPARATOR, form, seed=4))
+    assert (blocks == build_blocks(tokens, starts, documents, 40, SEPARATOR, form, seed=3)).all()
+    assert len(blocks) != len(build_blocks(tokens, starts, documents, 40, SEPARATOR, form, seed=4))
 
 
 def test_a_pair_stands_between_its_special_tokens():
@@ -139,7 +139,7 @@ def test_a_pair_stands_between_its_special_tokens():
 
 
 def test_pairs_need_two_documents_and_known_formats():
-    with pytest.raises(ValueError, match="needs two documents"):
-        blocks_of(*counted([3]), 12, SEPARATOR, "segment-pair")
+    with pytest.raises(ValueError, match="needs at least two documents"):
+        build_blocks(*counted([3]), 12, SEPARATOR, "segment-pair")
     with pytest.raises(ValueError, match="'words'; known are full-sentences"):
-        blocks_of(*counted([3]), 12, SEPARATOR, "words")
+        build_blocks(*counted([3]), 12, SEPARATOR, "words")

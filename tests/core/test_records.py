@@ -47,7 +47,7 @@ def test_parquet_is_read(tmp_path):
     parquet.write_table(pyarrow.Table.from_pylist(ROWS), tmp_path / "a.parquet")
     assert fields(tmp_path / "a.parquet")[0] == ROWS
     (tmp_path / "b.parquet").write_bytes(b"nothing")
-    with pytest.raises(DataError, match=r"b\.parquet: no Parquet file"):
+    with pytest.raises(DataError, match=r"b\.parquet: not a Parquet file"):
         fields(tmp_path / "b.parquet")
 
 
@@ -203,7 +203,7 @@ def test_the_lines_after_a_fault_are_read_and_numbered_rightly(tmp_path):
 
 
 def test_an_unknown_format_is_refused(tmp_path):
-    with pytest.raises(DataError, match="its format is not known"):
+    with pytest.raises(DataError, match="its suffix does not tell its format"):
         list(read(tmp_path / "a.xyz", Skipped()))
 
 

@@ -1,14 +1,12 @@
 import time
 
-import pytest
-
 from roberta_core.data import streams
-from roberta_core.data.streams import batches, best_budget, even, through
+from roberta_core.data.streams import find_budget, plan_batches, round_down
 
 
 def test_a_batch_has_rows_of_similar_length_within_the_budget():
     lengths = [5, 40, 6, 41, 7, 90, 1]
-    found = list(batches(lengths, 82))
+    found = list(plan_batches(lengths, 82))
     assert found == [[5], [3, 1], [4, 2, 0, 6]]
     assert sorted(number for rows in found for number in rows) == list(range(7))
     for rows in found:
@@ -16,43 +14,25 @@ def test_a_batch_has_rows_of_similar_length_within_the_budget():
 
 
 def test_batches_have_few_sizes():
-    assert [even(size) for size in (1, 2, 3, 7, 8, 31, 32, 33, 63, 64, 100)] == [1, 2, 2, 4, 8, 16, 32, 32, 32, 64, 96]
+    assert [round_down(size) for size in (1, 2, 3, 7, 8, 31, 32, 33, 63, 64, 100)] == [
+        1,
+        2,
+        2,
+        4,
+        8,
+        16,
+        32,
+        32,
+        32,
+        64,
+        96,
+    ]
     lengths = [1 + number * 7 % 50 for number in range(400)]
-    assert {len(rows) for rows in batches(lengths, 512)} == {8, 16, 32, 64}
+    assert {len(rows) for rows in plan_batches(lengths, 512)} == {8, 16, 32, 64}
 
 
 def test_rows_without_a_token_are_batched_too():
-    assert list(batches([0, 0, 0], 2)) == [[0, 1], [2]]
-
-
-@pytest.mark.parametrize("window", [1, 3, 100])
-def test_results_come_in_the_order_of_the_rows(window):
-    rows = ["x" * (7 * number % 11) for number in range(40)]
-    seen = []
-
-    def run(batch):
-        seen.append(len(batch))
-        return [len(row) for row in batch]
-
-    assert list(through(rows, len, run, 30, window)) == [len(row) for row in rows]
-    assert sum(seen) == 40
-    assert max(seen) <= window
-
-
-def test_an_endless_stream_is_answered_window_by_window():
-    def endless():
-        number = 0
-        while True:
-            number += 1
-            yield number
-
-    results = through(endless(), lambda row: row % 5, lambda batch: batch, 16, window=10)
-    assert [next(results) for _ in range(25)] == list(range(1, 26))
-
-
-def test_a_run_that_forgets_a_row_is_an_error():
-    with pytest.raises(ValueError, match="shorter"):
-        list(through(["a", "b"], len, lambda batch: batch[:1], 10))
+    assert list(plan_batches([0, 0, 0], 2)) == [[0, 1], [2]]
 
 
 def test_the_smallest_budget_that_keeps_the_machine_busy_is_chosen(monkeypatch):
@@ -63,7 +43,7 @@ def test_the_smallest_budget_that_keeps_the_machine_busy_is_chosen(monkeypatch):
         calls.append((size, length))
         clock[0] += max(0.05, size * length / 1e4)  # 500 tokens take as long as one
 
-    assert best_budget(run, 32) == 512
+    assert find_budget(run, 32) == 512
     assert set(calls) == {(8, 32), (16, 32), (32, 32), (64, 32)}
     assert len(calls) == 4 * (1 + streams.TRIALS)
 
@@ -75,4 +55,4 @@ def test_a_busy_moment_does_not_end_the_search_for_a_budget(monkeypatch):
     def run(size, length):
         clock[0] += 9.0 if size == 16 else 0.1  # all take as long, but for the moment of 512 tokens
 
-    assert best_budget(run, 32, budgets=(256, 512, 1024)) == 1024
+    assert find_budget(run, 32, budgets=(256, 512, 1024)) == 1024

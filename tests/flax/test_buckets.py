@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import roberta_flax
-from roberta_core.data.streams import even
+from roberta_core.data.streams import round_down
 from roberta_core.parameters import ARCHITECTURES
 from roberta_flax.buckets import LENGTHS, Sizes, measure, round_up
 
@@ -40,7 +40,7 @@ def test_a_batch_of_a_stream_is_not_filled_up(make, config):
     given = [{"input_ids": np.zeros((size, 5), int)} for size in sizes]
     assert [measure(model, inputs)[1].batch for inputs in given] == [1, 4, 8, 16, 32, 64, 96, 128]
     for size in sizes:
-        assert measure(model, {"input_ids": np.zeros((even(size), 5), int)})[1].batch == even(size)
+        assert measure(model, {"input_ids": np.zeros((round_down(size), 5), int)})[1].batch == round_down(size)
 
 
 @pytest.mark.parametrize("architecture", ["Model", "ForMultipleChoice", "ForCausalLM"])

@@ -131,7 +131,7 @@ def test_what_cannot_be_generated_is_refused(make, config, decoder, generate, pr
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        ({"inputs": [[0, 5]], "input_ids": [[0, 5]]}, "the prompts came twice"),
+        ({"inputs": [[0, 5]], "input_ids": [[0, 5]]}, "specify inputs or input_ids, not both"),
         (
             {"inputs": [[0, 5]], "encoder_attention_mask": [[1] * 5]},
             "encoder_attention_mask requires encoder_hidden_states",
