@@ -117,7 +117,7 @@ def test_without_a_prompt_text_begins_with_the_first_token(decoder, generate):
 
 
 def test_what_cannot_be_generated_is_refused(make, config, decoder, generate, prompts):
-    with pytest.raises(ValueError, match="79 new ones are more than the 78"):
+    with pytest.raises(ValueError, match="79 new ones exceed the 78"):
         generate(decoder, prompts[:, :1] * 0, max_new_tokens=79)
     with pytest.raises(TypeError, match="max_tokens"):
         generate(decoder, prompts, max_tokens=3)
