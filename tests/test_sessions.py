@@ -1,7 +1,7 @@
 """The commands that the documentation shows with their output are run, page by page, and print that output.
 
 A fenced block `text` whose first line starts with `$ ` is a session. Numbers and the widths of tables may differ; `...`
-stands for any text.
+stands for any text. A block whose first line is a comment with a file's name is written to that file first.
 """
 
 import doctest
@@ -38,12 +38,18 @@ def agrees(expected: str, printed: str) -> bool:
     return CHECKER.check_output(without_numbers(expected), without_numbers(printed), FLAGS)
 
 
+def write_files(text: str, folder: Path) -> None:
+    """Write each block of a page whose first line is a comment with a file's name, such as `# recipe.toml`."""
+    for name, rest in re.findall(r"^```\w+\n# (\w+\.\w+)\n(.*?)^```", text, re.S | re.M):
+        (folder / name).write_text(rest, encoding="utf-8")
+
+
 def run(command: str, folder: Path) -> str:
-    """Run a `roberta` command, or another one in a shell, and return what it prints."""
+    """Run a `roberta` command, or another one in a shell; return its output, with the error if it failed."""
     program, *arguments = shlex.split(command)
     call = [sys.executable, "-c", START, *arguments] if program == "roberta" else ["bash", "-c", command]
     ended = subprocess.run(call, cwd=folder, capture_output=True, text=True, timeout=300)
-    return ended.stdout + ended.stderr
+    return ended.stdout + (ended.stderr if ended.returncode else "")
 
 
 @pytest.mark.parametrize(
@@ -53,6 +59,7 @@ def run(command: str, folder: Path) -> str:
 )
 def test_the_commands_print_what_the_page_shows(page, tmp_path):
     shown = sessions(page.read_text(encoding="utf-8"))
+    write_files(page.read_text(encoding="utf-8"), tmp_path)
     needed = {
         name
         for command, _ in shown
