@@ -1,6 +1,7 @@
 """What README and the documentation say can be done is done here: examples run, commands, targets and links exist."""
 
 import re
+import runpy
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -83,3 +84,22 @@ def test_the_files_that_are_named_exist(page):
 def test_there_are_examples_for_every_framework():
     codes = [parameter.values[0] for parameter in examples()]
     assert all(any(package in code for code in codes) for package in FRAMEWORKS)
+
+
+def test_the_reference_of_the_commands_is_their_help():
+    written = runpy.run_path(str(ROOT / "docs" / "commands.py"))["write_page"]()
+    assert (ROOT / "docs" / "commands.md").read_text(encoding="utf-8") == written, "run: python docs/commands.py"
+
+
+def test_every_page_is_in_the_index():
+    """Each page of the documentation is linked from the table of the index, and the pages for users from README."""
+    pages = {page.name for page in (ROOT / "docs").glob("*.md")} - {"index.md"}
+    index = (ROOT / "docs" / "index.md").read_text(encoding="utf-8").partition("```{toctree}")[0]
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert {page for page in pages if f"({page})" not in index} == set()
+    assert {page for page in pages if f"(docs/{page})" not in readme} == set()
+
+
+def test_every_command_is_in_the_quickstart():
+    quickstart = (ROOT / "docs" / "quickstart.md").read_text(encoding="utf-8")
+    assert [name for name in program.find_commands() if f"`roberta {name}" not in quickstart] == []
