@@ -45,10 +45,11 @@ def classify(
         raise ValueError(f"{model} has no classifier: it lacks {', '.join(sorted(report['missing_keys']))}")
     shown, texts = tee(read_lines(files or [STDIN], pairs))
     truncated = 0
-    for text, answer in zip(shown, task.classify(backend, network, tokenizer, texts, budget), strict=True):
-        line = format_line(text, answer, as_json)
-        print(escape_controls(line) if sys.stdout.isatty() else line)
-        truncated += answer.truncated
+    with hold_back_stderr():
+        for text, answer in zip(shown, task.classify(backend, network, tokenizer, texts, budget), strict=True):
+            line = format_line(text, answer, as_json)
+            print(escape_controls(line) if sys.stdout.isatty() else line)
+            truncated += answer.truncated
     if truncated:
         longest = network.config.max_sequence_length
         noun = "text was" if truncated == 1 else "texts were"

@@ -13,7 +13,7 @@ import typer
 
 from roberta_core.cli.files import check_files
 from roberta_core.cli.finetune import parse_reading
-from roberta_core.cli.frameworks import FRAMEWORK, FRAMEWORKS, load_backend, resolve_frameworks
+from roberta_core.cli.frameworks import FRAMEWORK, FRAMEWORKS, hold_back_stderr, load_backend, resolve_frameworks
 from roberta_core.cli.terminal import escape_controls
 
 if TYPE_CHECKING:
@@ -71,7 +71,8 @@ def evaluate(
     scores = {}
     for name in names:
         one = load_backend(name)
-        scores[f"{one.title} {one.version}"] = evaluation.of_model(one)
+        with hold_back_stderr():
+            scores[f"{one.title} {one.version}"] = evaluation.of_model(one)
     if as_json:
         found = {"model": model, "documents": len(evaluation.files), "blocks": evaluation.count}
         print(json.dumps({**found, "scores": {name: asdict(score) for name, score in scores.items()}}, indent=2))
@@ -97,7 +98,8 @@ def evaluate_files(
     plan, lines, found = Recipe.load(recipe) if recipe else None, [], {}
     for name in names:
         one = load_backend(name)
-        result, examples = evaluate_task(one, model, task, files, plan, reading, lines.append)
+        with hold_back_stderr():
+            result, examples = evaluate_task(one, model, task, files, plan, reading, lines.append)
         found[f"{one.title} {one.version}"] = result
         if predictions is not None:
             with open(predictions, "w", encoding="utf-8") as stream:

@@ -10,7 +10,7 @@ import typer
 
 from roberta_core.cli.frameworks import FRAMEWORK, hold_back_stderr, load_backend, resolve_frameworks
 from roberta_core.cli.recording import CHART, TENSORBOARD, Recording
-from roberta_core.cli.training_display import Display, format_scores, handle_stop
+from roberta_core.cli.training_display import Display, call_after_loss, format_scores, handle_stop
 
 COLUMNS = "Columns of the data that hold the task's fields, such as text=review,label=stars."
 
@@ -71,10 +71,10 @@ def finetune(
         features = work.build_features(examples)
         plan = training.resolve_schedule(plan, len(features))
         display.start(plan.optimizer.steps, numbers)
-        with hold_back_stderr():
+        with hold_back_stderr() as show_stderr:
             job = training.Job(
                 backend, model, plan, work, features, Validation(kept, work.build_features(kept)) if kept else None,
-                output, recording.with_board(display.report),
+                output, call_after_loss(show_stderr, recording.with_board(display.report)),
             )  # fmt: skip
             result = training.finetune(job, numbers, resume)
         _show_result(display, result, [folder / training.MODEL for folder in folders.values()])

@@ -3,7 +3,7 @@
 import os
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
@@ -86,24 +86,39 @@ def hide_modules(modules: Iterable[str]) -> Iterator[None]:
 
 
 @contextmanager
-def hold_back_stderr() -> Iterator[None]:
-    """Discard what native libraries write to file descriptor 2; if the block fails, write it all.
+def hold_back_stderr() -> Iterator[Callable[[], None]]:
+    """Discard what native libraries write to file descriptor 2, such as TensorFlow's start-up messages.
 
-    What Python itself writes to `sys.stderr`, such as a warning, is shown.
+    What Python itself writes to `sys.stderr`, such as a warning, is shown. If the block fails with an error that is not
+    one of ours (a `ValueError`, whose message is complete), everything that was held back is written.
+
+    Yields:
+        A function that ends the holding back before the end of the block: what a long run writes before the process
+        dies must not be lost.
     """
     sys.stderr.flush()
     kept, shown = os.dup(2), sys.stderr
+    ended = False
+
+    def end() -> None:
+        nonlocal ended
+        if not ended:
+            ended = True
+            sys.stderr = shown
+            os.dup2(kept, 2)
+
     with tempfile.TemporaryFile() as file, open(os.dup(kept), "w", buffering=1) as direct:
         os.dup2(file.fileno(), 2)
         if shown is sys.__stderr__:
             sys.stderr = direct
         try:
-            yield
+            yield end
+        except ValueError:
+            raise
         except Exception:
             file.seek(0)
             os.write(kept, file.read())
             raise
         finally:
-            sys.stderr = shown
-            os.dup2(kept, 2)
+            end()
             os.close(kept)

@@ -6,9 +6,10 @@ from typing import Annotated, Any
 
 import typer
 
-from roberta_core.cli.frameworks import load_backend
+from roberta_core.cli.frameworks import hold_back_stderr, load_backend
 from roberta_core.cli.recording import CHART, TENSORBOARD, Recording
-from roberta_core.cli.training_display import Display, handle_stop
+from roberta_core.cli.terminal import format_count
+from roberta_core.cli.training_display import Display, call_after_loss, handle_stop
 
 
 def pretrain(
@@ -70,8 +71,8 @@ def pretrain(
         return
     backend = load_backend(framework)
     recording = Recording(chart, tensorboard, {"": output / LOG})
-    with handle_stop(), Display(as_json) as display, recording:
-        report = recording.with_board(display.report)
+    with handle_stop(), Display(as_json) as display, recording, hold_back_stderr() as show_stderr:
+        report = call_after_loss(show_stderr, recording.with_board(display.report))
         run, trained = training.prepare(
             backend, plan, vocabulary, train, kept, output, report, display.show_reading, model, skipped
         )
@@ -105,11 +106,17 @@ def _show_corpus(display: Display, blocks: Any, output: Path, skipped: Any, seco
     _show_skipped(display, skipped)
     line = {"tokens": len(blocks.tokens), "blocks": len(blocks), "seconds": round(seconds, 2)}
     where = output / "corpus"
-    display.say(line, f"{len(blocks.tokens):,} tokens, {len(blocks):,} blocks in {where}, in {seconds:.1f} s")
+    display.say(
+        line, f"{len(blocks.tokens):,} tokens, {format_count(len(blocks), 'block')} in {where}, in {seconds:.1f} s"
+    )
 
 
 def _show_start(display: Display, run: Any, train: int, held_out: int) -> None:
     tokens, blocks, steps = len(run.data.tokens), len(run.data), run.recipe.optimizer.steps
     line = {"documents": train, "held_out": held_out, "tokens": tokens, "blocks": blocks, "steps": steps}
-    display.say(line, f"{train} documents, {tokens:,} tokens, {blocks:,} blocks; {held_out} documents held out")
+    display.say(
+        line,
+        f"{format_count(train, 'document')}, {tokens:,} tokens, {format_count(blocks, 'block')}; "
+        f"{format_count(held_out, 'document')} held out",
+    )
     display.start(steps, step=run.step)

@@ -55,6 +55,11 @@ def print_error(text: str, status: int) -> int:
     return status
 
 
+def format_count(number: int, noun: str) -> str:
+    """Return a number with its noun, in the plural unless it is 1."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
 def format_error(error: BaseException) -> str:
     """Return the message of an error as one line."""
     if isinstance(error, OSError) and error.strerror:

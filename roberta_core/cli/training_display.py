@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from roberta_core.cli.terminal import EarlyExit, get_command_line, make_console
+from roberta_core.cli.terminal import EarlyExit, format_count, get_command_line, make_console
 
 if TYPE_CHECKING:
     from roberta_core.training.stopping import Stopped
@@ -76,7 +76,7 @@ class Display:
 
 
 def _format_data(line: Mapping[str, Any]) -> Iterator[str]:
-    yield f"{line['examples']:,} examples for {line['data']}, {line['skipped']:,} skipped"
+    yield f"{format_count(line['examples'], 'example')} for {line['data']}, {line['skipped']:,} skipped"
     yield from (f"  skipped {reason}" for reason in line["reasons"])
     yield line.get("target", "")
 
@@ -115,6 +115,17 @@ FORMATS = {
     "resumed": _format_resumed,
     "loss": _format_step,
 }
+
+
+def call_after_loss(function: Callable[[], None], report: Callable[[Mapping[str, Any]], None]) -> Any:
+    """Return a report that calls a function after a line with a loss: the framework has done its first steps."""
+
+    def both(line: Mapping[str, Any]) -> None:
+        report(line)
+        if "loss" in line:
+            function()
+
+    return both
 
 
 def format_scores(scores: Mapping[str, float]) -> str:

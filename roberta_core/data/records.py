@@ -193,11 +193,18 @@ def _table(delimiter: str, quoting: Any) -> Callable[[Path, Skipped, Sequence[st
                 names = _check_names(row, f"{path}, line {number}")
             elif len(row) != len(names):
                 place = f"{path}, line {number}"
-                skipped.add(place, f"{len(row)} columns, but {len(names)} are named ({', '.join(names)})")
+                skipped.add(
+                    place,
+                    f"{_count_columns(row)}, but {len(names)} are named ({', '.join(names)})",
+                )
             else:
                 yield Record(dict(zip(names, row, strict=True)), f"{path}, line {number}")
 
     return read_rows
+
+
+def _count_columns(row: Sequence[Any]) -> str:
+    return f"{len(row)} column{'' if len(row) == 1 else 's'}"
 
 
 def _check_names(names: list[str], place: str) -> list[str]:
@@ -258,7 +265,10 @@ def _conll(path: Path, skipped: Skipped, header: Sequence[str]) -> Iterator[Reco
         place = f"{path}, line {words[0][0]}"
         if wrong is not None:
             expected = f"expected are {max(width, 2)}"
-            skipped.add(place, f"the sentence has {len(wrong[1])} columns in line {wrong[0]}; {expected}")
+            skipped.add(
+                place,
+                f"the sentence has {_count_columns(wrong[1])} in line {wrong[0]}; {expected}",
+            )
         else:
             yield Record(_sentence([columns for _, columns, _ in words]), place)
 

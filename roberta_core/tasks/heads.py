@@ -1,18 +1,20 @@
 """The model that a task is trained with: a checkpoint's own head where it predicts the same labels, else a new one."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from roberta_core import checkpoints
 from roberta_core.backend import Backend
+from roberta_core.checkpoints.report import LoadReport
 from roberta_core.config import RobertaConfig
 from roberta_core.parameters import BASE_PREFIX, draw, parameters
 from roberta_core.tasks.base import Task
 
 
 def load_model(backend: Backend, task: Task, source: str, seed: int, **settings: Any) -> tuple[Any, str]:
-    """Return the framework's model of a checkpoint for a task, and a sentence if a head of it was replaced.
+    """Return the framework's model of a checkpoint for a task, and a sentence if a head of it is newly initialised.
 
     Args:
         backend: the framework.
@@ -22,17 +24,25 @@ def load_model(backend: Backend, task: Task, source: str, seed: int, **settings:
         settings: fields of the configuration that differ from the checkpoint's.
     """
     settings |= task.config()
-    if not task.head_fits:
-        folder = checkpoints.resolve(source)
-        config = RobertaConfig.from_pretrained(folder, **settings)
-        found, report = checkpoints.load(folder, config, task.architecture, ignore_mismatched_sizes=True)
-        head = {name for name in parameters(config, task.architecture) if not name.startswith(BASE_PREFIX)}
-        if any(mismatch.name not in head for mismatch in report.mismatched):
-            checkpoints.load(folder, config, task.architecture)  # raises the error that names them
-        if not head <= set(report.missing):
-            tensors = {name: np.asarray(array, np.float32) for name, array in found.items()}
-            tensors |= draw(config, task.architecture, seed, only=head | set(report.new))
-            old = ", ".join(RobertaConfig.from_pretrained(folder).id2label.values())
-            note = f"{source} predicts other labels ({old}): its classifier was replaced by a newly initialised one"
-            return backend.from_tensors(task.architecture, config, tensors), note
-    return backend.from_pretrained(task.architecture, source, seed=seed, **settings), ""
+    folder = checkpoints.resolve(source)
+    config = RobertaConfig.from_pretrained(folder, **settings)
+    fits = task.head_fits
+    found, report = checkpoints.load(folder, config, task.architecture, ignore_mismatched_sizes=not fits)
+    head = {name for name in parameters(config, task.architecture) if not name.startswith(BASE_PREFIX)}
+    if any(mismatch.name not in head for mismatch in report.mismatched):
+        checkpoints.load(folder, config, task.architecture)  # raises the error that names them
+    drawn = set(report.new) if fits else head | set(report.new)
+    if not drawn:
+        return backend.from_pretrained(task.architecture, source, seed=seed, **settings), ""
+    tensors = {name: np.asarray(array, np.float32) for name, array in found.items()}
+    tensors |= draw(config, task.architecture, seed, only=drawn)
+    return backend.from_tensors(task.architecture, config, tensors), _describe(source, folder, drawn, head, report)
+
+
+def _describe(source: str, folder: Path, drawn: set[str], head: set[str], report: LoadReport) -> str:
+    """Return a sentence on what is newly initialised."""
+    if head and not head <= set(report.missing):
+        old = ", ".join(RobertaConfig.from_pretrained(folder).id2label.values())
+        return f"{source} predicts other labels ({old}): its classifier was replaced by a newly initialised one"
+    parts = sorted({name.removeprefix(BASE_PREFIX).split(".")[0] for name in drawn})
+    return f"{' and '.join(parts)} newly initialised; training starts from {source}"

@@ -1,1 +1,1 @@
-"""Pretraining: the recipe, the schedule, the loop and its checkpoints, for any framework that supplies the steps."""
+"""Pretraining and fine-tuning in any framework: recipes, schedule, loops, logs and training checkpoints."""

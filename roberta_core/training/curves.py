@@ -1,7 +1,6 @@
-"""The curves of runs: their logs drawn as a PNG, and event files that TensorBoard shows while they train.
+"""Curves of training runs: charts of their logs, and event files that TensorBoard shows during training.
 
-A log is JSON lines with a `step` each; its numbers are the curves. Where a run was resumed, a step that comes again
-replaces what it said before.
+A log is JSON lines with a `step` each; its numbers are the curves. If a step occurs twice, the later line counts.
 """
 
 import json
@@ -12,7 +11,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-# What a panel shows, by the names of its curves; each score of a task, and each curve unnamed here, has its own.
+# The panels and their curves; each score of a task, and each curve that is not listed here, has a panel of its own.
 PANELS = {
     "loss": ("loss", "held_out_loss"),
     "masked accuracy": ("held_out_accuracy",),
@@ -21,13 +20,13 @@ PANELS = {
     "tokens/s": ("tokens_per_second",),
 }
 NO_CURVES = ("step", "seed", "epoch")
-DOTTED = 30  # points; a curve of fewer shows each
+DOTTED = 30  # a curve with fewer points marks each of them
 
-Curve = dict[int, float]  # a number by the step
+Curve = dict[int, float]  # values by step
 
 
-def numbers(line: Mapping[str, Any]) -> dict[str, float]:
-    """The numbers of a line of the log that are curves, scores by their own names."""
+def extract_scalars(line: Mapping[str, Any]) -> dict[str, float]:
+    """Return the numbers of a line of the log that belong to curves; scores have their own names."""
     flat = {**line, **line.get("scores", {})}
     return {
         name: float(value)
@@ -36,21 +35,21 @@ def numbers(line: Mapping[str, Any]) -> dict[str, float]:
     }
 
 
-def read(log: Path) -> dict[str, Curve]:
-    """The curves of a log; a last line that was cut off by a kill is passed over."""
+def read_curves(log: Path) -> dict[str, Curve]:
+    """Return the curves of a log; a last line that a kill cut off is ignored."""
     curves: dict[str, Curve] = {}
     for text in log.read_text(encoding="utf-8").splitlines():
         try:
             line = json.loads(text)
         except ValueError:
             continue
-        for name, value in numbers(line).items():
+        for name, value in extract_scalars(line).items():
             curves.setdefault(name, {})[line["step"]] = value
     return curves
 
 
 def require(module: str, extra: str) -> Any:
-    """A module of a library that an extra brings; `ValueError` says how to come by it."""
+    """Import a module that comes with an extra; raise `ValueError` with the command that installs it."""
     try:
         return import_module(module)
     except ImportError:
@@ -58,28 +57,33 @@ def require(module: str, extra: str) -> Any:
 
 
 def draw(path: Path, logs: Mapping[str, Path]) -> None:
-    """Draw the curves of logs, named for the legend, into a file, such as a .png: a panel for each kind of number."""
+    """Draw the curves of logs into a file such as a .png, with a panel for each kind of number.
+
+    Args:
+        path: the file.
+        logs: the logs, by their names in the legend.
+    """
     figures = require("matplotlib.figure", "chart")
-    runs = {label: read(log) for label, log in logs.items() if log.is_file()}
-    panels = _panels([name for curves in runs.values() for name in curves])
+    runs = {label: read_curves(log) for label, log in logs.items() if log.is_file()}
+    panels = _select_panels([name for curves in runs.values() for name in curves])
     if not panels:
         return
     columns, rows = min(len(panels), 3), -(-len(panels) // 3)
     figure = figures.Figure(figsize=(4.6 * columns, 3.0 * rows), layout="constrained")
     for place, (title, names) in enumerate(panels.items(), 1):
-        _panel(figure.add_subplot(rows, columns, place, title=title, xlabel="step"), names, runs)
+        _draw_panel(figure.add_subplot(rows, columns, place, title=title, xlabel="step"), names, runs)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path)
 
 
-def _panel(axes: Any, names: Sequence[str], runs: Mapping[str, Mapping[str, Curve]]) -> None:
-    """The curves of these names: of several runs each has its colour, of one run each curve."""
-    for number, (label, curves) in enumerate(runs.items()):
+def _draw_panel(axes: Any, names: Sequence[str], runs: Mapping[str, Mapping[str, Curve]]) -> None:
+    """Draw the curves of these names, with a colour for each run, or for each curve if there is one run."""
+    for number, (run, curves) in enumerate(runs.items()):
         for rank, name in enumerate(name for name in names if name in curves):
             steps, values = zip(*sorted(curves[name].items()), strict=True)
-            told = " ".join(filter(None, (label, name.replace("_", " ") if len(names) > 1 else "")))
+            label = " ".join(filter(None, (run, name.replace("_", " ") if len(names) > 1 else "")))
             axes.plot(
-                steps, values, label=told or name, linewidth=1.2, color=f"C{(number if len(runs) > 1 else rank) % 10}",
+                steps, values, label=label or name, linewidth=1.2, color=f"C{(number if len(runs) > 1 else rank) % 10}",
                 linestyle="--" if rank else "-", marker="." if len(steps) < DOTTED else "",
             )  # fmt: skip
     axes.spines[["top", "right"]].set_visible(False)
@@ -87,8 +91,8 @@ def _panel(axes: Any, names: Sequence[str], runs: Mapping[str, Mapping[str, Curv
         axes.legend(frameon=False, fontsize="small")
 
 
-def _panels(names: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    """The panels that have curves, those of `PANELS` first."""
+def _select_panels(names: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """Return the panels that have curves, those of `PANELS` first."""
     known = {name for panel in PANELS.values() for name in panel}
     found = {title: tuple(name for name in panel if name in names) for title, panel in PANELS.items()}
     found |= {name.replace("_", " "): (name,) for name in names if name not in known}
@@ -96,9 +100,12 @@ def _panels(names: Sequence[str]) -> dict[str, tuple[str, ...]]:
 
 
 class Board:
-    """Event files for TensorBoard in a folder, one for each seed that a line of the log names: its numbers as scalars.
+    """Writes the numbers of log lines as scalars into event files for TensorBoard, one file for each seed.
 
-    A line is on disk when `add` returns. `ValueError` if TensorBoard is not installed.
+    A line is on disk when `add` returns.
+
+    Raises:
+        ValueError: TensorBoard is not installed.
     """
 
     def __init__(self, folder: Path):
@@ -109,13 +116,13 @@ class Board:
         self.files: dict[Any, Any] = {}
 
     def add(self, line: Mapping[str, Any]) -> None:
-        """Write the numbers of a line; one without a step has none."""
-        found = numbers(line)
+        """Write the numbers of a line; a line without a step has none."""
+        found = extract_scalars(line)
         if not found:
             return
         seed, step = line.get("seed"), line["step"]
         if seed not in self.files:
-            self.files[seed] = self._begun(self.folder if seed is None else self.folder / f"seed-{seed}", step)
+            self.files[seed] = self._begin(self.folder if seed is None else self.folder / f"seed-{seed}", step)
         values = [self.summaries.Summary.Value(tag=name, simple_value=value) for name, value in found.items()]
         self._write(self.files[seed], step=step, summary=self.summaries.Summary(value=values))
 
@@ -124,12 +131,12 @@ class Board:
         for file in self.files.values():
             file.close()
 
-    def _begun(self, folder: Path, step: int) -> Any:
+    def _begin(self, folder: Path, step: int) -> Any:
         folder.mkdir(parents=True, exist_ok=True)
         name = f"events.out.tfevents.{time.time_ns()}.{os.getpid()}"
         file = self.records.RecordWriter(open(folder / name, "wb"))  # noqa: SIM115  # until the run ends
         self._write(file, file_version="brain.Event:2")
-        # What a run that was killed had said of this step and later ones is no longer shown.
+        # TensorBoard hides what an earlier, killed run logged for this step and later ones.
         started = self.events.SessionLog(status=self.events.SessionLog.START)
         self._write(file, step=step, session_log=started)
         return file

@@ -1,4 +1,4 @@
-"""What a step of the optimiser is in every framework: its micro-batches, how much each counts, and each tensor's rate.
+"""What an optimizer step consists of in every framework: micro-batches, their shares, and the rate of each tensor.
 
 Shapes: B batch, S sequence, K masked positions at most, C choices or classes.
 """
@@ -16,22 +16,22 @@ LAYER = re.compile(r"encoder\.layer\.(\d+)\.")
 
 
 def split_batch(batch: Batch, size: int) -> list[Batch]:
-    """The micro-batches of a batch, `size` rows each; 0 leaves it whole."""
+    """Split a batch into micro-batches of `size` rows; 0 leaves it whole."""
     rows = len(next(iter(batch.values())))
     starts = range(0, rows, size or rows)
     return [{name: array[start : start + (size or rows)] for name, array in batch.items()} for start in starts]
 
 
 def compute_shares(config: RobertaConfig, architecture: str, batches: Sequence[Batch]) -> list[float]:
-    """The share of all labels that each micro-batch has: so much does its mean loss count in the step's."""
+    """Return the share of all labels that each micro-batch has: the weight of its mean loss in the step's."""
     if not batches:
-        raise ValueError("a step needs a batch")
+        raise ValueError("a step needs at least one batch")
     counts = [count_labels(config, architecture, batch) for batch in batches]
     return [count / max(sum(counts), 1) for count in counts]
 
 
 def count_labels(config: RobertaConfig, architecture: str, batch: Batch) -> float:
-    """How many labels a mean loss is taken over; of an answer, each end is half a label."""
+    """Return how many labels a mean loss is taken over; each end of an answer counts as half a label."""
     if "masked_labels" in batch:
         return _kept(batch["masked_labels"])
     if architecture not in COUNTS:
@@ -40,16 +40,16 @@ def count_labels(config: RobertaConfig, architecture: str, batch: Batch) -> floa
 
 
 def compute_rate_factors(names: Iterable[str], layers: int, decay: float) -> dict[str, float]:
-    """What each tensor's learning rate is multiplied by: 1 in the head, `decay` once more for each layer below it.
+    """Return the factor of each tensor's learning rate: 1 in the head, `decay` times as much in each layer below.
 
-    The pooler is counted to the head, the embeddings lie below the first of `layers` layers (Clark et al. 2020, as in
-    ELECTRA's fine-tuning).
+    The pooler counts as part of the head, and the embeddings as the layer below the first of `layers` layers (Clark et
+    al. 2020, as in the fine-tuning of ELECTRA).
     """
     return {name: float(decay ** (layers + 1 - _height(name, layers))) for name in names}
 
 
 def _height(name: str, layers: int) -> int:
-    """0 for the embeddings, 1 for the first layer, one more than the layers for a head."""
+    """Return 0 for the embeddings, 1 for the first layer, and `layers` + 1 for a head."""
     name = name.removeprefix(BASE_PREFIX)
     found = LAYER.match(name)
     if found:

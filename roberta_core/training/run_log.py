@@ -95,7 +95,7 @@ class Speedometer:
 
     @contextmanager
     def pause(self) -> Iterator[None]:
-        """Leave out the time of the block."""
+        """Exclude the time of the block."""
         self.elapsed += time.perf_counter() - self.started
         try:
             yield

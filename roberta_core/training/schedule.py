@@ -1,11 +1,11 @@
-"""The learning rate of each step: linear warm-up, linear decay (Liu et al. 2019, section 3.1)."""
+"""Learning-rate schedule: linear warm-up, linear decay (Liu et al. 2019, section 3.1)."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class LinearSchedule:
-    """Up from 0 to `peak` over `warmup` steps, then down to 0, which it would reach right after the last step."""
+    """Rises from 0 to `peak` over `warmup` steps, then falls to 0, which it would reach right after the last step."""
 
     peak: float
     warmup: int
@@ -18,7 +18,7 @@ class LinearSchedule:
             raise ValueError(f"{self.warmup} steps of warm-up do not fit into {self.steps} steps")
 
     def __call__(self, step: int) -> float:
-        """The learning rate of a step, counted from 0."""
+        """Return the learning rate of a step, counted from 0."""
         if step < self.warmup:
             return self.peak * (step + 1) / self.warmup
         return self.peak * max(self.steps - step, 0) / (self.steps - self.warmup)

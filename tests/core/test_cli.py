@@ -264,6 +264,18 @@ def test_what_a_framework_says_before_it_fails_is_told():
     assert "OSError" in told
 
 
+def test_start_up_messages_are_not_shown_with_an_error_of_ours():
+    status, told = said("with hold_back_stderr(): os.write(2, b'noise'); raise ValueError('the reason')")
+    assert status == 1
+    assert "noise" not in told
+    assert told.endswith("ValueError: the reason\n")
+
+
+def test_what_a_library_says_after_the_start_is_shown():
+    code = "with hold_back_stderr() as end: os.write(2, b'noise'); end(); os.write(2, b'last words'); os._exit(3)"
+    assert said(code) == (3, "last words")
+
+
 def test_an_absent_module_cannot_be_imported_until_afterwards(monkeypatch, tmp_path):
     (tmp_path / "spare").mkdir()
     (tmp_path / "spare" / "part.py").write_text("")

@@ -23,7 +23,7 @@ def log(tmp_path):
 
 
 def test_every_number_of_a_log_is_a_curve_by_steps(log):
-    assert curves.read(log) == {
+    assert curves.read_curves(log) == {
         "loss": {2: 3.0, 4: 2.0},
         "gradient_norm": {2: 1.5, 4: 0.5},
         "learning_rate": {2: 0.25, 4: 0.125},
@@ -31,14 +31,14 @@ def test_every_number_of_a_log_is_a_curve_by_steps(log):
         "held_out_loss": {3: 2.5},
         "held_out_accuracy": {3: 0.25},
     }
-    assert curves.numbers(SCORED[0]) == {"f1": 0.75, "accuracy": 0.5}
+    assert curves.extract_scalars(SCORED[0]) == {"f1": 0.75, "accuracy": 0.5}
 
 
 def test_a_step_that_came_again_counts_as_the_resumed_run_had_it(log):
     with open(log, "a") as stream:
         stream.write('{"step": 5, "lo')  # killed here
         stream.write("\n" + json.dumps({"step": 4, "loss": 1.0}) + "\n")
-    assert curves.read(log)["loss"] == {2: 3.0, 4: 1.0}
+    assert curves.read_curves(log)["loss"] == {2: 3.0, 4: 1.0}
 
 
 class Axes:
@@ -120,7 +120,7 @@ def test_tensorboard_reads_the_numbers_by_step(tmp_path):
     found = list(events(tmp_path))  # before it is closed: what was added can be seen
     board.close()
     assert [(step, scalars) for step, scalars, _ in found if scalars] == [
-        (line["step"], curves.numbers(line)) for line in LINES if "checkpoint" not in line
+        (line["step"], curves.extract_scalars(line)) for line in LINES if "checkpoint" not in line
     ]
 
 

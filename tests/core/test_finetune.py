@@ -486,6 +486,25 @@ def test_a_run_is_not_overwritten_and_other_data_are_not_resumed(files, capsys):
     assert "was trained on other data" in capsys.readouterr().err
 
 
+def test_a_new_head_is_named_once_and_not_as_a_warning(files, capsys, caplog):
+    run(files)
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    notes = [line["note"] for line in lines if "note" in line]
+    assert notes == [f"classifier newly initialised; training starts from {files / 'small'}"]
+    assert not caplog.records
+
+
+def test_people_read_numbers_with_the_right_nouns(files, capsys, monkeypatch):
+    (files / "test.jsonl").write_text(json.dumps(ROWS[0]) + "\n")
+    original = cli.main
+    monkeypatch.setattr(cli, "main", lambda arguments: original([one for one in arguments if one != "--json"]))
+    run(files)
+    out = capsys.readouterr().out
+    assert "10 examples for training, 0 skipped" in out
+    assert "1 example for validation, 0 skipped" in out
+    assert f"The model is in {files / 'out' / 'model'}" in out
+
+
 def test_the_closing_line_says_where_the_model_is(files, capsys):
     run(files)
     assert json.loads(capsys.readouterr().out.splitlines()[-1])["models"] == [str(files / "out" / "model")]

@@ -52,7 +52,7 @@ def test_a_step_without_labels_counts_nothing():
 
 
 def test_a_step_needs_a_batch_and_a_class_with_a_loss():
-    with pytest.raises(ValueError, match="needs a batch"):
+    with pytest.raises(ValueError, match="needs at least one batch"):
         compute_shares(CONFIG, "ForMaskedLM", [])
     with pytest.raises(ValueError, match="Model has no loss"):
         compute_shares(CONFIG, "Model", [{"labels": np.zeros(1, int)}])

@@ -164,7 +164,7 @@ FAULTS = {
         "a.tsv, line 2: 1,000,001 bytes",
     ),
     "a line of three million": ("a.jsonl", b'{}\n"' + b"x" * 3_000_000 + b'"\n', "a.jsonl, line 2: 3,000,003 bytes"),
-    "a missing column": ("a.csv", b"text,label\na\n", "a.csv, line 2: 1 columns, but 2 are named"),
+    "a missing column": ("a.csv", b"text,label\na\n", "a.csv, line 2: 1 column, but 2 are named"),
     "no JSON": ("a.jsonl", b'{"a": 1}\n{"a": \n', "a.jsonl, line 2: not JSON that can be read"),
     "no object": ("a.jsonl", b"[1]\n", "a.jsonl, line 1: a JSON list"),
     "half of a surrogate pair": (
@@ -176,7 +176,7 @@ FAULTS = {
     "a word without label": (
         "a.conll",
         b"a\tO\n\nb\tO\nc\n\n",
-        "a.conll, line 3: the sentence has 1 columns in line 4",
+        "a.conll, line 3: the sentence has 1 column in line 4",
     ),
 }
 
