@@ -43,6 +43,7 @@ class RobertaTokenizerFast(ByteLevelTokenizer):
         trim_offsets: Whether the offsets of a token exclude the space before it.
         additional_special_tokens: More special tokens.
         added: Added tokens by id.
+        tokenizer_object: A `tokenizers.Tokenizer`, instead of tokenizer_file.
         **settings: `model_max_length`, `padding_side`, `truncation_side`, `model_input_names`,
             `clean_up_tokenization_spaces`, `split_special_tokens`, `extra_special_tokens`.
 
@@ -79,8 +80,10 @@ class RobertaTokenizerFast(ByteLevelTokenizer):
         *,
         additional_special_tokens: Iterable[str | AddedToken] = (),
         added: Mapping[int, AddedToken] | None = None,
+        tokenizer_object: Tokenizer | None = None,
         **settings: Any,
     ) -> None:
+        tokenizer_file = tokenizer_object if tokenizer_file is None else tokenizer_file
         self._engines: dict[tuple[bool, bool], Tokenizer] = {}
         self._finders: dict[bool, tuple[Tokenizer, list[int]]] = {}
         if tokenizer_file is not None:

@@ -39,14 +39,11 @@ from roberta_core.tokenization.tokenizer_files import (
 NO_FRAME = ([], []), ([], [], [])
 # Arguments of transformers' tokenizers that have no effect here, or none on RoBERTa's tokenizer there.
 IGNORED = (
-    "use_fast",
-    "from_slow",
-    "do_lower_case",
-    "trust_remote_code",
-    "verbose",
-    "legacy",
-    "special_tokens_map_file",
-)
+    "use_fast", "from_slow", "do_lower_case", "trust_remote_code", "verbose", "legacy", "config", "tokenizer_type",
+    "_from_auto", "_commit_hash",
+)  # fmt: skip
+# Arguments of `save_pretrained` there that concern models only.
+IGNORED_WHEN_SAVING = ("safe_serialization", "is_main_process", "max_shard_size", "save_function", "token", "variant")
 
 
 class TokenizerBase(TokenTable):
@@ -146,6 +143,8 @@ class TokenizerBase(TokenTable):
         save_directory: str | os.PathLike[str],
         legacy_format: bool | None = None,
         filename_prefix: str | None = None,
+        push_to_hub: bool = False,
+        **ignored: Any,
     ) -> tuple[str, ...]:
         """Write every file that `from_pretrained` and other libraries read.
 
@@ -153,10 +152,22 @@ class TokenizerBase(TokenTable):
             save_directory: The folder, which is created if needed.
             legacy_format: True to omit tokenizer.json, False to omit the vocabulary's own files.
             filename_prefix: Put before the names of the files, with a dash.
+            push_to_hub: Not supported for a tokenizer alone.
+            **ignored: Arguments that concern models only, accepted for compatibility.
 
         Returns:
             The paths of the files.
+
+        Raises:
+            ValueError: If `push_to_hub` is true.
         """
+        if push_to_hub:
+            raise ValueError(
+                "push_to_hub is not supported for a tokenizer: upload the folder, or use the model's method"
+            )
+        unknown = sorted(ignored.keys() - {*IGNORED_WHEN_SAVING})
+        if unknown:
+            raise TypeError(f"save_pretrained has no argument {', '.join(map(repr, unknown))}")
         texts = build_files(self, self._build_vocabulary_files(), legacy_format)
         return write_files(Path(save_directory), add_prefix(texts, filename_prefix))
 

@@ -35,7 +35,8 @@ class TokenizerFast(TokenizerBase):
     are put around them. So `add_prefix_space` is refused.
 
     Args:
-        tokenizer_file: Path of tokenizer.json, or a `tokenizers.Tokenizer`.
+        tokenizer_file: Path of tokenizer.json.
+        tokenizer_object: A `tokenizers.Tokenizer`, instead of the file.
         additional_special_tokens: More special tokens.
         tokenizer_class: The name for tokenizer_config.json.
         **settings: The special tokens by role (a role that is not given has no token), and `model_max_length`,
@@ -59,14 +60,18 @@ class TokenizerFast(TokenizerBase):
 
     def __init__(
         self,
-        tokenizer_file: FilePath | Tokenizer,
+        tokenizer_file: FilePath | Tokenizer | None = None,
         *,
+        tokenizer_object: Tokenizer | None = None,
         additional_special_tokens: Iterable[str | AddedToken] = (),
         tokenizer_class: str | None = None,
         **settings: Any,
     ) -> None:
         if settings.get("do_lower_case"):
             raise ValueError("do_lower_case has no effect here: the normaliser of tokenizer.json determines the case")
+        tokenizer_file = tokenizer_object if tokenizer_file is None else tokenizer_file
+        if tokenizer_file is None:
+            raise ValueError("a tokenizer needs tokenizer_file or tokenizer_object")
         engine = open_tokenizer_json(tokenizer_file)
         if engine.truncation or engine.padding or engine.encode_special_tokens:
             engine = Tokenizer.from_str(engine.to_str())  # the caller's own stays unchanged

@@ -142,12 +142,30 @@ def test_a_second_entry_with_the_text_of_a_special_token_is_skipped_too():
     assert tokenizer.convert_ids_to_tokens([1, 2, 3], skip_special_tokens=True) == ["a"]
 
 
-@pytest.mark.parametrize("name", ["use_fast", "from_slow", "do_lower_case", "verbose", "trust_remote_code"])
+@pytest.mark.parametrize("name", ["config", "use_fast", "from_slow", "do_lower_case", "verbose", "trust_remote_code"])
 def test_arguments_of_the_reference_without_effect_are_accepted(kind, folder, name):
     plain = kind.from_pretrained(folder)
     for value in (True, False):
         for tokenizer in (kind.from_pretrained(folder, **{name: value}), load_tokenizer(folder, **{name: value})):
             assert tokenizer("He A <mask>") == plain("He A <mask>")
+
+
+def test_arguments_that_concern_models_are_accepted_when_saving(kind, tmp_path):
+    tokenizer = kind(VOCABULARY, MERGES)
+    tokenizer.save_pretrained(tmp_path, safe_serialization=True, push_to_hub=False, max_shard_size="1GB")
+    assert kind.from_pretrained(tmp_path)("he").input_ids == tokenizer("he").input_ids
+    with pytest.raises(ValueError, match="push_to_hub is not supported for a tokenizer"):
+        tokenizer.save_pretrained(tmp_path, push_to_hub=True)
+    with pytest.raises(TypeError, match="save_pretrained has no argument 'prefix'"):
+        tokenizer.save_pretrained(tmp_path, prefix="a")
+
+
+def test_an_object_of_the_library_can_be_given_by_its_published_name():
+    engine = RobertaTokenizerFast(VOCABULARY, MERGES).backend_tokenizer
+    for made in (RobertaTokenizerFast(tokenizer_object=engine), TokenizerFast(tokenizer_object=engine)):
+        assert made("he a").input_ids == engine.encode("he a").ids
+    with pytest.raises(ValueError, match="needs tokenizer_file or tokenizer_object"):
+        TokenizerFast()
 
 
 @pytest.mark.parametrize("make", [*BOTH, lambda *parts: TokenizerFast(RobertaTokenizerFast(*parts).backend_tokenizer)])
