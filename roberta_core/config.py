@@ -5,6 +5,7 @@ import json
 import logging
 import math
 import os
+import reprlib
 import warnings
 from collections.abc import Mapping
 from numbers import Real
@@ -73,6 +74,8 @@ FLAGS = ("use_cache", *(name for name, default in INHERITED.items() if isinstanc
 TEXTS = ("dtype", "finetuning_task", "tokenizer_class", "prefix", "_name_or_path")
 LABEL_FIELDS = ("num_labels", "id2label", "label2id")
 RELEASED: dict[str, Any] = {"max_position_embeddings": 514, "type_vocab_size": 1, "layer_norm_eps": 1e-5}
+SHORT = reprlib.Repr()  # values in messages can be large and deeply nested
+SHORT.maxlevel, SHORT.maxstring, SHORT.maxother = 3, 80, 80
 SHOWN_LABELS = 8  # `repr` gives only the number of labels if there are more
 
 
@@ -125,6 +128,7 @@ class RobertaConfig:
     output_hidden_states: bool
     pruned_heads: dict[int, list[int]]
     problem_type: str | None
+    task_specific_params: dict[str, Any] | None
     architectures: list[str] | None
     dtype: str | None
     _name_or_path: str
@@ -402,8 +406,11 @@ class RobertaConfig:
             OSError: There is no such checkpoint.
             ValueError: A field has the wrong type or an impossible value.
         """
-        fields = _config_file().read_fields(pretrained_model_name_or_path, kwargs)
-        return cls.from_dict({**fields, "_name_or_path": os.fspath(pretrained_model_name_or_path)}, **kwargs)
+        source = os.fspath(pretrained_model_name_or_path)
+        fields = _config_file().read_fields(source, kwargs)
+        made = cls.from_dict({**fields, "_name_or_path": source}, **kwargs)
+        _config_file().check_against_weights(source, made[0] if isinstance(made, tuple) else made)
+        return made
 
     def to_dict(self) -> dict[str, Any]:
         """Return every field; `from_dict` makes an equal configuration of them."""
@@ -510,7 +517,7 @@ def _to_integer(value: Any) -> int | None:
     """Return an integer, or the integer that a string spells as JSON keys do; None otherwise."""
     if isinstance(value, str) and value.isdecimal() and len(value) < 10:
         return int(value)
-    return value if _is_integer(value) else None
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
 def _is_integer(value: Any) -> bool:
@@ -527,8 +534,10 @@ def _is_list_of_integers(value: Any) -> bool:
 
 def _show(value: Any) -> str:
     """Return a short representation for a message."""
+    if isinstance(value, int) and value.bit_length() > 256:
+        return f"an integer of {value.bit_length():,} bits"
     try:
-        text = repr(value)
-    except ValueError:  # an integer of more digits than Python prints
-        text = f"an integer of {value.bit_length():,} bits" if isinstance(value, int) else f"a {type(value).__name__}"
+        text = SHORT.repr(value)
+    except ValueError:  # an integer inside has more digits than Python prints
+        text = f"a {type(value).__name__}"
     return text if len(text) <= 100 else f"{text[:100]}..."

@@ -141,7 +141,7 @@ def parameters(config: RobertaConfig, architecture: str, pooler: bool | None = N
     Raises:
         ValueError: There is no such class, or it cannot be built with this configuration.
     """
-    _check(config, architecture)
+    check_class(config, architecture)
     prefix = "" if architecture == "Model" else BASE_PREFIX
     with_pooler = architecture in WITH_POOLER if pooler is None else pooler
     rows = [(prefix, row, None) for row in EMBEDDINGS]
@@ -225,7 +225,8 @@ def _draw_one(parameter: Parameter, config: RobertaConfig, seed: int) -> np.ndar
     return values
 
 
-def _check(config: RobertaConfig, architecture: str) -> None:
+def check_class(config: RobertaConfig, architecture: str) -> None:
+    """Raise `ValueError` if there is no such class, or if it cannot be built with this configuration."""
     if architecture not in HEADS:
         raise ValueError(f"{architecture!r} is not a RoBERTa class; the classes are {', '.join(HEADS)}")
     if config.position_embedding_type != "absolute":

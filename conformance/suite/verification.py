@@ -15,7 +15,7 @@ import numpy as np
 
 from roberta_core import backend
 from roberta_core.checkpoints import formats
-from roberta_core.checkpoints.conversion import Check, Summary, written
+from roberta_core.checkpoints.conversion import Check, Summary, read_result
 from roberta_core.cli.frameworks import hold_back_stderr
 from roberta_core.config import CONFIG_NAME, RobertaConfig
 
@@ -34,7 +34,7 @@ def verify(summary: Summary) -> Iterator[Check]:
     """Yield a check of the float64 model on both checkpoints, then one for each framework."""
     config, architecture = summary.source.config, summary.source.architecture
     inputs = make_inputs(config, architecture)
-    want = run(config, architecture, written(summary), inputs)
+    want = run(config, architecture, read_result(summary), inputs)
     before = run(config, architecture, summary.source.tensors, inputs)
     tolerance = max(SAME, ROUNDED[summary.dtype]) if summary.cast else SAME
     yield make_check("NumPy float64, both checkpoints", compare_all(want, before, tolerance))
@@ -68,8 +68,8 @@ def make_inputs(config: RobertaConfig, architecture: str) -> dict[str, np.ndarra
 @contextmanager
 def isolate_written(summary: Summary) -> Iterator[Path]:
     """Link the written files into a temporary folder: their own may hold another format that takes precedence."""
-    kind = formats.named(summary.format)
+    kind = formats.get_format(summary.format)
     with tempfile.TemporaryDirectory() as folder:
-        for name in (CONFIG_NAME, *formats.files(summary.folder, kind)):
+        for name in (CONFIG_NAME, *formats.list_files(summary.folder, kind)):
             (Path(folder) / name).symlink_to((summary.folder / name).resolve())
         yield Path(folder)

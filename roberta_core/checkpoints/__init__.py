@@ -1,4 +1,4 @@
-"""Reading and writing checkpoints, in published names, with NumPy alone."""
+"""Reading and writing checkpoints by their published names, with NumPy alone."""
 
 import copy
 import os
@@ -8,17 +8,22 @@ from pathlib import Path
 import numpy as np
 
 from roberta_core.checkpoints import formats, names
-from roberta_core.checkpoints.atomic import finish, refuse_unfinished, transaction
-from roberta_core.checkpoints.errors import CheckpointError, listed
+from roberta_core.checkpoints.atomic import finish, transaction
+from roberta_core.checkpoints.consistency import read_consistently
+from roberta_core.checkpoints.errors import CheckpointError, join_names
 from roberta_core.checkpoints.mapped import Content
 from roberta_core.checkpoints.matching import match
 from roberta_core.checkpoints.report import LoadReport
-from roberta_core.checkpoints.shards import bytes_of
-from roberta_core.checkpoints.source import embedded, resolve
+from roberta_core.checkpoints.shards import parse_size
+from roberta_core.checkpoints.sizes import check_sizes
+from roberta_core.checkpoints.source import list_embedded, resolve
 from roberta_core.config import CONFIG_NAME, RobertaConfig
-from roberta_core.parameters import aliases, parameters
+from roberta_core.parameters import aliases, check_class, parameters
 
-__all__ = ["CheckpointError", "LoadReport", "embedded", "finish", "load", "resolve", "save"]
+__all__ = ["CheckpointError", "LoadReport", "finish", "list_embedded", "load", "read_consistently", "resolve", "save"]
+
+# The prefix of class names by model type, as config.json lists them under "architectures".
+CLASS_PREFIXES = {"roberta": "Roberta", "camembert": "Camembert", "xlm-roberta": "XLMRoberta"}
 
 
 def load(
@@ -29,45 +34,50 @@ def load(
     pooler: bool | None = None,
     ignore_mismatched_sizes: bool = False,
 ) -> tuple[dict[str, np.ndarray], LoadReport]:
-    """The tensors of a checkpoint under the published names of a class, and what became of every one.
+    """Load the tensors of a checkpoint under the published names of a class, with a report on every tensor.
 
     Args:
-        folder: the checkpoint; see `resolve` for names.
-        config: the model to be filled. Its `position_embedding_type` must be absolute.
-        architecture: the class without its prefix, such as `"ForMaskedLM"`; the file may be of another class.
-        pooler: whether the model has a pooler; None means as published for the class.
-        ignore_mismatched_sizes: report tensors of another shape as new, instead of refusing them.
+        folder: The checkpoint; see `resolve` for names.
+        config: The configuration of the model. Its `position_embedding_type` must be absolute.
+        architecture: The class without its prefix, such as `"ForMaskedLM"`; the file may be of another class.
+        pooler: Whether the model has a pooler; None means as published for the class.
+        ignore_mismatched_sizes: Whether to report tensors of another shape as new instead of refusing them.
 
     Returns:
-        The tensors that the file gives, in the model's order and with the file's dtype, mapped from the file (those
-        of before 2023 that a file does not align are copied): writing to one changes memory only. `LoadReport.new`
-        names those that it does not give, all of them outside the encoder unless sizes are ignored: draw them with
-        `parameters.draw(..., only=report.new)`.
+        The tensors that the file has, in the model's order and with the file's dtype, mapped from the file (copied if
+        the file does not align them): writing to one changes only memory. `LoadReport.new` names the others, all of
+        them outside the encoder unless sizes are ignored: draw them with `parameters.draw(..., only=report.new)`.
 
     Raises:
-        CheckpointError: the files are broken, or the encoder does not load; all reasons in one sentence.
-        ValueError: the class does not exist or cannot be built with this configuration.
+        CheckpointError: The files are broken, or the encoder does not load; one message with all reasons.
+        ValueError: The class does not exist or cannot be built with this configuration.
     """
     folder = Path(folder)
     if config.position_embedding_type != "absolute":
         raise CheckpointError(
-            f"{folder} has {config.position_embedding_type!r} positions; only absolute ones are supported, and without "
-            "the relative ones the model would compute something else"
+            f"{folder} has {config.position_embedding_type!r} positions; only absolute positions are supported, "
+            "and the model would give other results without the relative ones"
         )
-    expected = parameters(config, architecture, pooler)
-    refuse_unfinished(folder)
-    kind = formats.find(folder)
-    tensors, metadata = kind.read(folder), kind.metadata(folder)
-    refuse_unfinished(folder)  # a save may have begun while the files were opened
-    found, report = match(tensors, metadata, config, expected, LoadReport(str(folder), architecture))
+    check_class(config, architecture)
+    found, report = read_consistently(folder, lambda: _match_folder(folder, config, architecture, pooler))
     problems = list(report.problems)
     if report.mismatched and not ignore_mismatched_sizes:
         texts = [f"{name} is {list(shape)}, expected {list(want)}" for name, shape, want in report.mismatched]
         pruned = " (the configuration has pruned_heads)" if config.pruned_heads else ""
-        problems.append(f"shapes differ{pruned}: {listed(texts)}")
+        problems.append(f"shapes differ{pruned}: {join_names(texts)}")
     if problems:
         raise CheckpointError(f"{folder} does not load as Roberta{architecture}: {'; '.join(problems)}")
     return {name: array if array.flags.aligned else array.copy() for name, array in found.items()}, report
+
+
+def _match_folder(
+    folder: Path, config: RobertaConfig, architecture: str, pooler: bool | None
+) -> tuple[dict[str, np.ndarray], LoadReport]:
+    kind = formats.detect_format(folder)
+    tensors, metadata = kind.read(folder), kind.metadata(folder)
+    check_sizes(folder, config, tensors)
+    expected = parameters(config, architecture, pooler)
+    return match(tensors, metadata, config, expected, LoadReport(str(folder), architecture))
 
 
 def save(
@@ -84,27 +94,37 @@ def save(
 ) -> None:
     """Write the weights (in one file, or in shards with an index) and config.json as transformers does, all or nothing.
 
-    `tensors` are those of the class under their published names; the pooler and the second names of tied tensors may
-    be there or not. The second names are not written, except the decoder's bias where the head is untied (there the
-    5.x releases of transformers use that one, the 4.x releases the other) and in PyTorch's own format, which stores
-    them once. `carried` are further files, such as a tokenizer's, that belong to the checkpoint. What the folder held
-    stays valid until the new files are whole (see `atomic`).
+    What the folder held stays valid until the new files are complete (see `atomic`).
+
+    Args:
+        folder: Created if it does not exist.
+        config: The configuration of the model.
+        architecture: The class without its prefix, such as `"ForMaskedLM"`.
+        tensors: Those of the class under their published names; the pooler and the second names of tied tensors are
+            optional. Second names are not written, except the decoder's bias if the head is untied (transformers 5
+            uses that one, 4 the other) and in PyTorch's own format, which stores tied tensors once.
+        max_shard_size: The largest size of a file, such as "5GB".
+        metadata: The metadata of a safetensors file.
+        format: A name in `formats.FORMATS`.
+        carried: Further files of the checkpoint, such as a tokenizer's: name -> content.
+        beside: Whether the folder may keep weights in a format that is read instead of this one.
 
     Raises:
-        CheckpointError: a tensor is missing, unknown or of the wrong shape, the folder has another weights file that
-            would be read instead (unless the new one is to stand `beside` it), or the disk refuses.
-        ValueError: the format or the size is none.
+        CheckpointError: A tensor is missing, unknown or of the wrong shape, the folder has another weights file that
+            would be read instead, or a file cannot be written.
+        ValueError: The format or the size does not exist.
     """
-    limit, kind = bytes_of(max_shard_size), formats.named(format)
+    limit, kind = parse_size(max_shard_size), formats.get_format(format)
     _check(config, architecture, tensors)
-    hidden = sorted({other.file for other in formats.before(kind) if formats.has(Path(folder), other)})
-    if hidden and not beside:
-        raise CheckpointError(f"{folder} has {listed(hidden)}, read in place of {kind.file}; remove or replace that")
+    preferred = [other for other in formats.list_preferred(kind) if formats.has_format(Path(folder), other)]
+    if preferred and not beside:
+        names_of = join_names(sorted({other.file for other in preferred}))
+        raise CheckpointError(f"{folder} has {names_of}, which is read instead of {kind.file}: remove or replace it")
     second = aliases(config, architecture) if kind.dialect == "pt" else {}
     untied = second if kind.name == "safetensors" and not config.tie_word_embeddings else {}
-    spelled = names.spelled(config, architecture, kind.dialect, tensors, untied)
+    spelled = names.respell(config, architecture, kind.dialect, tensors, untied)
     settings = copy.copy(config)
-    settings.architectures = [f"Roberta{architecture}"]
+    settings.architectures = [CLASS_PREFIXES[config.model_type] + architecture]
     settings.dtype = next(iter(spelled.values())).dtype.name
     with transaction(folder) as files:
         kind.stage(files, Content(config, spelled, metadata or {"format": kind.dialect}, second), limit)
@@ -127,5 +147,5 @@ def _check(config: RobertaConfig, architecture: str, tensors: Mapping[str, np.nd
     ]
     wrong = {"missing": missing, "unknown": unknown, "wrong shapes": shapes}
     if any(wrong.values()):
-        text = "; ".join(f"{what}: {listed(names)}" for what, names in wrong.items() if names)
+        text = "; ".join(f"{what}: {join_names(names)}" for what, names in wrong.items() if names)
         raise CheckpointError(f"these are not the tensors of Roberta{architecture}: {text}")

@@ -1,33 +1,35 @@
-"""Several files saved as one: after a crash the folder holds the old ones, the new ones, or says that it is between.
+"""Saving several files as one: after a crash a folder holds the old files, the new ones, or a note that it is between.
 
-Every file is first written whole under a temporary name and synced. If more than one name has to change, a note is
-then left in the folder that lists the renames; it goes away after the last of them. Whoever finds the note knows
-that the save was cut off, and `finish` can complete it, for nothing is missing. (Renaming a whole folder would be
-simpler, but no folder can be renamed onto one that is not empty.)
+Every file is first written completely under a temporary name and synced. If more than one name has to change, a note
+that lists the renames is then put into the folder, and removed after the last rename. A reader that finds the note
+knows that the save was interrupted, and `finish` can complete it, because every new file is complete. (Renaming a whole
+folder would be simpler, but no folder can be renamed onto one that is not empty.)
 """
 
 import contextlib
 import json
 import os
 import re
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from roberta_core.checkpoints.errors import CheckpointError, clipped
+from roberta_core.checkpoints.errors import CheckpointError, UnfinishedSaveError, shorten
+from roberta_core.safe_files import read_bytes
 
 try:
     import fcntl
-except ImportError:  # not a POSIX system: saves by two processes at once are then up to the user
+except ImportError:  # not a POSIX system: two processes must not save into one folder at the same time
     fcntl = None
 
 NOTE = "unfinished-save.json"
 TEMPORARY = re.compile(r"\.(.+)\.\d+\.saving")
-SMALL = 1 << 20  # bytes: files up to this size are compared with what is there, and left alone if equal
+SMALL = 1 << 20  # bytes: a file up to this size is not replaced if the content is the same
 
 
 class Transaction:
-    """The files of one save. Made by `transaction`."""
+    """The files of one save. Created by `transaction`."""
 
     def __init__(self, folder: Path):
         self.folder = folder
@@ -36,24 +38,24 @@ class Transaction:
 
     @contextlib.contextmanager
     def open(self, name: str) -> Iterator[BinaryIO]:
-        """A new file, synced at the end, that will be called `name`."""
-        temporary = _temporary(name)
+        """Open a new file that will be called `name`; it is synced at the end, with the mode of the one it replaces."""
+        temporary = _build_temporary_name(name)
         self.renames[temporary] = name
-        with _synced(self.folder / temporary) as file:
+        with _open_synced(self.folder / temporary, _read_mode(self.folder / name)) as file:
             yield file
 
     def write(self, name: str, content: bytes) -> None:
-        """A small file in one go; one that is there already with this content stays as it is."""
-        if _content(self.folder / name) != content:
+        """Write a small file; one that exists with the same content is not replaced."""
+        if _read_small(self.folder / name) != content:
             with self.open(name) as file:
                 file.write(content)
 
     def remove(self, name: str) -> None:
-        """A file of the old checkpoint that the new one does not have."""
+        """Remove a file of the old checkpoint that the new one does not have."""
         self.removals.append(name)
 
     def commit(self) -> None:
-        """Give all files their names."""
+        """Rename all files to their final names."""
         for name in self.renames.values():
             if (self.folder / name).is_dir():
                 raise IsADirectoryError(None, "a folder has the name of the file", str(self.folder / name))
@@ -63,28 +65,38 @@ class Transaction:
 
     def _leave_note(self) -> None:
         plan = {"renames": self.renames, "removals": self.removals}
-        temporary = self.folder / _temporary(NOTE)
-        with _synced(temporary) as file:
+        temporary = self.folder / _build_temporary_name(NOTE)
+        with _open_synced(temporary) as file:
             file.write(json.dumps(plan, indent=1).encode())
         _sync(self.folder)
         os.replace(temporary, self.folder / NOTE)
         _sync(self.folder)
 
     def discard(self) -> None:
-        """Remove the temporary files, unless the note already counts on them."""
+        """Remove the temporary files, unless the note lists them."""
         if not (self.folder / NOTE).exists():
-            for temporary in [*self.renames, _temporary(NOTE)]:
+            for temporary in [*self.renames, _build_temporary_name(NOTE)]:
                 (self.folder / temporary).unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
 def transaction(folder: str | os.PathLike[str]) -> Iterator[Transaction]:
-    """Save files into a folder, all or none; made if it is not there. `CheckpointError` if that fails."""
+    """Save files into a folder, all or none.
+
+    Args:
+        folder: Created if it does not exist.
+
+    Yields:
+        The transaction, committed at the end of the block.
+
+    Raises:
+        CheckpointError: A file cannot be written; the message states what is in the folder now.
+    """
     folder = Path(folder)
     try:
-        made = not folder.exists()
+        created = not folder.exists()
         folder.mkdir(parents=True, exist_ok=True)
-        with _locked(folder):
+        with _lock(folder):
             _finish(folder)
             _sweep(folder)
             save = Transaction(folder)
@@ -94,48 +106,82 @@ def transaction(folder: str | os.PathLike[str]) -> Iterator[Transaction]:
             except BaseException:
                 with contextlib.suppress(OSError):
                     save.discard()
-                    if made:
-                        folder.rmdir()  # which fails, as it should, if anything is in it
+                    if created:
+                        folder.rmdir()  # fails, as it should, if the folder is not empty
                 raise
     except CheckpointError:
         raise
     except OSError as error:
-        left = "the new files are whole, and saving again puts them in place" if (folder / NOTE).exists() else ""
-        what = f"{error.strerror or error}" + (f" ({clipped(str(error.filename))})" if error.filename else "")
-        raise CheckpointError(f"saving to {folder} failed: {what}; {left or 'what was there is untouched'}") from error
+        complete = (folder / NOTE).exists()
+        left = (
+            "the new files are complete, and saving again renames them" if complete else "the old files are unchanged"
+        )
+        what = f"{error.strerror or error}" + (f" ({shorten(str(error.filename))})" if error.filename else "")
+        raise CheckpointError(f"saving to {folder} failed: {what}; {left}") from error
 
 
 def finish(folder: str | os.PathLike[str]) -> bool:
-    """Complete a save that was cut off between its files; whether there was one."""
+    """Complete a save that was interrupted between its files; return whether there was one."""
     folder = Path(folder)
-    with _locked(folder):
+    with _lock(folder):
         return _finish(folder)
 
 
 def refuse_unfinished(folder: Path) -> None:
-    """Raise `CheckpointError` if the files of a folder may be of two different saves."""
+    """Raise `UnfinishedSaveError` if the files of a folder may belong to two different saves."""
     if (folder / NOTE).exists():
-        raise CheckpointError(
-            f"{folder} is between two checkpoints: a save was cut off (or goes on) while it renamed its files; the new "
-            f"ones are whole, and roberta_core.checkpoints.finish({str(folder)!r}) or saving again puts them in place"
+        raise UnfinishedSaveError(
+            f"{folder} is between two checkpoints: a save was interrupted (or is running) while it renamed its files. "
+            f"The new files are complete: roberta_core.checkpoints.finish({str(folder)!r}) or saving again renames them"
         )
 
 
-def plain(name: object) -> bool:
-    """Whether a name found in a file is that of a file in the same folder, and nothing else."""
+def is_saving(folder: Path) -> bool:
+    """Return whether a process is saving into the folder now, where that can be found out."""
+    if fcntl is None:
+        return False
+    with contextlib.suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(handle)
+    return False
+
+
+def is_plain_name(name: object) -> bool:
+    """Return whether a name found in a file names a file in the same folder, and nothing else."""
     return isinstance(name, str) and name not in ("", ".", "..") and not set(name) & set("/\\\0:")
 
 
-def _temporary(name: str) -> str:
+def _build_temporary_name(name: str) -> str:
     return f".{name}.{os.getpid()}.saving"
 
 
 @contextlib.contextmanager
-def _synced(path: Path) -> Iterator[BinaryIO]:
-    with open(path, "xb") as file:
+def _open_synced(path: Path, mode: int | None = None) -> Iterator[BinaryIO]:
+    """Create a file and sync it at the end; `mode` None means as the umask allows."""
+
+    def create(name: str, flags: int) -> int:
+        return os.open(name, flags, 0o666 if mode is None else 0o600)
+
+    with open(path, "xb", opener=create) as file:
+        if mode is not None and hasattr(os, "fchmod"):
+            os.fchmod(file.fileno(), mode)
         yield file
         file.flush()
         os.fsync(file.fileno())
+
+
+def _read_mode(path: Path) -> int | None:
+    """Return the permissions of the regular file that is to be replaced; None if there is none."""
+    with contextlib.suppress(OSError):
+        state = os.lstat(path)
+        if stat.S_ISREG(state.st_mode):
+            return stat.S_IMODE(state.st_mode)
+    return None
 
 
 def _finish(folder: Path) -> bool:
@@ -143,19 +189,20 @@ def _finish(folder: Path) -> bool:
     if not note.exists():
         return False
     try:
-        plan = json.loads(note.read_bytes())
+        plan = json.loads(read_bytes(note))
         renames, removals = dict(plan["renames"]), list(plan["removals"])
     except (ValueError, TypeError, KeyError, RecursionError):
         raise CheckpointError(
-            f"{note} is not a note that a save leaves; remove it if the checkpoint is whole"
+            f"{note} was not written by a save; remove it if the other files belong together"
         ) from None
     names = [*renames.values(), *removals]
-    if not all(map(plain, names)) or not all(TEMPORARY.fullmatch(name) and plain(name) for name in renames):
-        raise CheckpointError(f"{note} names files that no save writes; remove it if the checkpoint is whole")
+    temporary = all(isinstance(name, str) and TEMPORARY.fullmatch(name) for name in renames)
+    if not temporary or not all(map(is_plain_name, [*names, *renames])):
+        raise CheckpointError(f"{note} lists files that no save writes; remove it if the other files belong together")
     lost = [name for temporary, name in renames.items() if not any((folder / n).exists() for n in (temporary, name))]
     if lost:
         raise CheckpointError(
-            f"{folder}: a save was cut off and its file {clipped(lost[0])} is gone; save again elsewhere"
+            f"{folder}: a save was interrupted and its file {shorten(lost[0])} is missing; save again to another folder"
         )
     _carry_out(folder, renames, removals)
     return True
@@ -163,7 +210,7 @@ def _finish(folder: Path) -> bool:
 
 def _carry_out(folder: Path, renames: dict[str, str], removals: list[str]) -> None:
     for temporary, name in renames.items():
-        with contextlib.suppress(FileNotFoundError):  # renamed before the save was cut off
+        with contextlib.suppress(FileNotFoundError):  # renamed before the save was interrupted
             os.replace(folder / temporary, folder / name)
     for name in removals:
         (folder / name).unlink(missing_ok=True)
@@ -174,22 +221,21 @@ def _carry_out(folder: Path, renames: dict[str, str], removals: list[str]) -> No
 
 
 def _sweep(folder: Path) -> None:
-    """Remove what killed saves left; nobody else is saving here while we hold the lock."""
+    """Remove the temporary files of killed saves; the lock excludes running ones."""
     for name in os.listdir(folder):
         if TEMPORARY.fullmatch(name):
             (folder / name).unlink(missing_ok=True)
 
 
-def _content(path: Path) -> bytes | None:
-    with contextlib.suppress(OSError):
-        if path.is_file() and not path.is_symlink() and path.stat().st_size <= SMALL:
-            return path.read_bytes()
+def _read_small(path: Path) -> bytes | None:
+    with contextlib.suppress(OSError, ValueError):
+        return None if path.is_symlink() else read_bytes(path, SMALL)
     return None
 
 
 @contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Hold the folder against other saves; the lock of a killed process goes with it."""
+def _lock(folder: Path) -> Iterator[None]:
+    """Exclude other saves from the folder; the lock of a killed process disappears with it."""
     if fcntl is None:
         yield
         return
@@ -203,7 +249,7 @@ def _locked(folder: Path) -> Iterator[None]:
 
 
 def _sync(folder: Path) -> None:
-    """Make renames last through a power cut, where a folder can be synced."""
+    """Make renames permanent, on systems that can sync a folder."""
     with contextlib.suppress(OSError):
         handle = os.open(folder, os.O_RDONLY)
         try:

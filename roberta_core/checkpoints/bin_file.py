@@ -12,23 +12,20 @@ FILE = "pytorch_model.bin"
 
 
 def read(folder: str | os.PathLike[str]) -> Tensors:
-    """The tensors of a folder's `pytorch_model.bin`, or of the shards that its index names.
+    """Return the tensors of a folder's `pytorch_model.bin`, or of its shards: mapped, not copied; no code is run.
 
-    They are mapped, not copied, and no code in the file is run. `CheckpointError` if a file is broken or wants more
-    than tensors, or if an index does not fit its shards.
+    Raises:
+        CheckpointError: A file is broken or holds more than tensors, or an index does not match its shards.
     """
     folder = Path(folder)
-    return Tensors(shards.gathered(folder, FILE, lambda path: torch_file.tensors_of(torch_file.read(path))))
+    return Tensors(shards.read_shards(folder, FILE, lambda path: torch_file.select_tensors(torch_file.read(path))))
 
 
 def stage(save: Transaction, content: Content, limit: int) -> None:
-    """Put the files of a checkpoint into a save that is going on.
-
-    The second names in `content.same` share its bytes, as tied tensors do in PyTorch's files.
-    """
+    """Add the files of a checkpoint to a save; the second names in `content.same` share the stored bytes."""
     tensors = content.tensors
     names = sorted(tensors)
-    entries = torch_writer.described(tensors, names)
+    entries = torch_writer.describe(tensors, names)
     seconds = {name: [second for second, first in content.same.items() if first == name] for name in names}
 
     def write_one(stream: BinaryIO, names: list[str]) -> None:

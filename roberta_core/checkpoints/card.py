@@ -4,7 +4,7 @@ from roberta_core.config import RobertaConfig
 
 CARD = "README.md"
 
-# What the Hub calls the task of each class.
+# The Hub's name for the task of each class.
 TASKS = {
     "Model": "feature-extraction",
     "ForCausalLM": "text-generation",
@@ -41,15 +41,19 @@ from roberta_flax import FlaxRoberta{architecture}
 model = Roberta{architecture}.from_pretrained("{name}")
 ```
 
-What it was trained on, what it is good for, where it fails and under which licence it may be used
-is for its authors to say here.
+Please describe here the training data, the intended use, the limitations and the licence of this model.
 """
 
 
-def card(name: str, config: RobertaConfig, architecture: str, numbers: int, format: str) -> str:
-    """The text of a card: what the files say of the model, and room for what only its authors know.
+def build_card(name: str, config: RobertaConfig, architecture: str, numbers: int, format: str) -> str:
+    """Return the text of a model card: the facts in the files, and a place for what only the authors know.
 
-    `name` is that of the repository, `numbers` how many parameters there are, `format` of the weights.
+    Args:
+        name: The name of the repository.
+        config: The configuration of the model.
+        architecture: The class without its prefix.
+        numbers: The number of parameters.
+        format: The format of the weights.
     """
     facts = {
         "layers": config.num_hidden_layers,

@@ -4,10 +4,11 @@ import os
 from pathlib import Path
 from typing import Any
 
-from roberta_core.checkpoints import fairseq_file, hub
+from roberta_core.checkpoints import fairseq_file, formats, hub
 from roberta_core.checkpoints.atomic import transaction
+from roberta_core.checkpoints.sizes import check_sizes, has_uncommon_size
 from roberta_core.checkpoints.source import resolve
-from roberta_core.config import CONFIG_NAME
+from roberta_core.config import CONFIG_NAME, RobertaConfig
 from roberta_core.safe_files import read_json_object
 
 
@@ -22,12 +23,19 @@ def read_fields(source: str | os.PathLike[str], options: dict[str, Any]) -> dict
         OSError: There is no such checkpoint.
         ValueError: config.json is not a JSON object.
     """
-    path, where = Path(source), hub.options(options)
+    path, where = Path(source), hub.pop_options(options)
     if not path.is_file():
         path = resolve(source, ("config",), **where) / CONFIG_NAME
     if not path.exists() and (path.parent / fairseq_file.FILE).exists():
-        return fairseq_file.config(path.parent).to_dict()
+        return fairseq_file.read_config(path.parent).to_dict()
     return read_json_object(path)
+
+
+def check_against_weights(source: str | os.PathLike[str], config: RobertaConfig) -> None:
+    """Raise `CheckpointError` if the weights beside a config.json are far smaller than it describes."""
+    folder = Path(source).parent if Path(source).is_file() else Path(source)
+    if has_uncommon_size(config) and any(formats.has_format(folder, row) for row in formats.FORMATS):
+        check_sizes(folder, config, formats.detect_format(folder).read(folder))
 
 
 def write_file(folder: Path, name: str, text: str) -> None:

@@ -1,4 +1,4 @@
-"""From any format to any other: one tensor at a time, all or nothing."""
+"""Conversion of a checkpoint from any format to any other: one tensor at a time, all or nothing."""
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -11,13 +11,14 @@ import ml_dtypes
 import numpy as np
 
 from roberta_core.checkpoints import formats
-from roberta_core.checkpoints.atomic import refuse_unfinished
-from roberta_core.checkpoints.errors import CheckpointError, listed
-from roberta_core.checkpoints.hub import CARRIED
-from roberta_core.checkpoints.mapped import same_bits
+from roberta_core.checkpoints.consistency import read_consistently
+from roberta_core.checkpoints.errors import CheckpointError, join_names
+from roberta_core.checkpoints.hub import CARRIED, read_inside
+from roberta_core.checkpoints.mapped import has_same_bits
 from roberta_core.checkpoints.matching import match
-from roberta_core.checkpoints.names import dialect, understand
+from roberta_core.checkpoints.names import detect_dialect, interpret_keys
 from roberta_core.checkpoints.report import LoadReport
+from roberta_core.checkpoints.sizes import check_sizes
 from roberta_core.config import RobertaConfig
 from roberta_core.entry_points import load_entry_point
 from roberta_core.parameters import ARCHITECTURES, draw, parameters
@@ -29,9 +30,9 @@ DTYPES = {
     "bfloat16": np.dtype(ml_dtypes.bfloat16),
 }
 
-VERIFIERS = "roberta.verifiers"  # the group of entry points
+VERIFIERS = "roberta.verifiers"  # group of entry points
 
-# Which class a file without one in its configuration is of: the first whose tensor it has.
+# The class of a file whose configuration names none: the first whose tensor it has.
 SIGNS = {
     "classifier.out_proj.weight": "ForSequenceClassification",
     "classifier.weight": "ForTokenClassification",
@@ -42,37 +43,37 @@ SIGNS = {
 
 @dataclass(frozen=True)
 class Opened:
-    """A checkpoint whose tensors are known and not yet read."""
+    """A checkpoint whose tensors are mapped but not read."""
 
     folder: Path
     format: str
-    files: list[str]  # of the weights, the index first
-    dialect: str  # in which the file's keys are spelled: "pt", "tf", "flax", or "fairseq"
+    files: list[str]  # the weights files, the index first
+    dialect: str  # of the file's keys: "pt", "tf", "flax", or "fairseq"
     config: RobertaConfig
     architecture: str
-    tensors: Mapping[str, np.ndarray]  # published names; what the file does not give is drawn
+    tensors: Mapping[str, np.ndarray]  # by published names; those that the file lacks are drawn
     report: LoadReport
 
 
 @dataclass(frozen=True)
 class Summary:
-    """What a conversion did."""
+    """The result of a conversion."""
 
     source: Opened
     folder: Path
     format: str
     dtype: str
-    cast: bool  # whether that is another than the source's
+    cast: bool  # whether it differs from the source's
     tensors: int
     parameters: int
-    bytes: int  # of the tensors
+    bytes: int  # size of the tensors
     not_finite: tuple[str, ...]  # tensors with NaN or infinity
-    carried: tuple[str, ...]  # files that went along
+    carried: tuple[str, ...]  # files that were copied, such as the tokenizer's
 
 
 @dataclass(frozen=True)
 class Check:
-    """What one implementation makes of a converted checkpoint: its error in parts of an output's largest value."""
+    """The check of a converted checkpoint with one implementation; the error is relative to the largest output."""
 
     name: str
     error: float
@@ -81,14 +82,14 @@ class Check:
 
 
 class Cast(Mapping[str, np.ndarray]):
-    """Tensors in another dtype, converted when they are asked for."""
+    """Tensors in another dtype, converted on access."""
 
     def __init__(self, tensors: Mapping[str, np.ndarray], dtype: np.dtype[Any] | None):
         self.tensors, self.dtype = tensors, dtype
 
     def __getitem__(self, name: str) -> np.ndarray:
         array = self.tensors[name]
-        with np.errstate(over="ignore"):  # infinities are counted and told
+        with np.errstate(over="ignore"):  # infinities are counted and reported
             return array if self.dtype is None else array.astype(self.dtype, copy=False)
 
     def __iter__(self) -> Iterator[str]:
@@ -99,17 +100,27 @@ class Cast(Mapping[str, np.ndarray]):
 
 
 def open_checkpoint(folder: Path, architecture: str | None = None, seed: int = 0) -> Opened:
-    """A checkpoint of any format as a class: that of its configuration, or of its tensors, or the one that is given.
+    """Open a checkpoint of any format.
 
-    A head that the file does not have is drawn, as `report.sentences()` says. `CheckpointError` if it does not load.
+    Args:
+        folder: The checkpoint.
+        architecture: The class; None means that of the configuration, else the one that its tensors indicate.
+        seed: Seed of a head that the file does not have, which `report.sentences()` reports.
+
+    Raises:
+        CheckpointError: The checkpoint does not load.
     """
-    refuse_unfinished(folder)
+    return read_consistently(folder, lambda: _open(folder, architecture, seed))
+
+
+def _open(folder: Path, architecture: str | None, seed: int) -> Opened:
     config = RobertaConfig.from_pretrained(folder)
-    kind = formats.find(folder)
+    kind = formats.detect_format(folder)
     tensors, metadata = kind.read(folder), kind.metadata(folder)
-    meanings = understand(tensors.keys(), metadata, config)
+    check_sizes(folder, config, tensors)
+    meanings = interpret_keys(tensors.keys(), metadata, config)
     known = {meaning.name: key for key, meaning in meanings.items() if meaning is not None}
-    architecture = architecture or _class_of(config, {name: tensors[key].shape for name, key in known.items()})
+    architecture = architecture or _find_class(config, {name: tensors[key].shape for name, key in known.items()})
     pooler = "pooler.dense.weight" in known if architecture == "Model" else None
     table = parameters(config, architecture, pooler)
     found, report = match(tensors, metadata, config, table, LoadReport(str(folder), architecture))
@@ -117,12 +128,12 @@ def open_checkpoint(folder: Path, architecture: str | None = None, seed: int = 0
     if problems:
         raise CheckpointError(f"{folder} does not load as Roberta{architecture}: {'; '.join(problems)}")
     found |= draw(config, architecture, seed, pooler, only=report.missing)
-    spoken = dialect(tensors.keys(), metadata, config)
+    spoken = detect_dialect(tensors.keys(), metadata, config)
     name = next((row.name for row in formats.FORMATS if (row.file, row.dialect) == (kind.file, spoken)), kind.name)
     return Opened(
         folder=folder,
         format=name,
-        files=formats.files(folder, kind),
+        files=formats.list_files(folder, kind),
         dialect="fairseq" if kind.name == "fairseq" else spoken,
         config=config,
         architecture=architecture,
@@ -142,37 +153,38 @@ def convert(
     strict: bool = False,
     seed: int = 0,
 ) -> Summary:
-    """Write the checkpoint in a folder into another folder, or beside itself, in the format `to`.
+    """Write the checkpoint in a folder to another folder, or to the same one, in the format `to`.
 
     Args:
-        source: the checkpoint, in any format.
-        target: where to; what is there stays valid until the new files are whole.
-        to: the name of a format (`formats.FORMATS`).
-        architecture: the class to write, such as "Model", if it is to be another.
-        dtype: the numbers to write, of `DTYPES`; None keeps them.
-        max_shard_size: as in `save`.
-        strict: refuse tensors with NaN or infinity, also those that the dtype makes infinite.
-        seed: of the head that the source does not have.
+        source: The checkpoint, in any format.
+        target: The folder to write; its files stay valid until the new ones are complete.
+        to: The name of a format (`formats.FORMATS`).
+        architecture: The class to write, such as "Model"; None keeps the source's.
+        dtype: A name in `DTYPES`; None keeps the source's.
+        max_shard_size: As in `save`.
+        strict: Whether to refuse tensors with NaN or infinity, including values that overflow in `dtype`.
+        seed: Seed of a head that the source does not have.
 
     Raises:
-        CheckpointError: the source does not load, or the target cannot hold or be written.
-        ValueError: a name or a size is none.
+        CheckpointError: The source does not load, or the target cannot be written.
+        ValueError: A name or a size does not exist.
     """
     from roberta_core.checkpoints import save
 
     source, target = Path(source), Path(target)
-    kind = formats.named(to)
+    kind = formats.get_format(to)
     if dtype is not None and dtype not in DTYPES:
-        raise ValueError(f"{dtype!r} is no dtype to convert to; there are {', '.join(DTYPES)}")
+        raise ValueError(f"{dtype!r} is not a dtype to convert to; the dtypes are {', '.join(DTYPES)}")
     if architecture is not None and architecture not in ARCHITECTURES:
-        raise ValueError(f"{architecture!r} is not a RoBERTa class; there are {', '.join(ARCHITECTURES)}")
+        raise ValueError(f"{architecture!r} is not a RoBERTa class; the classes are {', '.join(ARCHITECTURES)}")
     opened = open_checkpoint(source, architecture, seed)
     tensors = Cast(opened.tensors, DTYPES[dtype] if dtype else None)
-    not_finite = tuple(name for name in tensors if not finite(tensors[name]))
+    not_finite = tuple(name for name in tensors if not is_finite(tensors[name]))
     if strict and not_finite:
-        raise CheckpointError(f"{source} has numbers that are not finite, as {dtype or 'stored'}: {listed(not_finite)}")
+        names = join_names(not_finite)
+        raise CheckpointError(f"{source} has values that are not finite in {dtype or 'the stored dtype'}: {names}")
     inside = target.exists() and source.samefile(target)
-    carried = {} if inside else {name: (source / name).read_bytes() for name in CARRIED if (source / name).is_file()}
+    carried = {} if inside else read_inside(source, CARRIED)
     save(
         target,
         opened.config,
@@ -199,15 +211,15 @@ def convert(
     )
 
 
-def verifiers() -> Iterator[Callable[[Summary], Iterable[Check]]]:
-    """What proves a conversion by running models: found by entry point, for the core has none."""
+def load_verifiers() -> Iterator[Callable[[Summary], Iterable[Check]]]:
+    """Yield the functions that check a conversion by running models; found by entry point, as the core has none."""
     for point in entry_points(group=VERIFIERS):
         yield load_entry_point(point)
 
 
-def written(summary: Summary) -> dict[str, np.ndarray]:
-    """What a conversion wrote, read back: published names, mapped."""
-    kind = formats.named(summary.format)
+def read_result(summary: Summary) -> dict[str, np.ndarray]:
+    """Return the tensors that a conversion wrote, by published names, mapped."""
+    kind = formats.get_format(summary.format)
     tensors, metadata = kind.read(summary.folder), kind.metadata(summary.folder)
     config, architecture = summary.source.config, summary.source.architecture
     pooler = any(name.endswith("pooler.dense.weight") for name in summary.source.tensors)
@@ -215,14 +227,14 @@ def written(summary: Summary) -> dict[str, np.ndarray]:
     return match(tensors, metadata, config, parameters(config, architecture, pooler), report)[0]
 
 
-def differences(summary: Summary) -> list[str]:
-    """Read back what was written and compare every tensor bit for bit with the source; the names that differ."""
-    want, found = Cast(summary.source.tensors, DTYPES[summary.dtype] if summary.cast else None), written(summary)
-    return [name for name in want if name not in found or not same_bits(found[name], want[name])]
+def compare_result(summary: Summary) -> list[str]:
+    """Compare every written tensor bit for bit with the source; return the names that differ."""
+    want, found = Cast(summary.source.tensors, DTYPES[summary.dtype] if summary.cast else None), read_result(summary)
+    return [name for name in want if name not in found or not has_same_bits(found[name], want[name])]
 
 
-def _class_of(config: RobertaConfig, shapes: Mapping[str, tuple[int, ...]]) -> str:
-    """The class that the configuration names, else the one whose tensors are there (matrices maybe turned)."""
+def _find_class(config: RobertaConfig, shapes: Mapping[str, tuple[int, ...]]) -> str:
+    """Return the class that the configuration names, else the one whose tensors exist (in any layout)."""
     named = (config.architectures or [""])[0]
     if architecture := next((name for name in ARCHITECTURES if named.endswith(name)), None):
         return architecture
@@ -232,6 +244,6 @@ def _class_of(config: RobertaConfig, shapes: Mapping[str, tuple[int, ...]]) -> s
     return "ForCausalLM" if architecture == "ForMaskedLM" and config.is_decoder else architecture
 
 
-def finite(array: np.ndarray) -> bool:
-    """Whether every number is finite, a part at a time."""
+def is_finite(array: np.ndarray) -> bool:
+    """Return whether every number is finite, checking parts of the array one after another."""
     return all(bool(np.isfinite(array[i : i + 4096]).all()) for i in range(0, len(array), 4096))

@@ -1,23 +1,27 @@
-"""What goes wrong with checkpoints, said in one sentence."""
+"""The errors of checkpoints, and how names appear in their messages."""
 
 from collections.abc import Iterable
 
-SHOWN = 8  # names that a sentence lists before it only counts
-WIDTH = 120  # characters of a foreign name that a sentence shows
+MAX_NAMES = 8  # that a message lists; of the others it gives the number
+MAX_WIDTH = 120  # characters of a name from a file that a message shows
 
 
 class CheckpointError(OSError):
-    """A checkpoint that cannot be found, read, understood or written; the message is one sentence."""
+    """A checkpoint cannot be found, read, interpreted or written; the message is one sentence."""
 
 
-def listed(names: Iterable[object]) -> str:
-    """Names for a sentence: the first few, then how many more."""
+class UnfinishedSaveError(CheckpointError):
+    """The files of a folder may belong to two different saves."""
+
+
+def join_names(names: Iterable[object]) -> str:
+    """Join names for a message: the first few, then the number of the others."""
     names = list(names)
-    text = ", ".join(clipped(str(name)) for name in names[:SHOWN])
-    return text if len(names) <= SHOWN else f"{text} and {len(names) - SHOWN} more"
+    text = ", ".join(shorten(str(name)) for name in names[:MAX_NAMES])
+    return text if len(names) <= MAX_NAMES else f"{text} and {len(names) - MAX_NAMES} more"
 
 
-def clipped(text: str) -> str:
-    """A foreign text made fit to print: one line, no unprintable characters, not too long."""
+def shorten(text: str) -> str:
+    """Make text from a file fit to print: one line, only printable characters, limited length."""
     text = text if text.isprintable() else repr(text)[1:-1]
-    return text if len(text) <= WIDTH else f"{text[:WIDTH]}..."
+    return text if len(text) <= MAX_WIDTH else f"{text[:MAX_WIDTH]}..."

@@ -1,7 +1,7 @@
-"""Reading fairseq's `model.pt` with its `dict.txt`: the releases of 2019 to 2022, without fairseq.
+"""Reading fairseq's `model.pt` with its `dict.txt`, written by the releases of 2019 to 2022, without fairseq.
 
-The names changed over the years (docs/checkpoints.md); the mathematics did not, except for models that normalise
-before each block, which the published classes cannot express.
+The names changed over the years (docs/checkpoints.md); the computation did not, except for models that normalise
+before each block, which the published classes cannot represent.
 """
 
 import os
@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 
 from roberta_core.checkpoints import torch_file
-from roberta_core.checkpoints.errors import CheckpointError, clipped
+from roberta_core.checkpoints.errors import CheckpointError, shorten
 from roberta_core.checkpoints.mapped import Lazy, Tensors
 from roberta_core.checkpoints.plain_pickle import Plain
-from roberta_core.checkpoints.torch_file import Tensor, tensors_of
+from roberta_core.checkpoints.torch_file import Tensor, select_tensors
 from roberta_core.config import RobertaConfig
 
 FILE = "model.pt"
@@ -51,7 +51,7 @@ LAYER_MODULES = {
     "layer_norms.1": "output.LayerNorm",
 }
 IN_PROJ = ("self_attn.in_proj_weight", "self_attn.in_proj_bias")  # query, key and value in one, before November 2019
-# What 0.12 keeps for a fast path (zeros or stale copies), counters, and heads that the published classes lack.
+# Copies (zeros or outdated) that 0.12 keeps for a fast path, and counters.
 DROPPED = ("in_proj_weight", "in_proj_bias", "out_proj_weight", "out_proj_bias", "fc1_weight", "fc1_bias",
            "fc2_weight", "fc2_bias", "version", "_float_tensor")  # fmt: skip
 PRENORM = "sentence_encoder.layer_norm.weight"
@@ -61,7 +61,7 @@ ACTIVATIONS = {"gelu": "gelu", "gelu_accurate": "gelu_new", "gelu_fast": "gelu_n
 
 
 class _Names(dict[str, Any]):
-    """Names that a training checkpoint may use besides tensors: objects of these packages, as their fields."""
+    """Names that a training checkpoint may use besides tensors: objects of these packages, read as their fields."""
 
     packages = ("fairseq.", "omegaconf.", "argparse.Namespace")
 
@@ -72,7 +72,7 @@ class _Names(dict[str, Any]):
         return Plain
 
 
-# Types that OmegaConf names, without calling them.
+# Types that OmegaConf names without calling them.
 BUILTINS = ("dict", "list", "tuple", "str", "unicode", "int", "long", "float", "bool")
 NAMES = {"typing.Any": None, "collections.defaultdict": lambda *_: {},
          **{f"{module}.{name}": None for module in ("builtins", "__builtin__") for name in BUILTINS}}  # fmt: skip
@@ -80,42 +80,45 @@ NAMES = {"typing.Any": None, "collections.defaultdict": lambda *_: {},
 
 @dataclass(frozen=True)
 class Zeros:
-    """The token types, which fairseq's RoBERTa does not have: one row of zeros."""
+    """The token type table, which fairseq's RoBERTa does not have: one row of zeros."""
 
     like: Tensor
 
     def array(self) -> np.ndarray:
-        """[1, D]."""
+        """Return the table [1, D]."""
         return np.zeros((1, self.like.shape[1]), self.like.storage.dtype)
 
 
 def read(folder: str | os.PathLike[str]) -> Tensors:
-    """The tensors of a folder's `model.pt` under the published names, mapped.
+    """Return the tensors of a folder's `model.pt` under the published names, mapped.
 
-    Keys without a published name keep theirs; so do heads whose activation is not that of the published ones (gelu
-    for language models, tanh for classification). `CheckpointError` if the file is broken, wants code to be run, or
-    normalises before each block.
+    Keys without a published name keep theirs; so do heads whose activation differs from the published one (gelu for
+    language models, tanh for classification).
+
+    Raises:
+        CheckpointError: The file is broken, would run code, or its model normalises before each block.
     """
-    state, settings = _opened(Path(folder))
-    return Tensors(_renamed(state, settings))
+    state, settings = _open(Path(folder))
+    return Tensors(_rename_tensors(state, settings))
 
 
-def config(folder: str | os.PathLike[str]) -> RobertaConfig:
-    """The configuration: sizes from the tensors, the rest from the settings of the training run.
+def read_config(folder: str | os.PathLike[str]) -> RobertaConfig:
+    """Return the configuration: sizes from the tensors, the rest from the settings of the training run.
 
-    `CheckpointError` if it cannot be expressed, or `dict.txt` does not fit the word table.
+    Raises:
+        CheckpointError: It cannot be represented, or `dict.txt` does not match the word table.
     """
     folder = Path(folder)
-    state, settings = _opened(folder)
-    names = _renamed(state, settings)
+    state, settings = _open(folder)
+    names = _rename_tensors(state, settings)
     words, positions, types = (
         _shape(folder, names, f"{BODY}embeddings.{table}_embeddings.weight")
         for table in ("word", "position", "token_type")
     )
     activation = _setting(settings, "activation_fn", "gelu")
     heads = _setting(settings, "encoder_attention_heads", None)
-    if activation not in ACTIVATIONS or not isinstance(heads, int):
-        raise CheckpointError(f"{folder / FILE} does not say its attention heads, or has an unknown activation_fn")
+    if not isinstance(activation, str) or activation not in ACTIVATIONS or not isinstance(heads, int):
+        raise CheckpointError(f"{folder / FILE} does not state its attention heads, or has an unknown activation_fn")
     _check_dictionary(folder, words[0])
     fields: dict[str, Any] = {
         "vocab_size": words[0],
@@ -132,29 +135,29 @@ def config(folder: str | os.PathLike[str]) -> RobertaConfig:
         "classifier_dropout": _setting(settings, "pooler_dropout", 0.0),
         "tie_word_embeddings": not _setting(settings, "untie_weights_roberta", False),
     }
-    fields |= _labels(folder, names, settings)
+    fields |= _read_labels(folder, names, settings)
     try:
         return RobertaConfig(**fields)
-    except (ValueError, TypeError) as error:  # numbers that its settings have and no model can
-        raise CheckpointError(f"{folder / FILE} has settings of no model: {clipped(str(error))}") from None
+    except (ValueError, TypeError) as error:  # numbers in its settings that no model can have
+        raise CheckpointError(f"{folder / FILE} has invalid settings: {shorten(str(error))}") from None
 
 
-def _opened(folder: Path) -> tuple[dict[str, Tensor], Mapping[str, Any]]:
-    """The state dict of a checkpoint and the settings of its model."""
+def _open(folder: Path) -> tuple[dict[str, Tensor], Mapping[str, Any]]:
+    """Return the state dict of a checkpoint and the settings of its model."""
     path = folder / FILE
     saved = torch_file.read(path, _Names(NAMES))
     if type(saved) is not dict or type(saved.get("model")) is not dict:
-        raise CheckpointError(f"{path} is not a checkpoint of fairseq: it has no model")
+        raise CheckpointError(f"{path} is not a fairseq checkpoint: it has no model")
     whole = _fields(saved.get("cfg"))
     settings = _fields(saved.get("args")) or _fields(whole.get("model"))
-    state = tensors_of(saved["model"])
+    state = select_tensors(saved["model"])
     if any(name.endswith(PRENORM) for name in state):
-        raise CheckpointError(f"{path} normalises before each block (roberta_prenorm), which no published class does")
+        raise CheckpointError(f"{path} normalises before each block (roberta_prenorm), which is not supported")
     return state, settings
 
 
 def _fields(value: Any) -> Mapping[str, Any]:
-    """The settings in a Namespace, a dict, or OmegaConf's form of one."""
+    """Return the settings in a Namespace, a dict, or OmegaConf's form of one."""
     for _ in range(3):  # a Namespace in a node in the content of a DictConfig
         if isinstance(value, Plain):
             value = value.fields
@@ -170,8 +173,8 @@ def _setting(settings: Mapping[str, Any], name: str, default: Any) -> Any:
     return default if value is None or isinstance(value, Plain) else value
 
 
-def _renamed(state: Mapping[str, Tensor], settings: Mapping[str, Any]) -> dict[str, Lazy]:
-    """Tensors under published names."""
+def _rename_tensors(state: Mapping[str, Tensor], settings: Mapping[str, Any]) -> dict[str, Lazy]:
+    """Return the tensors under published names."""
     heads = {name.split(".")[1] for name in state if name.startswith("classification_heads.")}
     foreign = () if _setting(settings, "activation_fn", "gelu") == "gelu" else ("lm_head.",)
     if _setting(settings, "pooler_activation_fn", "tanh") != "tanh":
@@ -180,11 +183,11 @@ def _renamed(state: Mapping[str, Tensor], settings: Mapping[str, Any]) -> dict[s
     for key, tensor in state.items():
         name = key.partition(".")[2] if key.startswith(("encoder.", "decoder.")) else key
         if name.startswith(LAYER) and name.endswith(IN_PROJ):
-            found.update(_split(name, tensor))
+            found.update(_split_attention(name, tensor))
             continue
         if name.rpartition(".")[2] in DROPPED or "regression_head" in name:
             continue
-        new = None if name.startswith(foreign) else _published(name, heads)
+        new = None if name.startswith(foreign) else _find_published(name, heads)
         found[new or key] = tensor
     words = found.get(f"{BODY}embeddings.word_embeddings.weight")
     if isinstance(words, Tensor) and len(words.shape) == 2:
@@ -192,8 +195,8 @@ def _renamed(state: Mapping[str, Tensor], settings: Mapping[str, Any]) -> dict[s
     return found
 
 
-def _published(name: str, heads: set[str]) -> str | None:
-    """The published name of a tensor, if it has one. Of several classification heads none is the classifier."""
+def _find_published(name: str, heads: set[str]) -> str | None:
+    """Return the published name of a tensor, if it has one; of several classification heads none is the classifier."""
     module, _, leaf = name.rpartition(".")
     if name == "lm_head.bias":
         return name
@@ -206,13 +209,13 @@ def _published(name: str, heads: set[str]) -> str | None:
     return f"{MODULES[module]}.{leaf}" if module in MODULES else None
 
 
-def _split(name: str, tensor: Tensor) -> dict[str, Lazy]:
-    """Query, key and value, each a third of the rows."""
+def _split_attention(name: str, tensor: Tensor) -> dict[str, Lazy]:
+    """Split a tensor into query, key and value, each a third of the rows."""
     layer = name.removeprefix(LAYER).partition(".")[0]
     leaf = name.rpartition("_")[2]
     rows = tensor.shape[0] // 3 if tensor.shape else 0
     if not rows or tensor.shape[0] != 3 * rows:
-        raise CheckpointError(f"{clipped(name)} does not split into query, key and value")
+        raise CheckpointError(f"{shorten(name)} cannot be split into query, key and value")
     return {
         f"{BODY}encoder.layer.{layer}.attention.self.{part}.{leaf}": replace(
             tensor, offset=tensor.offset + index * rows * tensor.strides[0], shape=(rows, *tensor.shape[1:])
@@ -223,25 +226,25 @@ def _split(name: str, tensor: Tensor) -> dict[str, Lazy]:
 
 def _shape(folder: Path, names: Mapping[str, Lazy], name: str) -> tuple[int, ...]:
     if name not in names or len(names[name].array().shape) != 2:
-        raise CheckpointError(f"{folder / FILE} is not a RoBERTa of fairseq: it has no {name}")
+        raise CheckpointError(f"{folder / FILE} is not a RoBERTa model of fairseq: it has no {name}")
     return names[name].array().shape
 
 
 def _check_dictionary(folder: Path, rows: int) -> None:
-    """Raise `CheckpointError` if dict.txt is there and has another number of entries than the word table."""
+    """Raise `CheckpointError` if there is a dict.txt whose number of entries differs from the word table."""
     path = folder / DICTIONARY
     if not path.is_file():
         return
     lines = sum(1 for line in path.read_bytes().splitlines() if line.strip())
     if SPECIALS + lines + MASK != rows:
         raise CheckpointError(
-            f"{path} has {lines} lines, which with {SPECIALS} special tokens and <mask> are {SPECIALS + lines + MASK} "
-            f"tokens, but the word table has {rows} rows: it belongs to another model"
+            f"{path} has {lines} lines; with {SPECIALS} special tokens and <mask> that is {SPECIALS + lines + MASK} "
+            f"tokens, but the word table has {rows} rows: dict.txt belongs to another model"
         )
 
 
-def _labels(folder: Path, names: Mapping[str, Lazy], settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The labels, where there is one classification head: as many as it has rows, named by label.dict.txt."""
+def _read_labels(folder: Path, names: Mapping[str, Lazy], settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the labels if there is one classification head: one for each row, named by label.dict.txt."""
     head = names.get("classifier.out_proj.weight")
     if head is None:
         return {}

@@ -1,7 +1,7 @@
-"""Writing fairseq's `model.pt`, in the names and the frame of its release 0.10, which later ones read too.
+"""Writing fairseq's `model.pt` with the names and the layout of its release 0.10, which later ones read too.
 
-What fairseq's RoBERTa does not have (a pooler, other heads, token types that do something) keeps its published name:
-our reader takes it back, and fairseq refuses it instead of computing without it.
+A tensor that fairseq's RoBERTa does not have (a pooler, other heads, token types that are not zero) keeps its published
+name: our reader reads it back, and fairseq refuses it instead of ignoring it.
 """
 
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from roberta_core.checkpoints.atomic import Transaction
 from roberta_core.checkpoints.errors import CheckpointError
 from roberta_core.checkpoints.fairseq_file import ACTIVATIONS, BODY, FILE, LAYER, LAYER_MODULES, MODULES
 from roberta_core.checkpoints.mapped import Content
-from roberta_core.checkpoints.names import Known, Spelled
+from roberta_core.checkpoints.names import Known, RespelledTensors
 from roberta_core.config import RobertaConfig
 
 HEAD = "classification_heads.sentence_classification_head"
@@ -24,9 +24,10 @@ WORDS = f"{BODY}embeddings.word_embeddings.weight"
 
 
 def stage(save: Transaction, content: Content, limit: int) -> None:
-    """Put `model.pt` into a save that is going on: one file, whatever `limit` says.
+    """Add `model.pt` to a save: always one file, whatever `limit` is.
 
-    `CheckpointError` for a model that fairseq's RoBERTa cannot express.
+    Raises:
+        CheckpointError: fairseq's RoBERTa cannot represent the model.
     """
     config = content.config
     _check(config)
@@ -35,36 +36,40 @@ def stage(save: Transaction, content: Content, limit: int) -> None:
         whole = BODY + name if name.startswith(("embeddings.", "encoder.", "pooler.")) else name
         if whole != TYPES or len(array) != 1 or any(array.tobytes()):
             keys[_old(whole)] = Known(name, False, False)
-    tensors = Spelled(content.tensors, keys)
-    entries = torch_writer.described(tensors, tensors)
+    tensors = RespelledTensors(content.tensors, keys)
+    entries = torch_writer.describe(tensors, tensors)
     head = entries.get(f"{HEAD}.out_proj.weight")
     settings = _frame(config, None if head is None else head.shape[0])
     tied = "encoder.lm_head.bias" in keys and config.tie_word_embeddings
     same = {"encoder.lm_head.weight": _old(WORDS)} if tied else {}
 
     def frame(state: torch_writer.Code) -> torch_writer.Code:
-        return torch_writer.dict_of({**settings, "model": state})
+        return torch_writer.encode_dict({**settings, "model": state})
 
     with save.open(FILE) as stream:
         torch_writer.write(stream, tensors, entries, same, frame)
 
 
 def _check(config: RobertaConfig) -> None:
-    wanted = {
+    required = {
         "layer_norm_eps": (config.layer_norm_eps, 1e-5),
         "pad_token_id": (config.pad_token_id, 1),
         "is_decoder": (config.is_decoder, False),
         "pruned_heads": (config.pruned_heads, {}),
     }
-    for name, (value, fixed) in wanted.items():
+    for name, (value, fixed) in required.items():
         if value != fixed:
-            raise CheckpointError(f"fairseq's RoBERTa has {name} {fixed}, and this model {value}; take another format")
+            raise CheckpointError(
+                f"fairseq's RoBERTa requires {name} {fixed}, but this model has {value}; choose another format"
+            )
     if config.hidden_act not in ACTIVATIONS.values():
-        raise CheckpointError(f"fairseq's RoBERTa has no activation {config.hidden_act}; take another format")
+        raise CheckpointError(
+            f"fairseq's RoBERTa does not support the activation {config.hidden_act}; choose another format"
+        )
 
 
 def _old(name: str) -> str:
-    """Fairseq's name of a tensor; one that it does not have keeps the published name."""
+    """Return fairseq's name of a tensor; one that it does not have keeps the published name."""
     module, _, leaf = name.rpartition(".")
     if name == "lm_head.bias":
         return f"encoder.{name}"
@@ -77,7 +82,7 @@ def _old(name: str) -> str:
 
 
 def _frame(config: RobertaConfig, classes: int | None) -> dict[str, Any]:
-    """What stands around the state dict: the settings, and a training that has not begun."""
+    """Return the values beside the state dict: the settings, and the state of a training run at step 0."""
     activation = next(old for old, new in ACTIVATIONS.items() if new == config.hidden_act)
     dropout = config.hidden_dropout_prob
     task = "masked_lm" if classes is None else "sentence_prediction"
@@ -104,4 +109,4 @@ def _frame(config: RobertaConfig, classes: int | None) -> dict[str, Any]:
     history = [{"criterion_name": task, "optimizer_name": "FairseqAdam", "lr_scheduler_state": {}, "num_updates": 0}]
     extra = {"train_iterator": {"epoch": 1, "iterations_in_epoch": 0, "shuffle": True}}
     frame: Mapping[str, Any] = {"optimizer_history": history, "extra_state": extra, "last_optimizer_state": None}
-    return {"args": torch_writer.namespace_of(settings), **frame}
+    return {"args": torch_writer.encode_namespace(settings), **frame}

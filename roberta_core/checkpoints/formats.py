@@ -8,7 +8,7 @@ import numpy as np
 
 from roberta_core.checkpoints import bin_file, fairseq_file, fairseq_writer, h5_file, msgpack_file, safetensors_file
 from roberta_core.checkpoints.atomic import Transaction
-from roberta_core.checkpoints.errors import CheckpointError, listed
+from roberta_core.checkpoints.errors import CheckpointError, join_names
 from roberta_core.checkpoints.mapped import Content
 from roberta_core.checkpoints.shards import index_name, read_index
 
@@ -16,14 +16,14 @@ Stage = Callable[[Transaction, Content, int], None]
 
 
 class Format(NamedTuple):
-    """A kind of weights file: its name, its dialect, the file it is in (alone or by its index), and its functions."""
+    """A weights format: its name, its dialect, its file (single, or with an index), and its functions."""
 
     name: str
     dialect: str
     file: str
     read: Callable[[Path], Mapping[str, np.ndarray]]
     metadata: Callable[[Path], Mapping[str, str]]
-    stage: Stage  # with the most bytes that a file may hold
+    stage: Stage  # the last argument is the largest size of a file in bytes
 
 
 def _safetensors(name: str, dialect: str) -> Format:
@@ -42,44 +42,47 @@ FORMATS = (
 )
 
 
-def find(folder: Path) -> Format:
-    """The format of a folder's weights; `CheckpointError` if it has none that can be read.
+def detect_format(folder: Path) -> Format:
+    """Return the format of a folder's weights.
 
-    The three dialects of safetensors share a file: which one it is, the keys say.
+    The three dialects of safetensors share a file name; the keys tell them apart.
+
+    Raises:
+        CheckpointError: There is no folder, or it has no weights in a known format.
     """
     if not folder.is_dir():
         raise CheckpointError(f"{folder} is not a folder")
     for format in FORMATS:
-        if has(folder, format):
+        if has_format(folder, format):
             return format
-    readable = listed(dict.fromkeys(format.file for format in FORMATS))
-    raise CheckpointError(f"{folder} has no weights; looked for {readable}, alone or with an index")
+    known = join_names(dict.fromkeys(format.file for format in FORMATS))
+    raise CheckpointError(f"{folder} has no weights; looked for {known}, single or with an index")
 
 
-def named(name: str) -> Format:
-    """A format by its name; `ValueError` if there is none."""
+def get_format(name: str) -> Format:
+    """Return the format of a name; raise `ValueError` if there is none."""
     for format in FORMATS:
         if format.name == name:
             return format
-    raise ValueError(f"{name!r} is no format; there are {', '.join(format.name for format in FORMATS)}")
+    raise ValueError(f"{name!r} is not a format; the formats are {', '.join(format.name for format in FORMATS)}")
 
 
-def has(folder: Path, format: Format) -> bool:
-    """Whether a folder has the file of a format, or its index."""
-    return any((folder / name).exists() for name in names(format))
+def has_format(folder: Path, format: Format) -> bool:
+    """Return whether a folder has the file of a format, or its index."""
+    return any((folder / name).exists() for name in list_entry_files(format))
 
 
-def names(format: Format) -> tuple[str, str]:
-    """The files by which a format is known: the weights alone, or the index of their shards."""
+def list_entry_files(format: Format) -> tuple[str, str]:
+    """Return the two files that identify a format: the single weights file, and the index of its shards."""
     return format.file, index_name(format.file)
 
 
-def files(folder: Path, format: Format) -> list[str]:
-    """The weights files of a format in a folder: the one, or the index and its shards."""
-    alone, index = names(format)
-    return [alone] if (folder / alone).exists() else [index, *sorted(set(read_index(folder / index).values()))]
+def list_files(folder: Path, format: Format) -> list[str]:
+    """Return the weights files of a format in a folder: the single one, or the index and its shards."""
+    single, index = list_entry_files(format)
+    return [single] if (folder / single).exists() else [index, *sorted(set(read_index(folder / index).values()))]
 
 
-def before(format: Format) -> list[Format]:
-    """The formats that are read in place of this one where a folder has both."""
+def list_preferred(format: Format) -> list[Format]:
+    """Return the formats that are read instead of this one if a folder has both."""
     return [other for other in FORMATS[: FORMATS.index(format)] if other.file != format.file]

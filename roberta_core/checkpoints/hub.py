@@ -1,10 +1,10 @@
-"""Checkpoints on the Hugging Face Hub: the files that are needed and no others, in the cache that its library keeps."""
+"""Checkpoints on the Hugging Face Hub: downloads only the files that are needed, into the cache of its library."""
 
 import logging
 import os
 import re
 import tempfile
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,44 +12,52 @@ from typing import Any
 
 from roberta_core.checkpoints import fairseq_file, formats, shards
 from roberta_core.checkpoints.card import CARD
-from roberta_core.checkpoints.errors import CheckpointError, clipped, listed
+from roberta_core.checkpoints.consistency import read_consistently
+from roberta_core.checkpoints.errors import CheckpointError, join_names, shorten
 from roberta_core.config import CONFIG_NAME
+from roberta_core.safe_files import read_bytes
 
 logger = logging.getLogger(__name__)
 
 ID = re.compile(r"[\w][\w.-]*(/[\w][\w.-]*)?")
 TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
-VOCABULARY = ("vocab.json", "merges.txt", "added_tokens.json")  # where there is no tokenizer.json
-# What goes along beside weights and configuration.
+VOCABULARY = ("vocab.json", "merges.txt", "added_tokens.json")  # if there is no tokenizer.json
+# Files that are copied with weights and configuration.
 CARRIED = (*TOKENIZER, *VOCABULARY, "generation_config.json", fairseq_file.DICTIONARY, fairseq_file.LABELS)
+MAX_CARRIED = 256 << 20  # bytes of a copied file
 OPTIONS = ("revision", "cache_dir", "token", "local_files_only", "subfolder", "force_download")
-# Further ones of the published classes: no format that is read runs code, and the best one is taken first.
-SAYING_NOTHING = ("trust_remote_code", "use_safetensors", "low_cpu_mem_usage", "resume_download")
+# Further options of the published classes without effect: no format runs code, and the best one is read first.
+IGNORED = ("trust_remote_code", "use_safetensors", "low_cpu_mem_usage", "resume_download")
 
-# Refusals of the Hub by the names of the library's errors, the more special first; all else is not reaching it.
+# Refusals of the Hub by the names of the library's errors, most specific first; others mean that it is unreachable.
 REFUSALS = {
-    "GatedRepoError": "is gated: ask for access on its page, then give a token",
-    "RepositoryNotFoundError": "is not there, or is private: then give a token",
+    "GatedRepoError": "is gated: request access on its page, then specify a token",
+    "RepositoryNotFoundError": "does not exist, or is private: specify a token",
     "RevisionNotFoundError": "has no such revision",
     "DisabledRepoError": "is disabled",
-    "HFValidationError": "is no name of a repository",
-    "RemoteEntryNotFoundError": "has lost a file meanwhile",
-    "EntryNotFoundError": "has lost a file meanwhile",
+    "HFValidationError": "is not a valid repository name",
+    "RemoteEntryNotFoundError": "lost a file during the download",
+    "EntryNotFoundError": "lost a file during the download",
 }
-ASKING = ("huggingface_hub", "http", "requests", "urllib3")  # modules whose errors mean that the Hub is not reached
+CLIENT_MODULES = (
+    "huggingface_hub",
+    "http",
+    "requests",
+    "urllib3",
+)  # modules whose errors mean that the Hub is unreachable
 
 
 class MissingError(CheckpointError):
-    """There is no such repository, or none that may be seen."""
+    """The repository does not exist, or access to it is denied."""
 
 
 class UnreachableError(Exception):
-    """The Hub cannot be asked, for a reason."""
+    """The Hub cannot be reached."""
 
 
 @dataclass(frozen=True)
 class Repository:
-    """A repository of models and how to come by it; the fields are those that the published classes take."""
+    """A repository on the Hub and the options of the published classes for downloading it."""
 
     name: str
     revision: str | None = None
@@ -60,23 +68,23 @@ class Repository:
     force_download: bool = False
 
     def __post_init__(self):
-        if not all(shards.plain(part) for part in self.subfolder.strip("/").split("/") if self.subfolder):
-            raise ValueError(f"subfolder is {self.subfolder!r}; it must name a folder inside the repository")
+        if not all(shards.is_plain_name(part) for part in self.subfolder.strip("/").split("/") if self.subfolder):
+            raise ValueError(f"subfolder is {self.subfolder!r}; it must be a folder inside the repository")
 
     def names(self) -> list[str]:
-        """The files in the (sub)folder, as the Hub lists them. `UnreachableError` if it does not answer."""
+        """Return the files in the (sub)folder; raise `UnreachableError` if the Hub does not answer."""
         prefix = f"{self.subfolder.strip('/')}/" if self.subfolder else ""
-        with _told(self):
-            found = _api(self.token).model_info(self.name, revision=self.revision).siblings or []
+        with _translate_errors(self):
+            found = _create_client(self.token).model_info(self.name, revision=self.revision).siblings or []
         return [file.rfilename.removeprefix(prefix) for file in found if file.rfilename.startswith(prefix)]
 
     def file(self, name: str) -> Path:
-        """A file in the cache, downloaded if it is not there or not the newest."""
+        """Return the path of a file in the cache, after downloading it if it is missing or outdated."""
         from huggingface_hub import hf_hub_download
 
         from roberta_core import __version__
 
-        with _told(self):
+        with _translate_errors(self):
             return Path(
                 hf_hub_download(
                     self.name,
@@ -93,29 +101,36 @@ class Repository:
             )
 
     def cached(self, name: str) -> Path | None:
-        """A file in the cache, None if it is not there."""
+        """Return the path of a file in the cache, None if it is missing."""
         from huggingface_hub import try_to_load_from_cache
 
         path = f"{self.subfolder.strip('/')}/{name}" if self.subfolder else name
-        with _told(self):
+        with _translate_errors(self):
             found = try_to_load_from_cache(self.name, path, cache_dir=self.cache_dir, revision=self.revision)
         return Path(found) if isinstance(found, str) else None
 
 
 def fetch(repository: Repository, wants: Collection[str]) -> Path:
-    """The folder of a repository in the cache, with the files for `wants`: "config", "weights", "tokenizer", "carried".
+    """Return the folder of a repository in the cache, after downloading what is missing.
 
-    Of several formats of weights the first in `formats.FORMATS` is taken. Where the Hub cannot be reached, the cache
-    serves; with `local_files_only` it alone does. `CheckpointError` if the files cannot be had.
+    If the Hub cannot be reached, or with `local_files_only`, the files in the cache are used.
+
+    Args:
+        repository: The repository.
+        wants: What to download: "config", "weights" (the first format in `formats.FORMATS`), "tokenizer", "carried".
+
+    Raises:
+        CheckpointError: The Hub refuses, or a file is missing.
+        UnreachableError: The Hub cannot be reached, and the cache has no file of the repository.
     """
     reason = "local_files_only is set"
     if not repository.local_files_only:
         try:
-            return _folder(repository, "on the Hub", repository.names(), repository.file, wants)
+            return _download(repository, "on the Hub", repository.names(), repository.file, wants)
         except UnreachableError as error:
             reason = str(error)
-            logger.warning("%s: the Hub was not reached (%s); looking in its cache", repository.name, reason)
-    candidates = [CONFIG_NAME, *CARRIED, *(name for row in formats.FORMATS for name in formats.names(row))]
+            logger.warning("%s: the Hub is unreachable (%s); using its cache", repository.name, reason)
+    candidates = [CONFIG_NAME, *CARRIED, *(name for row in formats.FORMATS for name in formats.list_entry_files(row))]
     names = [name for name in dict.fromkeys(candidates) if repository.cached(name)]
     if not names:
         raise UnreachableError(reason)
@@ -123,10 +138,10 @@ def fetch(repository: Repository, wants: Collection[str]) -> Path:
     def cached(name: str) -> Path:
         path = repository.cached(name)
         if path is None:
-            raise CheckpointError(f"the Hub's cache has no {clipped(name)} of {repository.name}, and {reason}")
+            raise CheckpointError(f"the Hub's cache has no {shorten(name)} of {repository.name}, and {reason}")
         return path
 
-    return _folder(repository, f"in the Hub's cache ({reason})", names, cached, wants)
+    return _download(repository, f"in the Hub's cache ({reason})", names, cached, wants)
 
 
 def push(
@@ -141,24 +156,40 @@ def push(
     commit_message: str | None = None,
     create_pr: bool = False,
 ) -> str:
-    """Upload what `save` writes into a folder to a repository, which is made if it is not there; the commit's address.
+    """Upload a checkpoint to a repository, which is created if it does not exist.
 
-    `card` becomes the README.md of a repository that has none. Remains of older weights in the same format go.
-    `CheckpointError` if the Hub refuses, or holds weights that would be read in place of these.
+    Args:
+        name: The repository.
+        save: Writes the files to upload into a folder. Older weights of the same format are deleted.
+        card: The README.md, if the repository has none.
+        format: The format of the weights.
+        token: The token for the Hub.
+        private: Whether a new repository is private.
+        revision: The branch.
+        commit_message: The message of the commit.
+        create_pr: Whether to create a pull request.
+
+    Returns:
+        The address of the commit or pull request.
+
+    Raises:
+        CheckpointError: The Hub refuses, is unreachable, or has weights that would be read instead of these.
     """
-    repository, kind = Repository(name, revision, token=token), formats.named(format)
+    repository, kind = Repository(name, revision, token=token), formats.get_format(format)
     with tempfile.TemporaryDirectory() as folder:
         save(Path(folder))
         try:
-            with _told(repository):
-                api = _api(token)
+            with _translate_errors(repository):
+                api = _create_client(token)
                 name = api.create_repo(name, private=private, exist_ok=True).repo_id
                 if revision is not None and not create_pr:
                     api.create_branch(name, branch=revision, exist_ok=True)
                 there = api.list_repo_files(name, revision=None if create_pr else revision)
-                hidden = sorted({one for row in formats.before(kind) for one in formats.names(row)} & set(there))
+                hidden = sorted(
+                    {one for row in formats.list_preferred(kind) for one in formats.list_entry_files(row)} & set(there)
+                )
                 if hidden:
-                    raise CheckpointError(f"{name} has {listed(hidden)}, read in place of {kind.file}; remove that")
+                    raise CheckpointError(f"{name} has {join_names(hidden)}, read instead of {kind.file}: remove it")
                 if CARD not in there:
                     (Path(folder) / CARD).write_text(card, encoding="utf-8")
                 commit = api.upload_folder(
@@ -167,21 +198,21 @@ def push(
                     revision=revision,
                     commit_message=commit_message or "Upload the model",
                     create_pr=create_pr,
-                    delete_patterns=[*formats.names(kind), shards.pattern(kind.file)],
+                    delete_patterns=[*formats.list_entry_files(kind), shards.build_shard_pattern(kind.file)],
                 )
         except UnreachableError as error:
-            raise CheckpointError(f"{name}: the Hub was not reached, and nothing is uploaded ({error})") from None
+            raise CheckpointError(f"{name}: the Hub is unreachable, nothing was uploaded ({error})") from None
     return commit.pr_url or commit.commit_url
 
 
-def choose(names: Collection[str], wants: Collection[str]) -> list[str]:
-    """Which of a repository's files to take, the shards of an index excepted."""
+def choose_files(names: Collection[str], wants: Collection[str]) -> list[str]:
+    """Choose the files of a repository to download, except the shards of an index."""
     chosen = [name for name in (CONFIG_NAME,) if name in names]
     if "weights" in wants or (not chosen and "config" in wants):
-        kinds = [row for row in formats.FORMATS if set(formats.names(row)) & set(names)]
-        if not chosen and "weights" not in wants:  # fairseq's file holds the configuration too
+        kinds = [row for row in formats.FORMATS if set(formats.list_entry_files(row)) & set(names)]
+        if not chosen and "weights" not in wants:  # fairseq's file contains the configuration too
             kinds = [row for row in kinds if row.name == "fairseq"]
-        chosen += [next(name for name in formats.names(row) if name in names) for row in kinds[:1]]
+        chosen += [next(name for name in formats.list_entry_files(row) if name in names) for row in kinds[:1]]
         if kinds and kinds[0].name == "fairseq":
             chosen += [name for name in (fairseq_file.DICTIONARY, fairseq_file.LABELS) if name in names]
     if "tokenizer" in wants:
@@ -192,43 +223,43 @@ def choose(names: Collection[str], wants: Collection[str]) -> list[str]:
     return list(dict.fromkeys(chosen))
 
 
-def _folder(
+def _download(
     repository: Repository, place: str, names: Collection[str], get: Callable[[str], Path], wants: Collection[str]
 ) -> Path:
-    """The one folder in which all the wanted files are."""
+    """Get all requested files and return their folder."""
     where = f"{repository.name}{f', folder {repository.subfolder},' if repository.subfolder else ''} {place}"
-    chosen = choose(names, wants)
+    chosen = choose_files(names, wants)
     if not chosen:
-        raise CheckpointError(f"{where} has nothing of a RoBERTa: neither {CONFIG_NAME} nor weights")
-    weights = [name for name in chosen if any(name in formats.names(row) for row in formats.FORMATS)]
+        raise CheckpointError(f"{where} is not a RoBERTa checkpoint: it has neither {CONFIG_NAME} nor weights")
+    weights = [name for name in chosen if any(name in formats.list_entry_files(row) for row in formats.FORMATS)]
     if "weights" in wants and not weights:
-        readable = listed(dict.fromkeys(row.file for row in formats.FORMATS))
-        raise CheckpointError(f"{where} has no weights; looked for {readable}, alone or with an index")
+        readable = join_names(dict.fromkeys(row.file for row in formats.FORMATS))
+        raise CheckpointError(f"{where} has no weights; looked for {readable}, single or with an index")
     paths = [get(name) for name in chosen]
     for index in [path for path in paths if path.name.endswith(shards.index_name(""))]:
         paths += [get(name) for name in sorted(set(shards.read_map(index).values()))]
     folders = {path.parent for path in paths}
     if len(folders) > 1:
-        raise CheckpointError(f"{where} changed while its files were fetched; try again")
+        raise CheckpointError(f"{where} changed during the download; try again")
     return folders.pop()
 
 
 @contextmanager
-def _told(repository: Repository) -> Iterator[None]:
-    """What the library raises: `CheckpointError` where the Hub refuses, `UnreachableError` where it is silent."""
+def _translate_errors(repository: Repository) -> Iterator[None]:
+    """Raise `CheckpointError` for a refusal of the Hub and `UnreachableError` if it cannot be reached."""
     try:
         yield
     except CheckpointError:
         raise
-    except Exception as error:  # of the library and of whatever it uses to ask, which changed from release to release
+    except Exception as error:  # of the library and its HTTP client, which differ between releases
         classes = [one.__name__ for one in type(error).__mro__]
-        where = f"{clipped(repository.name)} on {_endpoint() or 'the Hub'}"
+        where = f"{shorten(repository.name)} on {_endpoint() or 'the Hub'}"
         status = getattr(getattr(error, "response", None), "status_code", None) or 0
-        text = clipped(" ".join(f"{type(error).__name__}: {error}".split()))
-        known = next((said for name, said in REFUSALS.items() if name in classes), None)
+        text = shorten(" ".join(f"{type(error).__name__}: {error}".split()))
+        known = next((reason for name, reason in REFUSALS.items() if name in classes), None)
         if known is None and 400 <= status < 500:
-            known = f"is refused ({text})"
-        if known is None and not isinstance(error, OSError) and not type(error).__module__.startswith(ASKING):
+            known = f"was refused ({text})"
+        if known is None and not isinstance(error, OSError) and not type(error).__module__.startswith(CLIENT_MODULES):
             raise
         if known is None or "LocalEntryNotFoundError" in classes:
             raise UnreachableError(text) from None
@@ -237,12 +268,12 @@ def _told(repository: Repository) -> Iterator[None]:
             if "RepositoryNotFoundError" in classes and "GatedRepoError" not in classes
             else CheckpointError
         )
-        revision = f" {clipped(repr(repository.revision))}" if "RevisionNotFoundError" in classes else ""
+        revision = f" {shorten(repr(repository.revision))}" if "RevisionNotFoundError" in classes else ""
         raise kind(f"{where} {known}{revision}") from None
 
 
-def _api(token: str | bool | None) -> Any:
-    """The library's own client, imported when it is needed: that takes half a second."""
+def _create_client(token: str | bool | None) -> Any:
+    """Return the library's client, imported on first use because that takes half a second."""
     from huggingface_hub import HfApi
 
     from roberta_core import __version__
@@ -251,22 +282,50 @@ def _api(token: str | bool | None) -> Any:
 
 
 def _endpoint() -> str | None:
-    """Where the Hub is; the library itself reads this only once, when it is imported."""
+    """Return the address of the Hub; the library itself reads the variable only once, on import."""
     return os.environ.get("HF_ENDPOINT", "").rstrip("/") or None
 
 
-def options(given: dict[str, Any]) -> dict[str, Any]:
-    """Those of a call's keyword arguments that say how to come by a repository, taken out of it."""
-    for name in SAYING_NOTHING:
+def pop_options(given: dict[str, Any]) -> dict[str, Any]:
+    """Remove and return the keyword arguments of a call that select and download a repository."""
+    for name in IGNORED:
         given.pop(name, None)
-    if "use_auth_token" in given:  # as `token` was called
+    if "use_auth_token" in given:  # the older name of `token`
         given.setdefault("token", given.pop("use_auth_token"))
     return {name: given.pop(name) for name in OPTIONS if name in given}
 
 
-def carried(folder: Path | None, target: Path) -> dict[str, bytes]:
-    """What goes along from a checkpoint's folder to another one: nothing of a tokenizer if that has one already."""
+def read_carried_files(folder: Path | None, target: Path) -> dict[str, bytes]:
+    """Return the files to copy from a checkpoint's folder to another one, which keeps its own tokenizer."""
     own = any((target / name).exists() for name in (*TOKENIZER, *VOCABULARY))
-    wanted = [name for name in CARRIED if not (own and name in (*TOKENIZER, *VOCABULARY))]
-    found = [] if folder is None else [name for name in wanted if (folder / name).is_file()]
-    return {name: (folder / name).read_bytes() for name in found if folder and not (target / name).exists()}
+    names = [name for name in CARRIED if not (own and name in (*TOKENIZER, *VOCABULARY))]
+    missing = [name for name in names if not (target / name).exists()]
+    return {} if folder is None else read_consistently(folder, lambda: read_inside(folder, missing))
+
+
+def read_inside(folder: Path, names: Iterable[str]) -> dict[str, bytes]:
+    """Return the content of those files that exist in a folder.
+
+    Special files and links out of the folder are skipped with a warning: a folder from elsewhere could link to any file
+    of this machine. The links of the Hub's cache, from a snapshot to the files of the same repository, are followed.
+    """
+    found = {}
+    for name in names:
+        path = folder / name
+        if not os.path.lexists(path):
+            continue
+        try:
+            if not _is_inside(path, folder):
+                raise ValueError(f"{path} is a link out of the folder")
+            found[name] = read_bytes(path, MAX_CARRIED)
+        except (OSError, ValueError) as error:
+            logger.warning("Skipped %s, which is not copied: %s", name, shorten(str(error)))
+    return found
+
+
+def _is_inside(path: Path, folder: Path) -> bool:
+    """Return whether a file, its links resolved, is inside its folder or the Hub's cache of the same repository."""
+    target, root = path.resolve(), folder.resolve()
+    repository = next((one.parent for one in (root, *root.parents) if one.name == "snapshots"), None)
+    allowed = [root] if repository is None else [root, repository / "blobs"]
+    return any(target.is_relative_to(one) for one in allowed)

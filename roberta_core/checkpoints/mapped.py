@@ -1,6 +1,7 @@
-"""Tensors that lie in mapped files and are made when they are asked for."""
+"""Tensors in memory-mapped files, created on access."""
 
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -8,20 +9,22 @@ import numpy as np
 
 from roberta_core.config import RobertaConfig
 
-ROWS = 4096  # compared at a time
-BLOCK = 64  # rows and columns of a turned matrix that are copied at a time: in less than two thirds of the time
+MAX_AXES = 8
+MAX_SIZE = 1 << 48  # of an axis, and of a tensor in bytes
+ROWS = 4096  # per comparison
+BLOCK = 64  # rows and columns per copy of a transposed matrix: 1.5 times as fast as one copy
 
 
 class Lazy(Protocol):
-    """Something that can become an array."""
+    """A tensor that is created on access."""
 
     def array(self) -> np.ndarray:
-        """The values; not aligned where the file does not align them."""
+        """Return the values; not aligned if the file does not align them."""
         ...
 
 
 class Span(NamedTuple):
-    """A tensor whose values lie in a row: the mapped bytes of the file, dtype, shape, and its bytes [begin, end)."""
+    """A contiguous tensor: the mapped bytes of the file, dtype, shape, and its bytes [begin, end)."""
 
     file: np.ndarray
     dtype: np.dtype[Any]
@@ -30,12 +33,12 @@ class Span(NamedTuple):
     end: int
 
     def array(self) -> np.ndarray:
-        """A view of the file."""
+        """Return a view of the file."""
         return self.file[self.begin : self.end].view(self.dtype).reshape(self.shape)
 
 
 class Tensors(Mapping[str, np.ndarray]):
-    """Tensors by name, each made when it is asked for."""
+    """Tensors by name, each created on access."""
 
     def __init__(self, tensors: Mapping[str, Lazy]):
         self._tensors = tensors
@@ -51,33 +54,40 @@ class Tensors(Mapping[str, np.ndarray]):
 
 
 class Content(NamedTuple):
-    """What a writer puts into files; each takes what its format has room for."""
+    """What a writer stores; each format stores what it can."""
 
     config: RobertaConfig
-    tensors: Mapping[str, np.ndarray]  # under the names of the format's dialect
+    tensors: Mapping[str, np.ndarray]  # by their names in the format's dialect
     metadata: Mapping[str, str]
     same: Mapping[str, str]  # second names of tensors -> their names
 
 
-def bytes_of(path: Path) -> np.ndarray:
-    """A file's bytes, mapped: loaded where they are touched; writing to them changes memory only."""
+def is_valid_shape(shape: Sequence[Any], itemsize: int) -> bool:
+    """Return whether NumPy can have an array of a shape found in a file; a size of 0 does not hide a huge one."""
+    if len(shape) > MAX_AXES or any(type(size) is not int or not 0 <= size <= MAX_SIZE for size in shape):
+        return False
+    return math.prod(size or 1 for size in shape) * itemsize <= MAX_SIZE
+
+
+def map_file(path: Path) -> np.ndarray:
+    """Map the bytes of a file: pages load on access, and writing changes only memory."""
     return np.asarray(np.memmap(path, np.uint8, "c"))
 
 
-def in_rows(array: np.ndarray, dtype: np.dtype[Any] | None = None) -> np.ndarray:
-    """The numbers row after row, as files have them; a turned matrix goes by blocks that stay in the cache."""
+def to_row_major(array: np.ndarray, dtype: np.dtype[Any] | None = None) -> np.ndarray:
+    """Return a C-contiguous array; a transposed matrix is copied in blocks that fit into the cache."""
     if array.ndim != 2 or array.flags.c_contiguous:
         return np.ascontiguousarray(array, dtype)
-    made = np.empty(array.shape, dtype or array.dtype)
+    copied = np.empty(array.shape, dtype or array.dtype)
     for row in range(0, array.shape[0], BLOCK):
         for column in range(0, array.shape[1], BLOCK):
             block = np.s_[row : row + BLOCK, column : column + BLOCK]
-            made[block] = array[block]
-    return made
+            copied[block] = array[block]
+    return copied
 
 
-def same_bits(a: np.ndarray, b: np.ndarray) -> bool:
-    """Whether two arrays hold the same bytes; without reading them if they are one."""
+def has_same_bits(a: np.ndarray, b: np.ndarray) -> bool:
+    """Return whether two arrays hold the same bytes, without reading them if they share memory."""
     if a.shape != b.shape or a.dtype != b.dtype:
         return False
     if a.strides == b.strides and a.__array_interface__["data"][0] == b.__array_interface__["data"][0]:

@@ -1,4 +1,4 @@
-"""Which tensor of a file becomes which tensor of a model, with every one of both accounted for."""
+"""Matching the tensors of a file to those of a model; every tensor of both is accounted for."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
@@ -7,15 +7,23 @@ from dataclasses import replace
 import ml_dtypes
 import numpy as np
 
-from roberta_core.checkpoints.errors import CheckpointError, clipped, listed
-from roberta_core.checkpoints.mapped import same_bits
-from roberta_core.checkpoints.names import ALIAS_COUNTS, BUFFERS, RELATIVE, Known, bare, sources, understand
-from roberta_core.checkpoints.report import LoadReport, Mismatch, Pair, Renamed, grouped, part_of
+from roberta_core.checkpoints.errors import CheckpointError, join_names, shorten
+from roberta_core.checkpoints.mapped import has_same_bits
+from roberta_core.checkpoints.names import (
+    ALIAS_COUNTS,
+    BUFFERS,
+    RELATIVE,
+    Known,
+    interpret_keys,
+    list_sources,
+    strip_prefix,
+)
+from roberta_core.checkpoints.report import LoadReport, Mismatch, Pair, Renamed, find_part, group_by_part
 from roberta_core.config import RobertaConfig
 from roberta_core.parameters import Parameter
 
 FLOATS = (np.float16, np.float32, np.float64, ml_dtypes.bfloat16)
-HARMLESS = ("pooler", "lm_head")  # parts that a class may leave unused without a word
+HARMLESS = ("pooler", "lm_head")  # parts that a class may ignore without a message
 
 
 def match(
@@ -25,16 +33,27 @@ def match(
     expected: Mapping[str, Parameter],
     report: LoadReport,
 ) -> tuple[dict[str, np.ndarray], LoadReport]:
-    """The tensors of a file by the names of a model, as [out, in] and with the file's dtype; and the filled report.
+    """Match the tensors of a file to the tensors of a model, without copying.
 
-    `expected` are the model's tensors; `report` has the source and the class. Nothing is copied: a matrix that the
-    file keeps turned is given as a turned view.
+    Args:
+        tensors: The tensors of the file by their keys.
+        metadata: The metadata of the file.
+        config: The configuration of the model.
+        expected: The tensors of the model.
+        report: A report with the source and the class.
+
+    Returns:
+        The tensors by the names of the model, as [out, in] (a view if the file stores them transposed) and with the
+        file's dtype; and the completed report.
+
+    Raises:
+        CheckpointError: The model was trained with relative positions.
     """
     if any(RELATIVE in key for key in tensors):
         raise CheckpointError(
-            f"{report.source} was trained with relative positions, which no RoBERTa of this project has"
+            f"{report.source} was trained with relative positions; only absolute positions are supported"
         )
-    known = understand(tensors.keys(), metadata, config)
+    known = interpret_keys(tensors.keys(), metadata, config)
     file = _File(tensors, {key: meaning for key, meaning in known.items() if meaning is not None})
     found: dict[str, np.ndarray] = {}
     missing, mismatched, problems = [], [], []
@@ -45,14 +64,14 @@ def match(
             continue
         array = file.value(keys[0])
         if array.dtype not in FLOATS:
-            problems.append(f"{clipped(keys[0])} holds {array.dtype} numbers")
+            problems.append(f"{shorten(keys[0])} has dtype {array.dtype}: quantised weights are not supported")
         elif array.shape != parameter.shape:
             mismatched.append(Mismatch(name, array.shape, parameter.shape))
         else:
             found[name] = array
     rest = [key for key in tensors if key not in file.taken]
-    buffers = [key for key in rest if bare(key) in BUFFERS]
-    unused = [key for key in rest if key in file.known and part_of(file.known[key].name) in HARMLESS]
+    buffers = [key for key in rest if strip_prefix(key) in BUFFERS]
+    unused = [key for key in rest if key in file.known and find_part(file.known[key].name) in HARMLESS]
     return found, replace(
         report,
         loaded=tuple(found),
@@ -64,12 +83,12 @@ def match(
         conflicting=tuple(file.conflicting),
         unused=tuple(unused),
         buffers=tuple(buffers),
-        problems=(*problems, *file.ambiguous, *_holes(missing, expected, list(tensors))),
+        problems=(*problems, *file.ambiguous, *_find_gaps(missing, expected, list(tensors))),
     )
 
 
 class _File:
-    """The keys of a file by what they mean, and what was made of them."""
+    """The keys of a file by their meaning, and how they were used."""
 
     def __init__(self, tensors: Mapping[str, np.ndarray], known: Mapping[str, Known]):
         self.tensors = tensors
@@ -84,37 +103,37 @@ class _File:
         self.ambiguous: list[str] = []
 
     def value(self, key: str) -> np.ndarray:
-        """A tensor as PyTorch keeps it."""
-        return self.tensors[key].T if self.known[key].turned else self.tensors[key]
+        """Return a tensor in the layout of PyTorch."""
+        return self.tensors[key].T if self.known[key].transposed else self.tensors[key]
 
     def take(self, config: RobertaConfig, name: str, with_lm_head: bool) -> list[str]:
-        """The keys that stand for a tensor of the model, the one to use first; the others are compared with it."""
-        names = sources(config, name)
+        """Return the keys that mean a tensor of the model, the one to use first; the others are compared with it."""
+        names = list_sources(config, name)
         keys = [key for source in names for key in self.keys[source]]
-        if not with_lm_head and self.keys[bare(name)]:
-            keys = self.keys[bare(name)]  # the LM head's copies are no concern of this class
+        if not with_lm_head and self.keys[strip_prefix(name)]:
+            keys = self.keys[strip_prefix(name)]  # a class without the LM head ignores the copies in the file's head
         self.taken.update(keys)
-        if keys and all(self.known[key].old or self.known[key].name != bare(name) for key in keys):
+        if keys and all(self.known[key].old or self.known[key].name != strip_prefix(name) for key in keys):
             self.renamed.append(Renamed(keys[0], name))
         for other in keys[1:]:
             pair = Pair(keys[0], other)
-            if same_bits(self.value(keys[0]), self.value(other)):
+            if has_same_bits(self.value(keys[0]), self.value(other)):
                 self.duplicate.append(pair)
             elif {self.known[key].name for key in pair} & ALIAS_COUNTS.keys():
                 self.conflicting.append(pair)
             else:
-                self.ambiguous.append(f"{clipped(keys[0])} and {clipped(other)} differ and are both {name}")
+                self.ambiguous.append(f"{shorten(keys[0])} and {shorten(other)} differ and are both {name}")
         return keys
 
 
-def _holes(missing: list[str], expected: Mapping[str, Parameter], keys: list[str]) -> Iterator[str]:
-    """Why what is missing is more than a new head: the encoder, or some part of the attention to another encoder."""
-    body = [name for name in expected if part_of(name) is None]
-    lost = [name for name in missing if part_of(name) is None]
+def _find_gaps(missing: list[str], expected: Mapping[str, Parameter], keys: list[str]) -> Iterator[str]:
+    """Yield the reasons why more than a head is missing: tensors of the encoder, or a part of the cross-attention."""
+    body = [name for name in expected if find_part(name) is None]
+    lost = [name for name in missing if find_part(name) is None]
     if lost and len(lost) == len(body):
-        yield f"none of the encoder's {len(body)} tensors are in it (its keys are such as {listed(sorted(keys)[:3])})"
+        yield f"it has none of the encoder's {len(body)} tensors (its keys are like {join_names(sorted(keys)[:3])})"
     elif lost:
-        yield f"{len(lost)} of the encoder's {len(body)} tensors are missing: {listed(lost)}"
-    cross = grouped(missing).get("crossattention", [])
-    if 0 < len(cross) < sum(part_of(name) == "crossattention" for name in expected):
-        yield f"a part of the cross-attention is missing: {listed(cross)}"
+        yield f"{len(lost)} of the encoder's {len(body)} tensors are missing: {join_names(lost)}"
+    cross = group_by_part(missing).get("crossattention", [])
+    if 0 < len(cross) < sum(find_part(name) == "crossattention" for name in expected):
+        yield f"parts of the cross-attention are missing: {join_names(cross)}"

@@ -1,8 +1,8 @@
 """Reading and writing `flax_model.msgpack`, single or sharded.
 
 The file is a nested map whose leaves are arrays: extension 1 around an array of shape, name of the dtype and bytes.
-Arrays of more than a gigabyte are maps of flat pieces. Reading walks the maps and skips the bytes, which are mapped
-(a general reader would hold the whole file in memory); writing streams them.
+Arrays of more than a gigabyte are maps of flat chunks. Reading walks the maps and skips the bytes, which are mapped
+(a general reader would load the whole file into memory); writing streams them.
 """
 
 import math
@@ -16,22 +16,22 @@ import numpy as np
 
 from roberta_core.checkpoints import shards
 from roberta_core.checkpoints.atomic import Transaction
-from roberta_core.checkpoints.errors import CheckpointError, clipped
-from roberta_core.checkpoints.mapped import Content, Lazy, Span, Tensors, bytes_of, in_rows
+from roberta_core.checkpoints.errors import CheckpointError, shorten
+from roberta_core.checkpoints.mapped import Content, Lazy, Span, Tensors, is_valid_shape, map_file, to_row_major
 from roberta_core.checkpoints.safetensors_file import DTYPES
 
 FILE = "flax_model.msgpack"
 BY_NAME = {dtype.name: dtype for dtype in DTYPES.values()}
-ARRAY = 1  # the extension that Flax uses for arrays
+ARRAY = 1  # the extension type that Flax uses for arrays
 CHUNKED = "__msgpack_chunked_array__"
-PIECE = 1 << 30  # bytes; Flax cuts arrays above this
-DEEPEST = 32  # maps in maps; RoBERTa's are 9
-MOST_ENTRIES = 100_000
-MOST_PIECES = 1000
-LONGEST = 1000  # bytes of a key
-CHUNK = 16 << 20  # bytes written at a time
+MAX_CHUNK = 1 << 30  # bytes; Flax splits larger arrays
+MAX_DEPTH = 32  # nested maps; RoBERTa has 9
+MAX_ENTRIES = 100_000
+MAX_CHUNKS = 1000
+MAX_KEY = 1000  # bytes
+BUFFER = 16 << 20  # bytes per write
 
-# First byte -> (what follows, form of its length or value). Shorter forms, with the length in the byte, are in `_head`.
+# First byte -> (what follows, struct format of its length or value). Forms with the length in the byte: `any_head`.
 FORMS = {
     0xC4: ("bytes", ">B"), 0xC5: ("bytes", ">H"), 0xC6: ("bytes", ">I"),
     0xC7: ("extension", ">B"), 0xC8: ("extension", ">H"), 0xC9: ("extension", ">I"),
@@ -44,33 +44,36 @@ FORMS = {
 }  # fmt: skip
 
 
-class Pieces(NamedTuple):
-    """An array in several flat pieces."""
+class Chunked(NamedTuple):
+    """An array in several flat chunks."""
 
     shape: tuple[int, ...]
     spans: tuple[Span, ...]
 
     def array(self) -> np.ndarray:
-        """The pieces, copied into one."""
+        """Return the chunks, copied into one array."""
         return np.concatenate([span.array() for span in self.spans]).reshape(self.shape)
 
 
 def read(folder: str | os.PathLike[str]) -> Tensors:
-    """The tensors of a folder's `flax_model.msgpack`, or of its shards, under Flax's names joined by dots.
+    """Return the tensors of a folder's `flax_model.msgpack`, or of its shards, under Flax's names joined by dots.
 
-    They are mapped, and hardly ever aligned. `CheckpointError` if a file is broken or an index does not fit.
+    They are mapped, and usually not aligned.
+
+    Raises:
+        CheckpointError: A file is broken, or an index does not match its shards.
     """
-    return Tensors(shards.gathered(Path(folder), FILE, _read_file, lambda key: key.replace("/", ".")))
+    return Tensors(shards.read_shards(Path(folder), FILE, _read_file, lambda key: key.replace("/", ".")))
 
 
 def stage(save: Transaction, content: Content, limit: int) -> None:
-    """Put the files of a checkpoint, under Flax's names joined by dots, into a save that is going on."""
+    """Add the files of a checkpoint, under Flax's names joined by dots, to a save."""
     tensors, sizes = content.tensors, {}
     for name in sorted(tensors):
         array = tensors[name]
         sizes[name] = array.nbytes
         if array.dtype.name not in BY_NAME:
-            raise CheckpointError(f"{name} is of type {array.dtype}, which is not written to msgpack")
+            raise CheckpointError(f"{name} has dtype {array.dtype}, which cannot be written to msgpack")
 
     def write_one(stream: BinaryIO, names: list[str]) -> None:
         tree: dict[str, Any] = {}
@@ -89,17 +92,17 @@ def _read_file(path: Path) -> dict[str, Lazy]:
     if not path.is_file():
         raise CheckpointError(f"{path} is not a file")
     try:
-        walk = _Walk(bytes_of(path))
+        walk = _Walk(map_file(path))
         walk.map((), walk.head("map"), 0)
         if walk.at != len(walk.data):
-            raise ValueError("something follows its end")
+            raise ValueError("there is data after its end")
         return walk.found
     except (OSError, ValueError, TypeError, struct.error) as error:
-        raise CheckpointError(f"{path} is not a readable Flax file: {clipped(str(error))}") from None
+        raise CheckpointError(f"{path} is not a readable Flax file: {shorten(str(error))}") from None
 
 
 class _Walk:
-    """A way through the maps, from byte to byte."""
+    """A reader that walks through the maps of a file."""
 
     def __init__(self, file: np.ndarray):
         self.file = file
@@ -110,12 +113,12 @@ class _Walk:
 
     def take(self, count: int) -> bytes:
         if self.at + count > len(self.data):
-            raise ValueError("it is cut off")
+            raise ValueError("it is truncated")
         self.at += count
         return bytes(self.data[self.at - count : self.at])
 
     def any_head(self) -> tuple[str, Any]:
-        """What comes next, and its length or value."""
+        """Return the type of the next value, and its length or the value."""
         code = self.take(1)[0]
         for low, high, what in ((0, 0x80, "number"), (0x80, 0x90, "map"), (0x90, 0xA0, "array"), (0xA0, 0xC0, "text")):
             if low <= code < high:
@@ -127,36 +130,36 @@ class _Walk:
         if 0xD4 <= code <= 0xD8:
             return "extension", 1 << (code - 0xD4)
         if code not in FORMS:
-            raise ValueError(f"it holds the unknown byte {code:#x}")
+            raise ValueError(f"it has the unknown type byte {code:#x}")
         what, form = FORMS[code]
         return what, struct.unpack(form, self.take(struct.calcsize(form)))[0]
 
     def head(self, expected: str) -> Any:
-        """The length or value of what comes next, which must be of one kind."""
+        """Return the length or value of the next value, which must have the expected type."""
         what, value = self.any_head()
         if what != expected:
-            raise ValueError(f"it has a {what} where a {expected} belongs")
+            raise ValueError(f"it has a {what} where a {expected} was expected")
         return value
 
     def text(self) -> str:
         size = self.head("text")
-        if size > LONGEST:
+        if size > MAX_KEY:
             raise ValueError(f"it has a key of {size:,} bytes")
         return self.take(size).decode()
 
     def map(self, path: tuple[str, ...], count: int, depth: int) -> None:
-        """The entries of a map."""
-        if depth > DEEPEST:
-            raise ValueError(f"its maps are more than {DEEPEST} deep")
+        """Read the entries of a map."""
+        if depth > MAX_DEPTH:
+            raise ValueError(f"its maps are nested more than {MAX_DEPTH} levels deep")
         seen: set[str] = set()
         for number in range(count):
             self.entries += 1
             key = self.text()
-            if self.entries > MOST_ENTRIES or key in seen:
-                raise ValueError(f"it has the key {clipped(key)} twice, or more than {MOST_ENTRIES:,} in all")
+            if self.entries > MAX_ENTRIES or key in seen:
+                raise ValueError(f"it has the key {shorten(key)} twice, or more than {MAX_ENTRIES:,} in all")
             seen.add(key)
             if number == 0 and key == CHUNKED:
-                self.found[".".join(path)] = self.pieces(count)
+                self.found[".".join(path)] = self.chunks(count)
                 return
             what, value = self.any_head()
             if what == "map":
@@ -166,49 +169,50 @@ class _Walk:
             elif what in ("text", "bytes"):
                 self.take(value)
             elif what != "number":
-                raise ValueError(f"it has a {what} where a weight belongs")
+                raise ValueError(f"it has a {what} where a weight was expected")
 
     def array(self, size: int) -> Span:
-        """An array, after the head of its extension of `size` bytes."""
+        """Read an array, after the head of its extension of `size` bytes."""
         kind = self.take(1)[0]
         end = self.at + size
         if kind != ARRAY:
-            raise ValueError(f"it has the extension {kind}, which is no array")
+            raise ValueError(f"it has the extension {kind}, which is not an array")
         if self.head("array") != 3:
             raise ValueError("an array in it is broken")
         shape = tuple(self.head("number") for _ in range(min(self.head("array"), 9)))
         name = self.text()
         length = self.head("bytes")
         dtype = BY_NAME.get(name)
-        if dtype is None or any(type(size) is not int or size < 0 for size in shape):
-            raise ValueError(f"an array in it has shape {clipped(str(shape))} and the type {clipped(name)}")
+        if dtype is None or not is_valid_shape(shape, dtype.itemsize):
+            raise ValueError(f"an array in it has the invalid shape {shorten(str(shape))} or dtype {shorten(name)}")
         begin, self.at = self.at, end
         if length != end - begin or length != math.prod(shape) * dtype.itemsize or end > len(self.data):
-            raise ValueError("an array in it does not lie inside it")
+            raise ValueError("an array is outside of the file")
         return Span(self.file, dtype, shape, begin, end)
 
-    def pieces(self, count: int) -> Pieces:
-        """An array in pieces, after the key that says so."""
+    def chunks(self, count: int) -> Chunked:
+        """Read an array in chunks, after the key that announces it."""
         self.any_head()
         if count != 3 or self.text() != "shape":
-            raise ValueError("an array of several pieces in it is broken")
-        shape = tuple(self.numbered(self.head("map"), lambda: self.head("number")))
+            raise ValueError("a chunked array in it is broken")
+        shape = tuple(self.read_numbered(self.head("map"), lambda: self.head("number")))
         if self.text() != "chunks":
-            raise ValueError("an array of several pieces in it is broken")
-        spans = tuple(self.numbered(self.head("map"), lambda: self.array(self.head("extension"))))
+            raise ValueError("a chunked array in it is broken")
+        spans = tuple(self.read_numbered(self.head("map"), lambda: self.array(self.head("extension"))))
         whole = sum(math.prod(span.shape) for span in spans)
-        if len({span.dtype for span in spans}) != 1 or whole != math.prod(shape) or min(shape, default=0) < 0:
-            raise ValueError("the pieces of an array in it do not fit")
-        return Pieces(shape, spans)
+        valid = len({span.dtype for span in spans}) == 1 and is_valid_shape(shape, spans[0].dtype.itemsize)
+        if not valid or whole != math.prod(shape):
+            raise ValueError("the chunks of an array in it do not match its shape")
+        return Chunked(shape, spans)
 
-    def numbered(self, count: int, value: Any) -> list[Any]:
-        """The values of a map with the keys "0", "1", ..."""
+    def read_numbered(self, count: int, value: Any) -> list[Any]:
+        """Read the values of a map with the keys "0", "1", ..."""
         found = []
-        if count > MOST_PIECES:
-            raise ValueError(f"an array in it has more than {MOST_PIECES} pieces")
+        if count > MAX_CHUNKS:
+            raise ValueError(f"an array in it has more than {MAX_CHUNKS} chunks")
         for number in range(count):
             if self.text() != str(number):
-                raise ValueError("the pieces of an array in it are out of order")
+                raise ValueError("the chunks of an array in it are out of order")
             found.append(value())
         return found
 
@@ -225,11 +229,11 @@ def _write_map(stream: BinaryIO, tree: Mapping[str, Any], tensors: Mapping[str, 
 
 def _write_array(stream: BinaryIO, array: np.ndarray) -> None:
     dtype = BY_NAME[array.dtype.name]
-    values = in_rows(array, dtype).reshape(-1)
-    if array.nbytes <= PIECE:
+    values = to_row_major(array, dtype).reshape(-1)
+    if array.nbytes <= MAX_CHUNK:
         _write_values(stream, values, array.shape)
         return
-    length = PIECE // dtype.itemsize
+    length = MAX_CHUNK // dtype.itemsize
     pieces = [values[start : start + length] for start in range(0, len(values), length)]
     stream.write(_map_head(3) + _text(CHUNKED) + b"\xc3" + _text("shape") + _map_head(array.ndim))
     stream.write(b"".join(_text(str(number)) + _number(size) for number, size in enumerate(array.shape)))
@@ -244,8 +248,8 @@ def _write_values(stream: BinaryIO, values: np.ndarray, shape: tuple[int, ...]) 
     head += _text(values.dtype.name) + b"\xc6" + struct.pack(">I", values.nbytes)
     stream.write(b"\xc9" + struct.pack(">IB", len(head) + values.nbytes, ARRAY) + head)
     raw = values.view(np.uint8)
-    for start in range(0, len(raw), CHUNK):
-        stream.write(raw[start : start + CHUNK].data)
+    for start in range(0, len(raw), BUFFER):
+        stream.write(raw[start : start + BUFFER].data)
 
 
 def _map_head(count: int) -> bytes:

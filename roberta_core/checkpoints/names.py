@@ -20,93 +20,96 @@ from roberta_core.parameters import (
     spell,
 )
 
-# How the norms' leaves were called before 2019; in PyTorch's dialect only, and only after a known norm's full name.
+# Names of the norms' parameters before 2019; only in PyTorch's dialect, and only after the full name of a known norm.
 OLD_LEAVES = {"weight": "gamma", "bias": "beta"}
 
-# Constants that PyTorch's classes of 2020 to 2023 kept among their weights.
+# Constants that PyTorch's classes of 2020 to 2023 saved with their weights.
 BUFFERS = ("embeddings.position_ids", "embeddings.token_type_ids")
 
 # Keys of checkpoints trained with relative positions.
 RELATIVE = "distance_embedding"
 
-# Of the two names of a tied tensor the one that counts, where a file has both and they differ. Those are the readings
-# of transformers 4.57.6; 5.23.0 too takes this bias (also untied), but the decoder's weight for the word table.
+# Which of the two names of a tied tensor is used if a file has both and they differ, as in transformers 4.57.6;
+# 5.23.0 uses the same bias (also if untied), but the decoder's weight for the word table.
 ALIAS_COUNTS = {"lm_head.decoder.bias": True, "lm_head.decoder.weight": False}
 
 
 class Known(NamedTuple):
-    """What a key of a file means: the name without the base prefix, whether it is kept turned, an old spelling."""
+    """The meaning of a key: its name without the base prefix, and whether it is stored transposed or an old name."""
 
     name: str
-    turned: bool
+    transposed: bool
     old: bool
 
 
-def bare(name: str) -> str:
-    """A published name without the prefix that head classes put before the body's."""
+def strip_prefix(name: str) -> str:
+    """Return a published name without the prefix that head classes put before the names of the body."""
     return name.removeprefix(BASE_PREFIX)
 
 
-def understand(keys: Collection[str], metadata: Mapping[str, str], config: RobertaConfig) -> dict[str, Known | None]:
-    """What each key of a file means, None if nothing, in the dialect in which most of them mean something.
+def interpret_keys(
+    keys: Collection[str], metadata: Mapping[str, str], config: RobertaConfig
+) -> dict[str, Known | None]:
+    """Return the meaning of each key of a file, None if unknown, in the dialect that knows most of them.
 
-    The metadata name the dialect, and decide where the keys do not; but they can be absent, foreign ("mlx", "np") or
-    copied from a file with other names.
+    The dialect named in the metadata is used only if the keys fit several: metadata can be absent, foreign ("mlx",
+    "np") or copied from a file with other names.
     """
-    return _reading(keys, metadata, config)[1]
+    return _interpret(keys, metadata, config)[1]
 
 
-def dialect(keys: Collection[str], metadata: Mapping[str, str], config: RobertaConfig) -> str:
-    """The dialect in which most keys mean something, as `understand` takes them."""
-    return _reading(keys, metadata, config)[0]
+def detect_dialect(keys: Collection[str], metadata: Mapping[str, str], config: RobertaConfig) -> str:
+    """Return the dialect that knows most of the keys, as in `interpret_keys`."""
+    return _interpret(keys, metadata, config)[0]
 
 
-def _reading(
+def _interpret(
     keys: Collection[str], metadata: Mapping[str, str], config: RobertaConfig
 ) -> tuple[str, dict[str, Known | None]]:
     order = sorted(DIALECTS, key=lambda dialect: dialect != metadata.get("format"))
     readings = [
-        (dialect, {key: known.get(bare_key(key, dialect)) for key in keys})
-        for dialect, known in ((dialect, dictionary(config, dialect)) for dialect in order)
+        (dialect, {key: known.get(strip_key_prefix(key, dialect)) for key in keys})
+        for dialect, known in ((dialect, build_dictionary(config, dialect)) for dialect in order)
     ]
     return max(readings, key=lambda reading: sum(known is not None for known in reading[1].values()))
 
 
-def dictionary(config: RobertaConfig, dialect: str) -> dict[str, Known]:
-    """Every key that means something, for any class of this configuration's size: key without prefix -> meaning."""
+def build_dictionary(config: RobertaConfig, dialect: str) -> dict[str, Known]:
+    """Return all known keys, for every class of this configuration: key without prefix -> meaning."""
     found: dict[str, Known] = {}
     for parameter in _all_parameters(config):
-        name = bare(parameter.name)
-        found[bare_key(spell(parameter, dialect), dialect)] = Known(name, is_transposed(parameter, dialect), False)
+        name = strip_prefix(parameter.name)
+        key = strip_key_prefix(spell(parameter, dialect), dialect)
+        found[key] = Known(name, is_transposed(parameter, dialect), False)
         if dialect == "pt" and parameter.kind is Kind.NORM:
             stem = name.removesuffix(parameter.leaf)
             found[stem + OLD_LEAVES[parameter.leaf]] = Known(name, False, True)
     return found
 
 
-def bare_key(key: str, dialect: str) -> str:
-    """A key of a file without the base prefix."""
-    return key.removeprefix("roberta/") if dialect == "tf" else bare(key)
+def strip_key_prefix(key: str, dialect: str) -> str:
+    """Return a key of a file without the base prefix."""
+    return key.removeprefix("roberta/") if dialect == "tf" else strip_prefix(key)
 
 
-def sources(config: RobertaConfig, name: str) -> tuple[str, ...]:
-    """The bare names under which a file may have a tensor, the one that counts first."""
-    tied = {bare(stored): alias for alias, stored in aliases(config, "ForMaskedLM").items()}
-    alias = tied.get(bare(name))
+def list_sources(config: RobertaConfig, name: str) -> tuple[str, ...]:
+    """Return the names without prefix under which a file may have a tensor, in order of precedence."""
+    tied = {strip_prefix(stored): alias for alias, stored in aliases(config, "ForMaskedLM").items()}
+    alias = tied.get(strip_prefix(name))
     if alias is None:
-        return (bare(name),)
-    return (alias, bare(name)) if ALIAS_COUNTS[alias] else (bare(name), alias)
+        return (strip_prefix(name),)
+    return (alias, strip_prefix(name)) if ALIAS_COUNTS[alias] else (strip_prefix(name), alias)
 
 
-class Spelled(Mapping[str, np.ndarray]):
-    """Tensors under the names of a dialect's files, its matrices turned (as views), each made when asked for."""
+class RespelledTensors(Mapping[str, np.ndarray]):
+    """Tensors under the names of a dialect, matrices transposed (as views), each created on access."""
 
     def __init__(self, tensors: Mapping[str, np.ndarray], keys: Mapping[str, Known]):
         self._tensors, self._keys = tensors, keys
 
     def __getitem__(self, key: str) -> np.ndarray:
         array = self._tensors[self._keys[key].name]
-        return array.T if self._keys[key].turned else array
+        return array.T if self._keys[key].transposed else array
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._keys)
@@ -115,28 +118,29 @@ class Spelled(Mapping[str, np.ndarray]):
         return len(self._keys)
 
 
-def spelled(
+def respell(
     config: RobertaConfig, architecture: str, dialect: str, tensors: Mapping[str, np.ndarray], same: Mapping[str, str]
-) -> Spelled:
-    """The tensors of a class as a dialect's files have them, those in `same` under a second name too.
+) -> RespelledTensors:
+    """Return the tensors of a class under the names of a dialect, those in `same` under a second name too.
 
-    `CheckpointError` for an untied head in TensorFlow's dialect, for the published classes that read it always tie.
+    Raises:
+        CheckpointError: The head is untied and the dialect is TensorFlow's, whose published classes always tie it.
     """
     if dialect == "tf" and not config.tie_word_embeddings and aliases(config, architecture):
-        raise CheckpointError("TensorFlow's published classes cannot read an untied head; take another format")
+        raise CheckpointError("the published TensorFlow classes cannot load an untied head; choose another format")
     base = "roberta/" if dialect == "tf" and architecture == "Model" else ""
     table = parameters(config, architecture, any(name.endswith("pooler.dense.weight") for name in tensors))
     keys = {base + spell(row, dialect): Known(name, is_transposed(row, dialect), False) for name, row in table.items()}
-    return Spelled(tensors, {**keys, **{second: Known(name, False, False) for second, name in same.items()}})
+    return RespelledTensors(tensors, {**keys, **{second: Known(name, False, False) for second, name in same.items()}})
 
 
 def _all_parameters(config: RobertaConfig) -> list[Parameter]:
-    """The tensors of all classes with every optional part, and the decoder's bias."""
+    """Return the tensors of all classes with every optional part, and the decoder's bias."""
     whole = copy.copy(config)
     whole.num_labels, whole.tie_word_embeddings = 2, False
     whole.is_decoder = whole.add_cross_attention = True
     rows = {p.name: p for p in parameters(whole, "Model", pooler=True).values()}
-    whole.num_hidden_layers = 0  # the other classes only add their heads
+    whole.num_hidden_layers = 0  # the other classes add only their heads
     for architecture in ARCHITECTURES[1:]:
         rows.update(parameters(whole, architecture))
     return [*rows.values(), Parameter("lm_head.decoder.bias", Kind.BIAS, (config.vocab_size,))]

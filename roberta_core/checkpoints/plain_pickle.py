@@ -1,44 +1,50 @@
-"""Reading a pickle as plain data: nothing that it names is imported, called or built.
+"""Reading a pickle as plain data: nothing that it names is imported, called or created.
 
-A pickle is a program for a small stack machine. This is that machine with the dangerous half left out: the names it
-may use are a table given by the caller, whose functions only arrange data; any other name, and any instruction that
-torch.save does not write, ends the reading. There is no recursion, and all counts are bounded.
+A pickle is a program for a small stack machine. This is that machine without its dangerous half: the names that a
+pickle may use are a table given by the caller, whose functions only arrange data; any other name, and any instruction
+that torch.save does not write, ends the reading. There is no recursion, and the cost is bounded: the number of
+instructions, the elements that all calls together may receive, the size of integers, and the keys that can be chosen
+so that their hashes collide.
 """
 
 import struct
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from roberta_core.checkpoints.errors import clipped
+from roberta_core.checkpoints.errors import shorten
 
-MOST_STEPS = 1_000_000  # instructions; roberta-large's training checkpoint takes 60,000
-MOST_NUMBERED = 5_000  # keys that are no text: their hashes can be chosen to collide, those of texts cannot
-LARGEST = 64 << 20  # bytes of one pickle
+MAX_STEPS = 600_000  # instructions; the training checkpoint of roberta-large has 60,000
+MAX_ELEMENTS = 400_000  # passed to all calls together; a tuple or list may be passed many times
+MAX_OTHER_KEYS = 2_500  # keys that are not strings: their hashes can be chosen to collide
+MAX_BYTES = 16 << 20  # of one pickle
+MAX_INTEGER = 64  # bytes
+MAX_NAME = 256  # characters
 
 
 class PickleError(ValueError):
-    """A pickle that is broken or wants more than plain data."""
+    """A pickle is broken or needs more than plain data."""
 
 
 class Global:
-    """A name that the pickle may use: called, it gives what `make` gives; with None it only stands for itself."""
+    """A name that the pickle may use; `make` is called in place of what it names, None means it must not be called."""
 
     def __init__(self, name: str, make: Callable[..., Any] | None):
         self.name = name
         self.make = make
 
     def __call__(self, arguments: Any) -> Any:
-        """Arrange the arguments as the table says."""
+        """Arrange the arguments as the table specifies."""
         if self.make is None or not isinstance(arguments, tuple):
             raise PickleError(f"it calls {self.name}")
         return self.make(*arguments)
 
 
 class Plain:
-    """What is left of an object of a class that is not imported: its fields."""
+    """The fields of an object whose class is not imported."""
 
-    def __init__(self, *arguments: Any):
-        self.arguments = arguments
+    __slots__ = ("fields",)
+
+    def __init__(self, *_: Any):
         self.fields: Any = {}
 
 
@@ -48,10 +54,16 @@ MARK = object()
 def read(
     data: memoryview, start: int, names: Mapping[str, Callable[..., Any] | None], persistent: Callable[[Any], Any]
 ) -> tuple[Any, int]:
-    """The value of the pickle that begins at `start`, and where it ends.
+    """Return the value of the pickle that begins at `start`, and where it ends.
 
-    `names` maps "module.name" to what a call of it gives (None: it may be named but not called); `persistent` gives
-    the values that the pickle keeps outside. `PickleError` for anything else.
+    Args:
+        data: The bytes.
+        start: Where the pickle begins.
+        names: "module.name" -> the function that replaces a call of it; None if it may be named but not called.
+        persistent: Returns the value that the pickle refers to by a persistent id.
+
+    Raises:
+        PickleError: It is broken, needs more than plain data, or would cost too much.
     """
     machine = _Machine(data, start, names, persistent)
     try:
@@ -64,30 +76,31 @@ def read(
 
 class _Machine:
     def __init__(self, data: memoryview, start: int, names: Mapping[str, Any], persistent: Callable[[Any], Any]):
-        self.data = data[: start + LARGEST]
+        self.data = data[: start + MAX_BYTES]
         self.at = start
         self.names = names
         self.persistent = persistent
         self.stack: list[Any] = []
         self.memo: dict[int, Any] = {}
-        self.numbered = 0
+        self.other_keys = 0
+        self.elements = 0
 
     def run(self) -> Any:
-        """Step until the pickle says stop; its value."""
-        for _ in range(MOST_STEPS):
+        """Execute instructions up to STOP and return the value."""
+        for _ in range(MAX_STEPS):
             code = self.data[self.at]
             self.at += 1
             if code == STOP:
                 return self.pop()
             step = STEPS.get(code)
             if step is None:
-                raise PickleError(f"it holds the instruction {bytes([code])!r}, which plain data do not need")
+                raise PickleError(f"it has the instruction {bytes([code])!r}, which plain data does not need")
             step(self)
-        raise PickleError(f"it has more than {MOST_STEPS:,} instructions")
+        raise PickleError(f"it has more than {MAX_STEPS:,} instructions")
 
     def take(self, count: int) -> bytes:
         if count < 0 or self.at + count > len(self.data):
-            raise PickleError("it is cut off, or larger than any model's")
+            raise PickleError(f"it is truncated, or larger than {MAX_BYTES:,} bytes")
         self.at += count
         return bytes(self.data[self.at - count : self.at])
 
@@ -95,10 +108,10 @@ class _Machine:
         return struct.unpack(form, self.take(struct.calcsize(form)))[0]
 
     def line(self) -> str:
-        for end in range(self.at, min(self.at + 256, len(self.data))):
+        for end in range(self.at, min(self.at + MAX_NAME, len(self.data))):
             if self.data[end] == 10:
                 return self.take(end + 1 - self.at)[:-1].decode()
-        raise PickleError("it holds an endless name")
+        raise PickleError(f"it has a name of more than {MAX_NAME} characters")
 
     def push(self, value: Any) -> None:
         self.stack.append(value)
@@ -110,7 +123,7 @@ class _Machine:
         return value
 
     def since_mark(self) -> list[Any]:
-        """The values after the last mark, taken off the stack with it."""
+        """Remove and return the values after the last mark."""
         for at in range(len(self.stack) - 1, -1, -1):
             if self.stack[at] is MARK:
                 values = self.stack[at + 1 :]
@@ -119,54 +132,63 @@ class _Machine:
         raise PickleError("it is broken (a mark is missing)")
 
     def name(self, module: Any, name: Any) -> None:
-        name = f"{module}.{name}" if type(module) is type(name) is str else ""
+        short = type(module) is type(name) is str and len(module) + len(name) <= 2 * MAX_NAME
+        name = f"{module}.{name}" if short else ""
         if name not in self.names:
-            raise PickleError(f"it names {clipped(name)}, which is not plain data")
+            raise PickleError(f"it names {shorten(name) or 'no global'}, which is not plain data")
         self.push(Global(name, self.names[name]))
 
     def call(self) -> None:
         arguments, function = self.pop(), self.pop()
         if not isinstance(function, Global):
-            raise PickleError("it calls something that is no name")
+            raise PickleError("it calls something that is not a global")
+        if isinstance(arguments, tuple):
+            self.elements += len(arguments) + sum(len(one) for one in arguments[:8] if isinstance(one, (list, tuple)))
+        if self.elements > MAX_ELEMENTS:
+            raise PickleError(f"it passes more than {MAX_ELEMENTS:,} elements to calls")
         self.push(function(arguments))
 
     def build(self) -> None:
         state, target = self.pop(), self.stack[-1]
         if isinstance(target, Plain):
             target.fields = state
-        elif type(target) is not dict:  # an OrderedDict's attributes (torch keeps versions there) are not needed
+        elif type(target) is not dict:  # attributes of an OrderedDict (torch stores versions there) are ignored
             raise PickleError(f"it sets the state of a {type(target).__name__}")
 
     def append(self, values: list[Any]) -> None:
         target = self.stack[-1]
         if type(target) is not list:
-            raise PickleError("it appends to what is no list")
+            raise PickleError("it appends to something that is not a list")
         target.extend(values)
 
     def set(self, flat: list[Any]) -> None:
         target = self.stack[-1]
         if type(target) is not dict or len(flat) % 2:
-            raise PickleError("it sets items of what is no dict")
+            raise PickleError("it sets items of something that is not a dict")
         for key, value in zip(flat[::2], flat[1::2], strict=True):
             self.set_one(target, key, value)
 
     def set_one(self, target: dict[Any, Any], key: Any, value: Any) -> None:
-        # No tuples: the hash of a deep one would exhaust the C stack.
+        # No tuples: hashing a deeply nested one would exhaust the C stack.
         if type(key) not in (str, int, float, bool, bytes, type(None)):
-            raise PickleError(f"it has a {type(key).__name__} for a key")
-        self.numbered += type(key) is not str
-        if self.numbered > MOST_NUMBERED:
-            raise PickleError(f"it has more than {MOST_NUMBERED:,} keys that are no text")
+            raise PickleError(f"it has a key of type {type(key).__name__}")
+        self.other_keys += type(key) is not str
+        if self.other_keys > MAX_OTHER_KEYS:
+            raise PickleError(f"it has more than {MAX_OTHER_KEYS:,} keys that are not strings")
         if key in target:
-            raise PickleError(f"it has the key {clipped(str(key))} twice")
+            raise PickleError(f"it has the key {shorten(str(key)[:MAX_NAME])} twice")
         target[key] = value
 
 
-def ordered(*arguments: Any) -> dict[Any, Any]:
-    """For `collections.OrderedDict`: a dict; the old form brings its items along."""
+def build_dict(*arguments: Any) -> dict[Any, Any]:
+    """Replace `collections.OrderedDict`: return a dict; the old form passes its items."""
     items = arguments[0] if arguments else []
+    if not isinstance(items, (list, tuple)) or not all(
+        isinstance(pair, (list, tuple)) and len(pair) == 2 for pair in items
+    ):
+        raise PickleError("it has an OrderedDict whose items are not pairs")
     if not all(type(key) is str for key, _ in items):
-        raise PickleError("it has an OrderedDict whose keys are no text")
+        raise PickleError("it has an OrderedDict whose keys are not strings")
     return dict(items)
 
 
@@ -195,7 +217,13 @@ def _bytes(form: str) -> Callable[[_Machine], None]:
 
 
 def _long(form: str) -> Callable[[_Machine], None]:
-    return lambda m: m.push(int.from_bytes(m.take(m.number(form)), "little", signed=True))
+    def step(machine: _Machine) -> None:
+        size = machine.number(form)
+        if size > MAX_INTEGER:
+            raise PickleError(f"it has an integer of {size:,} bytes")
+        machine.push(int.from_bytes(machine.take(size), "little", signed=True))
+
+    return step
 
 
 def _constant(value: Any) -> Callable[[_Machine], None]:
@@ -229,7 +257,7 @@ STEPS: dict[int, Callable[[_Machine], Any]] = {
     ord("X"): _text("<I"),
     0x8C: _text("<B"),
     0x8D: _text("<Q"),
-    ord("U"): _text("<B", "latin-1"),  # the texts of Python 2
+    ord("U"): _text("<B", "latin-1"),  # strings of Python 2
     ord("T"): _text("<i", "latin-1"),
     ord("C"): _bytes("<B"),
     ord("B"): _bytes("<I"),

@@ -1,14 +1,14 @@
-"""What became of every tensor of a file and of a model, and how it is said."""
+"""The report on a load: every tensor of the file and of the model accounted for."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from roberta_core.checkpoints.errors import listed
+from roberta_core.checkpoints.errors import join_names
 
 Shape = tuple[int, ...]
 
-# The outputs that rest on a part of the model outside the encoder.
+# The outputs that depend on a part of the model outside the encoder.
 OUTPUTS = {
     "lm_head": "logits",
     "classifier": "logits",
@@ -16,11 +16,11 @@ OUTPUTS = {
     "pooler": "pooler_output",
     "crossattention": "all outputs",
 }
-POOLED = {"ForMultipleChoice": "logits"}  # what rests on the pooler there
+POOLED = {"ForMultipleChoice": "logits"}  # the outputs that depend on the pooler in these classes
 
 
 class Mismatch(NamedTuple):
-    """A tensor whose shape in the file is not the one that the configuration asks for."""
+    """A tensor whose shape in the file differs from that of the configuration."""
 
     name: str
     found: Shape
@@ -28,14 +28,14 @@ class Mismatch(NamedTuple):
 
 
 class Pair(NamedTuple):
-    """Two keys of a file that stand for one tensor of the model: the one that counts and the other."""
+    """Two keys of a file that mean one tensor of the model: the one that is used and the other."""
 
     used: str
     ignored: str
 
 
 class Renamed(NamedTuple):
-    """A tensor that the file has under another name: an old spelling, or the second name of a tied tensor."""
+    """A tensor that has another name in the file: an old name, or the second name of a tied tensor."""
 
     key: str
     name: str
@@ -57,21 +57,24 @@ class LoadReport:
     renamed: tuple[Renamed, ...] = ()
     duplicate: tuple[Pair, ...] = ()  # both have the same bits
     conflicting: tuple[Pair, ...] = ()
-    unused: tuple[str, ...] = ()  # known tensors that the class has no place for: a pooler, a language-model head
+    unused: tuple[str, ...] = ()  # known tensors that the class does not have: a pooler, a language-model head
     buffers: tuple[str, ...] = ()  # position_ids and the like, which are computed
-    problems: tuple[str, ...] = field(default=(), compare=False)  # why the model cannot be built from the file
+    problems: tuple[str, ...] = field(default=(), compare=False)  # why the file does not load
 
     @property
     def new(self) -> tuple[str, ...]:
-        """The tensors of the model that the file does not give: the caller draws them."""
+        """The tensors of the model that are not in the file: the caller initialises them."""
         return (*self.missing, *(mismatch.name for mismatch in self.mismatched))
 
     def sentences(self) -> tuple[str, ...]:
-        """What a user must know, a sentence each; empty if all is well. Harmless keys are not mentioned."""
-        return tuple(f"{self.source}: {text}" for text in [*self._new(), *self._mismatched(), *self._left_over()])
+        """Return one message for everything that a user must know; harmless keys are not mentioned."""
+        return tuple(
+            f"{self.source}: {text}"
+            for text in [*self._describe_new(), *self._describe_mismatched(), *self._describe_unused()]
+        )
 
     def as_dict(self) -> dict[str, list[Any]]:
-        """The published form, returned for `output_loading_info=True`."""
+        """Return the published form, which `output_loading_info=True` gives."""
         return {
             "missing_keys": list(self.missing),
             "unexpected_keys": [*self.unexpected, *self.unused],
@@ -79,32 +82,32 @@ class LoadReport:
             "error_msgs": list(self.problems),
         }
 
-    def _new(self) -> Iterator[str]:
-        for part, names in grouped(self.missing).items():
+    def _describe_new(self) -> Iterator[str]:
+        for part, names in group_by_part(self.missing).items():
             outputs = POOLED.get(self.architecture, OUTPUTS[part]) if part == "pooler" else OUTPUTS[part]
-            yield f"{part} is new and starts random ({listed(names)}), so {outputs} mean nothing until it is trained"
+            yield f"{part} was newly initialised ({join_names(names)}): train the model before using {outputs}"
 
-    def _mismatched(self) -> Iterator[str]:
+    def _describe_mismatched(self) -> Iterator[str]:
         if self.mismatched:
             texts = [f"{name} is {list(found)} in the file, not {list(want)}" for name, found, want in self.mismatched]
-            yield f"{listed(texts)}; each of these starts random and means nothing until it is trained"
+            yield f"{join_names(texts)}; newly initialised: train the model before using it"
 
-    def _left_over(self) -> Iterator[str]:
+    def _describe_unused(self) -> Iterator[str]:
         if self.unexpected:
-            yield f"Roberta{self.architecture} has no place for {listed(self.unexpected)}, left out"
+            yield f"skipped tensors that Roberta{self.architecture} does not have: {join_names(self.unexpected)}"
         for pair in self.conflicting:
-            yield f"{pair.used} and {pair.ignored} are one tensor of the model but differ; the first is used"
+            yield f"{pair.used} and {pair.ignored} are one tensor of the model but differ; used the first"
 
 
-def part_of(name: str) -> str | None:
-    """The part outside the encoder that a tensor belongs to; None for the encoder itself."""
+def find_part(name: str) -> str | None:
+    """Return the part outside the encoder that a tensor belongs to; None for the encoder itself."""
     pieces = name.removeprefix("roberta.").split(".")
     return next((part for part in OUTPUTS if part in (pieces[0], *pieces[3:4])), None)
 
 
-def grouped(names: Iterable[str]) -> dict[str, list[str]]:
-    """Names of parts outside the encoder by their part."""
+def group_by_part(names: Iterable[str]) -> dict[str, list[str]]:
+    """Group names outside the encoder by their part."""
     groups: dict[str, list[str]] = {}
     for name in names:
-        groups.setdefault(part_of(name) or "", []).append(name)
+        groups.setdefault(find_part(name) or "", []).append(name)
     return groups

@@ -1,8 +1,8 @@
 """Reading and writing `model.safetensors`, single or sharded.
 
 A file is 8 bytes (the header's length, little-endian), the header (JSON: name -> dtype, shape, [begin, end)) and the
-tensors. Reading maps it into memory: a tensor is a view of the file that is loaded where it is touched, may be
-written to, and never changes the file.
+tensors. Reading maps it into memory: a tensor is a view of the file whose pages load on access; writing to it changes
+only memory, never the file.
 """
 
 import json
@@ -18,12 +18,12 @@ from safetensors import SafetensorError, safe_open
 
 from roberta_core.checkpoints import shards
 from roberta_core.checkpoints.atomic import Transaction, transaction
-from roberta_core.checkpoints.errors import CheckpointError, clipped, listed
-from roberta_core.checkpoints.mapped import Content, Span, Tensors, in_rows
+from roberta_core.checkpoints.errors import CheckpointError, join_names, shorten
+from roberta_core.checkpoints.mapped import Content, Span, Tensors, is_valid_shape, to_row_major
 
 FILE = "model.safetensors"
-LARGEST_HEADER = 16 << 20  # bytes; roberta-large's takes 45,000
-CHUNK = 16 << 20  # bytes written at a time
+MAX_HEADER = 16 << 20  # bytes; roberta-large's has 45,000
+CHUNK = 16 << 20  # bytes per write
 
 DTYPES: dict[str, np.dtype[Any]] = {
     "F64": np.dtype("<f8"),
@@ -44,21 +44,23 @@ CODES = {dtype: code for code, dtype in DTYPES.items()}
 
 
 def read(folder: str | os.PathLike[str]) -> Tensors:
-    """The tensors of a folder's `model.safetensors`, or of the shards that its index names.
+    """Return the tensors of a folder's `model.safetensors`, or of its shards.
 
     The arrays of files that were written before 2023 may not be aligned (`array.flags.aligned`).
-    `CheckpointError` if a file is broken or an index does not fit its shards.
+
+    Raises:
+        CheckpointError: A file is broken, or an index does not match its shards.
     """
-    return Tensors(shards.gathered(Path(folder), FILE, lambda path: _map(path)[0]))
+    return Tensors(shards.read_shards(Path(folder), FILE, lambda path: _map_file(path)[0]))
 
 
 def metadata(folder: str | os.PathLike[str]) -> dict[str, str]:
-    """The texts beside the tensors, such as {"format": "pt"}; of the first shard where there are several."""
+    """Return the metadata, such as {"format": "pt"}; of the first shard if there are several."""
     folder = Path(folder)
     path = folder / FILE
     if not path.exists():
         path = folder / min(shards.read_index(folder / shards.index_name(FILE)).values())
-    return _map(path)[1]
+    return _map_file(path)[1]
 
 
 def write(
@@ -69,24 +71,28 @@ def write(
 ) -> None:
     """Save tensors into a folder, in one file or, above `max_shard_size`, in several with an index.
 
-    Old files stay until the new ones are whole. Values are taken from `tensors` twice each and one at a time, so it
-    may make them as they are asked for. `CheckpointError` if it fails, `ValueError` for a wrong size.
+    Old files stay until the new ones are complete. Each value is taken from `tensors` twice and one at a time, so a
+    mapping may create values on access.
+
+    Raises:
+        CheckpointError: A file cannot be written.
+        ValueError: `max_shard_size` is not a size.
     """
-    limit = shards.bytes_of(max_shard_size)
+    limit = shards.parse_size(max_shard_size)
     with transaction(folder) as save:
         _stage(save, tensors, limit, metadata or {})
 
 
 def stage(save: Transaction, content: Content, limit: int) -> None:
-    """Put the files of a checkpoint into a save that is going on.
+    """Add the files of a checkpoint to a save.
 
-    Second names (`content.same`) are left out: the format would store their tensors twice, and readers know them.
+    Second names (`content.same`) are omitted: the format would store their tensors twice, and readers know them.
     """
     _stage(save, content.tensors, limit, content.metadata)
 
 
 def _stage(save: Transaction, tensors: Mapping[str, np.ndarray], limit: int, metadata: Mapping[str, str]) -> None:
-    entries = {name: _described(name, tensors[name]) for name in sorted(tensors)}
+    entries = {name: _describe(name, tensors[name]) for name in sorted(tensors)}
 
     def write_one(stream: BinaryIO, names: list[str]) -> None:
         _write_file(stream, tensors, {name: entries[name] for name in names}, metadata)
@@ -94,50 +100,51 @@ def _stage(save: Transaction, tensors: Mapping[str, np.ndarray], limit: int, met
     shards.stage(save, FILE, {name: size for name, (_, _, size) in entries.items()}, limit, write_one)
 
 
-def _map(path: Path) -> tuple[dict[str, Span], dict[str, str]]:
-    """The entries and the metadata of one file, judged by the library first, then read by us."""
+def _map_file(path: Path) -> tuple[dict[str, Span], dict[str, str]]:
+    """Return the tensors and the metadata of one file; the library checks it before we read it."""
     if not path.is_file():
         raise CheckpointError(f"{path} is not a file")
     try:
         with open(path, "rb") as stream:
             size = os.fstat(stream.fileno()).st_size
             length = int.from_bytes(stream.read(8), "little")
-            if length > min(LARGEST_HEADER, size - 8):
+            if length > min(MAX_HEADER, size - 8):
                 raise CheckpointError(
-                    f"{path} is cut off or no safetensors file: its header would have {length:,} bytes"
+                    f"{path} is truncated or not a safetensors file: its header would have {length:,} bytes"
                 )
             with safe_open(path, framework="numpy"):
                 pass
-            header = json.loads(stream.read(length), object_pairs_hook=shards.without_repeats)
+            header = json.loads(stream.read(length), object_pairs_hook=shards.reject_repeated_keys)
             texts = header.pop("__metadata__", None) or {}
             file = np.asarray(np.memmap(stream, np.uint8, "c"))
             return {name: _span(file, 8 + length, entry) for name, entry in header.items()}, texts
     except CheckpointError:
         raise
     except (OSError, SafetensorError, ValueError, TypeError, KeyError, RecursionError) as error:
-        raise CheckpointError(f"{path} is not a readable safetensors file: {clipped(str(error))}") from None
+        raise CheckpointError(f"{path} is not a readable safetensors file: {shorten(str(error))}") from None
 
 
 def _span(file: np.ndarray, base: int, described: dict[str, Any]) -> Span:
-    """Where a tensor of the header is. `ValueError` unless it lies inside the file.
+    """Return the span of a tensor in the header; raise `ValueError` unless it is inside the file.
 
-    The library checked that too; once more, for the file that it saw may have been replaced since.
+    The library checked that too, but the file may have been replaced since.
     """
     dtype = DTYPES.get(described["dtype"])
     if dtype is None:
-        raise ValueError(f"tensors of type {described['dtype']} are not read")
+        raise ValueError(f"tensors of type {described['dtype']} are not supported")
     begin, end = (base + offset for offset in described["data_offsets"])
     shape = tuple(described["shape"])
-    if not base <= begin <= end <= len(file) or end - begin != math.prod(shape) * dtype.itemsize:
-        raise ValueError("a tensor does not lie inside it")
+    inside = base <= begin <= end <= len(file) and is_valid_shape(shape, dtype.itemsize)
+    if not inside or end - begin != math.prod(shape) * dtype.itemsize:
+        raise ValueError("a tensor is outside of the file")
     return Span(file, dtype, shape, begin, end)
 
 
-def _described(name: str, array: np.ndarray) -> tuple[str, tuple[int, ...], int]:
-    """A tensor's dtype code, shape and size in bytes."""
+def _describe(name: str, array: np.ndarray) -> tuple[str, tuple[int, ...], int]:
+    """Return a tensor's dtype code, shape and size in bytes."""
     code = CODES.get(array.dtype.newbyteorder("<")) or CODES.get(array.dtype)
     if code is None:
-        raise CheckpointError(f"{name} is of type {array.dtype}, which safetensors cannot hold")
+        raise CheckpointError(f"{name} has dtype {array.dtype}, which safetensors cannot store")
     return code, array.shape, array.size * array.dtype.itemsize
 
 
@@ -149,10 +156,12 @@ def _write_file(
 ) -> None:
     """Write header and tensors.
 
-    Not by the library's own function: that one wants all tensors in memory at once (its older versions a second copy
-    of them), and leaves the file unsynced.
+    The library's own function needs all tensors in memory at once (older versions a second copy of them), and does not
+    sync the file.
     """
-    order = sorted(entries, key=lambda name: (-DTYPES[entries[name][0]].itemsize, name))  # wide first: all aligned
+    order = sorted(
+        entries, key=lambda name: (-DTYPES[entries[name][0]].itemsize, name)
+    )  # wide dtypes first, so that all are aligned
     header: dict[str, Any] = {"__metadata__": dict(metadata)} if metadata else {}
     end = 0
     for name in order:
@@ -166,7 +175,7 @@ def _write_file(
         array = tensors[name]
         code, shape, _ = entries[name]
         if array.shape != shape:
-            raise CheckpointError(f"{name} changed its shape while it was saved: {listed([shape, array.shape])}")
-        values = in_rows(array, DTYPES[code]).reshape(-1).view(np.uint8)
+            raise CheckpointError(f"the shape of {name} changed while it was saved: {join_names([shape, array.shape])}")
+        values = to_row_major(array, DTYPES[code]).reshape(-1).view(np.uint8)
         for start in range(0, len(values), CHUNK):
             stream.write(values[start : start + CHUNK].data)

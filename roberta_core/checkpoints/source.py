@@ -6,45 +6,47 @@ from pathlib import Path
 from typing import Any
 
 from roberta_core.checkpoints import hub
-from roberta_core.checkpoints.errors import CheckpointError, clipped, listed
+from roberta_core.checkpoints.errors import CheckpointError, join_names, shorten
 
 EMBEDDED = Path(__file__).parents[1] / "embedded"
 MODEL = ("config", "weights")  # what loading a model needs of a repository
 
 
-def embedded() -> tuple[str, ...]:
-    """The names of the models inside the package."""
+def list_embedded() -> tuple[str, ...]:
+    """Return the names of the models inside the package."""
     return tuple(sorted(config.parent.name for config in EMBEDDED.glob("*/config.json")))
 
 
 def resolve(source: str | os.PathLike[str], wants: Collection[str] = MODEL, **where: Any) -> Path:
-    """The folder of a model: an existing folder as it is, else an embedded model by its name, else one on the Hub.
+    """Return the folder of a model: an existing folder, else an embedded model of that name, else one from the Hub.
 
     Args:
-        source: a folder, a name in `embedded()`, or a repository such as `"FacebookAI/roberta-base"`.
-        wants: what to fetch from a repository (`hub.fetch`).
-        where: how to come by a repository: `revision`, `cache_dir`, `token`, `local_files_only`, `force_download`; and
-            `subfolder`, which holds for a folder too. The environment's HF_ENDPOINT, HF_HOME, HF_TOKEN and
+        source: A folder, a name in `list_embedded()`, or a repository such as `"FacebookAI/roberta-base"`.
+        wants: What to download from a repository (`hub.fetch`).
+        **where: Options for a repository: `revision`, `cache_dir`, `token`, `local_files_only`, `force_download`; and
+            `subfolder`, which applies to a folder too. The environment variables HF_ENDPOINT, HF_HOME, HF_TOKEN and
             HF_HUB_OFFLINE mean what they mean to huggingface_hub.
 
     Raises:
-        CheckpointError: (an `OSError`) it is none of them, or cannot be fetched; the sentence says what was tried.
-        TypeError: an argument in `where` that there is not.
+        CheckpointError: (an `OSError`) There is no such model, or it cannot be downloaded; the message lists what was
+            tried.
+        TypeError: An argument in `where` does not exist.
     """
     repository = hub.Repository(os.fsdecode(os.fspath(source)), **where)
     name = repository.name
     if name and "\0" not in name and Path(name).is_dir():
         return Path(name, repository.subfolder)
-    if name in embedded():
+    if name in list_embedded():
         return EMBEDDED / name
     if name and "\0" not in name and Path(name).exists():
-        raise CheckpointError(f"{clipped(name)} is a file; give the folder that holds it")
-    tried = f"{clipped(name)!r} is neither a folder nor an embedded model (those are: {listed(embedded()) or 'none'})"
+        raise CheckpointError(f"{shorten(name)} is a file; specify the folder that contains it")
+    models = join_names(list_embedded()) or "none"
+    tried = f"{shorten(name)!r} is neither a folder nor an embedded model (available: {models})"
     if not hub.ID.fullmatch(name):
-        raise CheckpointError(f"{tried}, nor is it a name on the Hub")
+        raise CheckpointError(f"{tried}, nor a valid name on the Hub")
     try:
         return hub.fetch(repository, wants)
     except hub.MissingError as error:
         raise CheckpointError(f"{tried}; {error}") from None
     except hub.UnreachableError as error:
-        raise CheckpointError(f"{tried}, the Hub's cache does not have it, and {error}") from None
+        raise CheckpointError(f"{tried}, and it is not in the Hub's cache ({error})") from None

@@ -1,4 +1,4 @@
-"""Writing a state dict as torch.save does: a zip file with a pickle and one record a storage, streamed."""
+"""Writing a state dict as torch.save does: a zip file with a pickle and one record per storage, streamed."""
 
 import struct
 import zipfile
@@ -8,12 +8,12 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 
 from roberta_core.checkpoints.errors import CheckpointError
-from roberta_core.checkpoints.mapped import in_rows
+from roberta_core.checkpoints.mapped import to_row_major
 from roberta_core.checkpoints.torch_file import STORAGES
 
-ALIGNMENT = 64  # torch aligns records so; then they can be mapped
-LARGE = 1 << 31  # bytes from which a record gets 64-bit sizes
-CHUNK = 16 << 20  # bytes written at a time
+ALIGNMENT = 64  # as torch aligns records, so that they can be mapped
+LARGE = 1 << 31  # bytes from which a record needs 64-bit sizes
+CHUNK = 16 << 20  # bytes per write
 STEM = "pytorch_model"  # the folder inside the zip file
 NAMES = {dtype: name for name, dtype in STORAGES.items()}
 
@@ -23,7 +23,7 @@ class Code(bytes):
 
 
 class Entry(NamedTuple):
-    """A tensor to write: the kind of its numbers, its shape, and the number of its storage."""
+    """A tensor to write: its dtype, its shape, and the number of its storage."""
 
     dtype: np.dtype[Any]
     shape: tuple[int, ...]
@@ -31,18 +31,18 @@ class Entry(NamedTuple):
 
     @property
     def length(self) -> int:
-        """How many numbers it holds."""
+        """The number of elements."""
         return int(np.prod(self.shape, dtype=np.int64))
 
 
-def described(tensors: Mapping[str, np.ndarray], names: Iterable[str]) -> dict[str, Entry]:
-    """What to write for each name. `CheckpointError` for numbers that torch does not have."""
+def describe(tensors: Mapping[str, np.ndarray], names: Iterable[str]) -> dict[str, Entry]:
+    """Describe the tensors of the given names; raise `CheckpointError` for a dtype that torch does not have."""
     entries = {}
     for name in names:
         array = tensors[name]
         dtypes = [dtype for dtype in (array.dtype, array.dtype.newbyteorder("<")) if dtype in NAMES]
         if not dtypes:
-            raise CheckpointError(f"{name} is of type {array.dtype}, which a PyTorch file cannot hold")
+            raise CheckpointError(f"{name} has dtype {array.dtype}, which a PyTorch file cannot store")
         entries[name] = Entry(dtypes[0], array.shape, len(entries))
     return entries
 
@@ -54,9 +54,14 @@ def write(
     same: Mapping[str, str],
     frame: Callable[[Code], Code] = lambda state: state,
 ) -> None:
-    """Write the tensors described in `first`, and under the names in `same` those that they map to, stored once.
+    """Write a state dict.
 
-    `frame` makes what is pickled out of the state dict, both as pickle code.
+    Args:
+        stream: The file.
+        tensors: The values by name.
+        first: The tensors to store.
+        same: Second names of stored tensors: alias -> name.
+        frame: Returns the pickle code of the whole file for that of the state dict.
     """
     entries = {**first, **{second: first[name] for second, name in same.items()}}
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:
@@ -64,14 +69,14 @@ def write(
         _record(archive, stream, "data.pkl", [b"\x80\x02" + frame(state) + b"."])
         _record(archive, stream, "byteorder", [b"little"])
         for name, entry in first.items():
-            values = in_rows(tensors[name], entry.dtype).reshape(-1).view(np.uint8)
+            values = to_row_major(tensors[name], entry.dtype).reshape(-1).view(np.uint8)
             chunks = (values[start : start + CHUNK].data for start in range(0, len(values), CHUNK))
             _record(archive, stream, f"data/{entry.storage}", chunks, len(values))
         _record(archive, stream, "version", [b"3\n"])
 
 
 def _record(archive: zipfile.ZipFile, stream: BinaryIO, name: str, chunks: Iterable[Any], size: int = 0) -> None:
-    """One record, with its bytes aligned by padding in the header."""
+    """Write one record, aligned by padding in the header."""
     info = zipfile.ZipInfo(f"{STEM}/{name}")
     large = size >= LARGE
     begin = stream.tell() + 30 + len(info.filename) + 20 * large + 4
@@ -82,8 +87,8 @@ def _record(archive: zipfile.ZipFile, stream: BinaryIO, name: str, chunks: Itera
             record.write(chunk)
 
 
-def code(value: Any) -> bytes:
-    """The pickle code of plain data: None, truth values, numbers, texts, lists and dicts; code stays as it is."""
+def encode_value(value: Any) -> bytes:
+    """Return the pickle code of None, booleans, numbers, strings, lists and dicts; code is returned unchanged."""
     simple = {None: b"N", True: b"\x88", False: b"\x89"}
     if isinstance(value, Code):
         return value
@@ -96,22 +101,22 @@ def code(value: Any) -> bytes:
     if isinstance(value, str):
         return _text(value)
     if isinstance(value, list):
-        return b"](" + b"".join(map(code, value)) + b"e"
-    return dict_of(value)
+        return b"](" + b"".join(map(encode_value, value)) + b"e"
+    return encode_dict(value)
 
 
-def dict_of(items: Mapping[str, Any]) -> Code:
-    """The pickle code of a dict."""
-    return Code(b"}(" + b"".join(_text(key) + code(value) for key, value in items.items()) + b"u")
+def encode_dict(items: Mapping[str, Any]) -> Code:
+    """Return the pickle code of a dict."""
+    return Code(b"}(" + b"".join(_text(key) + encode_value(value) for key, value in items.items()) + b"u")
 
 
-def namespace_of(fields: Mapping[str, Any]) -> Code:
-    """The pickle code of an argparse.Namespace."""
-    return Code(b"cargparse\nNamespace\n)\x81" + dict_of(fields) + b"b")
+def encode_namespace(fields: Mapping[str, Any]) -> Code:
+    """Return the pickle code of an argparse.Namespace."""
+    return Code(b"cargparse\nNamespace\n)\x81" + encode_dict(fields) + b"b")
 
 
 def _tensor(entry: Entry) -> bytes:
-    """A call of torch's `_rebuild_tensor_v2` with storage, offset, shape, strides, no gradient and no hooks."""
+    """Return a call of `_rebuild_tensor_v2` with storage, offset, shape, strides, no gradient and no hooks."""
     strides = [1]
     for size in entry.shape[:0:-1]:
         strides.append(strides[-1] * max(size, 1))

@@ -1,7 +1,7 @@
-"""Where the records of a zip file are, for a file that is mapped and whose records are stored as they are.
+"""Finding the records of a mapped zip file whose records are not compressed.
 
-The standard library reads the whole directory into objects first, whatever it claims; here it is bounded, and a
-compressed record, which torch.save never writes, is refused instead of unpacked.
+The standard library first reads the whole directory into objects, whatever size it claims; here it is bounded, and a
+compressed record, which torch.save never writes, is refused.
 """
 
 import struct
@@ -9,11 +9,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-LARGEST_DIRECTORY = 16 << 20  # bytes; roberta-large's takes 30,000
+MAX_DIRECTORY = 16 << 20  # bytes; roberta-large's has 30,000
 TAIL = 65_557  # the end record and the longest comment after it
 END, END64, LOCATOR64 = b"PK\5\6", b"PK\6\6", b"PK\6\7"
 ENTRY, LOCAL = b"PK\1\2", b"PK\3\4"
-UNKNOWN = 0xFFFFFFFF  # the number stands in the 64-bit extra field
+UNKNOWN = 0xFFFFFFFF  # the number is in the 64-bit extra field
 
 
 class Record(NamedTuple):
@@ -23,12 +23,12 @@ class Record(NamedTuple):
     end: int
 
 
-def records(file: np.ndarray) -> dict[str, Record]:
-    """The records of a mapped zip file by name. `ValueError` if it is broken, compressed or encrypted."""
+def find_records(file: np.ndarray) -> dict[str, Record]:
+    """Return the records of a mapped zip file by name; raise `ValueError` if it is broken, compressed or encrypted."""
     view = file.data
     start, size, count = _directory(view)
-    if size > LARGEST_DIRECTORY or start + size > len(view):
-        raise ValueError("its directory does not lie inside it")
+    if size > MAX_DIRECTORY or start + size > len(view):
+        raise ValueError("its directory is outside of the file")
     found: dict[str, Record] = {}
     at = start
     for _ in range(count):
@@ -42,22 +42,22 @@ def records(file: np.ndarray) -> dict[str, Record]:
             raise ValueError("its directory is broken")
         name = bytes(view[at + 46 : at + 46 + lengths[0]]).decode()
         extra = bytes(view[at + 46 + lengths[0] : at + 46 + lengths[0] + lengths[1]])
-        unpacked, packed, local = _wide(extra, unpacked, packed, local)
+        unpacked, packed, local = _read_wide(extra, unpacked, packed, local)
         if method or flags & 1 or packed != unpacked:
-            raise ValueError("its records are compressed or encrypted, which no checkpoint's are")
+            raise ValueError("its records are compressed or encrypted, which torch.save never does")
         if name in found:
-            raise ValueError("a record stands in it twice")
+            raise ValueError("a record occurs twice")
         found[name] = _record(view, local, packed)
         at = end
     return found
 
 
 def _directory(view: memoryview) -> tuple[int, int, int]:
-    """Where the directory begins, its size in bytes and its number of entries."""
+    """Return where the directory begins, its size in bytes and its number of entries."""
     tail = bytes(view[-TAIL:])
     at = tail.rfind(END)
     if at < 0 or len(tail) - at < 22:
-        raise ValueError("it is cut off (its end record is missing)")
+        raise ValueError("it is truncated (its end record is missing)")
     count, size, start = struct.unpack_from("<H2I", tail, at + 10)
     if tail[max(at - 20, 0) : at][:4] == LOCATOR64:
         (where,) = struct.unpack_from("<Q", tail, at - 12)
@@ -69,8 +69,8 @@ def _directory(view: memoryview) -> tuple[int, int, int]:
     return start, size, count
 
 
-def _wide(extra: bytes, *numbers: int) -> tuple[int, ...]:
-    """Sizes and offset, those that did not fit into 32 bits from the extra field."""
+def _read_wide(extra: bytes, *numbers: int) -> tuple[int, ...]:
+    """Return sizes and offset, taking those that need more than 32 bits from the extra field."""
     if UNKNOWN not in numbers:
         return numbers
     at = 0
@@ -84,10 +84,10 @@ def _wide(extra: bytes, *numbers: int) -> tuple[int, ...]:
 
 
 def _record(view: memoryview, local: int, size: int) -> Record:
-    """The data of a record, after its own header, whose name and extra field may differ in length."""
+    """Return the data of a record; the name and extra field in its header may differ from the directory's."""
     if local + 30 > len(view) or bytes(view[local : local + 4]) != LOCAL:
-        raise ValueError("a record does not lie inside it")
+        raise ValueError("a record is outside of the file")
     begin = local + 30 + sum(struct.unpack_from("<2H", view, local + 26))
     if begin + size > len(view):
-        raise ValueError("a record does not lie inside it")
+        raise ValueError("a record is outside of the file")
     return Record(begin, begin + size)

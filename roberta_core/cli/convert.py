@@ -64,11 +64,11 @@ def verify_copy(summary: Summary) -> list[Check]:
     """
     from roberta_core.checkpoints import CheckpointError, conversion
 
-    if wrong := conversion.differences(summary):
+    if wrong := conversion.compare_result(summary):
         raise CheckpointError(
             f"{summary.folder} differs from {summary.source.folder} in {len(wrong)} tensors, first {wrong[0]}"
         )
-    checks = [check for verifier in conversion.verifiers() for check in verifier(summary)]
+    checks = [check for verifier in conversion.load_verifiers() for check in verifier(summary)]
     for check in checks:
         if check.complaint:
             raise CheckpointError(f"{summary.folder} was written, but {check.name} fails: {check.complaint}")

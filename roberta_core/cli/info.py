@@ -61,7 +61,7 @@ def examine(source: str) -> dict[str, Any]:
         "config": {**config.to_dict(), "max_sequence_length": config.max_sequence_length},
         "missing": list(report.missing),
         "unexpected": list(report.unexpected),
-        "not_finite": [name for name, tensor in stored.items() if not conversion.finite(tensor)],
+        "not_finite": [name for name, tensor in stored.items() if not conversion.is_finite(tensor)],
         "remarks": list(report.sentences()),
         "tensors": {name: _describe_tensor(tensor) for name, tensor in tensors.items()},
     }

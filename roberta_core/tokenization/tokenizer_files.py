@@ -58,7 +58,7 @@ def resolve_folder(source: str | os.PathLike[str], settings: dict[str, Any]) -> 
     from roberta_core.checkpoints import hub
     from roberta_core.checkpoints.source import resolve
 
-    return resolve(source, ("config", "tokenizer"), **hub.options(settings))
+    return resolve(source, ("config", "tokenizer"), **hub.pop_options(settings))
 
 
 def read_settings(folder: Path) -> dict[str, Any]:

@@ -201,7 +201,7 @@ def save(folder: Path, backend: Any, model: Any, task: Task, source: Path) -> No
     config = RobertaConfig.from_dict({**model.config.to_dict(), "dtype": "float32"})
     tensors = {name: np.asarray(array, np.float32) for name, array in backend.tensors(model).items()}
     facts = {"task": task.name, "settings": dataclasses.asdict(task.settings)}
-    carried = {**hub.carried(source, folder), TASK: (json.dumps(facts, indent=1) + "\n").encode()}
+    carried = {**hub.read_carried_files(source, folder), TASK: (json.dumps(facts, indent=1) + "\n").encode()}
     checkpoints.save(folder, config, task.architecture, tensors, carried=carried)
 
 

@@ -48,7 +48,7 @@ def good_files(folder):
     found.append(
         ("index", shards, index_name(safetensors_file.FILE), lambda place: summed(safetensors_file.read(place)))
     )
-    found.append(("fairseq, settings", folder / "fairseq", fairseq_file.FILE, fairseq_file.config))
+    found.append(("fairseq, settings", folder / "fairseq", fairseq_file.FILE, fairseq_file.read_config))
     found.append(("config.json", folder / "safetensors", CONFIG_NAME, RobertaConfig.from_pretrained))
     whole = folder / "whole"
     checkpoints.save(whole, config, "ForMaskedLM", tensors, format="bin")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from roberta_core.checkpoints import CheckpointError, finish, safetensors_file
-from roberta_core.checkpoints.atomic import NOTE, plain, refuse_unfinished, transaction
+from roberta_core.checkpoints.atomic import NOTE, is_plain_name, refuse_unfinished, transaction
 
 # Three checkpoints that share file names: old and new are equal in shape, other has more layers and one file only.
 COMMON = """
@@ -184,7 +184,7 @@ def test_a_full_disk_is_said_and_leaves_the_old_checkpoint(tmp_path, limit):
     sentence, clean, left = run(FULL, tmp_path, limit)
     assert "File too large" in sentence
     assert str(tmp_path) in sentence
-    assert "what was there is untouched" in sentence
+    assert "the old files are unchanged" in sentence
     assert clean
     assert left == "old"
 
@@ -318,8 +318,8 @@ def test_a_note_that_no_save_wrote_is_refused_and_changes_nothing(tmp_path, note
 
 
 def test_only_names_of_the_same_folder_are_plain():
-    assert plain("model-00001-of-00002.safetensors")
-    assert not any(map(plain, ["", ".", "..", "a/b", "/a", "a\\b", "C:a", "a\0", None, 1, ["a"]]))
+    assert is_plain_name("model-00001-of-00002.safetensors")
+    assert not any(map(is_plain_name, ["", ".", "..", "a/b", "/a", "a\\b", "C:a", "a\0", None, 1, ["a"]]))
 
 
 SAVE_MANY = """

@@ -47,7 +47,7 @@ def test_any_format_becomes_any_other_and_comes_back(tmp_path, start, to):
     config, tensors = save(tmp_path / "start", format=start)
     summary = conversion.convert(tmp_path / "start", tmp_path / "to", to)
     assert (summary.source.format, summary.format, summary.tensors) == (start, to, len(tensors))
-    assert conversion.differences(summary) == []
+    assert conversion.compare_result(summary) == []
     conversion.convert(tmp_path / "to", tmp_path / "back", "safetensors")
     assert_same(checkpoints.load(tmp_path / "back", config, "ForMaskedLM")[0], tensors)
 
@@ -72,7 +72,7 @@ def test_every_class_goes_through_every_format_bit_for_bit(tmp_path, variant, to
     architecture, changes = VARIANTS[variant]
     _, tensors = save(tmp_path / "start", architecture, **changes)
     if (variant, to) in IMPOSSIBLE:
-        with pytest.raises(CheckpointError, match="take another format"):
+        with pytest.raises(CheckpointError, match="choose another format"):
             conversion.convert(tmp_path / "start", tmp_path / "to", to)
         assert not (tmp_path / "to").exists()
         return
@@ -103,7 +103,7 @@ def test_a_head_class_becomes_the_base_and_the_base_a_head_class(tmp_path):
     summary = conversion.convert(
         tmp_path / "base", tmp_path / "again", "h5", architecture="ForTokenClassification", seed=7
     )
-    assert "classifier is new" in summary.source.report.sentences()[0]
+    assert "classifier was newly initialised" in summary.source.report.sentences()[0]
     again, _ = checkpoints.load(tmp_path / "again", config, "ForTokenClassification")
     assert again["classifier.weight"].std() > 0
     assert all(again[f"roberta.{name}"].tobytes() == array.tobytes() for name, array in found.items())
@@ -113,7 +113,7 @@ def test_a_head_class_becomes_the_base_and_the_base_a_head_class(tmp_path):
 def test_numbers_are_rounded_to_the_dtype(tmp_path, dtype):
     config, tensors = save(tmp_path / "start")
     summary = conversion.convert(tmp_path / "start", tmp_path / "to", "safetensors", dtype=dtype)
-    assert conversion.differences(summary) == []
+    assert conversion.compare_result(summary) == []
     want = {name: array.astype(conversion.DTYPES[dtype]) for name, array in tensors.items()}
     assert_same(checkpoints.load(tmp_path / "to", config, "ForMaskedLM")[0], want)
     assert RobertaConfig.from_pretrained(tmp_path / "to").dtype == dtype
@@ -128,7 +128,7 @@ def test_numbers_that_are_not_finite_are_told_or_refused(tmp_path):
     assert conversion.convert(tmp_path / "start", tmp_path / "a", "bin").not_finite == ("lm_head.dense.bias",)
     both = ("lm_head.bias", "lm_head.dense.bias")
     assert conversion.convert(tmp_path / "start", tmp_path / "b", "bin", dtype="float16").not_finite == both
-    with pytest.raises(CheckpointError, match=r"not finite, as float16: lm_head\.bias, lm_head\.dense\.bias"):
+    with pytest.raises(CheckpointError, match=r"not finite in float16: lm_head\.bias, lm_head\.dense\.bias"):
         conversion.convert(tmp_path / "start", tmp_path / "c", "bin", dtype="float16", strict=True)
     assert not (tmp_path / "c").exists()
 
@@ -146,10 +146,10 @@ def test_a_tokenizer_goes_along_and_other_files_do_not(tmp_path):
 def test_another_format_can_stand_beside_the_first_in_the_same_folder(tmp_path):
     config, tensors = save(tmp_path)
     summary = conversion.convert(tmp_path, tmp_path, "bin")
-    assert conversion.differences(summary) == []
+    assert conversion.compare_result(summary) == []
     assert sorted(os.listdir(tmp_path)) == ["config.json", "model.safetensors", "pytorch_model.bin"]
     assert_same(checkpoints.load(tmp_path, config, "ForMaskedLM")[0], tensors)
-    with pytest.raises(CheckpointError, match="read in place of"):
+    with pytest.raises(CheckpointError, match="which is read instead of"):
         conversion.convert(tmp_path, tmp_path, "h5", dtype="float16")
 
 
@@ -166,14 +166,14 @@ def test_a_difference_is_found(tmp_path):
     summary = conversion.convert(tmp_path / "start", tmp_path / "to", "bin")
     tensors["lm_head.dense.weight"] = tensors["lm_head.dense.weight"].T
     checkpoints.save(tmp_path / "to", config, "ForMaskedLM", tensors, format="bin")
-    assert conversion.differences(summary) == ["lm_head.dense.weight"]
+    assert conversion.compare_result(summary) == ["lm_head.dense.weight"]
 
 
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"to": "docx"}, "is no format"),
-        ({"dtype": "int8"}, "is no dtype to convert to"),
+        ({"to": "docx"}, "is not a format"),
+        ({"dtype": "int8"}, "is not a dtype to convert to"),
         ({"architecture": "ForNothing"}, "is not a RoBERTa class"),
         ({"max_shard_size": "much"}, "max_shard_size is"),
     ],

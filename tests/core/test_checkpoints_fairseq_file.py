@@ -17,7 +17,7 @@ import pytest
 from roberta_core import checkpoints
 from roberta_core.checkpoints import CheckpointError, conversion, fairseq_file, fairseq_writer, torch_file
 from roberta_core.checkpoints.plain_pickle import Plain
-from roberta_core.checkpoints.torch_writer import Code, described, dict_of, write
+from roberta_core.checkpoints.torch_writer import Code, describe, encode_dict, write
 from roberta_core.config import RobertaConfig
 from roberta_core.parameters import parameters
 
@@ -70,7 +70,7 @@ def draw(name, shape):
 @published
 @pytest.mark.parametrize(("name", "kind"), CHECKPOINTS)
 def test_every_tensor_is_read_bit_for_bit(name, kind):
-    config = fairseq_file.config(FAIRSEQ / name)
+    config = fairseq_file.read_config(FAIRSEQ / name)
     tensors, report = checkpoints.load(FAIRSEQ / name, config, CLASSES[kind])
     assert list(tensors) == list(parameters(config, CLASSES[kind]))
     head = "mnli" if name.startswith("v0.12") else "sentence_classification_head"
@@ -88,7 +88,7 @@ def test_every_tensor_is_read_bit_for_bit(name, kind):
 def test_classification_heads_are_the_same_in_all_versions(name, kind):
     if kind == "classification":
         heads = [
-            checkpoints.load(FAIRSEQ / folder, fairseq_file.config(FAIRSEQ / folder), CLASSES[kind])[0]
+            checkpoints.load(FAIRSEQ / folder, fairseq_file.read_config(FAIRSEQ / folder), CLASSES[kind])[0]
             for folder in (name, "old_style-classification")
         ]
         for key in heads[0]:
@@ -114,26 +114,26 @@ def test_the_configuration_is_found(name, kind):
         "tie_word_embeddings": "untied" not in name,
         "num_labels": 3 if kind == "classification" else 2,
     }
-    config = fairseq_file.config(FAIRSEQ / name)
+    config = fairseq_file.read_config(FAIRSEQ / name)
     assert {key: getattr(config, key) for key in want} == want
     assert config.max_sequence_length == 17
 
 
 @published
 def test_a_model_that_normalises_first_is_refused():
-    for read in (fairseq_file.config, fairseq_file.read):
+    for read in (fairseq_file.read_config, fairseq_file.read):
         with pytest.raises(CheckpointError, match="normalises before each block"):
             read(FAIRSEQ / "v0.12.2-prenorm")
 
 
 @published
 def test_a_head_with_another_activation_is_left_out_and_said():
-    config = fairseq_file.config(FAIRSEQ / "v0.12.2-relu")
+    config = fairseq_file.read_config(FAIRSEQ / "v0.12.2-relu")
     assert config.hidden_act == "relu"
     tensors, report = checkpoints.load(FAIRSEQ / "v0.12.2-relu", config, "ForMaskedLM")
     assert {name for name in parameters(config, "ForMaskedLM") if name not in tensors} == set(report.missing)
     assert all(name.startswith("lm_head.") for name in report.missing)
-    assert "lm_head is new" in report.sentences()[0]
+    assert "lm_head was newly initialised" in report.sentences()[0]
     body, report = checkpoints.load(FAIRSEQ / "v0.12.2-relu", config, "Model", pooler=False)
     assert body.keys() == parameters(config, "Model", pooler=False).keys()
 
@@ -141,19 +141,19 @@ def test_a_head_with_another_activation_is_left_out_and_said():
 @published
 def test_a_dictionary_of_another_size_is_explained(tmp_path):
     shutil.copy(FAIRSEQ / "v0.12.2-masked_lm" / "model.pt", tmp_path)
-    assert fairseq_file.config(tmp_path).vocab_size == 105
+    assert fairseq_file.read_config(tmp_path).vocab_size == 105
     lines = (FAIRSEQ / "v0.12.2-masked_lm" / "dict.txt").read_text().splitlines()
     (tmp_path / "dict.txt").write_text("\n".join(lines[:-3]) + "\n")
-    with pytest.raises(CheckpointError, match="97 lines, which with 4 special tokens and <mask> are 102 tokens, but"):
-        fairseq_file.config(tmp_path)
+    with pytest.raises(CheckpointError, match="97 lines; with 4 special tokens and <mask> that is 102 tokens, but"):
+        fairseq_file.read_config(tmp_path)
 
 
 @published
 def test_labels_are_named_where_they_have_names(tmp_path):
     shutil.copy(FAIRSEQ / "v0.12.2-classification" / "model.pt", tmp_path)
     (tmp_path / "label.dict.txt").write_text("contradiction 1\nneutral 1\nentailment 1\nmadeupword0000 0\n")
-    assert fairseq_file.config(tmp_path).id2label == {0: "contradiction", 1: "neutral", 2: "entailment"}
-    assert fairseq_file.config(FAIRSEQ / "v0.12.2-classification").id2label[0] == "LABEL_0"
+    assert fairseq_file.read_config(tmp_path).id2label == {0: "contradiction", 1: "neutral", 2: "entailment"}
+    assert fairseq_file.read_config(FAIRSEQ / "v0.12.2-classification").id2label[0] == "LABEL_0"
 
 
 SIZES = {
@@ -191,7 +191,7 @@ def test_what_is_written_is_read_with_its_configuration(tmp_path, architecture, 
     found, report = checkpoints.load(tmp_path, config, architecture)
     assert all(found[name].tobytes() == array.tobytes() for name, array in tensors.items())
     assert report.sentences() == ()
-    read = fairseq_file.config(tmp_path)
+    read = fairseq_file.read_config(tmp_path)
     ours = RobertaConfig.from_pretrained(tmp_path)
     assert {**read.to_diff_dict(), "architectures": 0, "dtype": 0} == {
         **ours.to_diff_dict(),
@@ -222,7 +222,7 @@ def test_fairseqs_own_file_is_written_again_with_its_keys_shapes_and_values(tmp_
     conversion.convert(tmp_path / "plain", tmp_path / "again", "fairseq")
     names = fairseq_file._Names(fairseq_file.NAMES)
     ours, theirs = (
-        torch_file.tensors_of(torch_file.read(folder / "model.pt", names)["model"])
+        torch_file.select_tensors(torch_file.read(folder / "model.pt", names)["model"])
         for folder in (tmp_path / "again", source)
     )
     dropped = {"encoder.sentence_encoder.version"}
@@ -237,7 +237,7 @@ def test_fairseqs_own_file_is_written_again_with_its_keys_shapes_and_values(tmp_
     "changes", [{"layer_norm_eps": 1e-12}, {"pad_token_id": 3}, {"is_decoder": True}, {"hidden_act": "silu"}]
 )
 def test_what_fairseq_cannot_express_is_refused(tmp_path, changes):
-    with pytest.raises(CheckpointError, match="take another format"):
+    with pytest.raises(CheckpointError, match="choose another format"):
         save(tmp_path, **changes)
     assert not list(tmp_path.iterdir())
 
@@ -257,7 +257,7 @@ def test_what_fairseq_lacks_keeps_its_published_name_so_that_fairseq_refuses_it(
 )
 def test_a_broken_or_hostile_file_is_refused(tmp_path, content):
     (tmp_path / "model.pt").write_bytes(content)
-    for read in (fairseq_file.config, fairseq_file.read):
+    for read in (fairseq_file.read_config, fairseq_file.read):
         with pytest.raises(CheckpointError):
             read(tmp_path)
 
@@ -285,15 +285,15 @@ def as_omegaconf(settings, monkeypatch):
 
 def test_settings_in_the_form_of_omegaconf_are_understood(tmp_path, monkeypatch):
     save(tmp_path, classifier_dropout=0.25)
-    state = torch_file.tensors_of(torch_file.read(tmp_path / "model.pt", {"argparse.Namespace": Plain})["model"])
+    state = torch_file.select_tensors(torch_file.read(tmp_path / "model.pt", {"argparse.Namespace": Plain})["model"])
     tensors = {name: tensor.array() for name, tensor in state.items()}
     settings = {"encoder_attention_heads": 3, "activation_fn": "gelu", "pooler_dropout": 0.25}
     code = as_omegaconf({**settings, "untie_weights_roberta": None}, monkeypatch)
     (tmp_path / "dict").mkdir()
     with open(tmp_path / "dict" / "model.pt", "wb") as stream:
         frame = {"args": None, "cfg": code}
-        write(stream, tensors, described(tensors, tensors), {}, lambda state: dict_of({**frame, "model": state}))
-    assert fairseq_file.config(tmp_path / "dict") == RobertaConfig(**{**SIZES, "classifier_dropout": 0.25})
+        write(stream, tensors, describe(tensors, tensors), {}, lambda state: encode_dict({**frame, "model": state}))
+    assert fairseq_file.read_config(tmp_path / "dict") == RobertaConfig(**{**SIZES, "classifier_dropout": 0.25})
 
 
 @pytest.mark.parametrize(
@@ -312,12 +312,12 @@ def test_settings_of_no_model_are_refused(tmp_path, monkeypatch, changes, reason
 
     monkeypatch.setattr(fairseq_writer, "_frame", frame)
     save(tmp_path)
-    with pytest.raises(CheckpointError, match=f"has settings of no model: .*{reason}"):
-        fairseq_file.config(tmp_path)
+    with pytest.raises(CheckpointError, match=f"has invalid settings: .*{reason}"):
+        fairseq_file.read_config(tmp_path)
 
 
 def test_a_checkpoint_without_a_model_is_refused(tmp_path):
     with open(tmp_path / "model.pt", "wb") as stream:
         write(stream, {}, {}, {}, lambda state: Code(b"}X\1\0\0\0aK\1s"))
     with pytest.raises(CheckpointError, match="it has no model"):
-        fairseq_file.config(tmp_path)
+        fairseq_file.read_config(tmp_path)

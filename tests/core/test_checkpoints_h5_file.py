@@ -97,7 +97,7 @@ def test_arrays_are_mapped_and_aligned_where_it_matters(tmp_path):
 
 @pytest.mark.parametrize("dtype", [ml_dtypes.bfloat16, np.complex64, np.bool_])
 def test_a_dtype_that_h5_files_lack_is_refused(tmp_path, dtype):
-    with pytest.raises(CheckpointError, match="which is not written to h5"):
+    with pytest.raises(CheckpointError, match="which cannot be written to h5"):
         write(tmp_path, {"roberta/x:0": np.zeros(3, dtype)})
     assert os.listdir(tmp_path) == []
 
@@ -163,12 +163,12 @@ def test_what_is_no_plain_row_of_numbers_is_refused(tmp_path, file, case):
 def test_the_reason_is_said(tmp_path, file, case):
     ODD[case](file)
     file.close()
-    with pytest.raises(CheckpointError, match="x is not a plain row of numbers"):
+    with pytest.raises(CheckpointError, match="x is not a contiguous dataset of numbers"):
         h5_file.read(tmp_path)
 
 
 def test_more_entries_than_any_model_has_are_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(h5_file, "MOST_ENTRIES", 5)
+    monkeypatch.setattr(h5_file, "MAX_ENTRIES", 5)
     with pytest.raises(CheckpointError, match="more than 5 entries"):
         h5_file.read(write(tmp_path, some_tensors()))
 

@@ -13,7 +13,7 @@ import pytest
 from roberta_core import RobertaConfig, RobertaTokenizerFast, checkpoints, cli
 from roberta_core.checkpoints import CheckpointError, conversion, formats, resolve
 from roberta_core.checkpoints import hub as module
-from roberta_core.checkpoints.card import TASKS, card
+from roberta_core.checkpoints.card import TASKS, build_card
 from roberta_core.checkpoints.source import EMBEDDED
 from roberta_core.parameters import ARCHITECTURES, draw
 
@@ -71,7 +71,7 @@ def test_of_several_formats_the_best_is_fetched_and_no_other(hub, save, at):
     for format in WEIGHTS[at:]:
         hub.add(NAME, save(format, format))
     resolve(NAME)
-    best = formats.named(WEIGHTS[at])
+    best = formats.get_format(WEIGHTS[at])
     assert [name for name in hub.downloads() if name != "config.json"] == [best.file]
 
 
@@ -91,7 +91,7 @@ def test_an_index_that_points_elsewhere_fetches_nothing_from_there(hub, save):
     index = folder / "model.safetensors.index.json"
     index.write_text(index.read_text().replace("model-00001-of-", "../../model-00001-of-"))
     hub.add(NAME, folder)
-    with pytest.raises(CheckpointError, match="must name files of its own folder"):
+    with pytest.raises(CheckpointError, match="must name files in the same folder"):
         resolve(NAME)
     assert not [name for name in hub.downloads() if ".." in name]
 
@@ -136,7 +136,7 @@ def test_a_commit_between_two_files_is_said(hub, save):
             hub.repositories[name][revision]["README.md"] = b"a new commit"
 
     hub.resolve = changing
-    with pytest.raises(CheckpointError, match="on the Hub changed while its files were fetched; try again"):
+    with pytest.raises(CheckpointError, match="on the Hub changed during the download; try again"):
         resolve(NAME)
 
 
@@ -149,7 +149,7 @@ def test_a_subfolder_of_a_repository_and_of_a_folder_is_taken(hub, save, config)
     assert resolve(folder.parent, subfolder="inner").samefile(folder)
     assert RobertaConfig.from_pretrained(NAME, subfolder="inner") == RobertaConfig.from_pretrained(folder)
     for outside in ("..", "inner/../..", "/etc/..", "a//b"):
-        with pytest.raises(ValueError, match="must name a folder inside"):
+        with pytest.raises(ValueError, match="must be a folder inside"):
             resolve(NAME, subfolder=outside)
 
 
@@ -174,9 +174,9 @@ def test_a_token_opens_private_and_gated_repositories(hub, save):
         hub.add(name, folder)
         places.add(name)
         assert (resolve(name, token=hub.TOKEN) / "model.safetensors").exists()
-    with pytest.raises(CheckpointError, match="is not there, or is private: then give a token"):
+    with pytest.raises(CheckpointError, match="does not exist, or is private: specify a token"):
         resolve("someone/private", token=False, cache_dir=folder.parent / "other")
-    with pytest.raises(CheckpointError, match="is gated: ask for access"):
+    with pytest.raises(CheckpointError, match="is gated: request access"):
         resolve("someone/gated", token=False, cache_dir=folder.parent / "other")
 
 
@@ -194,7 +194,7 @@ def test_forcing_fetches_again(hub, save):
 
 def test_local_files_only_asks_nobody(hub, save):
     hub.add(NAME, save(max_shard_size="5KB"))
-    with pytest.raises(CheckpointError, match="the Hub's cache does not have it, and local_files_only is set"):
+    with pytest.raises(CheckpointError, match="not in the Hub's cache \\(local_files_only is set\\)"):
         resolve(NAME, local_files_only=True)
     assert hub.asked == []
     folder = resolve(NAME)
@@ -210,10 +210,10 @@ def test_a_hub_that_is_down_is_replaced_by_the_cache(hub, save, caplog):
     hub.broken = True
     with caplog.at_level(logging.WARNING):
         assert resolve(NAME) == folder
-    assert "the Hub was not reached" in caplog.text
+    assert "the Hub is unreachable" in caplog.text
     with pytest.raises(CheckpointError, match="neither a folder nor an embedded model") as caught:
         resolve("someone/other")
-    assert "the Hub's cache does not have it" in str(caught.value)
+    assert "it is not in the Hub's cache" in str(caught.value)
     assert len(str(caught.value).splitlines()) == 1
 
 
@@ -258,14 +258,14 @@ def test_offline_is_said_at_once(tmp_path):
 def test_what_is_not_there_is_said_with_what_was_tried(hub):
     with pytest.raises(CheckpointError, match="neither a folder nor an embedded model") as caught:
         resolve("someone/nothing")
-    assert f"someone/nothing on {hub.url} is not there, or is private" in str(caught.value)
+    assert f"someone/nothing on {hub.url} does not exist, or is private" in str(caught.value)
     assert len(str(caught.value).splitlines()) == 1
 
 
 def test_a_repository_without_weights_or_without_anything_is_refused(hub, tmp_path):
     (tmp_path / "README.md").write_text("x")
     hub.add(NAME, tmp_path)
-    with pytest.raises(CheckpointError, match="has nothing of a RoBERTa"):
+    with pytest.raises(CheckpointError, match="is not a RoBERTa checkpoint"):
         resolve(NAME)
     (tmp_path / "config.json").write_text("{}")
     hub.add(NAME, tmp_path)
@@ -275,17 +275,17 @@ def test_a_repository_without_weights_or_without_anything_is_refused(hub, tmp_pa
 
 @pytest.mark.parametrize("name", ["a/b/c", "", "x\0y", "/nowhere", "../roberta", "-x", "a b"])
 def test_what_cannot_be_a_name_is_not_asked_for(hub, name):
-    with pytest.raises(CheckpointError, match="nor is it a name on the Hub"):
+    with pytest.raises(CheckpointError, match="nor a valid name on the Hub"):
         resolve(name)
     assert hub.asked == []
 
 
 def test_what_goes_along_is_not_taken_where_a_tokenizer_is(tmp_path):
     (tmp_path / "generation_config.json").write_text("{}")
-    assert set(module.carried(TINY, tmp_path)) == {name for name in module.CARRIED if (TINY / name).exists()}
+    assert set(module.read_carried_files(TINY, tmp_path)) == {name for name in module.CARRIED if (TINY / name).exists()}
     (tmp_path / "vocab.json").write_text("{}")
-    assert not set(module.carried(TINY, tmp_path)) & {*module.TOKENIZER, *module.VOCABULARY}
-    assert module.carried(TINY, TINY) == module.carried(None, tmp_path) == {}
+    assert not set(module.read_carried_files(TINY, tmp_path)) & {*module.TOKENIZER, *module.VOCABULARY}
+    assert module.read_carried_files(TINY, TINY) == module.read_carried_files(None, tmp_path) == {}
 
 
 def test_commands_take_a_name_on_the_hub_and_conversion_carries_its_tokenizer(hub, tmp_path, capsys):
@@ -308,7 +308,7 @@ def push(config, name=NAME, format="safetensors", **options):
     def write(place):
         checkpoints.save(place, config, "ForMaskedLM", tensors, format=format)
 
-    return module.push(name, write, card(name, config, "ForMaskedLM", 7, format), format, **options)
+    return module.push(name, write, build_card(name, config, "ForMaskedLM", 7, format), format, **options)
 
 
 def test_an_upload_makes_the_repository_and_can_be_loaded(hub, config):
@@ -338,7 +338,7 @@ def test_remains_of_older_weights_in_the_same_format_go(hub, save, config):
 
 def test_weights_that_nobody_would_read_are_not_uploaded(hub, save, config):
     hub.add(NAME, save())
-    with pytest.raises(CheckpointError, match=r"has model\.safetensors, read in place of tf_model\.h5"):
+    with pytest.raises(CheckpointError, match=r"has model\.safetensors, read instead of tf_model\.h5"):
         push(config, format="h5", token=hub.TOKEN)
     assert "tf_model.h5" not in hub.repositories[NAME]["main"]
 
@@ -350,16 +350,16 @@ def test_an_upload_may_go_to_a_branch(hub, config):
 
 
 def test_an_upload_without_a_token_or_a_hub_is_refused(hub, config):
-    with pytest.raises(CheckpointError, match="is refused"):
+    with pytest.raises(CheckpointError, match="was refused"):
         push(config, token=False)
     hub.broken = True
-    with pytest.raises(CheckpointError, match="the Hub was not reached, and nothing is uploaded"):
+    with pytest.raises(CheckpointError, match="the Hub is unreachable, nothing was uploaded"):
         push(config, token=hub.TOKEN)
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_a_card_says_what_the_files_say(config, architecture):
-    text = card("someone/roberta", config, architecture, 1234567, "safetensors")
+    text = build_card("someone/roberta", config, architecture, 1234567, "safetensors")
     assert f"pipeline_tag: {TASKS[architecture]}\n" in text
     assert "| parameters | 1,234,567 |" in text
     assert "| longest sequence | 17 tokens |" in text

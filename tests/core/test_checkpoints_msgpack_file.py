@@ -55,7 +55,7 @@ def test_what_is_written_is_read(tmp_path, limit):
 
 
 def test_an_array_of_more_than_a_gigabyte_is_written_in_pieces_and_read_whole(tmp_path, monkeypatch):
-    monkeypatch.setattr(msgpack_file, "PIECE", 700)
+    monkeypatch.setattr(msgpack_file, "MAX_CHUNK", 700)
     write(tmp_path, some_tensors())
     assert b"__msgpack_chunked_array__" in (tmp_path / "flax_model.msgpack").read_bytes()
     assert_same(msgpack_file.read(tmp_path), some_tensors())
@@ -71,7 +71,7 @@ def test_arrays_are_mapped_and_writing_to_them_leaves_the_file_alone(tmp_path):
 
 
 def test_a_dtype_that_is_no_weight_is_refused(tmp_path):
-    with pytest.raises(CheckpointError, match="which is not written to msgpack"):
+    with pytest.raises(CheckpointError, match="which cannot be written to msgpack"):
         write(tmp_path, {"x": np.zeros(3, np.complex64)})
     assert os.listdir(tmp_path) == []
 
@@ -154,14 +154,14 @@ def test_a_broken_file_is_refused_in_one_sentence(tmp_path, case):
 
 
 def test_more_entries_than_any_model_has_are_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(msgpack_file, "MOST_ENTRIES", 20)
+    monkeypatch.setattr(msgpack_file, "MAX_ENTRIES", 20)
     with pytest.raises(CheckpointError, match="more than 20 in all"):
         msgpack_file.read(write(tmp_path, some_tensors()))
 
 
 def test_more_pieces_than_any_array_has_are_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(msgpack_file, "MOST_PIECES", 1)
-    with pytest.raises(CheckpointError, match="more than 1 pieces"):
+    monkeypatch.setattr(msgpack_file, "MAX_CHUNKS", 1)
+    with pytest.raises(CheckpointError, match="more than 1 chunks"):
         msgpack_file.read(put(tmp_path, file(pieces())))
 
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from roberta_core.checkpoints import plain_pickle
-from roberta_core.checkpoints.plain_pickle import PickleError, Plain, ordered
+from roberta_core.checkpoints.plain_pickle import PickleError, Plain, build_dict
 
 
 def nothing_outside(value):
@@ -73,7 +73,7 @@ def test_any_plain_data_are_read(value, protocol):
 def test_an_ordered_dict_is_a_dict_and_its_attributes_are_dropped():
     value = collections.OrderedDict(b=1, a=2)
     value._metadata = {"": {"version": 1}}
-    names = {"collections.OrderedDict": ordered}
+    names = {"collections.OrderedDict": build_dict}
     assert read(pickle.dumps(value, 2), names) == {"b": 1, "a": 2}
     assert list(read(pickle.dumps(value, 4), names)) == ["b", "a"]
 
@@ -119,7 +119,7 @@ def asm(*parts):
     return b"\x80\x02" + b"".join(parts) + b"."
 
 
-NAMES = {"collections.OrderedDict": ordered, "argparse.Namespace": Plain, "torch.FloatStorage": None}
+NAMES = {"collections.OrderedDict": build_dict, "argparse.Namespace": Plain, "torch.FloatStorage": None}
 HOSTILE = {
     "a call of this module": pickle.dumps(Calls(run), 2),
     "os.system": pickle.dumps(Calls(os.system, "touch /tmp/never"), 2),
@@ -188,10 +188,10 @@ def test_what_is_more_than_plain_data_is_refused_and_not_run(case):
     [
         ("a call of this module", "it names .*run, which is not plain data"),
         ("os.system", r"it names .*\.system, which is not plain data"),
-        ("the old call", "it holds the instruction"),
+        ("the old call", "it has the instruction"),
         ("a call of a class that is only named", r"it calls torch\.FloatStorage"),
-        ("a long text", "it is cut off"),
-        ("keys with one hash", "keys that are no text"),
+        ("a long text", "it is truncated"),
+        ("keys with one hash", "keys that are not strings"),
         ("endless instructions", "more than .* instructions"),
     ],
 )

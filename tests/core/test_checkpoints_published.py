@@ -185,8 +185,8 @@ def test_a_base_checkpoint_fills_the_body_of_a_head_class(format):
     ]
     assert sorted(report.as_dict()["unexpected_keys"]) == ["pooler.dense.bias", "pooler.dense.weight"]
     (sentence,) = report.sentences()
-    assert "classifier is new" in sentence
-    assert "so logits mean nothing until it is trained" in sentence
+    assert "classifier was newly initialised" in sentence
+    assert "train the model before using logits" in sentence
 
 
 @pytest.mark.parametrize(("variant", "format"), CHECKPOINTS)

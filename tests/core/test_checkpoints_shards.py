@@ -7,16 +7,24 @@ from roberta_core.checkpoints import CheckpointError, shards
 
 @pytest.mark.parametrize(
     ("size", "count"),
-    [(7, 7), ("12KB", 12_000), ("5GB", 5 * 10**9), ("2 MiB", 2 << 20), ("1gib", 1 << 30), ("3TB", 3 * 10**12)],
+    [
+        (7, 7),
+        ("100000", 100_000),
+        ("12KB", 12_000),
+        ("5GB", 5 * 10**9),
+        ("2 MiB", 2 << 20),
+        ("1gib", 1 << 30),
+        ("3TB", 3 * 10**12),
+    ],
 )
 def test_a_size_is_a_number_or_a_number_with_a_unit(size, count):
-    assert shards.bytes_of(size) == count
+    assert shards.parse_size(size) == count
 
 
-@pytest.mark.parametrize("size", [0, -1, "0MB", "5", "GB", "1.5GB", "5XB", "", True, None, 1.0])
+@pytest.mark.parametrize("size", [0, -1, "0MB", "5 5", "GB", "1.5GB", "5XB", "", True, None, 1.0])
 def test_another_size_is_a_value_error(size):
     with pytest.raises(ValueError, match="max_shard_size is"):
-        shards.bytes_of(size)
+        shards.parse_size(size)
 
 
 def test_tensors_are_divided_in_order_and_none_is_cut():
@@ -43,7 +51,7 @@ def test_an_index_reads_back(tmp_path):
     (tmp_path / "one").touch()
     (tmp_path / "two").touch()
     path = tmp_path / "index.json"
-    path.write_text(shards.index_text({"one": ["b", "a"], "two": ["c"]}, 30))
+    path.write_text(shards.build_index({"one": ["b", "a"], "two": ["c"]}, 30))
     assert shards.read_index(path) == {"a": "one", "b": "one", "c": "two"}
     assert json.loads(path.read_text())["metadata"] == {"total_size": 30}
 
@@ -71,7 +79,7 @@ HOSTILE = {
     "deep": "[" * 100_000,
     "long number": "1" * 100_000,
     "long name": '{"weight_map": {"a": "%s"}}' % ("/x" * 50_000),
-    "huge": '{"weight_map": {"a": "one"}}' + " " * shards.LARGEST_INDEX,
+    "huge": '{"weight_map": {"a": "one"}}' + " " * shards.MAX_INDEX,
 }
 
 

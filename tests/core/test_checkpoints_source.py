@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from roberta_core.checkpoints import CheckpointError, embedded, resolve
+from roberta_core.checkpoints import CheckpointError, list_embedded, resolve
 from roberta_core.checkpoints import source as module
 
 
@@ -25,7 +25,7 @@ def test_a_folder_is_taken_as_it_is(package):
 
 
 def test_an_embedded_name_is_its_folder_in_the_package(package):
-    assert embedded() == ("roberta-tiny",)
+    assert list_embedded() == ("roberta-tiny",)
     assert resolve("roberta-tiny") == package / "embedded" / "roberta-tiny"
 
 
@@ -39,9 +39,9 @@ def test_a_folder_wins_over_an_embedded_name(package):
     [
         ("FacebookAI/roberta-base", "offline mode is enabled"),
         ("__pycache__", "offline mode is enabled"),
-        ("", "nor is it a name on the Hub"),
-        ("x\0y", "nor is it a name on the Hub"),
-        ("roberta-tiny/../roberta-tiny", "nor is it a name on the Hub"),
+        ("", "nor a valid name on the Hub"),
+        ("x\0y", "nor a valid name on the Hub"),
+        ("roberta-tiny/../roberta-tiny", "nor a valid name on the Hub"),
     ],
 )
 def test_what_is_neither_is_refused_with_what_was_tried(package, source, reason):
@@ -55,12 +55,12 @@ def test_what_is_neither_is_refused_with_what_was_tried(package, source, reason)
 
 def test_a_file_is_refused(package):
     (package / "model.safetensors").write_bytes(b"")
-    with pytest.raises(CheckpointError, match="is a file; give the folder"):
+    with pytest.raises(CheckpointError, match="is a file; specify the folder"):
         resolve(package / "model.safetensors")
 
 
 def test_a_package_without_models_says_so(package, monkeypatch):
     monkeypatch.setattr(module, "EMBEDDED", package / "nothing")
-    assert embedded() == ()
-    with pytest.raises(CheckpointError, match="those are: none"):
+    assert list_embedded() == ()
+    with pytest.raises(CheckpointError, match="available: none"):
         resolve("roberta-tiny")

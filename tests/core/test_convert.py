@@ -43,7 +43,7 @@ def test_it_shows_a_table_and_what_is_new(start, tmp_path, capsys):
     run(start, tmp_path / "to", "--to", "msgpack", "--class", "RobertaForTokenClassification")
     shown = capsys.readouterr().out
     assert "RobertaForTokenClassification" in shown
-    assert "classifier is new" in " ".join(shown.split())
+    assert "classifier was newly initialised" in " ".join(shown.split())
 
 
 def test_a_size_of_shards_may_be_a_number_of_bytes(start, tmp_path):
@@ -52,14 +52,14 @@ def test_a_size_of_shards_may_be_a_number_of_bytes(start, tmp_path):
 
 
 def test_a_copy_that_differs_is_an_error(start, tmp_path, monkeypatch):
-    monkeypatch.setattr("roberta_core.checkpoints.conversion.differences", lambda summary: ["lm_head.bias"])
+    monkeypatch.setattr("roberta_core.checkpoints.conversion.compare_result", lambda summary: ["lm_head.bias"])
     with pytest.raises(CheckpointError, match=r"differs from .* in 1 tensors, first lm_head\.bias"):
         run(start, tmp_path / "to", "--to", "bin", "--verify")
 
 
 def test_what_verifiers_find_is_told_and_a_failure_is_an_error(start, tmp_path, monkeypatch, capsys):
     checks = [Check("one", 1e-7, 1e-5, None)]
-    monkeypatch.setattr(conversion, "verifiers", lambda: [lambda summary: checks])
+    monkeypatch.setattr(conversion, "load_verifiers", lambda: [lambda summary: checks])
     run(start, tmp_path / "to", "--to", "bin", "--verify", "--json")
     facts = json.loads(capsys.readouterr().out)
     assert facts["checks"] == [{"name": "one", "error": 1e-7, "tolerance": 1e-5, "complaint": None}]
@@ -73,7 +73,7 @@ def test_strict_refuses_numbers_that_are_not_finite_and_writes_nothing(start, tm
     tensors, _ = checkpoints.load(start, config, "ForMaskedLM")
     tensors["lm_head.bias"] = np.full_like(tensors["lm_head.bias"], np.nan)
     checkpoints.save(start.parent / "odd", config, "ForMaskedLM", tensors)
-    with pytest.raises(CheckpointError, match=r"not finite, as stored: lm_head\.bias"):
+    with pytest.raises(CheckpointError, match=r"not finite in the stored dtype: lm_head\.bias"):
         run(start.parent / "odd", tmp_path / "to", "--to", "bin", "--strict")
     assert not (tmp_path / "to").exists()
     run(start.parent / "odd", tmp_path / "to", "--to", "bin")

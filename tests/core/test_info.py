@@ -1,4 +1,4 @@
-"""`roberta info` on every format: what it is, how its keys are spelled, what is missing."""
+"""`roberta info` on every format: what it is, how its keys are respell, what is missing."""
 
 import numpy as np
 import pytest
@@ -50,7 +50,7 @@ def test_what_is_missing_and_what_is_not_finite_is_told(config, tmp_path, capsys
     show(facts)
     shown = " ".join(capsys.readouterr().out.split())
     assert "not finite: roberta.embeddings.LayerNorm.bias" in shown
-    assert "classifier is new" in shown
+    assert "classifier was newly initialised" in shown
 
 
 def test_a_folder_of_fairseq_needs_no_configuration(shared):

@@ -25,7 +25,7 @@ def some_tensors():
 
 @pytest.fixture(params=[1 << 30, 64], ids=["whole", "in pieces"])
 def pieces(request, monkeypatch):
-    monkeypatch.setattr(msgpack_file, "PIECE", request.param)
+    monkeypatch.setattr(msgpack_file, "MAX_CHUNK", request.param)
     monkeypatch.setattr(flax.serialization, "MAX_CHUNK_SIZE", request.param)
 
 

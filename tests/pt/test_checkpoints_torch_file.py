@@ -30,7 +30,7 @@ def test_what_torch_writes_is_read(tmp_path, new, protocol):
     state = {"m": matrix, "t": matrix.t(), "s": matrix[1:, 2], "h": matrix.to(torch.bfloat16), "i": torch.tensor(7),
              "p": torch.nn.Parameter(torch.ones(3)), "e": torch.zeros(0, 2)}  # fmt: skip
     torch.save(state, tmp_path / "x", _use_new_zipfile_serialization=new, pickle_protocol=protocol)
-    tensors = torch_file.tensors_of(torch_file.read(tmp_path / "x"))
+    tensors = torch_file.select_tensors(torch_file.read(tmp_path / "x"))
     found = {name: tensor.array() for name, tensor in tensors.items()}
     assert set(found) == set(state)
     for name, tensor in state.items():
