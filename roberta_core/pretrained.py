@@ -13,7 +13,7 @@ import numpy as np
 
 from roberta_core import checkpoints
 from roberta_core.checkpoints import hub
-from roberta_core.checkpoints.card import card
+from roberta_core.checkpoints.card import build_card
 from roberta_core.checkpoints.source import resolve
 from roberta_core.config import RobertaConfig
 from roberta_core.outputs import ModelOutput
@@ -124,19 +124,24 @@ class PreTrainedBase:
         `arguments` are the other keyword arguments of `from_pretrained`: settings of the constructor, options of the
         download, and fields of the configuration.
         """
-        folder = resolve(source, **hub.options(arguments))
+        folder = resolve(source, **hub.pop_options(arguments))
         settings |= {name: arguments.pop(name) for name in cls._settings if name in arguments}
         if config is not None and arguments:
             raise TypeError(f"from_pretrained got config and also {', '.join(arguments)}; set these fields in config.")
-        own = config or RobertaConfig.from_pretrained(folder, _name_or_path=str(source), **arguments)
-        model = cls.from_config(own, **{**cls._without_values, **settings})
-        found, report = checkpoints.load(
-            folder,
-            own,
-            cls.architecture,
-            pooler=model.has_pooler,
-            ignore_mismatched_sizes=ignore_mismatched_sizes,
-        )
+
+        def read() -> tuple[RobertaConfig, Self, dict[str, np.ndarray], checkpoints.LoadReport]:
+            own = config or RobertaConfig.from_pretrained(folder, _name_or_path=str(source), **arguments)
+            model = cls.from_config(own, **{**cls._without_values, **settings})
+            found, report = checkpoints.load(
+                folder,
+                own,
+                cls.architecture,
+                pooler=model.has_pooler,
+                ignore_mismatched_sizes=ignore_mismatched_sizes,
+            )
+            return own, model, found, report
+
+        own, model, found, report = checkpoints.read_consistently(folder, read)
         model._folder = folder
         for sentence in report.sentences():
             logger.warning("%s", sentence)
@@ -160,7 +165,7 @@ class PreTrainedBase:
         self._save(save_directory, self._get_tensors(), max_shard_size=max_shard_size, format=format)
 
     def _save(self, folder: str | os.PathLike[str], tensors: Mapping[str, np.ndarray], **options: Any) -> None:
-        carried = hub.carried(self._folder, Path(folder))
+        carried = hub.read_carried_files(self._folder, Path(folder))
         checkpoints.save(folder, self.config, self.architecture, tensors, carried=carried, **options)
 
     def push_to_hub(
@@ -181,7 +186,7 @@ class PreTrainedBase:
 
     def _push(self, repo_id: str, tensors: Mapping[str, np.ndarray], where: dict[str, Any], **options: Any) -> str:
         size = sum(array.size for array in tensors.values())
-        text = card(repo_id, self.config, self.architecture, size, options["format"])
+        text = build_card(repo_id, self.config, self.architecture, size, options["format"])
 
         def save(folder: Path) -> None:
             self._save(folder, tensors, **options)
