@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from tokenizers import AddedToken, Encoding, Tokenizer, models, pre_tokenizers
+from tokenizers import AddedToken, Encoding, Tokenizer, models
 
 from roberta_core.tokenization.call_arguments import Options, Text, check_unicode
 from roberta_core.tokenization.roberta_tokenizer_fast import RobertaTokenizerFast
@@ -252,8 +252,5 @@ def load_tokenizer(source: str | os.PathLike[str], **settings: Any) -> RobertaTo
     engine = open_tokenizer_json(found["tokenizer_file"])
     if not is_roberta_tokenizer(engine):
         return TokenizerFast(**{**TokenizerFast._select_arguments(found), "tokenizer_file": engine, **asked})
-    splitter = engine.pre_tokenizer
-    assert isinstance(splitter, pre_tokenizers.ByteLevel)
-    own = {"add_prefix_space": splitter.add_prefix_space}  # for a folder whose tokenizer_config.json does not have it
     arguments = RobertaTokenizerFast._select_arguments(found)
-    return RobertaTokenizerFast(**{**own, **arguments, "tokenizer_file": engine, **asked})
+    return RobertaTokenizerFast(**{**arguments, "tokenizer_file": engine, **asked})

@@ -26,7 +26,9 @@ from roberta_core.tokenization.vocabulary_files import (
     format_json,
     format_merges,
     format_vocab,
+    parse_json,
     read_json,
+    read_text,
 )
 
 if TYPE_CHECKING:
@@ -75,11 +77,27 @@ def read_settings(folder: Path) -> dict[str, Any]:
     if isinstance(found.get("tokenizer_class"), str):
         arguments["tokenizer_class"] = found["tokenizer_class"]
     if (folder / WHOLE).exists():
+        if not {"cls_token", "sep_token", "add_prefix_space"} <= arguments.keys():
+            arguments = read_processor_settings(folder / WHOLE) | arguments
         return arguments | {"tokenizer_file": str(folder / WHOLE)}
     if (folder / VOCAB).exists() and (folder / MERGES).exists():
         added = read_added(folder, found)
         return arguments | {"vocab_file": str(folder / VOCAB), "merges_file": str(folder / MERGES), "added": added}
     raise FileNotFoundError(f"{folder} holds no tokenizer: neither {WHOLE} nor {VOCAB} with {MERGES}")
+
+
+def read_processor_settings(path: Path) -> dict[str, Any]:
+    """Return what RoBERTa's tokenizer.json determines, for folders whose other files do not have it."""
+    text = read_text(path)
+    content = parse_json(text, path) if "RobertaProcessing" in text else {}
+    splitter, processor = content.get("pre_tokenizer"), content.get("post_processor")
+    if not isinstance(processor, Mapping) or processor.get("type") != "RobertaProcessing":
+        return {}
+    pairs = {f"{name}_token": processor.get(name) for name in ("cls", "sep")}
+    settings = {role: pair[0] for role, pair in pairs.items() if isinstance(pair, list) and pair}
+    if isinstance(splitter, Mapping) and isinstance(splitter.get("add_prefix_space"), bool):
+        settings["add_prefix_space"] = splitter["add_prefix_space"]
+    return settings
 
 
 def read_plain_settings(found: Mapping[str, Any], path: Path) -> dict[str, Any]:

@@ -110,6 +110,16 @@ def test_a_null_takes_a_role_away(kind, folder):
     assert kind(VOCABULARY, MERGES, mask_token=None).mask_token is None
 
 
+def test_tokenizer_json_alone_determines_the_tokens_around_texts(kind, folder):
+    tokenizer = kind(VOCABULARY, MERGES, cls_token="[CLS]", sep_token="[SEP]", add_prefix_space=True)
+    tokenizer.save_pretrained(folder)
+    (folder / "tokenizer_config.json").unlink()
+    (folder / "special_tokens_map.json").unlink()
+    bare = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    for load in (kind.from_pretrained, load_tokenizer):
+        assert load(folder)("he", "a").input_ids == bare.encode("he", "a").ids == tokenizer("he", "a").input_ids
+
+
 @pytest.mark.parametrize("role", ["cls_token", "sep_token", "pad_token"])
 def test_a_missing_token_is_refused_where_it_is_needed(kind, role):
     tokenizer = kind(VOCABULARY, MERGES, **{role: None})
