@@ -49,7 +49,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = options.parse_args(arguments)
     where = describe_machine()
     results = [{"name": name, "seconds": found} for name, found in measure(commands(), given.rounds).items()]
-    given.json_file.write_text(json.dumps({"machine": where, "results": results}, indent=1) + "\n", encoding="utf-8")
+    text = json.dumps({"machine": where, "results": results}, indent=1)
+    given.json_file.write_text(text + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

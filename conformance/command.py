@@ -28,6 +28,13 @@ def parity(
         Path | None,
         typer.Option(metavar="FILE", exists=True, dir_okay=False, help="Texts for the checkpoint, one per line."),
     ] = None,
+    tolerance: Annotated[
+        float | None,
+        typer.Option(help="Tolerance of every stage of the checkpoint. Default: 10 times its expected rounding."),
+    ] = None,
+    precision: Annotated[
+        str, typer.Option(help="Type in which the checkpoint is run: float32, bfloat16 or float16.")
+    ] = "float32",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of the table.")] = False,
     json_file: Annotated[Path | None, typer.Option(metavar="FILE", help="Write JSON to FILE.")] = None,
     junit: Annotated[Path | None, typer.Option(metavar="FILE", help="Write JUnit XML to FILE.")] = None,
@@ -40,21 +47,34 @@ def parity(
 ) -> None:
     """Measure the error of each framework at every stage, compared with a float64 model.
 
-    The error of a stage is its largest difference divided by its largest value. The exit status is 1 if an error
-    exceeds its tolerance.
+    The error of a stage is its largest difference divided by its largest value. For a checkpoint it is compared with
+    the expected rounding of the stage: the error of the same model evaluated in NumPy in the same type. The exit status
+    is 1 if an error exceeds its tolerance.
     """
     if faults:
         raise typer.Exit(show_faults())
-    if texts is not None and checkpoint is None:
-        raise typer.BadParameter("--texts requires a checkpoint")
+    other = None if precision == "float32" else precision
+    for option, value in (("--texts", texts), ("--tolerance", tolerance), ("--precision", other)):
+        if value is not None and checkpoint is None:
+            raise typer.BadParameter(f"{option} requires a checkpoint")
+    if tolerance is not None and not tolerance > 0:
+        raise typer.BadParameter(f"--tolerance is {tolerance}; it must be greater than 0")
+    if precision not in ("float32", "bfloat16", "float16"):
+        raise typer.BadParameter(f"--precision is {precision}; choose from float32, bfloat16, float16")
     check_files(json_file, junit, html)
-    report = measure(checkpoint, frameworks, read_texts(texts) if texts else None)
+    report = measure(checkpoint, frameworks, read_texts(texts) if texts else None, tolerance, precision)
     save(report, STDOUT if as_json else None, json_file, junit, html)
     show(report, sys.stderr if as_json or STDOUT in (json_file, junit, html) else sys.stdout)
     raise typer.Exit(0 if report.ok else 1)
 
 
-def measure(checkpoint: str | None, frameworks: str | None, texts: list[str] | None) -> "Report":
+def measure(
+    checkpoint: str | None,
+    frameworks: str | None,
+    texts: list[str] | None,
+    tolerance: float | None = None,
+    precision: str = "float32",
+) -> "Report":
     """Compare a checkpoint, or the suite's cases; shows progress on stderr if that is a terminal."""
     from rich.console import Console
 
@@ -64,13 +84,13 @@ def measure(checkpoint: str | None, frameworks: str | None, texts: list[str] | N
     from .suite.run import TEXTS, run_cases, run_checkpoint
 
     with hold_back_stderr(), Console(stderr=True).status("starting") as status:
-        adapters = select_adapters(frameworks)
+        adapters = select_adapters(frameworks, precision)
         if checkpoint is None:
             return run_cases(adapters, load_cases().values(), status.update)
-        return run_checkpoint(adapters, checkpoint, texts or TEXTS, status.update)
+        return run_checkpoint(adapters, checkpoint, texts or TEXTS, status.update, tolerance, precision)
 
 
-def select_adapters(frameworks: str | None) -> "list[Adapter]":
+def select_adapters(frameworks: str | None, precision: str = "float32") -> "list[Adapter]":
     """Return the requested adapters, or those of every installed framework."""
     from roberta_core import backend
     from roberta_core.cli.frameworks import PREFERRED
@@ -85,7 +105,7 @@ def select_adapters(frameworks: str | None) -> "list[Adapter]":
     if len(set(names)) < len(names):
         raise typer.BadParameter(f"--frameworks {frameworks} lists a framework twice")
     try:
-        return [find_adapter(name) for name in names]
+        return [find_adapter(name, precision) for name in names]
     except KeyError as error:
         raise typer.BadParameter(error.args[0]) from None
 

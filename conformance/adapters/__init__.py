@@ -46,8 +46,8 @@ class Adapter(Protocol):
 PLACES = {"oracle": (".oracle", "Reference")}
 
 
-def find_adapter(name: str) -> Adapter:
-    """Return the adapter of a name.
+def find_adapter(name: str, precision: str = "float32") -> Adapter:
+    """Return the adapter of a name, for models that compute in a type.
 
     Raises:
         KeyError: If the name is unknown.
@@ -61,7 +61,7 @@ def find_adapter(name: str) -> Adapter:
         raise KeyError(f"unknown implementation {name!r}; choose from {known}")
     from .framework import Framework
 
-    return Framework(name)
+    return Framework(name, precision)
 
 
 def make_arguments(inputs: Mapping[str, np.ndarray]) -> dict[str, Any]:

@@ -7,16 +7,23 @@ from typing import Any
 import numpy as np
 
 from roberta_core.backend import load
+from roberta_core.checkpoints import load as load_tensors
+from roberta_core.checkpoints.source import resolve
 from roberta_core.config import RobertaConfig
 
 from . import flatten, make_arguments
 
 
 class Framework:
-    """A backend of `roberta_core`, in float32."""
+    """A backend of `roberta_core`.
 
-    def __init__(self, name: str):
-        self.backend = load(name)
+    Args:
+        name: The name of the backend.
+        precision: The type in which loaded checkpoints compute.
+    """
+
+    def __init__(self, name: str, precision: str = "float32"):
+        self.backend, self.precision = load(name), precision
         self.name, self.title = self.backend.name, self.backend.title
 
     @property
@@ -30,7 +37,12 @@ class Framework:
 
     def load(self, architecture: str, source: str | os.PathLike[str]) -> Any:
         """Load the framework's model of a checkpoint."""
-        return self.backend.from_pretrained(architecture, source)
+        if self.precision == "float32":
+            return self.backend.from_pretrained(architecture, source)
+        folder = resolve(source)
+        config = RobertaConfig.from_pretrained(folder)
+        tensors, _ = load_tensors(folder, config, architecture)
+        return self.backend.from_tensors(architecture, config, tensors, precision=self.precision)
 
     def tensors(self, model: Any) -> dict[str, np.ndarray]:
         """Return a model's tensors under their published names."""

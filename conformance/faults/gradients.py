@@ -12,7 +12,6 @@ import numpy as np
 from ..oracle import Oracle
 from ..oracle.autodiff import Traced
 from ..oracle.functions import Array, gelu_tanh, softmax
-from ..oracle.model import MASKED
 from .models import IgnoredLabelsCounted, LabelsNotShifted, LossOverAllLabels
 
 
@@ -89,7 +88,7 @@ class MasksAdded(Oracle):
 
     def weights(self, query: Array, key: Array, mask: Any) -> Array:
         scores = query @ key.swapaxes(2, 3) / math.sqrt(query.shape[-1])
-        return softmax(scores if mask is None else scores + np.where(mask, 0.0, MASKED))
+        return softmax(scores if mask is None else scores + np.where(mask, 0.0, self.masked))
 
 
 class VarianceStops(Oracle):

@@ -44,6 +44,8 @@ DERIVATIVES: dict[np.ufunc, tuple[Callable[..., Any], ...]] = {
 class Traced(np.lib.mixins.NDArrayOperatorsMixin):
     """A float64 array with the operations that produced it."""
 
+    dtype = np.dtype(np.float64)
+
     def __init__(self, value: Any, parents: Iterable[tuple["Traced", Pullback]] = ()):
         self.value = np.asarray(value, np.float64)
         self.parents = tuple(parents)

@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 
-Array = np.ndarray  # of float64
+Array = np.ndarray  # of float64, or of the type in which the model is evaluated
 IGNORED = -100
 ERF: Any = np.frompyfunc(math.erf, 1, 1)
 
 
 def erf(x: Array) -> Array:
     """Return the error function, as accurate as the C library's."""
-    return ERF(x).astype(np.float64)
+    return ERF(x.astype(np.float64)).astype(x.dtype)
 
 
 def sigmoid(x: Array) -> Array:

@@ -26,8 +26,6 @@ from .functions import (
     span_loss,
 )
 
-MASKED = np.finfo(np.float64).min  # the score of a masked key, so that a row with no other is uniform
-
 Stages = dict[str, Array]
 
 # The method that computes each class's logits.
@@ -60,6 +58,7 @@ class Oracle:
 
     # Tables in which a lookup of the padding row gives it no gradient.
     unlearned: tuple[str, ...] = ("word_embeddings", "position_embeddings")
+    dtype: Any = np.float64  # of every value; `rounding` evaluates the same steps in other types
 
     def __init__(self, config: RobertaConfig, architecture: str, tensors: Mapping[str, Any]):
         self.config, self.architecture, self.tensors = config, architecture, tensors
@@ -104,7 +103,9 @@ class Oracle:
         past: Any = None,  # L of (key, value), or with the cross pair, each [B, N, T, H]
     ) -> Array:
         """Return the last hidden states [B, S, D] of ids [B, S] or embeddings [B, S, D]."""
-        words = self.table("word_embeddings", input_ids) if inputs_embeds is None else np.asarray(inputs_embeds, float)
+        words = (
+            self.table("word_embeddings", input_ids) if inputs_embeds is None else np.asarray(inputs_embeds, self.dtype)
+        )
         cached = 0 if past is None else np.shape(past[0][0])[2]
         real = np.ones(words.shape[:2], int) if input_ids is None else input_ids != self.config.pad_token_id
         if position_ids is None:
@@ -117,10 +118,10 @@ class Oracle:
         scales = None if head_mask is None else np.broadcast_to(head_mask, sizes)[..., None, None]  # [L, N, 1, 1]
         for index in range(self.config.num_hidden_layers):
             layer, scale = f"encoder.layer.{index}", None if scales is None else scales[index]
-            kept = [] if past is None else [np.asarray(part, float) for part in past[index]]
+            kept = [] if past is None else [np.asarray(part, self.dtype) for part in past[index]]
             hidden = self.attention(f"{layer}.attention", hidden, None, mask, scale, kept[:2])
             if encoder_hidden_states is not None:
-                states = np.asarray(encoder_hidden_states, float)
+                states = np.asarray(encoder_hidden_states, self.dtype)
                 hidden = self.attention(f"{layer}.crossattention", hidden, states, other_mask, scale, kept[2:])
             wide = self.activation(self.linear(f"{layer}.intermediate.dense", hidden))
             hidden = self.add_norm(f"{layer}.output", wide, hidden)
@@ -164,10 +165,15 @@ class Oracle:
             self.stages |= {f"past_key_values.{index}.{first}": key, f"past_key_values.{index}.{first + 1}": value}
         return self.add_norm(f"{path}.output", self.join(weights @ value), hidden)
 
+    @property
+    def masked(self) -> Any:
+        """The score of a masked key: the lowest value, so that a fully masked row attends uniformly."""
+        return np.finfo(self.dtype).min
+
     def weights(self, query: Array, key: Array, mask: Any) -> Array:
         """Return the attention weights [B, N, S, T] (Vaswani et al. 2017, section 3.2.1)."""
         scores = query @ key.swapaxes(2, 3) / math.sqrt(query.shape[-1])
-        return softmax(scores if mask is None else np.where(mask, scores, MASKED))
+        return softmax(scores if mask is None else np.where(mask, scores, self.masked))
 
     def split(self, x: Array) -> Array:
         """Split [B, S, D] into heads [B, N, S, H]."""
@@ -231,4 +237,4 @@ class Oracle:
     def tensor(self, name: str, rows: Any = ()) -> Array:
         """Return a tensor by its published name, with or without the prefix `roberta.`."""
         stored = self.tensors[name] if name in self.tensors else self.tensors[f"roberta.{name}"]
-        return np.asarray(stored[rows], np.float64)
+        return np.asarray(stored[rows], self.dtype)

@@ -4,6 +4,7 @@ import json
 import math
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 from rich.table import Table
@@ -21,14 +22,14 @@ def to_json(report: Report) -> str:
             "version": result.version,
             "ok": result.ok,
             "worst": _to_number(result.worst.max_rel),
-            "stages": {
-                stage: {"max_abs": _to_number(verdict.max_abs), "max_rel": _to_number(verdict.max_rel)}
-                for stage, verdict in _list_stages(report, result)
-            },
+            "stages": {stage: _describe_verdict(verdict) for stage, verdict in _list_stages(report, result)},
         }
         for result in report.frameworks
     }
-    fields = {"checkpoint": report.checkpoint, "tolerance": report.tolerance, "ok": report.ok, "frameworks": frameworks}
+    fields: dict[str, Any] = {"checkpoint": report.checkpoint, "tolerance": report.tolerance}
+    if report.checkpoint is not None:
+        fields |= {"multiple": report.multiple, "precision": report.precision}
+    fields |= {"ok": report.ok, "frameworks": frameworks}
     return json.dumps(fields, indent=2) + "\n"
 
 
@@ -61,13 +62,17 @@ def to_table(report: Report) -> Table:
     rows = "case" if report.checkpoint is None else "stage"
     table = Table(title=make_title(report), title_justify="left")
     table.add_column(rows, no_wrap=True)
+    if report.checkpoint is not None:
+        table.add_column("expected\nrounding", justify="right")
     for result in report.frameworks:
         table.add_column(f"{result.title}\n{result.version}", justify="right")
     for name in list_rows(report):
         cells = [find_verdict(report, result, name) for result in report.frameworks]
-        table.add_row(name, *(_format_error(verdict) for verdict in cells))
+        table.add_row(name, *_format_expected(report, cells), *(_format_error(verdict) for verdict in cells))
     table.add_section()
-    table.add_row("worst", *(_format_error(result.worst) for result in report.frameworks))
+    worst_cells = [result.worst for result in report.frameworks]
+    blank = [""] if report.checkpoint is not None else []
+    table.add_row("worst", *blank, *(_format_error(verdict) for verdict in worst_cells))
     return table
 
 
@@ -87,7 +92,15 @@ def make_fault_table(found: Iterable[tuple[str, Catch | None]]) -> Table:
 def make_title(report: Report) -> str:
     """Return the title of the report."""
     what = "the suite's cases" if report.checkpoint is None else report.checkpoint
-    return f"Errors against float64 (largest difference / largest value): {what}, tolerance {report.tolerance:.0e}"
+    kind = "" if report.precision == "float32" else f" in {report.precision}"
+    return f"Errors{kind} against float64 (largest difference / largest value): {what}, {describe_tolerance(report)}"
+
+
+def describe_tolerance(report: Report) -> str:
+    """Describe the tolerance of a report."""
+    if report.tolerance is None:
+        return f"tolerance {report.multiple:.0f} times the expected rounding"
+    return f"tolerance {report.tolerance:.0e}"
 
 
 def list_rows(report: Report) -> list[str]:
@@ -127,6 +140,21 @@ def _list_stages(report: Report, result: FrameworkResult) -> Iterable[tuple[str,
             yield (f"{group}/{verdict.stage}" if report.checkpoint is None else verdict.stage), verdict
 
 
+def _describe_verdict(verdict: Verdict) -> dict[str, float | None]:
+    fields = {"max_abs": _to_number(verdict.max_abs), "max_rel": _to_number(verdict.max_rel)}
+    if verdict.expected is not None and verdict.ratio is not None:
+        fields |= {"expected": verdict.expected, "ratio": _to_number(verdict.ratio), "tolerance": verdict.rtol}
+    return fields
+
+
+def _format_expected(report: Report, verdicts: Iterable[Verdict | None]) -> list[str]:
+    """Return the cell of the expected rounding: none for the suite's cases."""
+    if report.checkpoint is None:
+        return []
+    found = [verdict.expected for verdict in verdicts if verdict is not None and verdict.expected is not None]
+    return [f"{max(found):.1e}" if found else ""]
+
+
 def _to_number(value: float) -> float | None:
     """Return None (null) for an infinite error, which JSON cannot represent."""
     return value if math.isfinite(value) else None
@@ -136,6 +164,8 @@ def _format_error(verdict: Verdict | None) -> Text:
     if verdict is None:
         return Text("-", style="dim")
     shown = f"{verdict.max_rel:.1e}" if math.isfinite(verdict.max_rel) else "failed"
+    if verdict.ratio is not None and math.isfinite(verdict.ratio):
+        shown += f" {verdict.ratio:5.1f}x"
     return Text(shown, style="green" if verdict.ok else "bold red")
 
 

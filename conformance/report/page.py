@@ -9,9 +9,10 @@ from roberta_core import __version__
 
 from ..suite.judge import Verdict
 from ..suite.run import Fill, FrameworkResult, Report
-from .formats import describe_failures, find_verdict, list_rows
+from .formats import describe_failures, describe_tolerance, find_verdict, list_rows
 
-LOWEST = 1e-7  # the left end of the scale: about float32's rounding unit
+LOWEST = 1e-7  # the left end of the scale of errors: about float32's rounding unit
+LOWEST_RATIO = 0.1  # the left end of the scale of ratios to the expected rounding
 BEYOND = 2  # decades of the scale above the tolerance
 MASK = "<mask>"
 STYLE = Path(__file__).with_name("page.css")
@@ -34,7 +35,7 @@ def to_html(report: Report) -> str:
             _complaints(report),
             f'<div class="cards">{"".join(_card(report, result) for result in report.frameworks)}</div>',
             f"<h2>Error by {rows}</h2>",
-            _scale(report.tolerance),
+            _scale(report),
             _heat_map(report, rows),
             _details(report) if report.checkpoint is None else "",
             _fills(report),
@@ -43,11 +44,11 @@ def to_html(report: Report) -> str:
     )
 
 
-def scale_error(error: float, tolerance: float) -> float:
-    """Return the position of an error on the scale in percent: 0 up to `LOWEST`, 100 at the tolerance."""
-    if error <= LOWEST:
+def scale_error(error: float, tolerance: float, lowest: float = LOWEST) -> float:
+    """Return the position of an error on the scale in percent: 0 up to `lowest`, 100 at the tolerance."""
+    if error <= lowest:
         return 0.0
-    return 100 * min(math.log(error / LOWEST) / math.log(tolerance / LOWEST), 1.0)
+    return 100 * min(math.log(error / lowest) / math.log(tolerance / lowest), 1.0)
 
 
 def format_error(error: float, digits: int = 1) -> str:
@@ -57,11 +58,10 @@ def format_error(error: float, digits: int = 1) -> str:
 
 def _verdict(report: Report) -> str:
     if report.ok:
-        return f'<span class="verdict">Every stage is within {format_error(report.tolerance, 0)}.</span>'
+        return f'<span class="verdict">Every stage is within the {describe_tolerance(report)}.</span>'
     bad = sum(not verdict.ok for result in report.frameworks for verdict in result.verdicts)
     stages = "1 stage exceeds" if bad == 1 else f"{bad} stages exceed"
-    tolerance = format_error(report.tolerance, 0)
-    return f'<span class="verdict bad">{stages} the tolerance of {tolerance} or cannot be compared.</span>'
+    return f'<span class="verdict bad">{stages} the {describe_tolerance(report)} or cannot be compared.</span>'
 
 
 def _complaints(report: Report) -> str:
@@ -84,30 +84,39 @@ def _card(report: Report, result: FrameworkResult) -> str:
     )
 
 
-def _scale(tolerance: float) -> str:
-    """Return the legend: a colour ramp in decades with the tolerance marked."""
-    decades = math.log10(tolerance / LOWEST)
+def _scale(report: Report) -> str:
+    """Return the legend: a colour ramp in decades of the error, or of its ratio, with the tolerance marked."""
+    if report.tolerance is None:
+        lowest, tolerance, digits = LOWEST_RATIO, report.multiple or 1.0, "{:g}&times;"
+    else:
+        lowest, tolerance, digits = min(LOWEST, report.tolerance / 10), report.tolerance, ""
+    decades = math.log10(tolerance / lowest)
     width = decades + BEYOND
-    first, last = math.ceil(math.log10(LOWEST)), math.floor(math.log10(tolerance * 10**BEYOND) + 1e-9)
-    places = {power: 100 * (power - math.log10(LOWEST)) / width for power in range(first, last + 1)}
+    first, last = math.ceil(math.log10(lowest)), math.floor(math.log10(tolerance * 10**BEYOND) + 1e-9)
+    places = {power: 100 * (power - math.log10(lowest)) / width for power in range(first, last + 1)}
     ticks = "".join(
-        f'<span{" class=last" if place > 95 else ""} style="--at:{place:.1f}%">{format_error(10.0**power, 0)}</span>'
-        for power, place in places.items()
+        f'<span{" class=last" if at > 95 else ""} style="--at:{at:.1f}%">{_format_tick(10.0**power, digits)}</span>'
+        for power, at in places.items()
     )
     place = f"--at:{100 * decades / width:.1f}%"
-    mark = f'<span class="tolerance" style="{place}">tolerance {format_error(tolerance, 0)}</span>'
+    mark = f'<span class="tolerance" style="{place}">tolerance {_format_tick(tolerance, digits)}</span>'
     return (
         f'<div class="scale" aria-hidden="true"><div class="ramp"><div class="within" style="--within:{decades:.2f}">'
         f'</div><div class="beyond" style="--beyond:{BEYOND}"></div></div><div class="ticks">{ticks}{mark}</div></div>'
     )
 
 
+def _format_tick(value: float, digits: str) -> str:
+    return digits.format(value) if digits else format_error(value, 0)
+
+
 def _heat_map(report: Report, rows: str) -> str:
-    body = [
-        _row(name, [find_verdict(report, result, name) for result in report.frameworks]) for name in list_rows(report)
-    ]
-    body.append(_row("worst", [result.worst for result in report.frameworks], "worst"))
-    return _table(rows, report.frameworks, body)
+    body, has_expected = [], report.checkpoint is not None
+    for name in list_rows(report):
+        verdicts = [find_verdict(report, result, name) for result in report.frameworks]
+        body.append(_row(name, verdicts, has_expected=has_expected))
+    body.append(_row("worst", [result.worst for result in report.frameworks], "worst", has_expected))
+    return _table(rows, report.frameworks, body, ["expected rounding"] if has_expected else [])
 
 
 def _details(report: Report) -> str:
@@ -126,16 +135,20 @@ def _details(report: Report) -> str:
     return "\n".join(parts)
 
 
-def _table(rows: str, frameworks: Iterable[FrameworkResult], body: list[str]) -> str:
-    heads = "".join(f'<th scope="col">{escape(result.title)}</th>' for result in frameworks)
+def _table(rows: str, frameworks: Iterable[FrameworkResult], body: list[str], more: Iterable[str] = ()) -> str:
+    titles = [*more, *(result.title for result in frameworks)]
+    heads = "".join(f'<th scope="col">{escape(title)}</th>' for title in titles)
     return (
         f'<div class="scroll"><table class="heat"><thead><tr><th scope="col">{rows}</th>{heads}</tr></thead>\n'
         f"<tbody>\n{chr(10).join(body)}\n</tbody></table></div>"
     )
 
 
-def _row(name: str, verdicts: Iterable[Verdict | None], kind: str = "") -> str:
+def _row(name: str, verdicts: list[Verdict | None], kind: str = "", has_expected: bool = False) -> str:
     cells = "".join(map(_cell, verdicts))
+    if has_expected:
+        found = [verdict.expected for verdict in verdicts if verdict is not None and verdict.expected is not None]
+        cells = f'<td class="expected">{format_error(max(found)) if found and not kind else ""}</td>{cells}'
     return f'<tr{f" class={kind}" if kind else ""}><th scope="row">{escape(name)}</th>{cells}</tr>'
 
 
@@ -145,8 +158,12 @@ def _cell(verdict: Verdict | None) -> str:
     hint = escape(verdict.complaint or f"{verdict.stage}: largest difference {verdict.max_abs:.2e}", quote=True)
     if not verdict.ok:
         return f'<td class="over" title="{hint}">{format_error(verdict.max_rel)}</td>'
-    degree = scale_error(verdict.max_rel, verdict.rtol)
-    return f'<td class="heat" style="--heat:{degree:.0f}" title="{hint}">{format_error(verdict.max_rel)}</td>'
+    if verdict.ratio is None or verdict.expected is None:
+        degree, ratio = scale_error(verdict.max_rel, verdict.rtol), ""
+    else:
+        degree = scale_error(verdict.ratio, verdict.rtol / verdict.expected, LOWEST_RATIO)
+        ratio = f' <span class="ratio">{verdict.ratio:.1f}&times;</span>'
+    return f'<td class="heat" style="--heat:{degree:.0f}" title="{hint}">{format_error(verdict.max_rel)}{ratio}</td>'
 
 
 def _fills(report: Report) -> str:

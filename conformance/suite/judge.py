@@ -1,7 +1,8 @@
 """Compare an implementation's stages with the float64 model's.
 
 The error of a stage is its largest absolute difference divided by its largest absolute value. Shapes are compared
-first, and non-finite values fail, whatever the tolerance.
+first, and non-finite values fail, whatever the tolerance. If the expected rounding of a stage is known, the ratio of
+the error to it is reported too.
 """
 
 import fnmatch
@@ -20,6 +21,12 @@ class Verdict:
     max_rel: float
     rtol: float
     complaint: str | None = None
+    expected: float | None = None  # the error that rounding alone may cause
+
+    @property
+    def ratio(self) -> float | None:
+        """The error divided by the expected rounding, if that is known."""
+        return None if self.expected is None else self.max_rel / self.expected
 
     @property
     def ok(self) -> bool:
@@ -27,7 +34,14 @@ class Verdict:
         return self.complaint is None
 
 
-def compare(stage: str, got: np.ndarray | None, want: np.ndarray | None, rtol: float, least: float = 0.0) -> Verdict:
+def compare(
+    stage: str,
+    got: np.ndarray | None,
+    want: np.ndarray | None,
+    rtol: float,
+    least: float = 0.0,
+    expected: float | None = None,
+) -> Verdict:
     """Compare one stage; None is a missing stage.
 
     Args:
@@ -36,21 +50,35 @@ def compare(stage: str, got: np.ndarray | None, want: np.ndarray | None, rtol: f
         want: The float64 values.
         rtol: The tolerance.
         least: A lower bound for the largest value, by which the error is divided.
+        expected: The expected rounding of the stage, if it is known.
     """
     complaint = _incomparable(got, want)
     if got is None or want is None or complaint:
-        return Verdict(stage, np.inf, np.inf, rtol, f"{stage}: {complaint}")
+        return Verdict(stage, np.inf, np.inf, rtol, f"{stage}: {complaint}", expected)
     largest = max(float(np.abs(want).max(initial=0)), least)
     max_abs = float(np.abs(got.astype(np.float64) - want).max(initial=0))
     max_rel = max_abs / largest if largest else (np.inf if max_abs else 0.0)
     over = None if max_rel <= rtol else f"{stage}: error {max_rel:.2e} exceeds the tolerance {rtol:.0e}"
-    return Verdict(stage, max_abs, max_rel, rtol, over)
+    if over and expected is not None:
+        over += f" ({max_rel / expected:.1f} times the expected rounding)"
+    return Verdict(stage, max_abs, max_rel, rtol, over, expected)
 
 
 def compare_all(
-    got: Mapping[str, np.ndarray], want: Mapping[str, np.ndarray], rtol: float, stages: Iterable[str] = ("*",)
+    got: Mapping[str, np.ndarray],
+    want: Mapping[str, np.ndarray],
+    rtol: float | Mapping[str, float],
+    stages: Iterable[str] = ("*",),
+    expected: Mapping[str, float] | None = None,
 ) -> list[Verdict]:
     """Compare every stage that matches one of the patterns `stages`, in the order of `want`, then unexpected ones.
+
+    Args:
+        got: The stages of the implementation.
+        want: The float64 stages.
+        rtol: The tolerance of all stages, or of each.
+        stages: Patterns of stages.
+        expected: The expected rounding of each stage, if it is known.
 
     Raises:
         ValueError: If a pattern matches no stage, or there are no patterns.
@@ -61,7 +89,12 @@ def compare_all(
         raise ValueError(
             f"no stage matches {', '.join(idle) or 'an empty list of patterns'}; the stages are {', '.join(want)}"
         )
-    return [compare(stage, got.get(stage), want.get(stage), rtol) for stage in _matching([*want, *got], patterns)]
+    limits = rtol if isinstance(rtol, Mapping) else dict.fromkeys([*want, *got], rtol)
+    rounding = expected or {}
+    return [
+        compare(stage, got.get(stage), want.get(stage), limits.get(stage, 0.0), expected=rounding.get(stage))
+        for stage in _matching([*want, *got], patterns)
+    ]
 
 
 def judge(
@@ -81,8 +114,8 @@ def first_failure(verdicts: Iterable[Verdict]) -> Verdict | None:
 
 
 def worst(verdicts: Iterable[Verdict]) -> Verdict:
-    """Return the verdict with the largest error; a failed one comes before any that passed."""
-    return max(verdicts, key=lambda verdict: (not verdict.ok, verdict.max_rel))
+    """Return the verdict with the largest error or ratio; a failed one comes before any that passed."""
+    return max(verdicts, key=lambda verdict: (not verdict.ok, verdict.ratio or verdict.max_rel))
 
 
 def merge(first: Iterable[Verdict], second: Iterable[Verdict]) -> list[Verdict]:

@@ -18,12 +18,12 @@ from roberta_core.tokenization import RobertaTokenizerFast
 from ..adapters import Adapter
 from ..adapters.oracle import Reference
 from ..oracle import Stages
+from ..oracle.rounding import MULTIPLE, expected_rounding
 from .case import Case
 from .judge import Verdict, compare_all, first_failure, merge, worst
 
 BATCH = 8  # texts per call
 TOP_K = 5
-CHECKPOINT_RTOL = 1e-5  # for float32 on real text in a trained model
 LM_HEADS = ("ForMaskedLM", "ForCausalLM")
 TEXTS = (
     "He shook his <mask> and said nothing.",
@@ -83,9 +83,11 @@ class Report:
     """The results on a checkpoint, or on the suite's cases if `checkpoint` is None."""
 
     checkpoint: str | None
-    tolerance: float
+    tolerance: float | None  # of every stage; None if it is `multiple` times the expected rounding of each
     frameworks: list[FrameworkResult]
     fills: list[Fill] = field(default_factory=list)
+    multiple: float | None = None
+    precision: str = "float32"
 
     @property
     def ok(self) -> bool:
@@ -119,14 +121,15 @@ def judge_both_paths(
     model: Any,
     inputs: Mapping[str, np.ndarray],
     want: Stages,
-    rtol: float,
+    rtol: float | Mapping[str, float],
     stages: Sequence[str] = ("*",),
+    expected: Mapping[str, float] | None = None,
 ) -> list[Verdict]:
     """Return the worse verdicts of two runs: one that returns attentions, and one that may use a fused kernel."""
     hidden = {name: value for name, value in want.items() if "attentions" not in name}
     patterns = [pattern for pattern in stages if "attentions" not in pattern]
-    shown = compare_all(adapter.run(model, inputs, attentions=True), want, rtol, stages)
-    return merge(shown, compare_all(adapter.run(model, inputs, attentions=False), hidden, rtol, patterns))
+    shown = compare_all(adapter.run(model, inputs, attentions=True), want, rtol, stages, expected)
+    return merge(shown, compare_all(adapter.run(model, inputs, attentions=False), hidden, rtol, patterns, expected))
 
 
 def run_checkpoint(
@@ -134,8 +137,23 @@ def run_checkpoint(
     source: str | os.PathLike[str],
     texts: Sequence[str] = TEXTS,
     progress: Progress = lambda name: None,
+    tolerance: float | None = None,
+    precision: str = "float32",
 ) -> Report:
-    """Run every adapter on texts with a checkpoint. Raises `ValueError` or `OSError` if it cannot be loaded."""
+    """Run every adapter on texts with a checkpoint.
+
+    Args:
+        adapters: The implementations.
+        source: The checkpoint.
+        texts: The texts to run.
+        progress: Called with a description of each step.
+        tolerance: The tolerance of every stage; by default `MULTIPLE` times its expected rounding.
+        precision: The type in which the implementations compute.
+
+    Raises:
+        ValueError: If the checkpoint cannot be loaded.
+        OSError: If a file cannot be read.
+    """
     architecture = find_architecture(RobertaConfig.from_pretrained(source))
     tokenizer = RobertaTokenizerFast.from_pretrained(source)
     reference = Reference()
@@ -151,15 +169,18 @@ def run_checkpoint(
         inputs = encode(tokenizer, batch, right.config, architecture)
         progress(f"texts {start + 1} to {start + len(batch)}")
         want = reference.run(right, inputs, attentions=True)
+        expected = expected_rounding(right, inputs, want, precision)
+        limits = {name: tolerance or MULTIPLE * error for name, error in expected.items()}
         logits = {reference.name: want.get("logits")}
         for adapter in adapters:
             groups, model = results[adapter.name].groups, models[adapter.name]
-            new = judge_both_paths(adapter, model, inputs, want, CHECKPOINT_RTOL)
+            new = judge_both_paths(adapter, model, inputs, want, limits, expected=expected)
             groups["text"] = merge(groups.get("text", []), new)
             logits[adapter.name] = adapter.run(model, inputs, attentions=False).get("logits")
         if architecture in LM_HEADS:
             fills += fill_masks(tokenizer, batch, inputs["input_ids"], logits)
-    return Report(os.fspath(source), CHECKPOINT_RTOL, list(results.values()), fills)
+    multiple = None if tolerance else MULTIPLE
+    return Report(os.fspath(source), tolerance, list(results.values()), fills, multiple, precision)
 
 
 def find_architecture(config: RobertaConfig) -> str:
@@ -184,7 +205,7 @@ def fill_masks(
     """Return the most probable tokens of every implementation for each `<mask>`, in the order of the first one."""
     fills, known = [], len(tokenizer)  # a model may have more rows than tokens
     for row, position in np.argwhere(input_ids == tokenizer.mask_token_id):
-        scores = {name: value[row, position] for name, value in logits.items() if value is not None}
+        scores = {name: value[row, position].astype(np.float64) for name, value in logits.items() if value is not None}
         found = {name: softmax(values) for name, values in scores.items()}
         chosen = {
             int(token) for values in found.values() for token in np.argsort(-values[:known], kind="stable")[:TOP_K]

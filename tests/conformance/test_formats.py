@@ -47,6 +47,8 @@ def test_the_json_of_a_checkpoint_has_the_published_form(checkpoint):
     assert json.loads(to_json(checkpoint)) == {
         "checkpoint": "roberta-tiny",
         "tolerance": 1e-5,
+        "multiple": None,
+        "precision": "float32",
         "ok": True,
         "frameworks": {
             "pt": {
@@ -60,6 +62,19 @@ def test_the_json_of_a_checkpoint_has_the_published_form(checkpoint):
             }
         },
     }
+
+
+def test_the_json_and_the_table_have_the_expected_rounding_and_the_ratio():
+    verdict = Verdict("logits", 3.0, 4e-6, 2e-5, None, 2e-6)
+    result = FrameworkResult("pt", "PyTorch", "2.13.0", {"text": [verdict]})
+    report = Report("roberta-tiny", None, [result], multiple=10.0)
+    fields = json.loads(to_json(report))
+    assert (fields["tolerance"], fields["multiple"]) == (None, 10.0)
+    stage = {"max_abs": 3.0, "max_rel": 4e-6, "expected": 2e-6, "ratio": 2.0, "tolerance": 2e-5}
+    assert fields["frameworks"]["pt"]["stages"]["logits"] == stage
+    lines = printed(to_table(report)).splitlines()
+    assert any("logits" in line and "2.0e-06" in line and "4.0e-06   2.0x" in line for line in lines)
+    assert "tolerance 10 times the expected rounding" in " ".join(" ".join(lines[:4]).split())
 
 
 def test_the_json_of_the_suite_names_case_and_stage(suite):

@@ -5,6 +5,8 @@ from dataclasses import replace
 import pytest
 
 from conformance.faults.forward import FAULTS, MARGIN
+from conformance.oracle import Oracle
+from conformance.oracle.rounding import MULTIPLE, expected_rounding
 from conformance.suite.half_precision import judge_half_precision, list_pairs, make_table
 from conformance.suite.judge import first_failure
 
@@ -15,11 +17,15 @@ EVERY_PAIR = pytest.mark.parametrize(
 
 @EVERY_PAIR
 def test_every_stage_is_within_the_tolerance_of_its_type(framework, case, precision):
-    assert first_failure(judge_half_precision(framework, case, precision)) is None
+    verdicts = judge_half_precision(framework, case, precision)
+    assert first_failure(verdicts) is None
+    model = Oracle(case.configuration, case.architecture, case.tensors)
+    expected = expected_rounding(model, case.arrays, case.expected, precision)
+    assert not [verdict for verdict in verdicts if verdict.max_rel > MULTIPLE * expected[verdict.stage]]
 
 
 @EVERY_PAIR
-def test_a_planted_fault_is_ten_times_over_the_tolerance(moved, case, precision):
+def test_a_fault_is_ten_times_over_the_tolerance(moved, case, precision):
     errors = {fault: max((moved(fault, case.name) or {"": 0.0}).values()) for fault in FAULTS}
     caught = [fault for fault, error in errors.items() if error >= MARGIN * case.half_precision[precision]["rtol"]]
     assert len(caught) >= 10
@@ -27,7 +33,7 @@ def test_a_planted_fault_is_ten_times_over_the_tolerance(moved, case, precision)
 
 def test_bfloat16_does_not_pass_for_float16(framework):
     case = next(case for case, _ in list_pairs() if case.name == "padding_left")
-    exact = replace(case, halves={"bfloat16": case.half_precision["float16"]})
+    exact = replace(case, half_precision={"bfloat16": case.half_precision["float16"]})
     assert first_failure(judge_half_precision(framework, exact, "bfloat16")) is not None
 
 

@@ -59,15 +59,27 @@ def test_the_page_is_well_formed_and_needs_nothing_else(page):
 
 
 def test_the_page_has_the_error_of_each_stage(page):
-    assert re.search(r"hidden_states\.0</th><td[^>]*>1\.0e-7</td>", page)
-    assert re.search(r"logits</th><td[^>]*>4\.0e-7</td>", page)
-    assert outline(page).cells[:3] == ["heat", "heat", "heat"]
+    assert re.search(r"hidden_states\.0</th><td[^>]*></td><td[^>]*>1\.0e-7</td>", page)
+    assert re.search(r"logits</th><td[^>]*></td><td[^>]*>4\.0e-7</td>", page)
+    assert outline(page).cells[:6] == ["expected", "heat"] * 3
+
+
+def test_the_page_has_the_expected_rounding_and_the_ratio_to_it():
+    verdict = Verdict("logits", 3.0, 4e-6, 2e-5, None, 2e-6)
+    result = FrameworkResult("pt", "PyTorch", "2.1", {"text": [verdict]})
+    page = to_html(Report("roberta-tiny", None, [result], multiple=10.0))
+    assert not outline(page).links
+    assert re.search(
+        r'logits</th><td class="expected">2\.0e-6</td><td[^>]*>4\.0e-6 <span[^>]*>2\.0&times;</span>', page
+    )
+    assert "tolerance 10&times;" in page
+    assert "Every stage is within the tolerance 10 times the expected rounding." in page
 
 
 def test_the_page_marks_the_tolerance_and_names_versions(page):
     assert "tolerance 1e-5" in page
     assert "2.1" in page
-    assert "Every stage is within 1e-5." in page
+    assert "Every stage is within the tolerance 1e-05." in page
 
 
 def test_the_fills_are_side_by_side_with_their_probabilities(page):

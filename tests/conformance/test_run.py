@@ -4,8 +4,8 @@ import pytest
 from conformance.adapters import find_adapter, flatten
 from conformance.adapters.oracle import Reference
 from conformance.oracle import Oracle
+from conformance.oracle.rounding import MULTIPLE
 from conformance.suite.run import (
-    CHECKPOINT_RTOL,
     FrameworkResult,
     Report,
     encode,
@@ -96,7 +96,7 @@ def test_progress_tells_the_case_and_the_framework(cases):
 def test_a_checkpoint_is_judged_on_its_stages_and_its_fills(checkpoint):
     report = run_checkpoint([Reference()], checkpoint("ForMaskedLM"), TEXTS)
     assert report.ok
-    assert report.tolerance == CHECKPOINT_RTOL
+    assert (report.tolerance, report.multiple) == (None, MULTIPLE)
     stages = [verdict.stage for verdict in report.frameworks[0].groups["text"]]
     assert stages == ["hidden_states.0", "attentions.0", "hidden_states.1", "logits"]
     assert [one.text for one in report.fills] == [TEXTS[0], TEXTS[1], TEXTS[1]]
@@ -116,6 +116,7 @@ def test_every_text_counts_however_many_there_are(checkpoint):
     texts = [*["A text."] * 16, "a long text " * 15]
     report = run_checkpoint([WrongForLong()], checkpoint("ForMaskedLM"), texts)
     assert [verdict.stage for verdict in report.frameworks[0].failures.values()] == ["logits"]
+    assert "times the expected rounding" in report.frameworks[0].failures["text"].complaint
     assert run_checkpoint([WrongForLong()], checkpoint("ForMaskedLM"), texts[:16]).ok
 
 
