@@ -109,7 +109,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = argparse.ArgumentParser(prog="python -m benchmarks.classification", description=__doc__)
     options.add_argument("--tokenizer", type=Path, required=True, help="a folder with the vocabulary")
     options.add_argument(
-        "--sentences", type=Path, required=True, help="a file with a heading; what follows a tab is left out"
+        "--sentences", type=Path, required=True, help="a file with a heading; text after a tab is ignored"
     )
     options.add_argument("--count", type=int, default=400)
     options.add_argument("--peer", help="the interpreter of an environment with transformers")

@@ -14,7 +14,7 @@ from importlib.metadata import version
 
 Scores = list[list[float]]
 
-FACTS: dict[str, str | int] = {}  # what is told of an implementation
+FACTS: dict[str, str | int] = {}  # the facts to report of an implementation
 
 
 def ours(name: str, folder: str) -> Callable[[list[str]], Scores]:

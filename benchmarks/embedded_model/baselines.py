@@ -31,7 +31,7 @@ def fit_baselines(data: MaskedBlocks, special: Collection[int]) -> dict[str, Pre
     )
     batches = list(dataclasses.replace(data, blocks=data.blocks[aside]).iterate(32, TRIED)) if aside.any() else []
     return {
-        "commonest token": CommonestToken(neighbours.shares),
+        "most frequent token": CommonestToken(neighbours.shares),
         "neighbour counts, added": choose_strengths(neighbours, batches, special),
         "neighbour counts, multiplied": choose_strengths(
             dataclasses.replace(neighbours, multiplied=True), batches, special

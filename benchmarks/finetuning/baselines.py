@@ -131,5 +131,5 @@ BASELINES: dict[str, dict[str, Callable[[Any, Any, Any], Scores]]] = {
     "multiple-choice": {
         "random": _random, "majority": _majority, "TF-IDF + logistic regression": _regression_of_choices
     },
-    "question-answering": {"random span": _random_span, "span amid the question's words": _likely_span},
+    "question-answering": {"random span": _random_span, "span among the question's words": _likely_span},
 }  # fmt: skip

@@ -58,14 +58,14 @@ def trainer(data: Data, recipe: str, model: str, python: str, seed: int, folder:
     spec |= {"train": [_row(feature) for feature in train], "test": [_row(feature) for feature in test]}
     (folder / "spec.json").write_text(json.dumps(spec), encoding="utf-8")
     begin = time.perf_counter()
-    told = _run([python, str(PEER), str(folder / "spec.json")])
+    printed = _run([python, str(PEER), str(folder / "spec.json")])
     seconds = round(time.perf_counter() - begin)
     rows: list[dict[str, np.ndarray]] = [{} for _ in test]
     with np.load(outputs) as arrays:
         for key in arrays.files:
             number, _, name = key.partition("/")
             rows[int(number)][name] = arrays[key]
-    version = json.loads(told.splitlines()[-1])["version"]
+    version = json.loads(printed.splitlines()[-1])["version"]
     scores = task.score(examples, [task.value_of(found) for found in task.decode(examples, test, rows)])
     return {"who": f"transformers {version}, Trainer", "scores": scores, "seconds": seconds}
 

@@ -39,7 +39,7 @@ def sst2(source: Path, work: Path) -> Data:
 
 
 def wnut17(source: Path, work: Path) -> Data:
-    """Emerging entities; CoNLL columns under names that do not say so."""
+    """Emerging entities; CoNLL columns in files with other suffixes."""
     folder, options = source / "wnut17", ("--format", "conll")
     files = folder / "wnut17train.conll", folder / "emerging.test.annotated"
     return Data("tagging", "f1", *files, options=options, note="test, 1,287 sentences, F1 of entities")

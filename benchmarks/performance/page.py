@@ -126,7 +126,7 @@ TABLES: dict[str, Callable[[Mapping[str, Run]], str]] = {
 
 
 def rendered(text: str, runs: Mapping[str, Run]) -> str:
-    """The page with every table made anew. `KeyError` for a mark that names none."""
+    """Return the page with every table written again; raise `KeyError` if a mark names no table."""
     return MARKED.sub(lambda found: f"{found[1]}\n{TABLES[found[2]](runs)}\n\n{found[3]}", text)
 
 

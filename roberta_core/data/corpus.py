@@ -89,7 +89,7 @@ def build(
         dtype = np.uint16 if reader.get_vocab_size() <= 1 << 16 else np.uint32
         _write(folder, documents, separator, np.dtype(dtype), f"{len(files)} files hold no text", dropped)
         note |= {"skipped": dropped.count, "reasons": dropped.reasons}
-        (folder / NOTE).write_text(json.dumps(note))  # last: without it the arrays are made anew
+        (folder / NOTE).write_text(json.dumps(note))  # last: without it the arrays are made again
         skipped.count += dropped.count
         skipped.reasons += dropped.reasons
     return Corpus(*(np.load(folder / f"{name}.npy", mmap_mode="r") for name in ARRAYS))
@@ -170,7 +170,7 @@ def _chunks(path: Path, skipped: Skipped, whole: bool) -> Iterator[tuple[str, bo
         if full and (not line.strip() or size > 8 * CHUNK):
             if pending:
                 yield pending, False
-            # The line's end goes with what follows, like all blanks before a sentence.
+            # The line break belongs to what follows, like all whitespace before a sentence.
             pending, held, size = "\n".join(held), [""], 0
         held.append(line)
         size += len(line) + 1

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 LONGEST = 500_000  # characters of a line or a text; no example of any task is that long, and broken files are
-TOLD = 5  # reasons that are reported in full
+REPORTED = 5  # reasons that are reported in full
 LABEL = re.compile(r"O|_|[BIESLUM]-.+|[A-Z]+[$]?|[^\w\s]+")  # of an entity scheme, a part of speech, a punctuation mark
 TOKEN_ID = re.compile(r"\d+(?:-\d+|\.\d+)?$")  # CoNLL-U's first column
 CONLLU = 10  # columns of CoNLL-U
@@ -42,7 +42,7 @@ class Skipped:
         if self.strict:
             raise DataError(f"{place}: {reason}")
         self.count += 1
-        if len(self.reasons) < TOLD:
+        if len(self.reasons) < REPORTED:
             self.reasons.append(f"{place}: {reason}")
 
     def sentence(self) -> str:

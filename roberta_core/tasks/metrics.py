@@ -156,7 +156,7 @@ class Score:
 
 
 def score(predict: Predictor, batches: Iterable[Batch], special: Collection[int]) -> Score:
-    """Score a predictor on masked batches, positions whose label is a `special` id left out."""
+    """Score a predictor on masked batches, skipping positions whose label is a `special` id."""
     loss, correct, count = 0.0, 0, 0
     for batch in batches:
         labels = batch["masked_labels"]

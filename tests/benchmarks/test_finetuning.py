@@ -45,4 +45,4 @@ def test_the_baselines_do_better_than_chance(shared, tmp_path):
     assert 0.45 < found["random"]["accuracy"] < 0.55
     assert found["TF-IDF + logistic regression"]["accuracy"] > 0.77
     found = baselines(DATA["squad"](shared / "data", tmp_path))
-    assert found["span amid the question's words"]["f1"] > found["random span"]["f1"]
+    assert found["span among the question's words"]["f1"] > found["random span"]["f1"]
