@@ -6,6 +6,7 @@ call does not produce is absent, so `output.to_tuple()` is what `return_dict=Fal
 over the framework's array type: `MaskedLMOutput[torch.Tensor]` has `logits: torch.Tensor | None`.
 """
 
+from collections.abc import Iterable
 from typing import Any, ClassVar, Generic, NamedTuple, Self, TypeVar
 
 T = TypeVar("T")
@@ -15,11 +16,32 @@ class FixedCache(NamedTuple):
     """Keys and values in arrays of a fixed length, so that each step of decoding has the same shapes.
 
     `layers` holds (key, value) of each layer, or with the cross pair, each [B, N, T, H]; the first `filled` of the T
-    slots are in use. `model.init_cache(batch, length)` makes one; calls return it with their tokens added.
+    slots are in use. `real` [B, 1] counts the tokens of each row that are not padding, by their ids, from which the
+    positions continue; None means that the attention mask counts them. `model.init_cache(batch, length)` makes one;
+    calls return it with their tokens added.
     """
 
     layers: tuple[tuple[Any, ...], ...]
     filled: Any
+    real: Any = None
+
+
+class KeyValueCache(tuple[tuple[Any, ...], ...]):
+    """Keys and values that grow with each call: (key, value) of each layer, or with the cross pair, each [B, N, T, H].
+
+    `real` [B, 1] counts the tokens of each row that are not padding, by their ids, from which the positions continue.
+    A plain tuple is accepted in its place; then the attention mask counts them.
+    """
+
+    real: Any
+
+    def __new__(cls, layers: Iterable[tuple[Any, ...]] = (), real: Any = None) -> Self:  # noqa: D102
+        self = super().__new__(cls, layers)
+        self.real = real
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (tuple(self), self.real)
 
 
 class ModelOutput(dict[str, Any], Generic[T]):

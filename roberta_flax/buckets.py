@@ -6,6 +6,7 @@ is cut off the outputs again, so that the results are those of the caller's size
 """
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -14,7 +15,7 @@ import numpy as np
 
 from roberta_core.data.streams import SIZES
 from roberta_core.input_validation import BY_TOKEN
-from roberta_core.outputs import ModelOutput
+from roberta_core.outputs import KeyValueCache, ModelOutput
 from roberta_flax.losses import IGNORED
 from roberta_flax.masks import NEVER
 
@@ -57,12 +58,13 @@ def measure(model: Any, inputs: Mapping[str, Any]) -> tuple[Sizes, Sizes]:
     embeds = "inputs_embeds" in inputs
     batch, *choices, length = inputs["inputs_embeds"].shape[:-1] if embeds else inputs["input_ids"].shape
     cache, states, mask = (inputs.get(name) for name in ("past_key_values", "encoder_hidden_states", "attention_mask"))
-    past = cache[0][0].shape[2] if cache else 0
+    past = cache.layers[0][0].shape[2] if cache else 0
     sizes = Sizes(batch, choices[0] if choices else 1, length, past, 0 if states is None else states.shape[1])
     longer = round_up(length, LENGTHS, 128)
     if embeds:  # their positions count through, and must not run out
         longer = max(length, min(longer, model.config.max_sequence_length - past))
-    counted = past and (mask is None or mask.ndim == 2)  # such a mask tells the positions what of the past is real
+    # What of the past is real is told by the cache, or by such a mask.
+    counted = past and (cache.real is not None or mask is None or mask.ndim == 2)
     return sizes, Sizes(
         batch if "labels" in inputs else round_up(batch, SIZES, SIZES[-1]),  # a loss is a mean over all rows
         sizes.choices,
@@ -98,8 +100,13 @@ def pad_inputs(model: Any, inputs: Mapping[str, Any], sizes: Sizes, larger: Size
             axes = rows + ("", keys, f"S{keys}", f".S{keys}")[mask.ndim - len(rows)]
             mask = _pad(mask, axes, {axis: growth[axis] for axis in "BS"}, 1)
             made[name] = _pad(mask, axes, {keys: growth[keys]}, NEVER)
-    if sizes.past:
-        made["past_key_values"] = _map_cache(lambda part, axes: _pad(part, axes, growth, 0), made, CACHE)
+    cache = inputs.get("past_key_values")
+    if cache is not None:
+        change = partial(_pad, growth=growth, fill=0)
+        made["past_key_values"] = cache._replace(
+            layers=_map_layers(change, cache.layers, CACHE),
+            real=None if cache.real is None else change(cache.real, "B."),
+        )
     return made
 
 
@@ -127,7 +134,8 @@ def crop_output(model: Any, output: ModelOutput, sizes: Sizes, larger: Sizes) ->
         if name != "past_key_values"
     }
     if "past_key_values" in output:
-        fields["past_key_values"] = _map_cache(one, output, PRESENT)
+        cache = output["past_key_values"]
+        fields["past_key_values"] = KeyValueCache(_map_layers(one, cache, PRESENT), one(cache.real, "B."))
     return type(output)(fields)
 
 
@@ -138,6 +146,6 @@ def _pad(value: Any, axes: str, growth: Growth, fill: int) -> Any:
     return (np if isinstance(value, np.ndarray) else jnp).pad(value, widths, constant_values=fill)
 
 
-def _map_cache(change: Any, holder: Mapping[str, Any], axes: tuple[str, ...]) -> tuple[tuple[Any, ...], ...]:
-    """A cache with every tensor changed, each with its axes."""
-    return tuple(tuple(map(change, layer, axes)) for layer in holder["past_key_values"])
+def _map_layers(change: Any, layers: Any, axes: tuple[str, ...]) -> tuple[tuple[Any, ...], ...]:
+    """Change every tensor of a cache, each with its axes."""
+    return tuple(tuple(map(change, layer, axes)) for layer in layers)

@@ -19,7 +19,7 @@ from jax.typing import DTypeLike
 
 from roberta_core.config import RobertaConfig
 from roberta_core.input_validation import TABLES
-from roberta_core.outputs import FixedCache, ModelOutput
+from roberta_core.outputs import ModelOutput
 from roberta_flax.buckets import crop_output, measure, pad_inputs
 from roberta_flax.weights import as_concrete, match_params
 
@@ -48,7 +48,8 @@ def call(
     model._check_inputs(inputs)
     fixed = (structure, describe_settings(model.config), tuple(options.items()), train)
     key = key if train else None
-    exact = "start_positions" in inputs or isinstance(inputs.get("past_key_values"), FixedCache)
+    cache = inputs.get("past_key_values")
+    exact = "start_positions" in inputs or (cache is not None and cache.filled is not None)
     if exact or not all(map(_is_on_one_device, jax.tree.leaves((leaves, inputs, key)))):
         return run(*fixed, leaves, narrow_ints(inputs), key)
     sizes, rounded = measure(model, inputs)

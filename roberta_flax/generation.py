@@ -60,7 +60,8 @@ class ModelForward:
 
     def reorder(self, cache: FixedCache, rows: np.ndarray) -> FixedCache:
         """The rows [R] of a cache."""
-        return FixedCache(take_rows(cache.layers, rows), cache.filled)
+        layers, real = take_rows((cache.layers, cache.real), rows)
+        return FixedCache(layers, cache.filled, real)
 
 
 @partial(jax.jit, static_argnums=(0, 1), donate_argnums=4)
@@ -79,9 +80,9 @@ def compute_last_logits(structure: Any, settings: str, leaves: list[Any], hidden
 
 
 @jax.jit
-def take_rows(layers: Any, rows: Array) -> Any:
-    """The rows [R] of the tensors of a cache."""
-    return jax.tree.map(lambda part: part[rows], layers)
+def take_rows(tensors: Any, rows: Array) -> Any:
+    """Return the rows [R] of the tensors of a cache."""
+    return jax.tree.map(lambda part: part[rows], tensors)
 
 
 def generate(

@@ -194,7 +194,7 @@ class FlaxRobertaPreTrainedModel(PreTrainedBase, nnx.Module):
             ValueError: Ids, lengths or shapes that the model cannot accept.
             TypeError: An argument that the class does not have.
         """
-        past, _ = unpack_cache(past_key_values)
+        cache = FixedCache(*unpack_cache(past_key_values))  # unpacked once: `filled` is None if it grows
         inputs = {
             "input_ids": input_ids,
             "attention_mask": attention_mask,
@@ -204,7 +204,7 @@ class FlaxRobertaPreTrainedModel(PreTrainedBase, nnx.Module):
             "inputs_embeds": inputs_embeds,
             "encoder_hidden_states": encoder_hidden_states,
             "encoder_attention_mask": encoder_attention_mask,
-            "past_key_values": past_key_values if isinstance(past_key_values, FixedCache) else past,
+            "past_key_values": cache if cache.layers else None,
             "labels": labels,
             "start_positions": start_positions,
             "end_positions": end_positions,
@@ -223,7 +223,7 @@ class FlaxRobertaPreTrainedModel(PreTrainedBase, nnx.Module):
     def _check_inputs(self, inputs: Mapping[str, Any]) -> None:
         """Raise `ValueError` for inputs that the model cannot take, as far as they can be read."""
         rows = self._to_body_inputs(inputs)
-        past, filled = unpack_cache(inputs.get("past_key_values"))
+        past, filled, _ = inputs.get("past_key_values") or (None, None, None)
         length = past[0][0].shape[2] if past else 0
         rows = {**rows, "past_key_values": past}
         if filled is None:

@@ -4,7 +4,7 @@ from typing import Any
 
 import jax
 
-from roberta_core.outputs import OUTPUTS, ModelOutput
+from roberta_core.outputs import OUTPUTS, KeyValueCache, ModelOutput
 
 
 def register(kind: type[ModelOutput]) -> None:
@@ -24,5 +24,16 @@ def register(kind: type[ModelOutput]) -> None:
     jax.tree_util.register_pytree_with_keys(kind, flatten_with_keys, unflatten, flatten)
 
 
+def flatten_cache(cache: KeyValueCache) -> tuple[list[Any], None]:
+    """Return the layers and the real tokens of a cache."""
+    return [tuple(cache), cache.real], None
+
+
+def unflatten_cache(_: None, values: Any) -> KeyValueCache:
+    """Return a cache of layers and real tokens."""
+    return KeyValueCache(*values)
+
+
 for output in OUTPUTS:
     register(output)
+jax.tree_util.register_pytree_node(KeyValueCache, flatten_cache, unflatten_cache)

@@ -46,7 +46,7 @@ class ModelForward:
         """The rows [R] of a cache."""
         index = torch.from_numpy(rows).to(self.model.device)
         layers = tuple(tuple(part.index_select(0, index) for part in layer) for layer in cache.layers)
-        return FixedCache(layers, cache.filled)
+        return FixedCache(layers, cache.filled, cache.real.index_select(0, index))
 
 
 @torch.no_grad()

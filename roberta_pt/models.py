@@ -14,7 +14,6 @@ from roberta_core.input_validation import check_choices, check_inputs
 from roberta_core.outputs import (
     BaseModelOutputWithPoolingAndCrossAttentions,
     CausalLMOutputWithCrossAttentions,
-    FixedCache,
     GenerateOutput,
     MaskedLMOutput,
     MultipleChoiceModelOutput,
@@ -22,7 +21,7 @@ from roberta_core.outputs import (
     SequenceClassifierOutput,
     TokenClassifierOutput,
 )
-from roberta_pt.caches import Cache, count_real_tokens, unpack_cache
+from roberta_pt.caches import Cache, count_real_tokens, pack_cache, unpack_cache
 from roberta_pt.encoder import Embeddings, Encoder, Pooler
 from roberta_pt.generation import generate
 from roberta_pt.heads import ClassificationHead, LMHead
@@ -70,7 +69,7 @@ class RobertaModel(RobertaPreTrainedModel):
         if cache_position is not None:
             raise ValueError("cache_position follows from past_key_values; leave it out")
         output_attentions = self._resolve_option("output_attentions", output_attentions)
-        past, filled = unpack_cache(past_key_values)
+        past, filled, real = unpack_cache(past_key_values)
         cached_length = past[0][0].shape[2] if past else 0
         past_length = cached_length if filled is None else filled
         inputs = {"input_ids": input_ids, "inputs_embeds": inputs_embeds, "attention_mask": attention_mask}
@@ -83,8 +82,9 @@ class RobertaModel(RobertaPreTrainedModel):
             given = torch.full(inputs_embeds.shape[:2], self.config.pad_token_id + 1, device=inputs_embeds.device)
         if token_type_ids is None:
             token_type_ids = torch.zeros_like(given, dtype=torch.long)
+        real = count_real_tokens(real, attention_mask, past_length)
         if position_ids is None:
-            position_ids = self.embeddings.positions(given, count_real_tokens(attention_mask, past_length))
+            position_ids = self.embeddings.positions(given, real)
         embedded = self.embeddings(input_ids, token_type_ids, position_ids, inputs_embeds)
         key_length = given.shape[1] + past_length if filled is None else cached_length
         states_mask = None if encoder_attention_mask is None else to_additive_mask(encoder_attention_mask, embedded)
@@ -98,14 +98,16 @@ class RobertaModel(RobertaPreTrainedModel):
             filled,
             output_attentions,
         )
-        present = present if filled is None else FixedCache(present, filled + given.shape[1])
+        cache = None
+        if self._resolve_use_cache(use_cache):
+            cache = pack_cache(present, filled, real, given != self.config.pad_token_id)
         return self._pack_output(
             BaseModelOutputWithPoolingAndCrossAttentions,
             return_dict,
             last_hidden_state=hidden_states[-1],
             pooler_output=None if self.pooler is None else self.pooler(hidden_states[-1]),
             hidden_states=hidden_states if self._resolve_option("output_hidden_states", output_hidden_states) else None,
-            past_key_values=present if self._resolve_use_cache(use_cache) else None,
+            past_key_values=cache,
             attentions=attentions if output_attentions else None,
             cross_attentions=cross_attentions if output_attentions and encoder_hidden_states is not None else None,
         )

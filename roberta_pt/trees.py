@@ -4,7 +4,7 @@ from typing import Any
 
 from torch.utils import _pytree as pytree
 
-from roberta_core.outputs import OUTPUTS, ModelOutput
+from roberta_core.outputs import OUTPUTS, KeyValueCache, ModelOutput
 
 
 def register(kind: type[ModelOutput]) -> None:
@@ -28,5 +28,18 @@ def register(kind: type[ModelOutput]) -> None:
     )
 
 
+def flatten_cache(cache: KeyValueCache) -> tuple[list[Any], None]:
+    """Return the layers and the real tokens of a cache."""
+    return [tuple(cache), cache.real], None
+
+
+def unflatten_cache(values: Any, _: None) -> KeyValueCache:
+    """Return a cache of layers and real tokens."""
+    return KeyValueCache(*values)
+
+
 for output in OUTPUTS:
     register(output)
+pytree.register_pytree_node(
+    KeyValueCache, flatten_cache, unflatten_cache, serialized_type_name="roberta_core.outputs.KeyValueCache"
+)

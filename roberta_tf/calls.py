@@ -15,7 +15,7 @@ from keras.src.backend import in_stateless_scope  # these two Keras knows and do
 from keras.src.backend.common.global_state import get_global_attribute
 
 from roberta_core.input_validation import TABLES
-from roberta_core.outputs import FixedCache
+from roberta_core.outputs import FixedCache, KeyValueCache, ModelOutput
 
 OPTIONS = ("use_cache", "output_attentions", "output_hidden_states", "return_dict", "training")
 # What a trace takes from the configuration, which may be changed between two calls.
@@ -75,7 +75,7 @@ class Graphs:
         key = self.key(inputs, options)
         if key not in self.traced:
             self.traced[key] = _trace(call, inputs, options)
-        return self.traced[key](inputs)
+        return _map_caches(_restore_cache, self.traced[key](inputs))
 
     def key(self, inputs: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[Any, ...]:
         """All that a trace depends on: kinds of inputs, options, settings, and how each layer computes."""
@@ -96,10 +96,14 @@ def _is_tensor(value: Any) -> bool:
 
 def _convert(name: str, value: Any, dtype: str) -> Any:
     if isinstance(value, FixedCache):
-        return FixedCache(_convert(name, value.layers, dtype), tf.convert_to_tensor(value.filled, tf.int32))
+        filled = None if value.filled is None else tf.convert_to_tensor(value.filled, tf.int32)
+        real = None if value.real is None else tf.cast(_to_tensor(value.real), tf.int32)
+        return FixedCache(_convert(name, value.layers, dtype), filled, real)
     if name == "past_key_values":  # the reference's cache objects too; an absent cross pair may be None
         layers = value.to_legacy_cache() if hasattr(value, "to_legacy_cache") else value
-        return tuple(tuple(_convert("", part, dtype) for part in layer if part is not None) for layer in layers)
+        layers = tuple(tuple(_convert("", part, dtype) for part in layer if part is not None) for layer in layers)
+        real = value.real if isinstance(value, KeyValueCache) else None
+        return layers if real is None else FixedCache(layers, None, tf.cast(_to_tensor(real), tf.int32))
     tensor = _to_tensor(value)
     kind = tf.as_dtype(tensor.dtype)
     if name in TABLES and not kind.is_integer:
@@ -118,8 +122,8 @@ def _to_tensor(value: Any) -> Any:
         return tf.convert_to_tensor(value)
 
 
-def _narrow_ints(tensor: tf.Tensor) -> tf.Tensor:
-    return tf.cast(tensor, tf.int32) if tensor.dtype == tf.int64 else tensor
+def _narrow_ints(tensor: Any) -> Any:
+    return tf.cast(tensor, tf.int32) if tensor is not None and tensor.dtype == tf.int64 else tensor
 
 
 def _find_training_flag() -> bool | None:
@@ -127,8 +131,8 @@ def _find_training_flag() -> bool | None:
     return getattr(get_global_attribute("current_call_ctx"), "training", None)
 
 
-def _describe_input(tensor: tf.Tensor) -> tuple[Any, int]:
-    return tensor.dtype, tensor.shape.rank
+def _describe_input(tensor: Any) -> tuple[Any, int]:
+    return (None, 0) if tensor is None else (tensor.dtype, tensor.shape.rank)
 
 
 def _describe_layer(layer: Any) -> tuple[Any, ...]:
@@ -137,13 +141,34 @@ def _describe_layer(layer: Any) -> tuple[Any, ...]:
 
 def _trace(call: Callable[..., Any], inputs: dict[str, Any], options: dict[str, Any]) -> Any:
     def run(inputs: dict[str, Any]) -> Any:
-        return call(**inputs, **options)
+        return _map_caches(_name_parts, call(**inputs, **options))
 
     def describe(name: str, value: Any) -> Any:
-        return tf.nest.map_structure(lambda tensor: tf.TensorSpec(_relax_shape(name, tensor), tensor.dtype), value)
+        def one(tensor: Any) -> Any:
+            return None if tensor is None else tf.TensorSpec(_relax_shape(name, tensor), tensor.dtype)
+
+        return tf.nest.map_structure(one, value)
 
     specs = {name: describe(name, value) for name, value in inputs.items()}
     return tf.function(run, autograph=False).get_concrete_function(specs)
+
+
+def _map_caches(change: Callable[[Any], Any], output: Any) -> Any:
+    """Return an output with its cache changed."""
+    if isinstance(output, ModelOutput):
+        return type(output)({name: change(value) for name, value in output.items()})
+    return tuple(map(change, output))
+
+
+def _name_parts(value: Any) -> Any:
+    """Return a growing cache as a named tuple: a graph would drop the attribute of a tuple."""
+    return FixedCache(tuple(value), None, value.real) if isinstance(value, KeyValueCache) else value
+
+
+def _restore_cache(value: Any) -> Any:
+    """Undo `_name_parts`."""
+    grows = isinstance(value, FixedCache) and value.filled is None
+    return KeyValueCache(value.layers, value.real) if grows else value
 
 
 def _relax_shape(name: str, tensor: tf.Tensor) -> list[int | None]:

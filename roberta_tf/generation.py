@@ -41,7 +41,8 @@ class ModelForward:
 
     def reorder(self, cache: FixedCache, rows: np.ndarray) -> FixedCache:
         """The rows [R] of a cache."""
-        return FixedCache(tf.nest.map_structure(lambda part: tf.gather(part, rows), cache.layers), cache.filled)
+        layers, real = tf.nest.map_structure(lambda part: tf.gather(part, rows), (cache.layers, cache.real))
+        return FixedCache(layers, cache.filled, real)
 
 
 def generate(

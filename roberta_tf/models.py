@@ -15,7 +15,6 @@ from roberta_core.input_validation import check_choices, check_inputs
 from roberta_core.outputs import (
     BaseModelOutputWithPoolingAndCrossAttentions,
     CausalLMOutputWithCrossAttentions,
-    FixedCache,
     GenerateOutput,
     MaskedLMOutput,
     MultipleChoiceModelOutput,
@@ -23,7 +22,7 @@ from roberta_core.outputs import (
     SequenceClassifierOutput,
     TokenClassifierOutput,
 )
-from roberta_tf.caches import Cache, count_real_tokens, unpack_cache
+from roberta_tf.caches import Cache, count_real_tokens, pack_cache, unpack_cache
 from roberta_tf.encoder import Embeddings, Encoder, Pooler
 from roberta_tf.generation import generate
 from roberta_tf.heads import ClassificationHead, LMHead
@@ -75,7 +74,7 @@ class TFRobertaModel(TFRobertaPreTrainedModel):
         `ValueError` for ids, lengths and shapes that the model cannot take.
         """
         output_attentions = self._resolve_option("output_attentions", output_attentions)
-        past, filled = unpack_cache(past_key_values)
+        past, filled, real = unpack_cache(past_key_values)
         cached_length = get_shape(past[0][0])[2] if past else 0
         past_length = cached_length if filled is None else filled
         inputs = {"input_ids": input_ids, "inputs_embeds": inputs_embeds, "attention_mask": attention_mask}
@@ -88,8 +87,9 @@ class TFRobertaModel(TFRobertaPreTrainedModel):
             given = tf.fill(tf.shape(inputs_embeds)[:2], self.config.pad_token_id + 1)
         if token_type_ids is None:
             token_type_ids = tf.zeros_like(given, tf.int32)
+        real = count_real_tokens(real, attention_mask, past_length)
         if position_ids is None:
-            position_ids = self.embeddings.positions(given, count_real_tokens(attention_mask, past_length))
+            position_ids = self.embeddings.positions(given, real)
         embedded = self.embeddings(input_ids, token_type_ids, position_ids, inputs_embeds)
         key_length = get_shape(given)[1] + past_length if filled is None else cached_length
         states_mask = None if encoder_attention_mask is None else to_additive_mask(encoder_attention_mask, embedded)
@@ -102,14 +102,16 @@ class TFRobertaModel(TFRobertaPreTrainedModel):
             past,
             filled,
         )
-        present = present if filled is None else FixedCache(present, filled + get_shape(given)[1])
+        cache = None
+        if self._resolve_use_cache(use_cache):
+            cache = pack_cache(present, filled, real, tf.not_equal(given, self.config.pad_token_id))
         return self._pack_output(
             BaseModelOutputWithPoolingAndCrossAttentions,
             return_dict,
             last_hidden_state=hidden_states[-1],
             pooler_output=None if self.pooler is None else self.pooler(hidden_states[-1]),
             hidden_states=hidden_states if self._resolve_option("output_hidden_states", output_hidden_states) else None,
-            past_key_values=present if self._resolve_use_cache(use_cache) else None,
+            past_key_values=cache,
             attentions=attentions if output_attentions else None,
             cross_attentions=cross_attentions if output_attentions and encoder_hidden_states is not None else None,
         )

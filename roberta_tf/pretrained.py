@@ -104,7 +104,7 @@ class TFRobertaPreTrainedModel(PreTrainedBase, FitModel):
     def _check_inputs(self, inputs: Mapping[str, Any]) -> None:
         """Raise `ValueError` for inputs that the model cannot accept, as far as their values can be read."""
         values = {name: as_concrete(value) for name, value in self._to_body_inputs(inputs).items()}
-        past, filled = unpack_cache(inputs.get("past_key_values"))
+        past, filled, _ = unpack_cache(inputs.get("past_key_values"))
         cached_length = past[0][0].shape[2] if past else 0
         lengths = (cached_length, None) if filled is None else (int(filled), cached_length)
         check_inputs(self.config, {**values, "past_key_values": past}, *lengths)

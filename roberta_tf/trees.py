@@ -4,7 +4,7 @@ from typing import Any
 
 import optree
 
-from roberta_core.outputs import OUTPUTS, ModelOutput
+from roberta_core.outputs import OUTPUTS, KeyValueCache, ModelOutput
 
 
 def register(kind: type[ModelOutput]) -> None:
@@ -19,5 +19,16 @@ def register(kind: type[ModelOutput]) -> None:
     optree.register_pytree_node(kind, flatten, unflatten, namespace="keras")
 
 
+def flatten_cache(cache: Any) -> tuple[list[Any], None, None]:
+    """Return the layers and the real tokens of a cache."""
+    return [tuple(cache)] if cache.real is None else [tuple(cache), cache.real], None, None
+
+
+def unflatten_cache(_: Any, values: Any) -> KeyValueCache:
+    """Return a cache of layers and real tokens."""
+    return KeyValueCache(*values)
+
+
 for output in OUTPUTS:
     register(output)
+optree.register_pytree_node(KeyValueCache, flatten_cache, unflatten_cache, namespace="keras")

@@ -205,3 +205,34 @@ def test_the_expected_outputs_of_transformers_are_met(framework, shared, close):
 def test_relative_positions_are_refused(framework):
     with pytest.raises(ValueError, match="relative_key"):
         framework.kind("Model")(RobertaConfig(position_embedding_type="relative_key"))
+
+
+@pytest.mark.parametrize("fixed", [False, True])
+def test_positions_continue_by_ids_where_the_mask_hides_a_token(framework, make, config, ids, close, fixed):
+    config.is_decoder = True
+    model = make("ForCausalLM", config)
+    ids[1] = [1, 0, 33, 1, 80, 60, 2]
+    mask = np.ones_like(ids)
+    mask[0, 1:3] = mask[1, 2] = 0  # hidden, and no padding
+    whole = framework.call(model, ids, attention_mask=mask).logits
+    cache = model.init_cache(2, 7) if fixed else None
+    for first, last in ((0, 4), (4, 5), (5, 7)):
+        seen = np.pad(mask[:, :last], ((0, 0), (0, 7 - last))) if fixed else mask[:, :last]
+        given = {"attention_mask": seen, "use_cache": True} | ({} if cache is None else {"past_key_values": cache})
+        step = framework.call(model, ids[:, first:last], **given)
+        close(step.logits, whole[:, first:last])
+        cache = step.past_key_values
+    assert np.asarray(cache.real).tolist() == [[7], [5]]
+    again = framework.map_tree(lambda part: part, cache)
+    assert np.asarray(again.real).tolist() == [[7], [5]]
+
+
+def test_a_foreign_cache_is_counted_by_the_mask(framework, make, config, ids, close):
+    config.is_decoder = True
+    model = make("ForCausalLM", config)
+    ids[1] = [1, 1, 0, 33, 80, 60, 2]
+    mask = (ids != 1).astype(int)
+    whole = framework.call(model, ids, attention_mask=mask).logits
+    start = framework.call(model, ids[:, :4], attention_mask=mask[:, :4], use_cache=True)
+    plain = tuple(tuple(layer) for layer in start.past_key_values)
+    close(framework.call(model, ids[:, 4:], attention_mask=mask, past_key_values=plain).logits, whole[:, 4:])
