@@ -223,9 +223,9 @@ def _split_rows(path: Path, skipped: Skipped, delimiter: str, quoting: Any) -> I
     taken: list[tuple[int, str]] = []
 
     def feed() -> Iterator[str]:
-        while again or (line := next(source, None)) is not None:
-            taken.append(again.popleft() if again else line)
-            yield taken[-1][1] + "\n"
+        while (line := again.popleft() if again else next(source, None)) is not None:
+            taken.append(line)
+            yield line[1] + "\n"
 
     reader = csv.reader(feed(), delimiter=delimiter, quoting=quoting, strict=True)
     while True:

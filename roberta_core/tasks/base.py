@@ -131,7 +131,7 @@ class Task(ABC):
 
     def read_parameter(self, config: RobertaConfig, name: str) -> Any:
         """Return a value that `as_parameters` stored; None if a checkpoint has none."""
-        stored = (config.task_specific_params or {}).get(self.name)
+        stored = (config.to_dict().get("task_specific_params") or {}).get(self.name)
         return stored.get(name) if isinstance(stored, Mapping) else None
 
     def read_config(self, config: RobertaConfig) -> None:  # noqa: B027  # not every task has labels

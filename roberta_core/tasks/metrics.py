@@ -58,11 +58,11 @@ def matthews(counts: np.ndarray) -> float:
 
 def regression(gold: Sequence[float], predicted: Sequence[float]) -> dict[str, float]:
     """Return Pearson's and Spearman's correlation, 0 where a side is constant; and the mean squared error."""
-    sides = np.asarray(gold, np.float64), np.asarray(predicted, np.float64)
+    right, given = np.asarray(gold, np.float64), np.asarray(predicted, np.float64)
     return {
-        "pearson": correlation(*sides),
-        "spearman": correlation(*map(rank, sides)),
-        "squared_error": float(np.mean((sides[0] - sides[1]) ** 2)),
+        "pearson": correlation(right, given),
+        "spearman": correlation(rank(right), rank(given)),
+        "squared_error": float(np.mean((right - given) ** 2)),
     }
 
 
@@ -89,7 +89,7 @@ def tagging(
     words = [[label for sentence in sentences for label in sentence] for sentences in (gold, predicted)]
     if not marks_entities(labels):
         occurring = sorted({*words[0], *words[1]})
-        counts = count_confusions(*words, occurring)
+        counts = count_confusions(words[0], words[1], occurring)
         scores = [f1(counts[k, k], counts[:, k].sum(), counts[k].sum()) for k in range(len(occurring))]
         return {"accuracy": accuracy(*words), "f1": float(np.mean(scores))}
     expected, given = (
