@@ -12,7 +12,15 @@ from typing import Any
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors
 
 from roberta_core.tokenization.special_tokens import read_token
-from roberta_core.tokenization.vocabulary_files import MAX_TOKENS, FilePath, Merge, check_id, parse_json, read_text
+from roberta_core.tokenization.vocabulary_files import (
+    MAX_TOKENS,
+    FilePath,
+    Merge,
+    check_id,
+    check_ids,
+    parse_json,
+    read_text,
+)
 
 # The library builds its index of added tokens again for every run of special or of ordinary ones.
 MAX_ADDED_TOKENS = 100_000
@@ -163,8 +171,7 @@ def check_tokenizer_json(content: Mapping[str, Any], path: str) -> None:
         raise ValueError(f'{path}: not a tokenizer: "model" must be an object, not {type(model).__name__}')
     vocab = model.get("vocab")
     if isinstance(vocab, Mapping):
-        for token, index in vocab.items():
-            check_id(token, index, f"{path}: model.vocab")
+        check_ids(vocab, f"{path}: model.vocab")
     elif not isinstance(vocab, list) or len(vocab) > MAX_TOKENS:
         raise ValueError(f"{path}: not a tokenizer: model.vocab must be an object, or a list of up to {MAX_TOKENS}")
     for name in ("continuing_subword_prefix", "end_of_word_suffix"):

@@ -33,12 +33,21 @@ def read_vocab(path: FilePath) -> dict[str, int]:
 
 def check_vocab(vocab: Mapping[Any, Any], name: str) -> None:
     """Raise ValueError unless a vocabulary maps tokens to distinct ids below `MAX_TOKENS`."""
-    for token, index in vocab.items():
+    for token in vocab:
         if type(token) is not str:
             raise ValueError(f"{name}: every token must be a string, not {token!r:.60}")
-        check_id(token, index, name)
+    check_ids(vocab, name)
     if len(set(vocab.values())) != len(vocab):
         raise ValueError(f"{name}: two tokens share one id")
+
+
+def check_ids(vocab: Mapping[str, Any], name: str) -> None:
+    """Raise ValueError unless every id of a vocabulary is an integer from 0 to `MAX_TOKENS` - 1."""
+    ids = vocab.values()
+    if {*map(type, ids)} <= {int} and min(ids, default=0) >= 0 and max(ids, default=0) < MAX_TOKENS:
+        return
+    for token, index in vocab.items():
+        check_id(token, index, name)
 
 
 def check_id(token: str, index: Any, name: str) -> None:
