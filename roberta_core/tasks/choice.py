@@ -45,6 +45,7 @@ class MultipleChoice(Task):
     fields = ("context", "question", "choices", "label")
     metric = "accuracy"
     choices = 0
+    always: int | None = None  # the index of the choice that is right in all training examples
     first: int | None = None  # what labels that are numbers are counted from, as found or as the checkpoint says
 
     def read_inputs(self, record: Record) -> dict[str, Any]:
@@ -101,6 +102,14 @@ class MultipleChoice(Task):
         """Learn how many choices an example has: what most have."""
         counts = Counter(len(example.fields["choices"]) for example in examples)
         self.choices = counts.most_common(1)[0][0] if counts else 0
+        right = {example.fields["label"] for example in examples}
+        self.always = right.pop() if len(right) == 1 and len(examples) > 1 else None
+
+    def describe(self) -> str:
+        """Return how many choices there are, and a warning if the same one is always right."""
+        counted = "" if self.first is None else f", counted from {self.first}"
+        always = "" if self.always is None else f"; in all training examples choice {self.always + 1} is the right one"
+        return f"{self.choices} choices{counted}{always}"
 
     def check(self, example: Example) -> str:
         """Return whether it has another number of choices than the others."""

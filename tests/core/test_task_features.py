@@ -391,6 +391,14 @@ def test_what_training_labels_are_counted_from_holds_afterwards(tokenizer):
     assert again.collect_examples([Record(rows[0], "F")], Skipped())[0].fields["label"] == 0
 
 
+def test_a_choice_that_is_always_right_is_reported(tokenizer):
+    rows = [{"context": "a", "choices": ["b", "c"], "label": label} for label in (0, 0, 1)]
+    task, _, _ = made("multiple-choice", tokenizer, rows)
+    assert task.describe() == "2 choices, counted from 0"
+    task, _, _ = made("multiple-choice", tokenizer, rows[:2])
+    assert task.describe().endswith("in all training examples choice 1 is the right one")
+
+
 def test_endings_are_in_the_order_of_their_numbers(tokenizer):
     row = {"context": "a", "label": 10, **{f"ending{n}": f"e{n}" for n in (10, 1, 0, 2, 3, 4, 5, 6, 7, 8, 9)}}
     _, (example,), _ = made("multiple-choice", tokenizer, [row])
