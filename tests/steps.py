@@ -172,7 +172,7 @@ def killed(
 ) -> None:
     """Run the command in a process of its own, and kill it some seconds after its checkpoint of that step.
 
-    Neither of its limits goes on while the machine stands still: `limit` is of CPU time, `looks` are counted.
+    Neither of its limits elapses while the machine is suspended: `limit` is of CPU time, `looks` are counted.
     """
     process = subprocess.Popen([sys.executable, "-c", LIMITED.format(limit), *arguments], stdout=subprocess.DEVNULL)
     try:

@@ -44,7 +44,7 @@ def test_the_wheel_has_the_six_packages_only(wheel):
     assert {PurePosixPath(name).parts[0] for name in packaged(wheel)} == set(PACKAGES)
 
 
-@pytest.mark.parametrize("package", PACKAGES[:-1])  # a command, which nobody imports
+@pytest.mark.parametrize("package", PACKAGES[:-1])  # only a command
 def test_the_wheel_says_that_it_is_typed(wheel, package):
     assert f"{package}/py.typed" in wheel.namelist()
 

@@ -1,7 +1,7 @@
 """The pages that describe the classes: their examples run, their signatures are the code's, their languages agree.
 
-A fenced block `python` is an example. Those of a page go on from each other; one that begins with `# PyTorch`,
-`# TensorFlow` or `# Flax` belongs to that framework, the others to all. A fenced block `py` holds signatures.
+A fenced block `python` is an example. Those of a page share variables; one that begins with `# PyTorch`, `# TensorFlow`
+or `# Flax` belongs to that framework, the others to all. A fenced block `py` holds signatures.
 """
 
 import ast
@@ -221,10 +221,10 @@ def test_every_signature_is_that_of_the_code(page, package):
 
 
 TRUE = "roberta_core.outputs.FixedCache(layers, filled)\nroberta_core.RobertaConfig.to_json_string(use_diff=True)"
-PLANTED = {
+FAULTS = {
     "a default changed": TRUE.replace("True", "False"),
-    "a default left out": TRUE.replace("=True", ""),
-    "an argument left out": TRUE.replace(", filled", ""),
+    "a default missing": TRUE.replace("=True", ""),
+    "an argument missing": TRUE.replace(", filled", ""),
     "an argument too many": TRUE.replace("use_diff=True", "use_diff=True, indent=2"),
     "two arguments swapped": TRUE.replace("layers, filled", "filled, layers"),
     "an argument renamed": TRUE.replace("use_diff", "diff"),
@@ -237,9 +237,9 @@ def test_a_true_signature_is_no_lie():
     assert lies(f"```py\n{TRUE}\n```\n", "roberta_core") == []
 
 
-@pytest.mark.parametrize("fault", PLANTED)
-def test_a_planted_lie_is_found(fault):
-    assert len(lies(f"```py\n{PLANTED[fault]}\n```\n", "roberta_core")) == 1
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_wrong_signature_is_found(fault):
+    assert len(lies(f"```py\n{FAULTS[fault]}\n```\n", "roberta_core")) == 1
 
 
 @pytest.fixture(scope="module")

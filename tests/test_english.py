@@ -9,7 +9,7 @@ ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = ("roberta_core", "roberta_pt", "roberta_tf", "roberta_flax", "conformance", "roberta_bench", "benchmarks")
 SUFFIXES = {".py", ".md", ".toml", ".yml", ".cff"}
 # Folders whose sentences have not been rewritten yet.
-PENDING = ("roberta_pt/", "roberta_tf/", "roberta_flax/", "tests/")
+PENDING = ("roberta_pt/", "roberta_tf/", "roberta_flax/")
 # What to write instead: the phrases, in lower case, that are never right.
 PHRASES = {
     "reported, raised, logged or printed": ["told", "is said", "are said"],

@@ -23,11 +23,11 @@ CLASSES = ("Roberta", "Backend")  # names that the prefix stands before; layers 
 # Files that one package has for its own library, and why: (package, file).
 OWN_FILES = {
     ("roberta_pt", "products.py"): "PyTorch has two libraries for a matrix product, and prefers the slower one on AMD",
-    ("roberta_tf", "calls.py"): "an ordinary call goes to a kept tf.function",
+    ("roberta_tf", "calls.py"): "an eager call runs a kept tf.function",
     ("roberta_tf", "fitting.py"): "Keras's compile and fit",
-    ("roberta_tf", "recompute.py"): "TensorFlow's gradient checkpointing would draw dropout anew",
-    ("roberta_flax", "calls.py"): "an ordinary call goes to a kept jitted function, a published one to a pure function",
-    ("roberta_flax", "buckets.py"): "XLA compiles each shape anew",
+    ("roberta_tf", "recompute.py"): "TensorFlow's gradient checkpointing would draw dropout again",
+    ("roberta_flax", "calls.py"): "an eager call runs a kept jitted function, a published one to a pure function",
+    ("roberta_flax", "buckets.py"): "XLA compiles for each shape",
 }
 # Public classes that one package has for its own library, and why: (package, file, class without prefix).
 OWN_CLASSES = {
@@ -178,24 +178,24 @@ def _reduce(losses: Tensor) -> Tensor:
     pass
 '''
 
-PLANTED = {
+FAULTS = {
     "a class renamed": ("models.py", FLAX.replace("class Embeddings", "class Embedding")),
     "two classes swapped": ("models.py", "\n".join(reversed(FLAX.split("\n\n")))),
-    "a class left out": ("models.py", FLAX.split("\n\n")[0]),
+    "a class missing": ("models.py", FLAX.split("\n\n")[0]),
     "a prefix forgotten": ("models.py", FLAX.replace("FlaxRoberta", "TFRoberta")),
     "a docstring changed": ("models.py", FLAX.replace("[B, S, D]", "[B, D, S]")),
-    "a docstring left out": ("models.py", FLAX.replace('"""Words, positions and types [B, S, D]."""', "pass")),
+    "a docstring missing": ("models.py", FLAX.replace('"""Words, positions and types [B, S, D]."""', "pass")),
     "a file more": ("extra.py", ""),
     "a function renamed": ("losses.py", LOSSES.replace("token_loss", "tokens_loss")),
     "two functions swapped": ("losses.py", "\n".join(reversed(LOSSES.split("\n\n")))),
-    "a function left out": ("losses.py", LOSSES.split("\n\n")[0]),
+    "a function missing": ("losses.py", LOSSES.split("\n\n")[0]),
     "an argument renamed": ("losses.py", LOSSES.replace("labels", "targets")),
     "another default": ("losses.py", LOSSES.replace('"mean"', '"sum"')),
 }
 
 
 @pytest.fixture
-def planted(tmp_path) -> dict[str, Path]:
+def mirrored(tmp_path) -> dict[str, Path]:
     """A small package and its true mirror."""
     folders = {package: tmp_path / package for package in ("roberta_pt", "roberta_flax")}
     for package, text in (("roberta_pt", PYTORCH), ("roberta_flax", FLAX)):
@@ -211,12 +211,12 @@ def compared(folders: dict[str, Path]) -> list[str]:
     return differences("roberta_flax", first, second)
 
 
-def test_a_true_mirror_has_no_difference(planted):
-    assert compared(planted) == []
+def test_a_true_mirror_has_no_difference(mirrored):
+    assert compared(mirrored) == []
 
 
-@pytest.mark.parametrize("fault", PLANTED)
-def test_a_planted_difference_is_found(planted, fault):
-    file, text = PLANTED[fault]
-    (planted["roberta_flax"] / file).write_text(text)
-    assert compared(planted)
+@pytest.mark.parametrize("fault", FAULTS)
+def test_an_injected_difference_is_found(mirrored, fault):
+    file, text = FAULTS[fault]
+    (mirrored["roberta_flax"] / file).write_text(text)
+    assert compared(mirrored)

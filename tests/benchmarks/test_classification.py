@@ -1,4 +1,4 @@
-"""The benchmark of real sentences: whose turn it is, who agrees with whom, and what is told."""
+"""The benchmark of real sentences: whose turn it is, which answers agree, and what is reported."""
 
 import json
 import sys

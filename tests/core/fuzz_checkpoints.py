@@ -25,7 +25,7 @@ from roberta_core.checkpoints.shards import index_name
 from roberta_core.config import CONFIG_NAME, RobertaConfig
 from roberta_core.parameters import parameters
 
-SLOW = 5.0  # seconds of this process, so that a machine that stands still is no hang; ordinary files take milliseconds
+SLOW = 5.0  # seconds of this process, so a suspended machine is not a hang; usual files take milliseconds
 INTERESTING = [b"\0", b"\xff", b"\x7f", b"\x80", b"\xff" * 4, b"\xff" * 8, b"\0" * 8, b"..", b"/", b'"', b"9" * 12]
 
 
@@ -105,7 +105,7 @@ def one(file, read, folder):
 
 
 def replace(path, content):
-    """Write a file anew: some file systems sync one that is written over."""
+    """Write a file again: some file systems sync one that is written over."""
     path.unlink()
     path.write_bytes(content)
 

@@ -94,7 +94,7 @@ def kill(folder, format, moment):
 
 
 def full_disk():
-    """What is said, and what is left, when the disk is full; None where no disk can be mounted."""
+    """Return what is reported and what is left when the disk is full; None if no disk can be mounted."""
     with tempfile.TemporaryDirectory() as place:
         command = ["mount", "-t", "tmpfs", "-o", "size=1500k", "tmpfs", place]
         if subprocess.run(command, capture_output=True).returncode:

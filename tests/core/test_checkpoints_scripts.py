@@ -49,14 +49,14 @@ def test_fuzzing_finds_nothing_and_ends_with_its_totals(tmp_path):
     assert not (tmp_path / "found").exists()
 
 
-PLANTED = """
+FAULTY = """
 import sys, time
 sys.path.insert(0, {here!r})
 import fuzz_checkpoints
 from roberta_core.checkpoints import torch_file
 def broken(file):
     {fault}
-    raise torch_file.CheckpointError("planted")
+    raise torch_file.CheckpointError("injected")
 torch_file.records = broken
 fuzz_checkpoints.SLOW = 0.5
 sys.argv = ["fuzz", "--inputs", "30", "--findings", {findings!r}]
@@ -67,13 +67,13 @@ fuzz_checkpoints.main()
 @pytest.mark.parametrize(
     ("fault", "found"),
     [
-        ("raise KeyError('planted')", "crash: KeyError"),
+        ("raise KeyError('injected')", "crash: KeyError"),
         ("while True: pass", "hang"),
-        ("time.sleep(0.6)", None),  # as when the machine stands still
+        ("time.sleep(0.6)", None),  # as when the machine is suspended
     ],
 )
 def test_fuzzing_finds_a_reader_that_crashes_or_hangs(tmp_path, fault, found):
-    code = PLANTED.format(here=str(HERE), fault=fault, findings=str(tmp_path / "found"))
+    code = FAULTY.format(here=str(HERE), fault=fault, findings=str(tmp_path / "found"))
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
     assert ended.returncode == (found is not None), ended.stdout + ended.stderr
     assert (tmp_path / "found").exists() == (found is not None)

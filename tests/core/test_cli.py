@@ -258,17 +258,17 @@ def test_what_a_library_says_past_python_is_kept_back():
 
 
 def test_what_a_framework_says_before_it_fails_is_told():
-    status, told = said("with hold_back_stderr(): os.write(2, b'a reason'); raise OSError")
+    status, printed = said("with hold_back_stderr(): os.write(2, b'a reason'); raise OSError")
     assert status == 1
-    assert told.startswith("a reason")
-    assert "OSError" in told
+    assert printed.startswith("a reason")
+    assert "OSError" in printed
 
 
 def test_start_up_messages_are_not_shown_with_an_error_of_ours():
-    status, told = said("with hold_back_stderr(): os.write(2, b'noise'); raise ValueError('the reason')")
+    status, printed = said("with hold_back_stderr(): os.write(2, b'noise'); raise ValueError('the reason')")
     assert status == 1
-    assert "noise" not in told
-    assert told.endswith("ValueError: the reason\n")
+    assert "noise" not in printed
+    assert printed.endswith("ValueError: the reason\n")
 
 
 def test_what_a_library_says_after_the_start_is_shown():
@@ -339,7 +339,7 @@ def test_info_finds_the_class_where_the_configuration_does_not_name_it(run, chec
 
 
 def broken_checkpoints(checkpoint, folder):
-    """Folders that are no checkpoint, each with what is said of it."""
+    """Folders that are no checkpoint, each with its error."""
     weights = (checkpoint / "model.safetensors").read_bytes()
     config = (checkpoint / "config.json").read_text()
     files = {

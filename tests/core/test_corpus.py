@@ -10,7 +10,7 @@ from roberta_core.tokenization import train_tokenizer
 
 DOCUMENTS = {
     "a.txt": 'It was late. "Who is there?" asked the old man.\n\nNobody answered, and the old man slept again.\n',
-    "b.txt": "\ufeffAnother day, another sentence. The man was not there! Nobody was there.\n" * 40,
+    "b.txt": "\ufeffAnother day, another sentence. The man was not there! No one was there.\n" * 40,
     "empty.txt": " \n\n",
 }
 SEPARATOR = 2
@@ -118,13 +118,13 @@ def test_a_document_in_chunks_has_the_tokens_of_the_whole(tokenizer, tmp_path, m
 
 
 FAULTS = {
-    "invalid UTF-8": (b"It was late.\n\xff\xfe\nNobody was there.\n", "bad.txt, line 2: not UTF-8"),
+    "invalid UTF-8": (b"It was late.\n\xff\xfe\nNo one was there.\n", "bad.txt, line 2: not UTF-8"),
     "a line of a million characters": (
         b"It was late.\n" + b"x" * 1_000_000 + b"\n",
         "bad.txt, line 2: 1,000,001 bytes",
     ),
     "an empty file": (b"", "bad.txt: holds no text"),
-    "blanks": (b" \n\n", "bad.txt: holds no text"),
+    "whitespace": (b" \n\n", "bad.txt: holds no text"),
 }
 
 

@@ -50,14 +50,14 @@ def test_every_script_here_is_run():
 
 @pytest.mark.parametrize(
     ("argument", "status", "said"),
-    [("--help", 0, "all if none is named"), ("nobody.py", 2, "there is no script nobody.py; known are keras_fit.py")],
+    [("--help", 0, "all if none is named"), ("missing.py", 2, "there is no script missing.py; known are keras_fit.py")],
 )
 def test_the_command_tells_its_usage(capsys, argument, status, said):
     with pytest.raises(SystemExit) as ended:
         run.asked([argument])
     assert ended.value.code == status
-    told = capsys.readouterr()
-    assert said in " ".join((told.out + told.err).split())
+    printed = capsys.readouterr()
+    assert said in " ".join((printed.out + printed.err).split())
 
 
 def test_scripts_are_run_as_they_are_named():

@@ -18,7 +18,7 @@ torch = pytest.importorskip("torch")
 
 RTOL = 2e-5  # of the largest value, for its float32 against its float64; it scores up to 1.5e-5 on such weights
 OLD = int(version("transformers").partition(".")[0]) < 5
-# Format -> the prefix of the classes that read it, and what else they must be told.
+# Format -> the prefix of the classes that read it, and the arguments that they need.
 READERS = {
     "safetensors": ("", {"use_safetensors": True}),
     "bin": ("", {"use_safetensors": False}),

@@ -217,7 +217,7 @@ def keeps_given_params(framework, model):
 
 
 def casts(kind, argument):
-    """All parameters are cast, or none if the mask says so."""
+    """All parameters are cast, or none where the mask is False."""
 
     def is_cast(framework, model):
         half = model.to_fp16(model.params) if kind == "fp32" else model.params
