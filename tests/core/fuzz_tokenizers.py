@@ -7,6 +7,7 @@ sentence; anything else is a finding, written to a folder, and the exit status i
 """
 
 import argparse
+import copy
 import json
 import os
 import random
@@ -83,7 +84,7 @@ def mutate_json(text, chance):
             holder = holder[step]
         kind = chance.random()
         if kind < 0.6:
-            holder[key] = chance.choice(VALUES)
+            holder[key] = copy.deepcopy(chance.choice(VALUES))
         elif kind < 0.75:
             del holder[key]
         elif kind < 0.85 and isinstance(holder, dict):
