@@ -313,7 +313,7 @@ class TokenTable:
         new: list[AddedToken] = []
         for role, value in special_tokens_dict.items():
             if role in (ADDITIONAL, EXTRA):
-                tokens = [to_added_token(token) for token in value]
+                tokens = [to_added_token(token) for token in check_list(role, value)]
                 kept = [] if replace_additional_special_tokens else self._additional
                 self._additional = list({token.content: token for token in [*kept, *tokens]}.values())
                 new += tokens
@@ -376,6 +376,8 @@ class TokenTable:
             ValueError: If an id is not in the vocabulary.
         """
         ids = to_ids(token_ids)
+        if ids and isinstance(ids[0], list | tuple):
+            raise ValueError("decode accepts the ids of one text; use batch_decode for a list of texts")
         text = self._decode_ids(self._drop_special(ids) if skip_special_tokens else ids)
         tidy = clean_up_tokenization_spaces
         return (
@@ -398,6 +400,13 @@ class TokenTable:
         for loose, tight in TIDY.items():
             text = text.replace(loose, tight)
         return text
+
+
+def check_list(name: str, tokens: Any) -> list[Any]:
+    """Return tokens as a list. Raises ValueError for a string, whose characters would become tokens."""
+    if isinstance(tokens, str | AddedToken | Mapping) or not isinstance(tokens, Iterable):
+        raise ValueError(f"{name} must be a list of tokens, not {tokens!r:.60}")
+    return list(tokens)
 
 
 def is_one_id(ids: Any) -> bool:

@@ -25,7 +25,7 @@ from roberta_core.tokenization.call_arguments import (
 from roberta_core.tokenization.encoding import encode, pad_columns
 from roberta_core.tokenization.rows import Frame, Pieces, Row
 from roberta_core.tokenization.special_tokens import ADDITIONAL, EXTRA, ROLES
-from roberta_core.tokenization.token_table import TokenTable, to_ids
+from roberta_core.tokenization.token_table import TokenTable, check_list, to_ids
 from roberta_core.tokenization.tokenizer_files import (
     PLAIN,
     add_prefix,
@@ -85,8 +85,8 @@ class TokenizerBase(TokenTable):
         self.name_or_path = name_or_path
         check_errors(getattr(self, "errors", "replace"))
         named = extra_special_tokens if isinstance(extra_special_tokens, Mapping) else {}
-        more = [] if named or extra_special_tokens is None else [*extra_special_tokens]
-        super().__init__(roles, [*additional, *more], added, named)
+        more = [] if named or not extra_special_tokens else check_list(EXTRA, extra_special_tokens)
+        super().__init__(roles, [*check_list(ADDITIONAL, additional), *more], added, named)
 
     # What a subclass supplies ---------------------------------------------------------------------------------------
 

@@ -489,6 +489,22 @@ def test_added_tokens_are_found_whole(tokenizer):
         tokenizer.add_special_tokens({"masq": "[M]"})
 
 
+@pytest.mark.parametrize("value", ["<e1>", AddedToken("<e1>"), 3])
+def test_additional_tokens_must_be_a_list(kind, tokenizer, value):
+    for name in ("additional_special_tokens", "extra_special_tokens"):
+        with pytest.raises(ValueError, match=f"{name} must be a list of tokens, not"):
+            tokenizer.add_special_tokens({name: value})
+        with pytest.raises(ValueError, match=f"{name} must be a list of tokens, not"):
+            kind(VOCABULARY, MERGES, **{name: value})
+    assert len(tokenizer) == len(VOCABULARY)
+
+
+def test_decoding_several_texts_names_the_other_method(tokenizer):
+    for ids_of_texts in ([[CLS, MASK]], np.array([[CLS, MASK]])):
+        with pytest.raises(ValueError, match="use batch_decode"):
+            tokenizer.decode(ids_of_texts)
+
+
 def test_a_saved_tokenizer_comes_back_as_it_was(kind, tokenizer, tmp_path):
     tokenizer.add_tokens("naïve")
     tokenizer.add_special_tokens({"additional_special_tokens": ["<a>"], "pad_token": "<p>"})
