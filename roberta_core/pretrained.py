@@ -12,8 +12,9 @@ from typing import Any, ClassVar, Literal, ParamSpec, Protocol, Self, TypeVar, o
 import numpy as np
 
 from roberta_core import checkpoints
-from roberta_core.checkpoints import hub
+from roberta_core.checkpoints import CheckpointError, hub
 from roberta_core.checkpoints.card import build_card
+from roberta_core.checkpoints.errors import join_names
 from roberta_core.checkpoints.source import resolve
 from roberta_core.config import RobertaConfig
 from roberta_core.outputs import ModelOutput
@@ -59,6 +60,10 @@ class PreTrainedBase:
 
     def _assign(self, tensors: Iterable[tuple[str, np.ndarray]]) -> None:
         """Make arrays the parameters, by their published names."""
+        raise NotImplementedError
+
+    def _list_own_tensors(self) -> list[str]:
+        """Return the names of the tensors that a user's subclass adds to the published ones."""
         raise NotImplementedError
 
     def _set_options(self, attn_implementation: str, loss_reduction: str) -> None:
@@ -165,6 +170,12 @@ class PreTrainedBase:
         self._save(save_directory, self._get_tensors(), max_shard_size=max_shard_size, format=format)
 
     def _save(self, folder: str | os.PathLike[str], tensors: Mapping[str, np.ndarray], **options: Any) -> None:
+        own = self._list_own_tensors()
+        if own:
+            raise CheckpointError(
+                f"{type(self).__name__} adds tensors to Roberta{self.architecture} that save_pretrained cannot store: "
+                f"{join_names(own)}. Save them separately, or they would be lost."
+            )
         carried = hub.read_carried_files(self._folder, Path(folder))
         checkpoints.save(folder, self.config, self.architecture, tensors, carried=carried, **options)
 

@@ -18,7 +18,18 @@ from roberta_core.pretrained import PreTrainedBase, R
 from roberta_flax.caches import make_cache, unpack_cache
 from roberta_flax.calls import HashableConfig, call, check_room, filter_arguments
 from roberta_flax.layers import Embedding, Linear
-from roberta_flax.weights import assign, cast, convert_tensors, flatten, get_params, get_seed, nest, set_params, tensors
+from roberta_flax.weights import (
+    assign,
+    cast,
+    convert_tensors,
+    flatten,
+    get_params,
+    get_seed,
+    nest,
+    set_params,
+    tensors,
+    variables,
+)
 
 
 class _HasForward(Protocol[R]):
@@ -97,6 +108,14 @@ class FlaxRobertaPreTrainedModel(PreTrainedBase, nnx.Module):
 
     def _assign(self, tensors: Iterable[tuple[str, np.ndarray]]) -> None:
         assign(self, tensors)
+
+    def _list_own_tensors(self) -> list[str]:
+        published = {id(variable) for variable in variables(self).values()}
+        return sorted(
+            ".".join(map(str, path))
+            for path, value in nnx.iter_graph(self)
+            if isinstance(value, nnx.Variable) and not isinstance(value, nnx.RngState) and id(value) not in published
+        )
 
     def init_weights(
         self, rng: Array, input_shape: tuple[int, ...] = (1, 1), params: Mapping[str, Any] | None = None

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from roberta_core.config import RobertaConfig
 from roberta_core.outputs import FixedCache
+from roberta_core.parameters import parameters
 from roberta_core.pretrained import ModelCall, P, PreTrainedBase, R
 from roberta_pt.caches import make_cache
 from roberta_pt.weights import assign, drop_aliases, fill_aliases, tensors
@@ -71,6 +72,9 @@ class RobertaPreTrainedModel(PreTrainedBase, nn.Module):
 
     def _assign(self, tensors: Iterable[tuple[str, np.ndarray]]) -> None:
         assign(self, tensors, dtype=self.dtype)
+
+    def _list_own_tensors(self) -> list[str]:
+        return sorted(self.state_dict().keys() - parameters(self.config, self.architecture, self.has_pooler).keys())
 
     def tie_weights(self) -> None:
         """Tie the decoder of the language-model head to the word embeddings, unless the configuration unties them."""

@@ -18,7 +18,7 @@ from roberta_core.pretrained import ModelCall, P, PreTrainedBase, R
 from roberta_tf.caches import make_cache, unpack_cache
 from roberta_tf.calls import Graphs, bind_inputs, convert_inputs, is_eager_call
 from roberta_tf.fitting import FitModel
-from roberta_tf.weights import as_concrete, assign, build, tensors
+from roberta_tf.weights import as_concrete, assign, build, tensors, variables
 
 
 def typed_as(call: Callable[Concatenate[Any, P], R]) -> Callable[[Callable[..., Any]], ModelCall[P, R]]:
@@ -83,6 +83,10 @@ class TFRobertaPreTrainedModel(PreTrainedBase, FitModel):
 
     def _assign(self, tensors: Iterable[tuple[str, np.ndarray]]) -> None:
         assign(self, tensors)
+
+    def _list_own_tensors(self) -> list[str]:
+        published = {id(variable) for _, variable in variables(self)}
+        return sorted(variable.path for variable in self.weights if id(variable) not in published)
 
     def build(self, input_shape: Any = None) -> None:
         """Make the variables that are missing; their shapes follow from the configuration."""
