@@ -78,16 +78,20 @@ def measure(
     """Compare a checkpoint, or the suite's cases; shows progress on stderr if that is a terminal."""
     from rich.console import Console
 
+    from roberta_core.checkpoints import resolve
     from roberta_core.cli.frameworks import hold_back_stderr
 
     from .suite.case import load_cases
+    from .suite.comparison import find_differing_weights
     from .suite.run import TEXTS, run_cases, run_checkpoint
 
     with hold_back_stderr(), Console(stderr=True).status("starting") as status:
         adapters = select_adapters(frameworks, precision)
         if checkpoint is None:
             return run_cases(adapters, load_cases().values(), status.update)
-        return run_checkpoint(adapters, checkpoint, texts or TEXTS, status.update, tolerance, precision)
+        report = run_checkpoint(adapters, checkpoint, texts or TEXTS, status.update, tolerance, precision)
+        report.warnings += find_differing_weights(resolve(checkpoint))
+        return report
 
 
 def select_adapters(frameworks: str | None, precision: str = "float32") -> "list[Adapter]":
@@ -142,6 +146,8 @@ def show(report: "Report", file: TextIO) -> None:
 
     console = Console(file=file)
     console.print(to_table(report))
+    for warning in report.warnings:
+        console.print(f"warning: {warning}", style="yellow", markup=False, highlight=False)
     for sentence in describe_failures(report):
         console.print(sentence, style="red", markup=False, highlight=False)
 

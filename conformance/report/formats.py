@@ -29,6 +29,7 @@ def to_json(report: Report) -> str:
     fields: dict[str, Any] = {"checkpoint": report.checkpoint, "tolerance": report.tolerance}
     if report.checkpoint is not None:
         fields |= {"multiple": report.multiple, "precision": report.precision}
+        fields |= {"warnings": report.warnings}
     fields |= {"ok": report.ok, "frameworks": frameworks}
     return json.dumps(fields, indent=2) + "\n"
 

@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from roberta_core.checkpoints import resolve
+from roberta_core.checkpoints.conversion import open_checkpoint
 from roberta_core.config import RobertaConfig
-from roberta_core.parameters import ARCHITECTURES
 from roberta_core.tasks.fill_mask import softmax
 from roberta_core.tokenization import RobertaTokenizerFast
 
@@ -88,6 +89,7 @@ class Report:
     fills: list[Fill] = field(default_factory=list)
     multiple: float | None = None
     precision: str = "float32"
+    warnings: list[str] = field(default_factory=list)
 
     @property
     def ok(self) -> bool:
@@ -154,7 +156,7 @@ def run_checkpoint(
         ValueError: If the checkpoint cannot be loaded.
         OSError: If a file cannot be read.
     """
-    architecture = find_architecture(RobertaConfig.from_pretrained(source))
+    architecture = open_checkpoint(resolve(source)).architecture
     tokenizer = RobertaTokenizerFast.from_pretrained(source)
     reference = Reference()
     right = reference.load(architecture, source)
@@ -181,12 +183,6 @@ def run_checkpoint(
             fills += fill_masks(tokenizer, batch, inputs["input_ids"], logits)
     multiple = None if tolerance else MULTIPLE
     return Report(os.fspath(source), tolerance, list(results.values()), fills, multiple, precision)
-
-
-def find_architecture(config: RobertaConfig) -> str:
-    """Return the class of a checkpoint: the first known name in `architectures`, else Model."""
-    names = [name.removeprefix("Roberta") for name in config.architectures or ()]
-    return next((name for name in names if name in ARCHITECTURES), "Model")
 
 
 def encode(tokenizer: Any, texts: list[str], config: RobertaConfig, architecture: str) -> dict[str, np.ndarray]:

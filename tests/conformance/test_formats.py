@@ -49,6 +49,7 @@ def test_the_json_of_a_checkpoint_has_the_published_form(checkpoint):
         "tolerance": 1e-5,
         "multiple": None,
         "precision": "float32",
+        "warnings": [],
         "ok": True,
         "frameworks": {
             "pt": {

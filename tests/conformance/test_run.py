@@ -1,3 +1,6 @@
+import json
+import shutil
+
 import numpy as np
 import pytest
 
@@ -10,7 +13,6 @@ from conformance.suite.run import (
     Report,
     encode,
     fill_masks,
-    find_architecture,
     judge_case,
     run_cases,
     run_checkpoint,
@@ -143,10 +145,26 @@ def find_tokenizer(source):
     return RobertaTokenizerFast.from_pretrained(source)
 
 
-def test_the_class_of_a_checkpoint_is_read_from_its_configuration():
-    assert find_architecture(RobertaConfig(architectures=["RobertaForTokenClassification"])) == "ForTokenClassification"
-    assert find_architecture(RobertaConfig(architectures=["RobertaModel"])) == "Model"
-    assert find_architecture(RobertaConfig()) == "Model"
+@pytest.mark.parametrize(
+    ("architecture", "changes"),
+    [
+        ("ForMaskedLM", {"architectures": ["CamembertForMaskedLM"], "model_type": "camembert"}),
+        ("ForMaskedLM", {"architectures": ["XLMRobertaForMaskedLM"], "model_type": "xlm-roberta"}),
+        ("ForMaskedLM", {"architectures": None}),
+        ("ForSequenceClassification", {"architectures": None}),
+        ("ForTokenClassification", {"architectures": ["RobertaForTokenClassification"]}),
+    ],
+)
+def test_the_head_of_a_relative_or_of_a_checkpoint_without_a_class_is_judged(
+    checkpoint, tmp_path, architecture, changes
+):
+    shutil.copytree(checkpoint(architecture), tmp_path, dirs_exist_ok=True)
+    fields = json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))
+    kept = {name: value for name, value in {**fields, **changes}.items() if value is not None}
+    (tmp_path / "config.json").write_text(json.dumps(kept), encoding="utf-8")
+    report = run_checkpoint([Reference()], tmp_path, TEXTS)
+    assert report.ok
+    assert "logits" in [verdict.stage for verdict in report.frameworks[0].verdicts]
 
 
 def test_fills_hold_the_likeliest_tokens_of_every_implementation(checkpoint):
