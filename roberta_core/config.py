@@ -254,6 +254,10 @@ class RobertaConfig:
         """Whether calls return a named output rather than a tuple, unless `return_dict` is given."""
         return bool(self.return_dict)
 
+    def get_text_config(self, decoder: bool | None = None, encoder: bool | None = None) -> Self:
+        """Return the configuration of the text model, which is this one; the arguments change nothing."""
+        return self
+
     @property
     def head_size(self) -> int:
         """The width of one attention head."""

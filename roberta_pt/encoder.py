@@ -229,6 +229,10 @@ class Encoder(nn.Module):
         need_weights: bool = False,
     ) -> tuple[tuple[Tensor, ...], tuple, tuple, tuple]:
         """Hidden states L+1 of [B, S, D], weights and cross weights L of [B, N, S, T], and L caches."""
+        if self.gradient_checkpointing and self.training and self.checkpointing["use_reentrant"]:
+            # Re-entrant checkpointing gives layers no gradient unless their input requires one: with the embeddings
+            # frozen, adapters would not train.
+            hidden = hidden if hidden.requires_grad or not torch.is_grad_enabled() else hidden.detach().requires_grad_()
         hidden_states, attentions, cross_attentions, present = (hidden,), (), (), ()
         for index, layer in enumerate(self.layer):
             one_head_mask = None if head_mask is None else head_mask[index]

@@ -25,6 +25,7 @@ from roberta_pt.caches import Cache, count_real_tokens, pack_cache, unpack_cache
 from roberta_pt.encoder import Embeddings, Encoder, Pooler
 from roberta_pt.generation import generate
 from roberta_pt.heads import ClassificationHead, LMHead
+from roberta_pt.interop import refuse_prompt_learning
 from roberta_pt.layers import Dropout, Linear
 from roberta_pt.losses import causal_loss, sequence_loss, span_loss, token_loss
 from roberta_pt.masks import combine_masks, expand_head_mask, to_additive_mask
@@ -177,8 +178,17 @@ class RobertaForCausalLM(RobertaPreTrainedModel):
 
         A `GenerateOutput` if `return_dict_in_generate`. `ValueError` for prompts padded on the right or too long.
         """
+        refuse_prompt_learning(self)
         prompt = choose_prompt(inputs, input_ids)
         return generate(self, prompt, attention_mask, encoder_hidden_states, encoder_attention_mask, arguments)
+
+    def prepare_inputs_for_generation(self, input_ids: Tensor, **arguments: Any) -> dict[str, Any]:
+        """Return the arguments of the next call of a search: after the first call only the last token [B, 1] is read.
+
+        `generate` does not call it; PEFT and scripts with a search of their own do.
+        """
+        started = arguments.get("past_key_values") is not None
+        return {"input_ids": input_ids[:, -1:] if started else input_ids, **arguments}
 
 
 class RobertaForMaskedLM(RobertaPreTrainedModel):

@@ -14,6 +14,7 @@ from roberta_core.outputs import FixedCache
 from roberta_core.parameters import parameters
 from roberta_core.pretrained import ModelCall, P, PreTrainedBase, R
 from roberta_pt.caches import make_cache
+from roberta_pt.interop import TransformersMethods
 from roberta_pt.weights import assign, drop_aliases, fill_aliases, tensors
 
 
@@ -25,7 +26,7 @@ class _HasForward(Protocol[P, R]):
         ...
 
 
-class RobertaPreTrainedModel(PreTrainedBase, nn.Module):
+class RobertaPreTrainedModel(TransformersMethods, PreTrainedBase, nn.Module):
     """The base of the seven classes. Each names its `architecture`, the class name without its prefix.
 
     Args:

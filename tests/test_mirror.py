@@ -24,6 +24,7 @@ CLASSES = ("Roberta", "Backend")  # names that the prefix stands before; layers 
 OWN_FILES = {
     ("roberta_pt", "products.py"): "PyTorch has two libraries for a matrix product, and prefers the slower one on AMD",
     ("roberta_tf", "calls.py"): "an eager call runs a kept tf.function",
+    ("roberta_pt", "interop.py"): "Trainer and PEFT are for PyTorch alone",
     ("roberta_tf", "fitting.py"): "Keras's compile and fit",
     ("roberta_tf", "recompute.py"): "TensorFlow's gradient checkpointing would draw dropout again",
     ("roberta_flax", "calls.py"): "an eager call runs a kept jitted function, a published one to a pure function",

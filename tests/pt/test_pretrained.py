@@ -34,3 +34,31 @@ def test_a_frozen_body_is_not_counted(config):
     model = RobertaForMaskedLM(config)
     model.roberta.requires_grad_(False)
     assert model.num_parameters(only_trainable=True) == model.lm_head.dense.weight.numel() + 101 + 3 * 12
+
+
+def test_a_state_dict_is_saved_in_the_place_of_the_models_own(make, config, tmp_path):
+    model = make(RobertaForMaskedLM, config)
+    state = {name: value + 1 for name, value in model.state_dict().items()}
+    model.save_pretrained(tmp_path, state_dict=state, save_function=torch.save, safe_serialization=False)
+    assert {path.name for path in tmp_path.iterdir()} == {"config.json", "pytorch_model.bin"}
+    for name, value in RobertaForMaskedLM.from_pretrained(tmp_path).state_dict().items():
+        assert torch.equal(value, model.state_dict()[name] + 1), name
+
+
+def test_another_process_writes_nothing(make, config, tmp_path):
+    make(RobertaForMaskedLM, config).save_pretrained(tmp_path / "model", is_main_process=False)
+    assert not (tmp_path / "model").exists()
+
+
+def test_what_cannot_be_saved_is_refused(make, config, tmp_path):
+    model = make(RobertaForMaskedLM, config)
+    state = model.state_dict()
+    state["other"] = state.pop("lm_head.bias")
+    for settings, sentence in (
+        ({"state_dict": state}, r"missing \['lm_head.bias'\], unknown \['other'\]"),
+        ({"push_to_hub": True}, "call push_to_hub"),
+        ({"variant": "fp16"}, "without a variant"),
+    ):
+        with pytest.raises(ValueError, match=sentence):
+            model.save_pretrained(tmp_path / "model", **settings)
+    assert not (tmp_path / "model").exists()

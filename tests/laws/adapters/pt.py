@@ -145,6 +145,20 @@ def passes_on_checkpointing(framework, model):
     return model.encoder.checkpointing == {"use_reentrant": True}
 
 
+def passes_on_activation_checkpointing(framework, model):
+    model.activation_checkpointing_enable(activation_checkpointing_kwargs={"use_reentrant": True})
+    return model.is_activation_checkpointing and model.encoder.checkpointing == {"use_reentrant": True}
+
+
+def refuses_activation_checkpointing(**settings):
+    def refuses(framework, model):
+        with pytest.raises(ValueError, match="only every_n_layers=1 and offload=False are supported"):
+            model.activation_checkpointing_enable(**settings)
+        return not model.is_activation_checkpointing
+
+    return refuses
+
+
 def counts_trainable(framework, model):
     model.embeddings.requires_grad_(False)
     return model.num_parameters(only_trainable=True) < model.num_parameters()
@@ -159,6 +173,9 @@ METHODS = {
     ("__init__", "attn_implementation"): sets_attention,
     ("set_output_embeddings", "embeddings"): refuses_output_embeddings,
     ("gradient_checkpointing_enable", "gradient_checkpointing_kwargs"): passes_on_checkpointing,
+    ("activation_checkpointing_enable", "activation_checkpointing_kwargs"): passes_on_activation_checkpointing,
+    ("activation_checkpointing_enable", "every_n_layers"): refuses_activation_checkpointing(every_n_layers=2),
+    ("activation_checkpointing_enable", "offload"): refuses_activation_checkpointing(offload=True),
     ("num_parameters", "only_trainable"): counts_trainable,
 }
 PASSED_ON = {("__init__", "settings")}

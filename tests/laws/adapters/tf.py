@@ -65,7 +65,13 @@ def gradients(model, loss, *values, seed=None, **named):
         value = loss(model(*values, **named, training=seed is not None))
     found = tape.gradient(value, model.trainable_variables)
     named = zip(model.trainable_variables, found, strict=True)
-    return {_name(variable): None if one is None else tf.convert_to_tensor(one).numpy() for variable, one in named}
+    return {_name(variable): None if one is None else _published(variable, one) for variable, one in named}
+
+
+def _published(variable, gradient):
+    """A gradient as an array; Keras keeps matrices transposed."""
+    array = tf.convert_to_tensor(gradient).numpy()
+    return array.T if variable.path.endswith("kernel") else array
 
 
 def _name(variable):

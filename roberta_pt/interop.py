@@ -1,0 +1,177 @@
+"""The methods that transformers' Trainer, accelerate and PEFT call on a model, and that RoBERTa itself does not need.
+
+transformers is never imported. Trainer saves a config.json, and PEFT finds the body of a classifier, only where
+`isinstance(model, transformers.PreTrainedModel)` holds; so `__class__` names a subclass of it once it is loaded.
+"""
+
+import os
+import sys
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+import numpy as np
+from torch import Tensor, nn
+
+from roberta_pt.weights import drop_aliases, to_numpy
+
+
+class TransformersMethods:
+    """Mixin of `RobertaPreTrainedModel`, before the classes whose methods it extends."""
+
+    supports_gradient_checkpointing = True
+    main_input_name = "input_ids"
+    _no_split_modules = ("Layer",)  # a device map does not split these
+    _keys_to_ignore_on_save: tuple[str, ...] | None = None  # a tied matrix is never in the state dict
+    generation_config = None  # the settings of `generate` are its arguments
+    _auto_class = None
+    _hooks_of_inputs: tuple[Any, ...] = ()
+
+    def _get_class(self) -> type:
+        modeling = sys.modules.get("transformers.modeling_utils")
+        base = getattr(modeling, "PreTrainedModel", None)
+        return type(self) if base is None else _claim(type(self), base)
+
+    def _set_class(self, kind: type) -> None:
+        vars(object)["__class__"].__set__(self, kind)
+
+    # Python reads it for `isinstance(model, PreTrainedModel)`; `type(model)` stays as it is.
+    __class__ = property(_get_class, _set_class)  # pyright: ignore
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """Return how to pickle and copy the model: pickle refuses an object whose `__class__` is not its type."""
+        return _new, (type(self),), self.__dict__
+
+    def save_pretrained(
+        self,
+        save_directory: str | os.PathLike[str],
+        is_main_process: bool = True,
+        state_dict: Mapping[str, Tensor] | None = None,
+        save_function: Any = None,
+        push_to_hub: bool = False,
+        max_shard_size: int | str = "5GB",
+        safe_serialization: bool = True,
+        variant: str | None = None,
+        *,
+        format: str | None = None,
+    ) -> None:
+        """Write config.json and the weights, and the files of the tokenizer if the model was loaded with one.
+
+        Args:
+            save_directory: The folder, which is created if there is none.
+            is_main_process: Nothing is written if it is False.
+            state_dict: Tensors by published name to write in the place of the model's own.
+            save_function: Accepted for compatibility and ignored; files are written without PyTorch.
+            push_to_hub: Only False is supported; call `push_to_hub` to upload the model.
+            max_shard_size: The size of a file above which the weights are split, in bytes or such as "5GB".
+            safe_serialization: Whether `format` is "safetensors" rather than "bin" unless given.
+            variant: Only None is supported.
+            format: "safetensors", which transformers and the other frameworks read, "bin", "h5", "msgpack" or another
+                name in `checkpoints.formats.FORMATS`.
+
+        Raises:
+            CheckpointError: The files cannot be written.
+            ValueError: An argument has a value that is not supported, or `state_dict` does not fit the model.
+        """
+        if push_to_hub or variant is not None:
+            raise ValueError("save_pretrained writes a folder without a variant; call push_to_hub(repo_id) to upload")
+        if not is_main_process:
+            return
+        tensors = self._get_tensors() if state_dict is None else self._arrays(state_dict)  # pyright: ignore
+        format = format or ("safetensors" if safe_serialization else "bin")
+        self._save(save_directory, tensors, max_shard_size=max_shard_size, format=format)  # pyright: ignore
+
+    def _arrays(self, state_dict: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
+        """Return the tensors of a state dict by published name; `ValueError` if they are not those of the model."""
+        given, wanted = dict(state_dict), self.state_dict()  # pyright: ignore
+        drop_aliases(self, given, "", {})
+        if given.keys() != wanted.keys():
+            missing, unknown = sorted(wanted.keys() - given.keys()), sorted(given.keys() - wanted.keys())
+            raise ValueError(f"state_dict does not fit {type(self).__name__}: missing {missing}, unknown {unknown}")
+        return {name: to_numpy(value.detach().cpu()) for name, value in given.items()}
+
+    def activation_checkpointing_enable(
+        self,
+        activation_checkpointing_kwargs: Mapping[str, Any] | None = None,
+        every_n_layers: int = 1,
+        offload: bool = False,
+    ) -> None:
+        """Keep only the input of each layer for the backward pass, and recompute the rest (transformers 5).
+
+        Args:
+            activation_checkpointing_kwargs: As for `gradient_checkpointing_enable`.
+            every_n_layers: Only 1 is supported: every layer.
+            offload: Only False is supported: activations stay on their device.
+        """
+        if every_n_layers != 1 or offload:
+            raise ValueError(
+                f"activation checkpointing has every_n_layers={every_n_layers} and offload={offload}; "
+                "only every_n_layers=1 and offload=False are supported"
+            )
+        self.gradient_checkpointing_enable(activation_checkpointing_kwargs)  # pyright: ignore
+
+    def activation_checkpointing_disable(self) -> None:
+        """Keep everything that the backward pass needs (transformers 5)."""
+        self.gradient_checkpointing_disable()  # pyright: ignore
+
+    @property
+    def is_activation_checkpointing(self) -> bool:
+        """Whether the backward pass recomputes the layers (transformers 5)."""
+        return self.is_gradient_checkpointing  # pyright: ignore
+
+    def enable_input_require_grads(self) -> None:
+        """Let the embeddings of the input require a gradient although they are frozen, as adapters need it."""
+        self.disable_input_require_grads()
+        table: nn.Module = self.get_input_embeddings()  # pyright: ignore
+        self._hooks_of_inputs = (table.register_forward_hook(_require_gradient),)
+
+    def disable_input_require_grads(self) -> None:
+        """Undo `enable_input_require_grads`."""
+        for hook in self._hooks_of_inputs:
+            hook.remove()
+        self._hooks_of_inputs = ()
+
+    def is_remote_code(self) -> bool:
+        """Return whether the class was downloaded with its checkpoint: never."""
+        return False
+
+    is_custom_code = is_remote_code  # as transformers 5 calls it
+
+    @property
+    def num_labels(self) -> int:
+        """The number of classes, as in the configuration."""
+        return self.config.num_labels  # pyright: ignore
+
+    @property
+    def name_or_path(self) -> str:
+        """What the model was loaded from, as it was given to `from_pretrained`; "" for a new model."""
+        return self.config._name_or_path or ""  # pyright: ignore
+
+    def can_generate(self) -> bool:
+        """Return whether the class has `generate`."""
+        return hasattr(self, "generate")
+
+
+def _require_gradient(module: nn.Module, inputs: Any, output: Tensor) -> None:
+    output.requires_grad_(True)
+
+
+def _new(kind: type) -> Any:
+    return kind.__new__(kind)
+
+
+@cache
+def _claim(kind: type, base: type) -> type:
+    """A subclass of `kind` that is one of `base` too, under the same name. It is never instantiated."""
+    names = {"__module__": kind.__module__, "__qualname__": kind.__qualname__, "__doc__": kind.__doc__}
+    return type(kind.__name__, (kind, base), names)
+
+
+def refuse_prompt_learning(model: Any) -> None:
+    """Raise `ValueError` if PEFT has replaced `prepare_inputs_for_generation` to prepend learned prompts."""
+    replaced = vars(model).get("prepare_inputs_for_generation")
+    adapter = getattr(getattr(replaced, "__self__", None), "active_peft_config", None)
+    if getattr(adapter, "is_prompt_learning", False):
+        raise ValueError(
+            f"generate does not support PEFT's {adapter.peft_type}, whose learned prompts it would leave out; use LoRA"
+        )
