@@ -20,7 +20,7 @@ from roberta_core.outputs import OUTPUTS, ModelOutput
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 MODEL_PAGE, CHINESE = DOCS / "roberta.md", DOCS / "roberta.zh.md"
-STORIES = (MODEL_PAGE, CHINESE, DOCS / "migrating.md", DOCS / "tokenizers.md")
+STORIES = (MODEL_PAGE, CHINESE, DOCS / "migrating.md", DOCS / "tasks.md", DOCS / "tokenizers.md")
 
 # The mark of a framework's examples: its module, its package, the prefix of its classes, the name of a call.
 FRAMEWORKS = {
