@@ -72,8 +72,8 @@ def to_table(report: Report) -> Table:
         table.add_row(name, *_format_expected(report, cells), *(_format_error(verdict) for verdict in cells))
     table.add_section()
     worst_cells = [result.worst for result in report.frameworks]
-    blank = [""] if report.checkpoint is not None else []
-    table.add_row("worst", *blank, *(_format_error(verdict) for verdict in worst_cells))
+    empty = [""] if report.checkpoint is not None else []
+    table.add_row("worst", *empty, *(_format_error(verdict) for verdict in worst_cells))
     return table
 
 
