@@ -24,6 +24,14 @@ def parity(
         str | None,
         typer.Option(help="Comma-separated frameworks, such as pt,tf,flax. Default: all that are installed."),
     ] = None,
+    against: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODULE:CALLABLE",
+            help="Your own implementation, compared instead of the frameworks: the callable gets the folder of the "
+            "checkpoint and returns a function of input_ids and attention_mask that returns stages by name.",
+        ),
+    ] = None,
     texts: Annotated[
         Path | None,
         typer.Option(metavar="FILE", exists=True, dir_okay=False, help="Texts for the checkpoint, one per line."),
@@ -54,7 +62,9 @@ def parity(
     if faults:
         raise typer.Exit(show_faults())
     other = None if precision == "float32" else precision
-    for option, value in (("--texts", texts), ("--tolerance", tolerance), ("--precision", other)):
+    for option, value in (
+        ("--against", against), ("--texts", texts), ("--tolerance", tolerance), ("--precision", other)
+    ):  # fmt: skip
         if value is not None and checkpoint is None:
             raise typer.BadParameter(f"{option} requires a checkpoint")
     if tolerance is not None and not tolerance > 0:
@@ -62,7 +72,7 @@ def parity(
     if precision not in ("float32", "bfloat16", "float16"):
         raise typer.BadParameter(f"--precision is {precision}; choose from float32, bfloat16, float16")
     check_files(json_file, junit, html)
-    report = measure(checkpoint, frameworks, read_texts(texts) if texts else None, tolerance, precision)
+    report = measure(checkpoint, frameworks, read_texts(texts) if texts else None, tolerance, precision, against)
     save(report, STDOUT if as_json else None, json_file, junit, html)
     show(report, sys.stderr if as_json or STDOUT in (json_file, junit, html) else sys.stdout)
     raise typer.Exit(0 if report.ok else 1)
@@ -74,6 +84,7 @@ def measure(
     texts: list[str] | None,
     tolerance: float | None = None,
     precision: str = "float32",
+    against: str | None = None,
 ) -> "Report":
     """Compare a checkpoint, or the suite's cases; shows progress on stderr if that is a terminal."""
     from rich.console import Console
@@ -81,12 +92,16 @@ def measure(
     from roberta_core.checkpoints import resolve
     from roberta_core.cli.frameworks import hold_back_stderr
 
+    from .adapters.port import Port
     from .suite.case import load_cases
     from .suite.comparison import find_differing_weights
     from .suite.run import TEXTS, run_cases, run_checkpoint
 
     with hold_back_stderr(), Console(stderr=True).status("starting") as status:
-        adapters = select_adapters(frameworks, precision)
+        if against is None:
+            adapters = select_adapters(frameworks, precision)
+        else:
+            adapters = [Port(against), *(select_adapters(frameworks, precision) if frameworks else [])]
         if checkpoint is None:
             return run_cases(adapters, load_cases().values(), status.update)
         report = run_checkpoint(adapters, checkpoint, texts or TEXTS, status.update, tolerance, precision)

@@ -1,0 +1,101 @@
+"""`roberta parity CHECKPOINT --against module:callable`: a user's own implementation is compared by stage."""
+
+import json
+
+import pytest
+
+from roberta_core.cli import main
+
+PORT = """
+import numpy as np
+from conformance.adapters.oracle import Reference
+from roberta_core.checkpoints.conversion import open_checkpoint
+from roberta_core.checkpoints import resolve
+
+__version__ = "0.7"
+
+def make(change):
+    def load(folder):
+        reference = Reference()
+        model = reference.load(open_checkpoint(resolve(folder)).architecture, folder)
+        def run(input_ids, attention_mask):
+            stages = model.run(input_ids=input_ids, attention_mask=attention_mask)
+            hidden = [value for name, value in stages.items() if name.startswith("hidden_states")]
+            return change({"hidden_states": hidden, "logits": stages["logits"]})
+        return run
+    return load
+
+right = make(lambda stages: stages)
+logits = make(lambda stages: stages["logits"])
+last = make(lambda stages: {"last_hidden_state": stages["hidden_states"][-1]})
+def change_last(stages):
+    *others, last = stages["hidden_states"]
+    return stages | {"hidden_states": [*others, last * 1.01]}
+
+wrong = make(change_last)
+odd = make(lambda stages: {"scores": stages["logits"]})
+unknown = make(lambda stages: stages | {"scores": stages["logits"]})
+number = 3
+"""
+
+
+@pytest.fixture
+def against(checkpoint, tmp_path, monkeypatch, capsys):
+    """`against(target)`: the exit status, the stages by name, and stderr."""
+    (tmp_path / "my_port.py").write_text(PORT, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def run(target, architecture="ForMaskedLM"):
+        with pytest.raises(SystemExit) as ended:
+            main(["parity", checkpoint(architecture), "--against", target, "--json"])
+        printed = capsys.readouterr()
+        report = json.loads(printed.out)["frameworks"][target] if printed.out else None
+        return ended.value.code, report, printed.err
+
+    return run
+
+
+def test_a_correct_port_passes_on_every_stage_that_it_returns(against):
+    status, report, _ = against("my_port:right")
+    assert status == 0
+    assert list(report["stages"]) == ["hidden_states.0", "hidden_states.1", "logits"]
+    assert report["version"] == "0.7"
+
+
+@pytest.mark.parametrize(("target", "stage"), [("my_port:logits", "logits"), ("my_port:last", "hidden_states.1")])
+def test_a_port_may_return_its_main_output_alone(against, target, stage):
+    status, report, _ = against(target)
+    assert status == 0
+    assert list(report["stages"]) == [stage]
+
+
+def test_a_wrong_port_fails_at_the_first_stage_that_differs(against):
+    status, report, err = against("my_port:wrong")
+    assert status == 1
+    assert report["stages"]["hidden_states.0"]["ratio"] < 1
+    assert report["stages"]["hidden_states.1"]["ratio"] > 1000
+    assert "my_port:wrong: hidden_states.1: error" in " ".join(err.split())
+
+
+def test_a_stage_that_the_model_does_not_have_fails(against):
+    status, _, err = against("my_port:unknown")
+    assert status == 1
+    assert "scores: unexpected" in err
+
+
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [
+        ("my_port:odd", "my_port:odd returned scores; the stages are hidden_states.0, attentions.0"),
+        ("my_port", "'my_port' is not module:callable"),
+        ("my_port:missing", "my_port:missing cannot be imported: module 'my_port' has no attribute 'missing'"),
+        ("no_such_port:load", "no_such_port:load cannot be imported: No module named 'no_such_port'"),
+        ("my_port:number", "my_port:number is not callable"),
+    ],
+)
+def test_a_target_that_cannot_be_run_is_refused_in_one_sentence(against, target, message):
+    status, report, err = against(target)
+    assert (status, report) == (1, None)
+    assert message in err
+    assert len(err.strip().splitlines()) == 1
