@@ -54,7 +54,7 @@ INHERITED: dict[str, Any] = {
     "_name_or_path": "",
 }
 DEFAULT_LABELS = {0: "LABEL_0", 1: "LABEL_1"}
-MAX_LABELS = 1_000_000
+MAX_LABELS = 200_000
 
 # Keys by which transformers loads code or kernels from a repository (CVE-2026-4372), or another weights file. They are
 # dropped when a configuration is read, at any depth, and are never written.

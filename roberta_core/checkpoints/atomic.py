@@ -11,6 +11,7 @@ import json
 import os
 import re
 import stat
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -25,6 +26,7 @@ except ImportError:  # not a POSIX system: two processes must not save into one 
 
 NOTE = "unfinished-save.json"
 TEMPORARY = re.compile(r"\.(.+)\.\d+\.saving")
+WAIT = 0.001  # seconds between two attempts to lock a folder
 SMALL = 1 << 20  # bytes: a file up to this size is not replaced if the content is the same
 
 
@@ -136,19 +138,19 @@ def refuse_unfinished(folder: Path) -> None:
         )
 
 
+@contextlib.contextmanager
+def exclude_saves(folder: Path, deadline: float) -> Iterator[None]:
+    """Let saves into the folder wait, if it can be locked before the deadline (of `time.monotonic`)."""
+    with _open_lock(folder) as handle:
+        while handle is not None and not _try_to_lock(handle) and time.monotonic() < deadline:
+            time.sleep(WAIT)
+        yield
+
+
 def is_saving(folder: Path) -> bool:
     """Return whether a process is saving into the folder now, where that can be found out."""
-    if fcntl is None:
-        return False
-    with contextlib.suppress(OSError):
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-        finally:
-            os.close(handle)
-    return False
+    with _open_lock(folder) as handle:
+        return handle is not None and not _try_to_lock(handle)
 
 
 def is_plain_name(name: object) -> bool:
@@ -236,16 +238,38 @@ def _read_small(path: Path) -> bytes | None:
 @contextlib.contextmanager
 def _lock(folder: Path) -> Iterator[None]:
     """Exclude other saves from the folder; the lock of a killed process disappears with it."""
-    if fcntl is None:
+    with _open_lock(folder) as handle:
+        if handle is not None and fcntl is not None:
+            with contextlib.suppress(OSError):  # some network file systems cannot lock a folder
+                fcntl.flock(handle, fcntl.LOCK_EX)
         yield
+
+
+@contextlib.contextmanager
+def _open_lock(folder: Path) -> Iterator[int | None]:
+    """Open a folder to lock it, and unlock it at the end; None where folders cannot be locked."""
+    if fcntl is None or not folder.is_dir():
+        yield None
         return
     handle = os.open(folder, os.O_RDONLY)
     try:
-        with contextlib.suppress(OSError):  # some network file systems cannot lock a folder
-            fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
+        yield handle
     finally:
+        with contextlib.suppress(OSError):  # closing alone would not unlock it for a child forked meanwhile
+            fcntl.flock(handle, fcntl.LOCK_UN)
         os.close(handle)
+
+
+def _try_to_lock(handle: int) -> bool:
+    """Share the lock of a folder; return False if a save holds it."""
+    assert fcntl is not None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def _sync(folder: Path) -> None:

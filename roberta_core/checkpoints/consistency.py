@@ -1,18 +1,21 @@
 """Reading a folder while another process may be saving into it: all files of one save, never a mixture."""
 
+import contextlib
+import itertools
 import os
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from roberta_core.checkpoints.atomic import TEMPORARY, is_saving, refuse_unfinished
+from roberta_core.checkpoints.atomic import TEMPORARY, exclude_saves, is_saving, refuse_unfinished
 from roberta_core.checkpoints.errors import CheckpointError, UnfinishedSaveError
 
 T = TypeVar("T")
 
 PATIENCE = 30.0  # seconds for which a folder may keep changing
 PAUSE = 0.02  # seconds between two attempts
+FREE_ATTEMPTS = 2  # without a lock; then saves wait for the reader, where folders can be locked
 SUFFIXES = (".json", ".txt", ".safetensors", ".bin", ".pt", ".h5", ".msgpack")
 
 
@@ -32,24 +35,27 @@ def read_consistently(folder: Path, read: Callable[[], T]) -> T:
         CheckpointError: A save was interrupted, or the folder keeps changing.
     """
     deadline = time.monotonic() + PATIENCE
-    while True:
-        before, failure = take_snapshot(folder), None
-        try:
-            refuse_unfinished(folder)
-            value = read()
-        except (OSError, ValueError) as error:
-            interrupted = isinstance(error, UnfinishedSaveError) and not is_saving(folder)
-            if take_snapshot(folder) == before and (interrupted or not isinstance(error, UnfinishedSaveError)):
-                raise
-            failure = error
-        else:
-            if take_snapshot(folder) == before:
-                return value
+    for attempt in itertools.count():
+        failure = None
+        with exclude_saves(folder, deadline) if attempt >= FREE_ATTEMPTS else contextlib.nullcontext():
+            before = take_snapshot(folder)
+            try:
+                refuse_unfinished(folder)
+                value = read()
+            except (OSError, ValueError) as error:
+                running = isinstance(error, UnfinishedSaveError) and is_saving(folder)
+                if take_snapshot(folder) == before and not running:
+                    raise
+                failure = error
+            else:
+                if take_snapshot(folder) == before:
+                    return value
         if time.monotonic() > deadline:
-            raise failure or CheckpointError(
-                f"{folder} kept changing for {PATIENCE:.0f} s while it was read; try again when nothing is saving there"
-            )
+            break
         time.sleep(PAUSE)
+    raise failure or CheckpointError(
+        f"{folder} kept changing for {PATIENCE:.0f} s while it was read; try again when nothing is saving there"
+    )
 
 
 def take_snapshot(folder: Path) -> dict[str, tuple[int, ...]]:

@@ -31,6 +31,7 @@ from roberta_core.tokenization.tokenizer_files import (
     add_prefix,
     build_files,
     check_max_length,
+    read_consistently,
     read_settings,
     resolve_folder,
     write_files,
@@ -122,10 +123,15 @@ class TokenizerBase(TokenTable):
             FileNotFoundError: If the folder has no tokenizer.
             ValueError: If a file is damaged or has a value that is not supported.
         """
-        found = cls._select_arguments(read_settings(resolve_folder(pretrained_model_name_or_path, settings)))
-        if found.get("model_max_length") is not None:
-            settings.pop("max_len", None)  # as published: only a default
-        return cls(**{**found, "name_or_path": os.fspath(pretrained_model_name_or_path), **settings})
+        folder = resolve_folder(pretrained_model_name_or_path, settings)
+
+        def read() -> Self:
+            found = cls._select_arguments(read_settings(folder))
+            if found.get("model_max_length") is not None:
+                settings.pop("max_len", None)  # as published: only a default
+            return cls(**{**found, "name_or_path": os.fspath(pretrained_model_name_or_path), **settings})
+
+        return read_consistently(folder, read)
 
     @classmethod
     def _select_arguments(cls, settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from tokenizers import AddedToken, Encoding, Tokenizer, models
@@ -14,7 +15,7 @@ from roberta_core.tokenization.roberta_tokenizer_fast import RobertaTokenizerFas
 from roberta_core.tokenization.rows import Frame, Pieces, Types
 from roberta_core.tokenization.special_tokens import ROLES, describe_token, is_same_token
 from roberta_core.tokenization.tokenizer_base import TokenizerBase
-from roberta_core.tokenization.tokenizer_files import read_settings, resolve_folder
+from roberta_core.tokenization.tokenizer_files import read_consistently, read_settings, resolve_folder
 from roberta_core.tokenization.tokenizer_json import (
     check_added_ids,
     check_added_tokens,
@@ -243,7 +244,14 @@ def load_tokenizer(source: str | os.PathLike[str], **settings: Any) -> RobertaTo
         >>> load_tokenizer("roberta-tiny").tokenize("The cat")
         ['The', 'Ġcat']
     """
-    found = read_settings(resolve_folder(source, settings))
+    folder = resolve_folder(source, settings)
+    return read_consistently(folder, lambda: _load_from_folder(folder, source, settings))
+
+
+def _load_from_folder(
+    folder: Path, source: str | os.PathLike[str], settings: dict[str, Any]
+) -> RobertaTokenizerFast | TokenizerFast:
+    found = read_settings(folder)
     if found.get("model_max_length") is not None:
         settings.pop("max_len", None)
     asked = {"name_or_path": os.fspath(source), **settings}

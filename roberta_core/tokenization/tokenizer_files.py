@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from tokenizers import AddedToken
 
@@ -33,6 +33,8 @@ from roberta_core.tokenization.vocabulary_files import (
 
 if TYPE_CHECKING:
     from roberta_core.tokenization.tokenizer_base import TokenizerBase
+
+T = TypeVar("T")
 
 VOCAB, MERGES, WHOLE = "vocab.json", "merges.txt", "tokenizer.json"
 SETTINGS, SPECIALS, ADDED, CONFIG = (
@@ -61,6 +63,13 @@ def resolve_folder(source: str | os.PathLike[str], settings: dict[str, Any]) -> 
     from roberta_core.checkpoints.source import resolve
 
     return resolve(source, ("config", "tokenizer"), **hub.pop_options(settings))
+
+
+def read_consistently(folder: Path, read: Callable[[], T]) -> T:
+    """Read files of a folder into which another process may be saving; see `checkpoints.read_consistently`."""
+    from roberta_core.checkpoints import consistency
+
+    return consistency.read_consistently(folder, read)
 
 
 def read_settings(folder: Path) -> dict[str, Any]:

@@ -1,7 +1,6 @@
 """A pretraining run, from texts, a tokenizer and a recipe to a checkpoint: `roberta pretrain` without the terminal."""
 
 import json
-import shutil
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from roberta_core import checkpoints
+from roberta_core.checkpoints import hub
 from roberta_core.config import RobertaConfig
 from roberta_core.data import corpus, texts
 from roberta_core.data.batches import MaskedBlocks
@@ -202,8 +202,7 @@ def export(
 ) -> None:
     """Write a trained model as a checkpoint, with the tokenizer's files and the recipe."""
     stored = {name: array.astype(DTYPES[dtype]) for name, array in tensors.items()}
-    checkpoints.save(folder, RobertaConfig.from_dict({**config.to_dict(), "dtype": dtype}), ARCHITECTURE, stored)
-    for name in TOKENIZER_FILES:
-        if (vocabulary.folder / name).is_file():
-            shutil.copyfile(vocabulary.folder / name, folder / name)
-    (folder / "recipe.json").write_text(json.dumps(recipe.to_dict(), indent=1) + "\n", encoding="utf-8")
+    config = RobertaConfig.from_dict({**config.to_dict(), "dtype": dtype})
+    carried = hub.read_inside(vocabulary.folder, TOKENIZER_FILES)
+    carried["recipe.json"] = (json.dumps(recipe.to_dict(), indent=1) + "\n").encode()
+    checkpoints.save(folder, config, ARCHITECTURE, stored, carried=carried)

@@ -342,3 +342,21 @@ def test_processes_that_save_at_once_take_turns(memory):
     assert errors == ["", "", ""]
     values = np.stack([safetensors_file.read(memory / "model")[str(i)] for i in range(8)])
     assert (values == values[0, 0]).all()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs file modes")
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o664])
+def test_a_file_that_is_replaced_keeps_its_mode_and_a_new_one_follows_the_umask(tmp_path, mode):
+    old = os.umask(0o027)
+    try:
+        for content in (b"one", b"two"):
+            with transaction(tmp_path) as save:
+                save.write("a.txt", content)
+                with save.open("b.bin") as stream:
+                    stream.write(content)
+            modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
+            assert modes == ({"a.txt": 0o640, "b.bin": 0o640} if content == b"one" else {"a.txt": mode, "b.bin": mode})
+            for path in tmp_path.iterdir():
+                path.chmod(mode)
+    finally:
+        os.umask(old)

@@ -366,3 +366,46 @@ def test_a_card_says_what_the_files_say(config, architecture):
     assert f'Roberta{architecture}.from_pretrained("someone/roberta")' in text
     assert ("| labels | LABEL_0, LABEL_1 |" in text) == (architecture in ("ForSequenceClassification",
                                                                           "ForTokenClassification"))  # fmt: skip
+
+
+def make_hostile_folder(tmp_path):
+    """Make a checkpoint whose tokenizer files link out of the folder, into it, to a device, and to nothing."""
+    folder, secret = tmp_path / "cloned", tmp_path / "secret.txt"
+    secret.write_text("the secret")
+    shutil.copytree(TINY, folder)
+    (folder / "added_tokens.json").symlink_to(secret)
+    (folder / "generation_config.json").symlink_to("../secret.txt")
+    (folder / "vocab.json").rename(folder / "real.json")
+    (folder / "vocab.json").symlink_to("real.json")
+    (folder / "merges.txt").unlink()
+    (folder / "merges.txt").symlink_to("/dev/zero")
+    (folder / "special_tokens_map.json").unlink()
+    (folder / "special_tokens_map.json").symlink_to("nowhere.json")
+    return folder
+
+
+def test_links_out_of_a_folder_are_not_copied_and_are_reported(tmp_path, caplog):
+    folder = make_hostile_folder(tmp_path)
+    found = module.read_carried_files(folder, tmp_path / "target")
+    assert set(found) == {"tokenizer.json", "tokenizer_config.json", "vocab.json"}
+    assert found["vocab.json"] == (TINY / "vocab.json").read_bytes()
+    for name in ("added_tokens.json", "generation_config.json", "merges.txt"):
+        assert f"Skipped {name}, which is not copied" in caplog.text
+
+
+def test_converting_a_folder_does_not_copy_what_its_links_point_to(tmp_path):
+    folder = make_hostile_folder(tmp_path)
+    summary = conversion.convert(folder, tmp_path / "target", "bin")
+    assert set(summary.carried) == {"tokenizer.json", "tokenizer_config.json", "vocab.json"}
+    assert not any("the secret" in path.read_text("latin-1") for path in (tmp_path / "target").iterdir())
+
+
+def test_the_links_of_the_cache_of_the_hub_are_followed(tmp_path):
+    blobs, snapshot = tmp_path / "models--a--b" / "blobs", tmp_path / "models--a--b" / "snapshots" / "1234"
+    snapshot.mkdir(parents=True)
+    blobs.mkdir()
+    (blobs / "5678").write_text("{}")
+    (snapshot / "tokenizer.json").symlink_to("../../blobs/5678")
+    (tmp_path / "other").write_text("the secret")
+    (snapshot / "vocab.json").symlink_to("../../../other")
+    assert module.read_carried_files(snapshot, tmp_path / "target") == {"tokenizer.json": b"{}"}

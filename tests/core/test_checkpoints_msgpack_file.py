@@ -185,3 +185,34 @@ def test_a_mutated_file_is_read_or_refused(tmp_path, data):
     except CheckpointError:
         return
     assert sum(array.nbytes for array in found.values()) <= len(content)
+
+
+HUGE_SHAPES = {
+    "a fraction": (b"\xca\x3f\x80\0\0", b"\x01"),
+    "a truth value": (b"\xc3", b"\x01"),
+    "a negative size": (b"\xff", b"\xff"),
+    "an empty array with a size of 2^63": (b"\0", b"\xcf\x80" + bytes(7)),
+    "an empty array of 2^80 elements": (b"\0", *(b"\xce\0\x0f\xff\xff",) * 4),
+}
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+@pytest.mark.parametrize("case", HUGE_SHAPES)
+def test_a_shape_that_no_array_has_is_refused_and_never_reaches_numpy(tmp_path, case, chunked):
+    def text(value):
+        return bytes([0xA0 + len(value)]) + value.encode()
+
+    sizes = HUGE_SHAPES[case]
+
+    def array(dimensions):
+        body = b"\x93" + bytes([0x90 + len(dimensions)]) + b"".join(dimensions) + text("float32") + b"\xc4\0"
+        return b"\xc7" + bytes([len(body), 1]) + body
+
+    content = array(sizes)
+    if chunked:
+        shape = bytes([0x80 + len(sizes)]) + b"".join(text(str(i)) + size for i, size in enumerate(sizes))
+        content = b"\x83" + text(msgpack_file.CHUNKED) + b"\xc3"
+        content += text("shape") + shape + text("chunks") + b"\x81" + text("0") + array([b"\0"])
+    (tmp_path / msgpack_file.FILE).write_bytes(b"\x81" + text("x") + content)
+    with pytest.raises(CheckpointError, match="is not a readable Flax file"):
+        list(msgpack_file.read(tmp_path).values())

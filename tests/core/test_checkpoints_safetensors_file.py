@@ -319,3 +319,11 @@ def test_a_tensor_in_two_shards_is_refused(tmp_path):
 def test_a_folder_without_either_file_is_refused(tmp_path):
     with pytest.raises(CheckpointError, match="not a readable index"):
         safetensors_file.read(tmp_path)
+
+
+@pytest.mark.parametrize("shape", [[0, 1 << 63], [0, 1 << 40, 1 << 40], [0] * 9])
+def test_a_shape_that_no_array_has_is_refused_and_never_reaches_numpy(tmp_path, shape):
+    header = json.dumps({"x": {"dtype": "F32", "shape": shape, "data_offsets": [0, 0]}}).encode()
+    (tmp_path / safetensors_file.FILE).write_bytes(len(header).to_bytes(8, "little") + header)
+    with pytest.raises(CheckpointError, match="is not a readable safetensors file"):
+        list(safetensors_file.read(tmp_path).values())

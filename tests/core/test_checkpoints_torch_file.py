@@ -280,3 +280,16 @@ def test_a_directory_of_the_zip_file_that_no_model_needs_is_refused(tmp_path, mo
     monkeypatch.setattr("roberta_core.checkpoints.zip_file.MAX_DIRECTORY", 50)
     with pytest.raises(CheckpointError, match="its directory"):
         torch_file.read(put(tmp_path, archive()))
+
+
+@pytest.mark.parametrize(
+    ("shape", "strides", "reason"),
+    [
+        (b"K\0\x8a\x09" + bytes(8) + b"\1\x86", b"K\1K\1\x86", "no valid shape"),  # [0, 2^64]
+        (b"K\0\x85", b"\x8a\x20" + bytes(31) + b"\1\x85", "no valid strides"),
+        (b"(" + b"K\1" * 9 + b"t", b"(" + b"K\1" * 9 + b"t", "no valid shape"),
+    ],
+)
+def test_a_shape_that_no_array_has_is_refused_and_never_reaches_numpy(tmp_path, shape, strides, reason):
+    with pytest.raises(CheckpointError, match=reason):
+        torch_file.read(put(tmp_path, archive(pickled(shape=shape, strides=strides))))
