@@ -45,6 +45,11 @@ def to_byte_letters(word: str) -> str:
 
 # Added tokens ----------------------------------------------------------------------------------------------------
 
+# The library panics on such a text.
+OVERLAP = (
+    "an added token of this text lies inside whitespace that the added token before it absorbs (rstrip), so the text "
+    "cannot be split: remove lstrip from the former or rstrip from the latter"
+)
 Part = tuple[int, int, int | None]  # (start, stop) of the characters, and the id where it is an added token
 
 
@@ -99,6 +104,11 @@ class Pass:
                 first = max(done, start + len(text[start:first].rstrip(WHITESPACE)))
             if token.rstrip:
                 last = stop - len(text[last:stop].lstrip(WHITESPACE))
+            if first > last:
+                raise ValueError(OVERLAP)
+            if first == last:  # whitespace that the token before has absorbed
+                done = last
+                continue
             if done < first:
                 yield done, first, None
             yield first, last, index

@@ -8,6 +8,7 @@ from typing import Any
 
 from tokenizers import AddedToken, Tokenizer, models
 
+from roberta_core.tokenization.byte_level_bpe import OVERLAP
 from roberta_core.tokenization.byte_level_tokenizer import ByteLevelTokenizer
 from roberta_core.tokenization.call_arguments import check_unicode
 from roberta_core.tokenization.rows import Pieces, Span
@@ -16,6 +17,7 @@ from roberta_core.tokenization.tokenizer_json import (
     build_bpe,
     build_engine,
     build_finder,
+    convert_errors,
     read_bpe_content,
     read_byte_level_bpe,
 )
@@ -160,13 +162,16 @@ class RobertaTokenizerFast(ByteLevelTokenizer):
     def _encode_texts(
         self, texts: list[str], *, prefix_space: bool, split_special: bool, with_spans: bool
     ) -> list[Pieces]:
+        engine = self._get_engine(prefix_space and not with_spans, split_special)
         try:
-            if not with_spans:
-                engine = self._get_engine(prefix_space, split_special)
-                return [Pieces(found.ids) for found in engine.encode_batch_fast(texts, add_special_tokens=False)]
-            if prefix_space:
-                return self._encode_prefixed(texts, split_special)
-            encodings = self._get_engine(False, split_special).encode_batch(texts, add_special_tokens=False)
+            with convert_errors("the `tokenizers` library cannot encode the text"):
+                if not with_spans:
+                    return [Pieces(found.ids) for found in engine.encode_batch_fast(texts, add_special_tokens=False)]
+                if prefix_space:
+                    return self._encode_prefixed(texts, split_special)
+                encodings = engine.encode_batch(texts, add_special_tokens=False)
+        except ValueError as error:
+            raise ValueError(OVERLAP) if "bad split" in str(error) else error from None
         except TypeError:  # what the library raises for a text that is not Unicode
             check_unicode(texts)
             raise
