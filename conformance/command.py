@@ -93,6 +93,7 @@ def measure(
     from roberta_core.cli.frameworks import hold_back_stderr
 
     from .adapters.port import Port
+    from .faults.diagnosis import diagnose_checkpoint
     from .suite.case import load_cases
     from .suite.comparison import find_differing_weights
     from .suite.run import TEXTS, run_cases, run_checkpoint
@@ -106,6 +107,10 @@ def measure(
             return run_cases(adapters, load_cases().values(), status.update)
         report = run_checkpoint(adapters, checkpoint, texts or TEXTS, status.update, tolerance, precision)
         report.warnings += find_differing_weights(resolve(checkpoint))
+        for adapter, result in zip(adapters, report.frameworks, strict=True):
+            if not result.ok and precision == "float32":
+                status.update(f"looking for the cause in {result.title}")
+                result.cause = diagnose_checkpoint(adapter, checkpoint, texts or TEXTS)
         return report
 
 

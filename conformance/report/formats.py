@@ -22,6 +22,7 @@ def to_json(report: Report) -> str:
             "version": result.version,
             "ok": result.ok,
             "worst": _to_number(result.worst.max_rel),
+            **({"cause": result.cause} if result.cause else {}),
             "stages": {stage: _describe_verdict(verdict) for stage, verdict in _list_stages(report, result)},
         }
         for result in report.frameworks
@@ -121,12 +122,15 @@ def find_verdict(report: Report, result: FrameworkResult, row: str) -> Verdict |
 
 
 def describe_failures(report: Report) -> list[str]:
-    """Describe what failed: the first stage that differs, for each framework and case."""
-    return [
-        f"{result.title}: {f'{group}: ' if report.checkpoint is None else ''}{first.complaint}"
-        for result in report.frameworks
-        for group, first in result.failures.items()
-    ]
+    """Describe what failed: the first stage that differs, for each framework and case, and a suggested cause."""
+    found = []
+    for result in report.frameworks:
+        for group, first in result.failures.items():
+            case = f"{group}: " if report.checkpoint is None else ""
+            found.append(f"{result.title}: {case}{first.complaint}")
+        if result.cause:
+            found.append(f"{result.title}: {result.cause}")
+    return found
 
 
 def write(path: Path, text: str) -> None:

@@ -47,6 +47,7 @@ class FrameworkResult:
     title: str
     version: str
     groups: dict[str, list[Verdict]] = field(default_factory=dict)
+    cause: str | None = None  # why it differs, if that was looked for
 
     @property
     def ok(self) -> bool:

@@ -33,6 +33,15 @@ def change_last(stages):
     return stages | {"hidden_states": [*others, last * 1.01]}
 
 wrong = make(change_last)
+def swapped(folder):
+    reference = Reference()
+    model = reference.load("ForMaskedLM", folder)
+    names = {name: name.replace("self.query", "self.key") for name in model.tensors if "self.query" in name}
+    model.tensors |= {one: model.tensors[two] for one, two in names.items()} | {
+        two: model.tensors[one] for one, two in names.items()
+    }
+    return lambda **inputs: dict(model.run(**inputs))
+
 odd = make(lambda stages: {"scores": stages["logits"]})
 unknown = make(lambda stages: stages | {"scores": stages["logits"]})
 number = 3
@@ -76,6 +85,19 @@ def test_a_wrong_port_fails_at_the_first_stage_that_differs(against):
     assert report["stages"]["hidden_states.0"]["ratio"] < 1
     assert report["stages"]["hidden_states.1"]["ratio"] > 1000
     assert "my_port:wrong: hidden_states.1: error" in " ".join(err.split())
+
+
+def test_the_cause_of_a_known_fault_is_suggested(against):
+    status, report, err = against("my_port:swapped")
+    assert status == 1
+    assert report["cause"].startswith("looks like: query and key swapped")
+    assert "my_port:swapped: looks like: query and key swapped" in " ".join(err.split())
+
+
+def test_the_cause_of_an_unknown_fault_is_not_guessed(against):
+    status, report, _ = against("my_port:wrong")
+    assert status == 1
+    assert report["cause"].startswith("cause unknown: none of ")
 
 
 def test_a_stage_that_the_model_does_not_have_fails(against):
