@@ -220,7 +220,8 @@ def test_every_signature_is_that_of_the_code(page, package):
     assert lies(page.read_text(encoding="utf-8"), package) == []
 
 
-TRUE = "roberta_core.outputs.FixedCache(layers, filled, real=None)\nroberta_core.RobertaConfig.to_json_string(use_diff=True)"
+TRUE = """roberta_core.outputs.FixedCache(layers, filled, real=None)
+roberta_core.RobertaConfig.to_json_string(use_diff=True)"""
 FAULTS = {
     "a default changed": TRUE.replace("True", "False"),
     "a default missing": TRUE.replace("=True", ""),
