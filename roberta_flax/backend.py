@@ -69,7 +69,7 @@ class FlaxBackend:
         return dict(tensors(model, jax.jit(jax.grad(total))(model.params)))
 
     def tensor(self, array: np.ndarray) -> jax.Array:
-        """An array of JAX; of 64-bit numbers it keeps 32 bits, unless JAX was told otherwise."""
+        """An array of JAX; of 64-bit numbers it keeps 32 bits, unless JAX is configured otherwise."""
         return jax.numpy.asarray(array)
 
     def trainer(self, model: Any, recipe: Recipe) -> Any:

@@ -39,7 +39,7 @@ def call(
 ) -> ModelOutput:
     """The output of a model for arrays by name, with its own parameters or `params`; `key` is for dropout.
 
-    Sizes are rounded up and the output is cut back, unless somebody traces, there is more than one device, the cache
+    Sizes are rounded up and the output is cut back, unless the call is traced, there is more than one device, the cache
     has a fixed length, or scores are to be compared along the whole sequence.
     """
     leaves, structure = jax.tree.flatten(model)
@@ -173,7 +173,7 @@ def _is_on_one_device(leaf: Any) -> bool:
 
 
 def narrow_ints(inputs: Mapping[str, Any]) -> dict[str, Any]:
-    """Whole numbers as int32, whatever came: one compiled function serves them all."""
+    """Convert integers to int32: one compiled function serves them all."""
 
     def narrowed(value: Any) -> Any:
         return value.astype(np.int32) if jnp.issubdtype(value.dtype, jnp.integer) and value.dtype != np.int8 else value

@@ -83,7 +83,7 @@ class SelfAttention(nnx.Module):
         mask: Array | None,
         head_mask: Array | None,
     ) -> tuple[Array, Array]:
-        """The weighted values [B, N, S, H] and the weights [B, N, S, T]; XLA drops those that nobody wants."""
+        """The weighted values [B, N, S, H] and the weights [B, N, S, T]; XLA drops those that are not used."""
         scores = query @ key.swapaxes(2, 3) / math.sqrt(self.head_size)  # [B, N, S, T]
         if mask is not None:
             scores = jnp.where(mask == 0, scores, mask)  # a sum would let gradients through where no key is attended
@@ -107,7 +107,7 @@ def append_kv(past: tuple[Any, ...], key: Array, value: Array) -> tuple[Array, A
     old_key, old_value, filled = past
     if filled is None:
         return jnp.concatenate([old_key, key], axis=2), jnp.concatenate([old_value, value], axis=2)
-    room = filled + key.shape[2] <= old_key.shape[2]  # without it JAX would move the slots: NaN says so
+    room = filled + key.shape[2] <= old_key.shape[2]  # without it JAX would move the slots; NaN marks it
     key, value = (jnp.where(room, part, jnp.nan).astype(old_key.dtype) for part in (key, value))
     put = partial(jax.lax.dynamic_update_slice_in_dim, start_index=filled, axis=2)
     return put(old_key, key), put(old_value, value)

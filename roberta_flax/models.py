@@ -158,12 +158,12 @@ class FlaxRobertaForCausalLM(FlaxRobertaPreTrainedModel):
         inputs: ArrayLike | None = None,  # [B, S] ids; the beginning-of-sequence token if there are none
         *,
         input_ids: ArrayLike | None = None,
-        attention_mask: ArrayLike | None = None,  # [B, S]; pads are left out if it is not given
+        attention_mask: ArrayLike | None = None,  # [B, S]; padding is skipped if it is not given
         encoder_hidden_states: ArrayLike | None = None,
         encoder_attention_mask: ArrayLike | None = None,
         **arguments: Any,
     ) -> Any:
-        """Text [R, T] that goes on from the prompts: `roberta_core.generation.Settings` has the arguments.
+        """Return text [R, T] that continues the prompts: `roberta_core.generation.Settings` has the arguments.
 
         A `GenerateOutput` if `return_dict_in_generate`. `ValueError` for prompts padded on the right or too long.
         """
@@ -172,7 +172,7 @@ class FlaxRobertaForCausalLM(FlaxRobertaPreTrainedModel):
 
 
 class FlaxRobertaForMaskedLM(FlaxRobertaPreTrainedModel):
-    """RoBERTa with the language-model head: what stands behind each `<mask>`."""
+    """RoBERTa with the language-model head: predictions for each `<mask>`."""
 
     architecture = "ForMaskedLM"
 

@@ -240,7 +240,7 @@ class FlaxRobertaPreTrainedModel(PreTrainedBase, nnx.Module):
         return output if self._resolve_option("return_dict", return_dict) else output.to_tuple()
 
     def _check_inputs(self, inputs: Mapping[str, Any]) -> None:
-        """Raise `ValueError` for inputs that the model cannot take, as far as they can be read."""
+        """Raise `ValueError` for inputs that the model does not accept, as far as they can be read."""
         rows = self._to_body_inputs(inputs)
         past, filled, _ = inputs.get("past_key_values") or (None, None, None)
         length = past[0][0].shape[2] if past else 0

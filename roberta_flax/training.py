@@ -86,7 +86,7 @@ class Trainer:
         )
 
     def load_state(self, state: State) -> None:
-        """Go on from a state; `ValueError` unless it holds exactly the parameters of the model."""
+        """Restore a state; raise `ValueError` unless it holds exactly the parameters of the model."""
         table = dict(tensors(self.model))
         state.check(table)
         assign(self.model, ((name, state.tensors[name]) for name in table))
@@ -101,7 +101,7 @@ class Trainer:
             self.key = jax.random.wrap_key_data(jnp.asarray(state.random["flax"]), impl=GENERATOR)
 
     def _copy_parameters(self) -> None:
-        """Copy the parameters: what was loaded may be lent memory, which a step cannot take over."""
+        """Copy the parameters: what was loaded may be borrowed memory, which a step cannot own."""
         for variable in self.variables.values():
             variable.set_value(jnp.array(variable.get_raw_value()))
 
@@ -111,7 +111,7 @@ class Trainer:
             self.variables[name].set_value(value)
 
     def _to_inputs(self, batch: Batch) -> dict[str, np.ndarray]:
-        """The inputs, their length rounded up to one of a few; a mask that hides nothing is left out, to be quicker.
+        """The inputs, their length rounded up to one of a few; a mask that hides nothing is skipped, which is faster.
 
         The scores of an answer are compared along the whole sequence, padding too: its length stays as it is.
         """

@@ -86,7 +86,7 @@ class SelfAttention(nn.Module):
         head_mask: Tensor | None,
         need_weights: bool,
     ) -> tuple[Tensor, Tensor | None]:
-        """The weighted values [B, N, S, H], by the fused kernel unless somebody wants to see the weights."""
+        """The weighted values [B, N, S, H], by the fused kernel unless the weights are requested."""
         overflows = mask is not None and query.dtype == torch.float16  # minimum + score would be -inf
         if self.attn_implementation == "sdpa" and not (need_weights or head_mask is not None or overflows):
             rate = self.dropout.p if self.training else 0.0

@@ -173,5 +173,5 @@ def refuse_prompt_learning(model: Any) -> None:
     adapter = getattr(getattr(replaced, "__self__", None), "active_peft_config", None)
     if getattr(adapter, "is_prompt_learning", False):
         raise ValueError(
-            f"generate does not support PEFT's {adapter.peft_type}, whose learned prompts it would leave out; use LoRA"
+            f"generate does not support PEFT's {adapter.peft_type}, whose learned prompts it would ignore; use LoRA"
         )

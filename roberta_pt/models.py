@@ -65,7 +65,7 @@ class RobertaModel(RobertaPreTrainedModel):
     ) -> BaseModelOutputWithPoolingAndCrossAttentions[Tensor]:
         """Hidden states of ids or embeddings: last_hidden_state [B, S, D], pooler_output [B, D].
 
-        `ValueError` for ids, lengths and shapes that the model cannot take.
+        `ValueError` for ids, lengths and shapes that the model does not accept.
         """
         if cache_position is not None:
             raise ValueError("cache_position follows from past_key_values; leave it out")
@@ -169,12 +169,12 @@ class RobertaForCausalLM(RobertaPreTrainedModel):
         inputs: Tensor | None = None,  # [B, S] ids; the beginning-of-sequence token if there are none
         *,
         input_ids: Tensor | None = None,
-        attention_mask: Tensor | None = None,  # [B, S]; pads are left out if it is not given
+        attention_mask: Tensor | None = None,  # [B, S]; padding is skipped if it is not given
         encoder_hidden_states: Tensor | None = None,
         encoder_attention_mask: Tensor | None = None,
         **arguments: Any,
     ) -> Any:
-        """Text [R, T] that goes on from the prompts: `roberta_core.generation.Settings` has the arguments.
+        """Return text [R, T] that continues the prompts: `roberta_core.generation.Settings` has the arguments.
 
         A `GenerateOutput` if `return_dict_in_generate`. `ValueError` for prompts padded on the right or too long.
         """
@@ -192,7 +192,7 @@ class RobertaForCausalLM(RobertaPreTrainedModel):
 
 
 class RobertaForMaskedLM(RobertaPreTrainedModel):
-    """RoBERTa with the language-model head: what stands behind each `<mask>`."""
+    """RoBERTa with the language-model head: predictions for each `<mask>`."""
 
     architecture = "ForMaskedLM"
 

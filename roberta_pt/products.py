@@ -67,7 +67,7 @@ class _Product(torch.autograd.Function):
 
 
 def _multiply_onednn(rows: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """OneDNN's product, whose gradient nobody asks for."""
+    """Compute oneDNN's product without a gradient."""
     multiply = torch.ops.mkldnn._linear_pointwise
     if rows.shape[:-1].numel() not in FEW or not weight.is_contiguous():
         return multiply(rows, weight, bias, "none", [], "")

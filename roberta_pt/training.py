@@ -91,7 +91,7 @@ class Trainer:
 
     @torch.no_grad()
     def load_state(self, state: State) -> None:
-        """Go on from a state; `ValueError` unless it holds exactly the parameters of the model."""
+        """Restore a state; raise `ValueError` unless it holds exactly the parameters of the model."""
         state.check(self.parameters)
         for name, parameter in self.parameters.items():
             parameter.copy_(torch.from_numpy(state.tensors[name]))
@@ -123,7 +123,7 @@ class Trainer:
         return logits.float(), self._to_tensor(labels)
 
     def _to_inputs(self, batch: Batch) -> dict[str, Tensor]:
-        """The inputs as tensors; a mask that hides nothing is left out, which is the quicker way."""
+        """The inputs as tensors; a mask that hides nothing is skipped, which is faster."""
         return {
             name: self._to_tensor(array) for name, array in batch.items() if name != "attention_mask" or not array.all()
         }
@@ -171,8 +171,8 @@ def _keep_freed_memory() -> None:
 
     Nothing is changed where the environment says how memory is handled, or the library is not glibc.
     """
-    told = any(name == "GLIBC_TUNABLES" or name.startswith("MALLOC_") for name in os.environ)
-    if sys.platform != "linux" or told:
+    configured = any(name == "GLIBC_TUNABLES" or name.startswith("MALLOC_") for name in os.environ)
+    if sys.platform != "linux" or configured:
         return
     library = ctypes.CDLL(None)
     if hasattr(library, "gnu_get_libc_version"):

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from roberta_pt.layers import Embedding, Linear
 
-# Second names of a tied model's tensors: left out of a state dict on save, filled in on load.
+# Second names of a tied model's tensors: omitted from a state dict on save, filled in on load.
 TIED = {
     "lm_head.decoder.weight": "roberta.embeddings.word_embeddings.weight",
     "lm_head.decoder.bias": "lm_head.bias",

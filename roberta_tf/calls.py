@@ -27,7 +27,7 @@ LAST_AXIS = ("inputs_embeds", "encoder_hidden_states", "past_key_values")
 
 
 def bind_inputs(signature: Signature, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
-    """Arguments by name, those that are None left out; the first may be a tensor, a dict, or a list of tensors.
+    """Arguments by name, without those that are None; the first may be a tensor, a dict, or a list of tensors.
 
     `TypeError` for a name that the model does not have, or has twice.
     """
@@ -66,7 +66,7 @@ class Graphs:
         self.traced: dict[tuple[Any, ...], Any] = {}
 
     def run(self, call: Callable[..., Any], arguments: dict[str, Any]) -> Any:
-        """`call(**arguments)`; `ValueError` for values that the model cannot take."""
+        """`call(**arguments)`; `ValueError` for values that the model does not accept."""
         options = {name: arguments[name] for name in OPTIONS if name in arguments}
         options["training"] = bool(options.get("training", _find_training_flag()))
         inputs = {name: value for name, value in arguments.items() if name not in OPTIONS}

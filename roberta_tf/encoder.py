@@ -120,7 +120,7 @@ def append_kv(past: tuple[Any, ...], key: tf.Tensor, value: tf.Tensor) -> tuple[
     slots = tf.range(room) - filled  # [T]: 0 where the first new one goes
     new = ((slots >= 0) & (slots < length))[:, None]
     slots = tf.clip_by_value(slots, 0, length - 1)
-    missing = tf.where(filled + length <= room, 0.0, math.nan)  # without room NaN says so
+    missing = tf.where(filled + length <= room, 0.0, math.nan)  # NaN if there is no room
     key, value = (tf.gather(part, slots, axis=2) + tf.cast(missing, part.dtype) for part in (key, value))
     return tf.where(new, key, old_key), tf.where(new, value, old_value)
 

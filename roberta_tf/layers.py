@@ -98,7 +98,7 @@ class LayerNorm(keras.layers.LayerNormalization):
         super().build((None, self.size))
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
-        """[..., size], the variance in two passes; numbers below float32 are raised to it first."""
+        """[..., size], the variance in two passes; numbers in 16 bits are first upcast to float32."""
         x = upcast(inputs)
         scaled = normalise(x, self.epsilon) * tf.cast(self.gamma, x.dtype)
         return tf.cast(scaled + tf.cast(self.beta, x.dtype), inputs.dtype)

@@ -2,7 +2,7 @@
 
 Shapes: B batch, S sequence, V vocabulary, K labels, C choices.
 With reduction "mean" a loss is a scalar, 0 where every label is ignored; with "none" it is one number for each label.
-Logits below float32 are raised to it first.
+Logits in 16 bits are first upcast to float32.
 """
 
 import tensorflow as tf
@@ -37,7 +37,7 @@ def causal_loss(
 def sequence_loss(logits: tf.Tensor, labels: tf.Tensor, problem_type: str | None, reduction: str = "mean") -> tf.Tensor:
     """The loss of logits [B, K] by problem type.
 
-    Without one it is regression where K is 1, else one class where labels are whole numbers [B] or [B, 1], else many
+    Without one it is regression where K is 1, else one class where labels are integers [B] or [B, 1], else many
     labels.
     """
     problem_type = problem_type or infer_problem_type(labels, get_shape(logits)[1])

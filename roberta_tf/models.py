@@ -71,7 +71,7 @@ class TFRobertaModel(TFRobertaPreTrainedModel):
     ) -> BaseModelOutputWithPoolingAndCrossAttentions[tf.Tensor]:
         """Hidden states of ids or embeddings: last_hidden_state [B, S, D], pooler_output [B, D].
 
-        `ValueError` for ids, lengths and shapes that the model cannot take.
+        `ValueError` for ids, lengths and shapes that the model does not accept.
         """
         output_attentions = self._resolve_option("output_attentions", output_attentions)
         past, filled, real = unpack_cache(past_key_values)
@@ -148,12 +148,12 @@ class TFRobertaForCausalLM(TFRobertaPreTrainedModel):
         inputs: tf.Tensor | None = None,  # [B, S] ids; the beginning-of-sequence token if there are none
         *,
         input_ids: tf.Tensor | None = None,
-        attention_mask: tf.Tensor | None = None,  # [B, S]; pads are left out if it is not given
+        attention_mask: tf.Tensor | None = None,  # [B, S]; padding is skipped if it is not given
         encoder_hidden_states: tf.Tensor | None = None,
         encoder_attention_mask: tf.Tensor | None = None,
         **arguments: Any,
     ) -> Any:
-        """Text [R, T] that goes on from the prompts: `roberta_core.generation.Settings` has the arguments.
+        """Return text [R, T] that continues the prompts: `roberta_core.generation.Settings` has the arguments.
 
         A `GenerateOutput` if `return_dict_in_generate`. `ValueError` for prompts padded on the right or too long.
         """
@@ -198,7 +198,7 @@ class TFRobertaForCausalLM(TFRobertaPreTrainedModel):
 
 
 class TFRobertaForMaskedLM(TFRobertaPreTrainedModel):
-    """RoBERTa with the language-model head: what stands behind each `<mask>`."""
+    """RoBERTa with the language-model head: predictions for each `<mask>`."""
 
     architecture = "ForMaskedLM"
 

@@ -72,7 +72,7 @@ class Trainer:
         )
 
     def load_state(self, state: State) -> None:
-        """Go on from a state; `ValueError` unless it holds exactly the parameters of the model."""
+        """Restore a state; raise `ValueError` unless it holds exactly the parameters of the model."""
         state.check(self.variables)
         assign(self.model, ((name, state.tensors[name]) for name in self.variables))
         for own, moments in (
@@ -164,7 +164,7 @@ class Trainer:
 
 
 def _to_inputs(batch: Batch) -> dict[str, tf.Tensor]:
-    """The inputs as tensors, whole numbers as int32; a mask that hides nothing is left out, to be quicker."""
+    """The inputs as tensors, integers as int32; a mask that hides nothing is skipped, which is faster."""
     return {
         name: tf.constant(array, tf.int32 if array.dtype.kind in "iu" else tf.float32)
         for name, array in batch.items()

@@ -88,7 +88,7 @@ def build(model: Any) -> None:
 
 
 def _build_layer(layer: Any, path: str, values: Mapping[str, tf.Tensor]) -> None:
-    """Build one layer under its published path, some of its variables from values; anew if it is built."""
+    """Build one layer under its published path, some of its variables from values; again if it is built."""
     values = {**_unbuild_layer(layer), **values} if layer.built else values
     *scopes, layer.name = path.split(".")
     initializers = {f"{leaf}_initializer": _make_initializer(value) for leaf, value in values.items()}
