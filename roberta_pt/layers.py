@@ -12,7 +12,17 @@ from torch import Tensor, nn
 from roberta_pt.products import multiply
 
 
-class Linear(nn.Linear):
+class _EqualsLinear(type):
+    """Let a subclass of `nn.Linear` equal it as a key: quantize_dynamic looks modules up by their exact type."""
+
+    def __eq__(cls, other: object) -> bool:
+        return other is nn.Linear or cls is other
+
+    def __hash__(cls) -> int:
+        return hash(nn.Linear)
+
+
+class Linear(nn.Linear, metaclass=_EqualsLinear):
     """A linear layer that waits for its values, and multiplies with the library that is fast on the CPU."""
 
     def reset_parameters(self) -> None:

@@ -77,6 +77,10 @@ class RobertaPreTrainedModel(TransformersMethods, PreTrainedBase, nn.Module):
     def _list_own_tensors(self) -> list[str]:
         return sorted(self.state_dict().keys() - parameters(self.config, self.architecture, self.has_pooler).keys())
 
+    def _resolve_option(self, name: str, value: bool | None) -> bool:
+        traced = name == "return_dict" and value is None and getattr(self.config, "torchscript", False)
+        return False if traced else super()._resolve_option(name, value)
+
     def tie_weights(self) -> None:
         """Tie the decoder of the language-model head to the word embeddings, unless the configuration unties them."""
         head: Any = getattr(self, "lm_head", None)

@@ -156,3 +156,20 @@ def test_tensors_of_a_tokenizer_import_no_training_code():
         "print([name for name in sys.modules if name.startswith(('roberta_core.training', 'roberta_core.tasks'))])"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+def test_quantize_dynamic_quantises_every_linear_layer(make, config, ids):
+    model = make(RobertaForMaskedLM, config)
+    made = torch.ao.quantization.quantize_dynamic(model, {torch.nn.Linear}, dtype=torch.qint8)
+    kinds = [type(module).__module__ for module in made.modules() if type(module).__name__ == "Linear"]
+    assert len(kinds) == 14
+    assert set(kinds) == {"torch.ao.nn.quantized.dynamic.modules.linear"}
+    assert 0 < (made(ids).logits - model(ids).logits).abs().max() < 2
+
+
+def test_torchscript_in_the_configuration_returns_tuples_that_can_be_traced(make, config, ids):
+    config.torchscript = True
+    model = make(RobertaForMaskedLM, config)
+    traced = torch.jit.trace(model, ids)
+    assert isinstance(model(ids), tuple)
+    torch.testing.assert_close(traced(ids)[0], model(ids, return_dict=True).logits)
