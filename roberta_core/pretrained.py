@@ -40,6 +40,18 @@ class ModelCall(Protocol[P, R]):
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R: ...
 
 
+_first_processes: dict[str, int] = {}  # by framework: the process that built the first model
+
+
+def refuse_fork(framework: str) -> None:
+    """Raise `RuntimeError` in a process forked from one that used the framework: its threads are gone, and it hangs."""
+    if _first_processes.setdefault(framework, os.getpid()) != os.getpid():
+        raise RuntimeError(
+            f"{framework} was in use when this process was forked, and would hang here. Start processes with "
+            'multiprocessing.get_context("spawn"), or load the model only in the new process.'
+        )
+
+
 class PreTrainedBase:
     """The base of the base classes of the frameworks."""
 

@@ -64,7 +64,8 @@ def measure(model: Any, inputs: Mapping[str, Any]) -> tuple[Sizes, Sizes]:
     if embeds:  # their positions count through, and must not run out
         longer = max(length, min(longer, model.config.max_sequence_length - past))
     # The cache, or such a mask, shows which past tokens are real.
-    counted = past and (cache.real is not None or mask is None or mask.ndim == 2)
+    real = cache.real if cache else None
+    counted = past and (real is not None or mask is None or mask.ndim == 2)
     return sizes, Sizes(
         batch if "labels" in inputs else round_up(batch, SIZES, SIZES[-1]),  # a loss is a mean over all rows
         sizes.choices,

@@ -19,6 +19,8 @@ IGNORED = -100
 def token_loss(logits: Array, labels: Array, reduction: str = "mean", count: Array | int | None = None) -> Array:
     """Cross entropy of logits [..., K] and labels [...], -100 ignored; `count` replaces the number of kept labels."""
     check_label_shape("labels", labels.shape, logits.shape)
+    if jnp.issubdtype(labels.dtype, jnp.floating):
+        raise ValueError(f"labels has dtype {labels.dtype}; class labels must be integers")
     check_labels("labels", as_concrete(labels), logits.shape[-1])
     labels = jnp.reshape(labels, logits.shape[:-1])
     inside = (labels >= 0) & (labels < logits.shape[-1])

@@ -14,7 +14,7 @@ from roberta_core.config import RobertaConfig
 from roberta_core.input_validation import check_all_labels, check_inputs
 from roberta_core.outputs import FixedCache
 from roberta_core.parameters import Kind, draw, parameters
-from roberta_core.pretrained import PreTrainedBase, R
+from roberta_core.pretrained import PreTrainedBase, R, refuse_fork
 from roberta_flax.caches import make_cache, unpack_cache
 from roberta_flax.calls import HashableConfig, call, check_room, filter_arguments
 from roberta_flax.layers import Embedding, Linear
@@ -67,6 +67,7 @@ class FlaxRobertaPreTrainedModel(PreTrainedBase, nnx.Module):
         attn_implementation: str = "sdpa",
         loss_reduction: str = "mean",
     ):
+        refuse_fork("JAX")
         config.validate()
         self._set_options(attn_implementation, loss_reduction)
         self._config = HashableConfig(config)
@@ -213,6 +214,7 @@ class FlaxRobertaPreTrainedModel(PreTrainedBase, nnx.Module):
             ValueError: Ids, lengths or shapes that the model cannot accept.
             TypeError: An argument that the class does not have.
         """
+        refuse_fork("JAX")
         cache = FixedCache(*unpack_cache(past_key_values))  # unpacked once: `filled` is None if it grows
         inputs = {
             "input_ids": input_ids,

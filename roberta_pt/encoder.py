@@ -34,7 +34,9 @@ class Embeddings(nn.Module):
         self, input_ids: Tensor | None, token_type_ids: Tensor, position_ids: Tensor, inputs_embeds: Tensor | None
     ) -> Tensor:
         """The embeddings of ids, or of `inputs_embeds` [B, S, D] in the place of the word embeddings."""
-        words = self.word_embeddings(input_ids) if inputs_embeds is None else inputs_embeds
+        words = (
+            self.word_embeddings(input_ids) if inputs_embeds is None else inputs_embeds.to(self.LayerNorm.weight.dtype)
+        )
         embedded = words + self.token_type_embeddings(token_type_ids) + self.position_embeddings(position_ids)
         return self.dropout(self.LayerNorm(embedded))
 

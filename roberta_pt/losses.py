@@ -18,6 +18,8 @@ IGNORED = -100
 def token_loss(logits: Tensor, labels: Tensor, reduction: str = "mean", count: Tensor | int | None = None) -> Tensor:
     """Cross entropy of logits [..., K] and labels [...], -100 ignored; `count` replaces the number of kept labels."""
     check_label_shape("labels", labels.shape, logits.shape)
+    if labels.is_floating_point():
+        raise ValueError(f"labels has dtype {str(labels.dtype).removeprefix('torch.')}; class labels must be integers")
     check_labels("labels", as_concrete(labels), logits.shape[-1])
     losses = F.cross_entropy(_upcast(logits).flatten(0, -2), labels.long().flatten(), reduction="none")
     return _reduce(losses.view(labels.shape), labels != IGNORED, reduction, count)

@@ -15,7 +15,9 @@ from roberta_core.parameters import parameters
 from roberta_core.pretrained import ModelCall, P, PreTrainedBase, R
 from roberta_pt.caches import make_cache
 from roberta_pt.interop import TransformersMethods
-from roberta_pt.weights import assign, drop_aliases, fill_aliases, tensors
+from roberta_pt.weights import assign, drop_aliases, fill_aliases, from_numpy, tensors
+
+NARROW = (torch.int8, torch.int16, torch.uint8, torch.uint16, torch.uint32)
 
 
 class _HasForward(Protocol[P, R]):
@@ -61,6 +63,23 @@ class RobertaPreTrainedModel(TransformersMethods, PreTrainedBase, nn.Module):
         def __call__(self: _HasForward[P, R]) -> ModelCall[P, R]:  # pyright: ignore[reportIncompatibleMethodOverride]
             """Compute the outputs that `forward` describes."""
             ...
+
+    else:
+
+        def __call__(self, *args: Any, **kwargs: Any) -> Any:
+            """Compute the outputs that `forward` describes; arrays and lists are accepted in place of tensors."""
+            given = {name: self._to_tensor(value, name) for name, value in kwargs.items()}
+            return super().__call__(*(self._to_tensor(value) for value in args), **given)
+
+    def _to_tensor(self, value: Any, name: str = "") -> Any:
+        """Return an array or a list of numbers as a tensor on the model's device, and narrow integers as int64."""
+        if isinstance(value, list) and name != "past_key_values":
+            value = np.asarray(value)
+        if isinstance(value, np.ndarray):
+            # A uint64 above the range of int64 becomes its largest number, which no table has.
+            value = value.clip(max=2**63 - 1).astype(np.int64) if value.dtype.kind == "u" else value
+            value = from_numpy(value).to(self.device)
+        return value.long() if isinstance(value, Tensor) and value.dtype in NARROW else value
 
     @contextmanager
     def _layer_context(self) -> Iterator[None]:

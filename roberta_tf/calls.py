@@ -52,6 +52,7 @@ def is_eager_call(model: Any, arguments: Mapping[str, Any]) -> bool:
     """Whether nothing else records what the model does: it has its variables, and the inputs their values."""
     return (
         model.built
+        and type(model).call.__module__.startswith(__package__ or "")  # a graph would freeze what a user's call reads
         and tf.executing_eagerly()
         and not in_stateless_scope()
         and not any(isinstance(value, keras.KerasTensor) for value in arguments.values())
@@ -110,6 +111,8 @@ def _convert(name: str, value: Any, dtype: str) -> Any:
         raise ValueError(f"{name} has dtype {kind.name}; ids must be integers")
     if isinstance(tensor, keras.KerasTensor) or kind in (tf.int32, tf.int64):
         return tensor
+    if kind in (tf.uint32, tf.uint64):  # a uint64 above the range of int64 becomes its largest number
+        return tf.cast(tf.minimum(tensor, tf.constant(min(kind.max, 2**63 - 1), kind)), tf.int64)
     return tf.cast(tensor, dtype if kind.is_floating else tf.int32)
 
 

@@ -19,6 +19,8 @@ def token_loss(
 ) -> tf.Tensor:
     """Cross entropy of logits [..., K] and labels [...], -100 ignored; `count` replaces the number of kept labels."""
     check_label_shape("labels", get_shape(labels), get_shape(logits))
+    if labels.dtype.is_floating:
+        raise ValueError(f"labels has dtype {labels.dtype.name}; class labels must be integers")
     check_labels("labels", as_concrete(labels), get_shape(logits)[-1])
     kept = tf.not_equal(labels, IGNORED)
     classes = tf.where(kept, tf.cast(labels, tf.int32), 0)

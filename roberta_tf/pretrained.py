@@ -14,7 +14,7 @@ import tensorflow as tf
 from roberta_core.config import RobertaConfig
 from roberta_core.input_validation import TARGETS, check_all_labels, check_inputs
 from roberta_core.outputs import FixedCache
-from roberta_core.pretrained import ModelCall, P, PreTrainedBase, R
+from roberta_core.pretrained import ModelCall, P, PreTrainedBase, R, refuse_fork
 from roberta_tf.caches import make_cache, unpack_cache
 from roberta_tf.calls import Graphs, bind_inputs, convert_inputs, is_eager_call
 from roberta_tf.fitting import FitModel
@@ -54,6 +54,7 @@ class TFRobertaPreTrainedModel(PreTrainedBase, FitModel):
         dtype: Any = None,
         trainable: bool = True,
     ):
+        refuse_fork("TensorFlow")
         super().__init__(name=name, dtype=dtype, trainable=trainable, autocast=False)
         config.validate()
         self._set_options(attn_implementation, loss_reduction)
@@ -64,6 +65,7 @@ class TFRobertaPreTrainedModel(PreTrainedBase, FitModel):
     @tf.autograph.experimental.do_not_convert
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Compute what `call` describes; the first argument may also be a dict or a list of the inputs."""
+        refuse_fork("TensorFlow")
         arguments = convert_inputs(bind_inputs(self._call_signature, args, kwargs), self.variable_dtype)
         call = super().__call__
         return self._graphs.run(call, arguments) if is_eager_call(self, arguments) else call(**arguments)

@@ -188,3 +188,18 @@ def test_another_keras_backend_is_refused():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
     assert done.returncode == 1
     assert "ImportError: roberta_tf is written for Keras with TensorFlow, but Keras runs on jax here" in done.stderr
+
+
+def test_a_users_call_reads_its_attributes_at_every_call(config):
+    class Scaled(TFRobertaModel):
+        scale = 1.0
+
+        def call(self, input_ids=None, training=False):
+            output = super().call(input_ids, training=training)
+            output.last_hidden_state = output.last_hidden_state * self.scale
+            return output
+
+    model, ids = Scaled(config), np.array([[0, 5, 2]])
+    before = model(ids).last_hidden_state
+    model.scale = 2.0
+    np.testing.assert_allclose(model(ids).last_hidden_state, 2 * before, rtol=1e-6)
