@@ -109,6 +109,10 @@ class QuestionAnsweringPipeline(Pipeline):
             row, {}, number, Window(allowed, [None] * before + words + [None], [(0, 0)] * before + spans + [(0, 0)])
         )
 
+    def keep(self, feature: Feature, output: Output, options: Options) -> Output:
+        """Return the logits [S] without padding."""
+        return {name: output[name][: len(feature.ids)] for name in ("start_logits", "end_logits")}
+
     def decode(self, item: Any, rows: Sequence[tuple[Feature, Output]], options: Options) -> Any:
         """Return the best answers over the windows of a question, equal texts counted together."""
         context, top_k, align = _read(item)[1], options["top_k"], options["align_to_words"]

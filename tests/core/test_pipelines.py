@@ -228,6 +228,13 @@ def test_an_answer_is_a_span_of_the_context_in_every_window(build):
     assert scores == sorted(scores, reverse=True)
 
 
+def test_answers_do_not_depend_on_the_other_questions_of_a_batch(build):
+    answer = build("question-answering", budget=400)
+    examples = [{"question": "who?", "context": "a " * count} for count in (2, 17, 5)]
+    for example, together in zip(examples, answer(examples), strict=True):
+        assert together == pytest.approx(answer(example))
+
+
 def test_a_question_that_fills_the_window_is_refused(build):
     with pytest.raises(ValueError, match="leaves no room in windows of 20 tokens"):
         build("question-answering")(question="why " * 30, context="a door", max_seq_len=20)
