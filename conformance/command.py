@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, TextIO
 import typer
 
 from roberta_core.cli.files import STDOUT, check_files
+from roberta_core.cli.frameworks import DEVICE
 
 if TYPE_CHECKING:
     from .adapters import Adapter
@@ -43,6 +44,7 @@ def parity(
     precision: Annotated[
         str, typer.Option(help="Type in which the checkpoint is run: float32, bfloat16 or float16.")
     ] = "float32",
+    device: DEVICE = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of the table.")] = False,
     json_file: Annotated[Path | None, typer.Option(metavar="FILE", help="Write JSON to FILE.")] = None,
     junit: Annotated[Path | None, typer.Option(metavar="FILE", help="Write JUnit XML to FILE.")] = None,
@@ -72,7 +74,9 @@ def parity(
     if precision not in ("float32", "bfloat16", "float16"):
         raise typer.BadParameter(f"--precision is {precision}; choose from float32, bfloat16, float16")
     check_files(json_file, junit, html)
-    report = measure(checkpoint, frameworks, read_texts(texts) if texts else None, tolerance, precision, against)
+    report = measure(
+        checkpoint, frameworks, read_texts(texts) if texts else None, tolerance, precision, against, device
+    )
     save(report, STDOUT if as_json else None, json_file, junit, html)
     show(report, sys.stderr if as_json or STDOUT in (json_file, junit, html) else sys.stdout)
     raise typer.Exit(0 if report.ok else 1)
@@ -85,6 +89,7 @@ def measure(
     tolerance: float | None = None,
     precision: str = "float32",
     against: str | None = None,
+    device: str = "auto",
 ) -> "Report":
     """Compare a checkpoint, or the suite's cases; shows progress on stderr if that is a terminal."""
     from rich.console import Console
@@ -103,6 +108,7 @@ def measure(
             adapters = select_adapters(frameworks, precision)
         else:
             adapters = [Port(against), *(select_adapters(frameworks, precision) if frameworks else [])]
+        place_adapters(adapters, device)
         if checkpoint is None:
             return run_cases(adapters, load_cases().values(), status.update)
         report = run_checkpoint(adapters, checkpoint, texts or TEXTS, status.update, tolerance, precision)
@@ -132,6 +138,15 @@ def select_adapters(frameworks: str | None, precision: str = "float32") -> "list
         return [find_adapter(name, precision) for name in names]
     except KeyError as error:
         raise typer.BadParameter(error.args[0]) from None
+
+
+def place_adapters(adapters: "list[Adapter]", device: str) -> None:
+    """Put the models of the frameworks on a device; other people's implementations choose theirs."""
+    for adapter in adapters:
+        if own := getattr(adapter, "backend", None):
+            adapter.backend = own.on(device)  # type: ignore[attr-defined]
+            if adapter.backend.device != "cpu":  # type: ignore[attr-defined]
+                adapter.title = f"{adapter.title} on {adapter.backend.device}"  # type: ignore[attr-defined]
 
 
 def read_texts(path: Path) -> list[str]:

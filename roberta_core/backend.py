@@ -7,7 +7,7 @@ framework, and a further one is a package with an entry point.
 import importlib.util
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Protocol
@@ -29,10 +29,22 @@ class Backend(Protocol):
 
     name: str  # as in load(): "pt"
     title: str  # as people say it: "PyTorch"
+    device: str  # of new models, such as "cuda:0"; empty if the framework chooses it
 
     @property
     def version(self) -> str:
         """The framework's version."""
+        ...
+
+    def on(self, device: str) -> "Backend":
+        """Return this backend with its models on a device.
+
+        Args:
+            device: "auto" (an accelerator if the framework sees one), "cpu", "cuda", "cuda:N" or "mps".
+
+        Raises:
+            BackendError: the framework does not see such a device.
+        """
         ...
 
     def from_pretrained(self, architecture: str, source: str | os.PathLike[str], **settings: Any) -> Any:
@@ -111,10 +123,28 @@ def require(name: str) -> None:
 
 
 @cache
-def load(name: str) -> Backend:
-    """Return the backend of that name; raise the `BackendError` of `require` if it cannot be loaded."""
+def load(name: str, device: str = "") -> Backend:
+    """Return the backend of that name, with its models on a device (`Backend.on`) if one is specified.
+
+    Raises:
+        BackendError: the backend is unknown, its framework is not installed, or it does not see the device.
+    """
     require(name)
-    return registered()[name].load()
+    found = registered()[name].load()
+    return found.on(device) if device else found
+
+
+def select_device(title: str, requested: str, seen: Sequence[str]) -> str:
+    """Return the name of the requested device among those that a framework sees, the preferred ones first.
+
+    Raises:
+        BackendError: the framework does not see such a device.
+    """
+    found = [name for name in seen if requested in ("auto", name, name.partition(":")[0])]
+    if not found:
+        known = "auto, cpu, cuda, cuda:N or mps"
+        raise BackendError(f"there is no device {requested!r}: {title} sees {', '.join(seen)} (specify {known})")
+    return found[0]
 
 
 def _missing(name: str) -> list[str]:

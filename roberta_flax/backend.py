@@ -1,10 +1,12 @@
-"""Flax as the core sees it."""
+"""Flax's backend for the core."""
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, Any, Self
 
 import flax
 import jax
@@ -12,12 +14,16 @@ import jax.numpy as jnp
 import numpy as np
 
 import roberta_flax
+from roberta_core.backend import select_device
 from roberta_core.config import RobertaConfig
 from roberta_core.outputs import ModelOutput
-from roberta_flax.weights import assign, tensors
+from roberta_flax.weights import assign, tensors, variables
 
 if TYPE_CHECKING:
     from roberta_core.training.recipe import Recipe
+
+
+PLATFORMS = {"gpu": "cuda", "METAL": "mps"}  # JAX's names of platforms -> the names that users specify
 
 
 class FlaxBackend:
@@ -25,15 +31,27 @@ class FlaxBackend:
 
     name = "flax"
     title = "Flax"
+    _place: Any = None  # JAX's device
+    device = ""  # of new models; empty for JAX's choice
 
     @property
     def version(self) -> str:
         """Flax's version."""
         return flax.__version__
 
+    def on(self, device: str) -> Self:
+        """Return this backend with its models on a device; raise `BackendError` if the framework does not see it."""
+        chosen, seen = copy.copy(self), _list_devices()
+        chosen.device = select_device(self.title, device, list(seen))
+        chosen._place = seen[chosen.device]
+        return chosen
+
     def from_pretrained(self, architecture: str, source: str | os.PathLike[str], **settings: Any) -> Any:
-        """The model of a checkpoint."""
-        return self._class(architecture).from_pretrained(source, **settings)
+        """Return the model of a checkpoint."""
+        with self._scope():
+            loaded: Any = self._class(architecture).from_pretrained(source, **settings)
+        self._commit(loaded[0] if isinstance(loaded, tuple) else loaded)
+        return loaded
 
     def from_tensors(
         self,
@@ -44,23 +62,26 @@ class FlaxBackend:
         precision: str = "float32",
         **settings: Any,
     ) -> Any:
-        """A model with the tensors given by their published names, which computes in `precision`."""
-        model = self._class(architecture)(config, _do_init=False, **{"dtype": jnp.dtype(precision), **settings})
-        assign(model, tensors.items())
+        """Return a model with tensors by their published names, which computes in `precision`."""
+        with self._scope():
+            model = self._class(architecture)(config, _do_init=False, **{"dtype": jnp.dtype(precision), **settings})
+            assign(model, tensors.items())
+        self._commit(model)
         return model
 
     def tensors(self, model: Any) -> dict[str, np.ndarray]:
-        """The parameters by their published names."""
+        """Return the parameters by their published names."""
         return dict(tensors(model))
 
     def run(self, model: Any, inputs: Mapping[str, np.ndarray], **options: Any) -> ModelOutput:
-        """A forward pass without dropout or gradients."""
-        return jax.tree.map(np.asarray, model(**inputs, **options))
+        """Run a forward pass without dropout or gradients; the inputs go to the device of the model."""
+        with self._scope():
+            return jax.tree.map(np.asarray, model(**inputs, **options))
 
     def gradients(
         self, model: Any, inputs: Mapping[str, np.ndarray], weights: Mapping[str, np.ndarray]
     ) -> dict[str, np.ndarray]:
-        """The gradients of a weighted sum of outputs, by the parameters' published names."""
+        """Return the gradients of a weighted sum of outputs, by the parameters' published names."""
 
         def total(params: Any) -> jax.Array:
             output = model(**inputs, params=params)
@@ -69,17 +90,38 @@ class FlaxBackend:
         return dict(tensors(model, jax.jit(jax.grad(total))(model.params)))
 
     def tensor(self, array: np.ndarray) -> jax.Array:
-        """An array of JAX; of 64-bit numbers it keeps 32 bits, unless JAX is configured otherwise."""
+        """Return an array of JAX, with 32 bits of 64-bit numbers unless `jax_enable_x64` is set."""
         return jax.numpy.asarray(array)
 
     def trainer(self, model: Any, recipe: Recipe) -> Any:
-        """The training steps of a model; the module is loaded when it is asked for."""
+        """Return the trainer of a model; its module is imported here."""
         from roberta_flax.training import Trainer
 
         return Trainer(model, recipe)
 
+    def _commit(self, model: Any) -> None:
+        """Tie the parameters to the device, so that every computation with them takes place there."""
+        for variable in variables(model).values() if self._place is not None else ():
+            value = variable.get_raw_value()
+            if isinstance(value, jax.Array):  # not the shape of a model without values
+                variable.set_value(jax.device_put(value, self._place))
+
+    def _scope(self) -> AbstractContextManager[Any]:
+        return nullcontext() if self._place is None else jax.default_device(self._place)
+
     def _class(self, architecture: str) -> Any:
         return getattr(roberta_flax, f"FlaxRoberta{architecture}")
+
+
+def _list_devices() -> dict[str, Any]:
+    """Return the devices that JAX sees by the names that users specify, accelerators first."""
+    names: dict[str, Any] = {}
+    default = jax.devices()
+    for device in [*default, *(() if default[0].platform == "cpu" else jax.devices("cpu"))]:
+        kind = PLATFORMS.get(device.platform, device.platform)
+        number = sum(name.partition(":")[0] == kind for name in names)
+        names[kind if kind in ("cpu", "mps") and not number else f"{kind}:{number}"] = device
+    return names
 
 
 BACKEND = FlaxBackend()

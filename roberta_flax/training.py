@@ -30,7 +30,7 @@ from roberta_flax.calls import (
 )
 from roberta_flax.losses import IGNORED, token_loss
 from roberta_flax.optimizer import adamw, apply_updates
-from roberta_flax.weights import assign, convert_tensors, flatten, nest, tensors, variables
+from roberta_flax.weights import assign, convert_tensors, flatten, get_device, nest, tensors, variables
 
 GENERATOR = "rbg"  # JAX's own default takes a tenth of a step on a CPU
 
@@ -44,9 +44,10 @@ class Trainer:
             model.gradient_checkpointing_enable()
         self.fixed = _Fixed(jax.tree.structure(model), describe_settings(model.config), self.settings)
         self.variables = variables(model)
+        self.device = get_device(model)  # of all state, whatever JAX's default device is
         self._copy_parameters()
-        self.moments: Any = adamw(model, self.settings).init(self.params)
-        self.key = jax.random.key(recipe.run.seed, impl=GENERATOR)
+        self.moments: Any = jax.device_put(adamw(model, self.settings).init(self.params), self.device)
+        self.key = jax.device_put(jax.random.key(recipe.run.seed, impl=GENERATOR), self.device)
 
     @property
     def params(self) -> dict[str, Any]:
@@ -95,15 +96,17 @@ class Trainer:
             nest(convert_tensors(self.model, ((name, moments[name]) for name in table)))
             for moments in (state.first_moments, state.second_moments)
         )
-        self.moments = (optax.ScaleByAdamState(jnp.int32(state.steps), first, second), *self.moments[1:])
+        adam = jax.device_put(optax.ScaleByAdamState(jnp.int32(state.steps), first, second), self.device)
+        self.moments = (adam, *self.moments[1:])
         self.steps = state.steps
         if "flax" in state.random:
-            self.key = jax.random.wrap_key_data(jnp.asarray(state.random["flax"]), impl=GENERATOR)
+            key = jax.random.wrap_key_data(jnp.asarray(state.random["flax"]), impl=GENERATOR)
+            self.key = jax.device_put(key, self.device)
 
     def _copy_parameters(self) -> None:
         """Copy the parameters: what was loaded may be borrowed memory, which a step cannot own."""
         for variable in self.variables.values():
-            variable.set_value(jnp.array(variable.get_raw_value()))
+            variable.set_value(jax.device_put(jnp.array(variable.get_raw_value()), self.device))
 
     def _set_parameters(self, params: dict[str, Any]) -> None:
         """Give the model its new parameters: the old ones' memory is taken over by them."""

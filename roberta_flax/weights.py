@@ -39,6 +39,12 @@ def convert_tensors(
         yield spell(parameter, "flax"), jax.device_put(_copy_aligned(turned, dtype))
 
 
+def get_device(model: Any) -> Any:
+    """Return the device that a model is tied to, or None if JAX chooses it."""
+    value = next(iter(variables(model).values())).get_raw_value()
+    return next(iter(value.sharding.device_set)) if value.committed and len(value.sharding.device_set) == 1 else None
+
+
 def tensors(model: Any, params: Mapping[str, Any] | None = None) -> Iterator[tuple[str, np.ndarray]]:
     """The parameters of a model, or of `params`, as NumPy arrays in the published shapes; on the CPU not copied."""
     table = _get_table(model)

@@ -1,16 +1,18 @@
-"""PyTorch as the core sees it."""
+"""PyTorch's backend for the core."""
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import torch
 from torch.utils._pytree import tree_map
 
 import roberta_pt
+from roberta_core.backend import select_device
 from roberta_core.config import RobertaConfig
 from roberta_core.outputs import ModelOutput
 from roberta_pt.weights import assign, from_numpy, tensors, to_numpy
@@ -24,15 +26,24 @@ class PyTorchBackend:
 
     name = "pt"
     title = "PyTorch"
+    device = ""  # of new models; empty for the CPU
 
     @property
     def version(self) -> str:
         """PyTorch's version."""
         return torch.__version__
 
+    def on(self, device: str) -> Self:
+        """Return this backend with its models on a device; raise `BackendError` if the framework does not see it."""
+        chosen = copy.copy(self)
+        chosen.device = select_device(self.title, device, _list_devices())
+        return chosen
+
     def from_pretrained(self, architecture: str, source: str | os.PathLike[str], **settings: Any) -> Any:
-        """The model of a checkpoint."""
-        return self._class(architecture).from_pretrained(source, **settings)
+        """Return the model of a checkpoint."""
+        loaded: Any = self._class(architecture).from_pretrained(source, **settings)
+        self._place(loaded[0] if isinstance(loaded, tuple) else loaded)
+        return loaded
 
     def from_tensors(
         self,
@@ -43,44 +54,60 @@ class PyTorchBackend:
         precision: str = "float32",
         **settings: Any,
     ) -> Any:
-        """A model in eval mode with the tensors by their published names, rounded to a `precision` below float32."""
+        """Return a model in eval mode with tensors by their published names, rounded to `precision`."""
         model = self._class(architecture)(config, seed=None, **settings)
         assign(model, tensors.items())
         model.tie_weights()
+        self._place(model)
         return model.eval() if precision == "float32" else model.to(getattr(torch, precision)).eval()
 
     def tensors(self, model: Any) -> dict[str, np.ndarray]:
-        """The parameters by their published names."""
+        """Return the parameters by their published names."""
         return dict(tensors(model))
 
     def run(self, model: Any, inputs: Mapping[str, np.ndarray], **options: Any) -> ModelOutput:
-        """A forward pass without dropout or gradients."""
+        """Run a forward pass without dropout or gradients; the inputs go to the device of the model."""
         with torch.no_grad():
-            output = model.eval()(**tree_map(from_numpy, dict(inputs)), **options)
+            output = model.eval()(**_to_device(model, inputs), **options)
         return tree_map(to_numpy, output)
 
     def gradients(
         self, model: Any, inputs: Mapping[str, np.ndarray], weights: Mapping[str, np.ndarray]
     ) -> dict[str, np.ndarray]:
-        """The gradients of a weighted sum of outputs, by the parameters' published names."""
-        output = model.eval()(**tree_map(from_numpy, dict(inputs)))
-        parts = [(output[name] * from_numpy(np.asarray(weight))).sum() for name, weight in weights.items()]
+        """Return the gradients of a weighted sum of outputs, by the parameters' published names."""
+        output = model.eval()(**_to_device(model, inputs))
+        weighted = _to_device(model, {name: np.asarray(weight) for name, weight in weights.items()})
+        parts = [(output[name] * weight).sum() for name, weight in weighted.items()]
         names, values = zip(*model.named_parameters(), strict=True)
         found = torch.autograd.grad(parts, values, materialize_grads=True, allow_unused=True)
         return dict(zip(names, map(to_numpy, found), strict=True))
 
     def tensor(self, array: np.ndarray) -> torch.Tensor:
-        """A tensor of an array, in its memory where that can be written to."""
+        """Return a tensor of an array, in its memory if that is writable."""
         return from_numpy(array)
 
     def trainer(self, model: Any, recipe: Recipe) -> Any:
-        """The training steps of a model; the module is loaded when it is asked for."""
+        """Return the trainer of a model; its module is imported here."""
         from roberta_pt.training import Trainer
 
         return Trainer(model, recipe)
 
+    def _place(self, model: Any) -> None:
+        if self.device:
+            model.to(self.device)
+
     def _class(self, architecture: str) -> Any:
         return getattr(roberta_pt, f"Roberta{architecture}")
+
+
+def _list_devices() -> list[str]:
+    """Return the names of the devices that PyTorch sees, accelerators first."""
+    mps = ["mps"] if torch.backends.mps.is_available() else []
+    return [*(f"cuda:{number}" for number in range(torch.cuda.device_count())), *mps, "cpu"]
+
+
+def _to_device(model: Any, arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    return tree_map(lambda array: from_numpy(array).to(model.device), dict(arrays))
 
 
 BACKEND = PyTorchBackend()

@@ -8,6 +8,7 @@ import ctypes
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -131,8 +132,10 @@ class Trainer:
     def _to_tensor(self, array: np.ndarray) -> Tensor:
         return torch.from_numpy(array).to(self.model.device, non_blocking=True)
 
-    def _autocast(self) -> torch.autocast:
-        return torch.autocast(self.model.device.type, torch.bfloat16, enabled=self.settings.precision == "bfloat16")
+    def _autocast(self) -> AbstractContextManager[Any]:
+        if self.settings.precision == "float32":
+            return nullcontext()
+        return torch.autocast(self.model.device.type, torch.bfloat16)
 
     def _copy_moments(self, which: str) -> dict[str, np.ndarray]:
         """Copies of the optimiser's moments; before the first step they are 0."""

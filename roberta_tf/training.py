@@ -18,7 +18,7 @@ from roberta_core.training.recipe import Recipe
 from roberta_core.training.training_checkpoint import State
 from roberta_tf.losses import IGNORED, token_loss
 from roberta_tf.optimizer import adamw
-from roberta_tf.weights import assign, convert_tensors, to_published, variables
+from roberta_tf.weights import assign, convert_tensors, get_device, to_published, variables
 
 
 class Trainer:
@@ -26,10 +26,12 @@ class Trainer:
 
     def __init__(self, model: Any, recipe: Recipe):
         self.model, self.settings, self.steps = model, recipe.optimizer, 0
+        self.device = get_device(model)
         if recipe.run.gradient_checkpointing:
             model.gradient_checkpointing_enable()
         self.variables = dict(variables(model))
-        self.optimizer = adamw(model, self.settings)
+        with tf.device(self.device):
+            self.optimizer = adamw(model, self.settings)
         drops = [layer for layer in model._flatten_layers() if getattr(layer, "seed_generator", None) is not None]
         self.seeds = [layer.seed_generator.state for layer in drops]
         for number, seed in enumerate(self.seeds):
@@ -42,6 +44,10 @@ class Trainer:
 
     def step(self, batches: Sequence[Batch], learning_rate: float) -> dict[str, tf.Tensor]:
         """One step of AdamW on the mean loss of all labels, and the gradient norm before clipping; both lazy."""
+        with tf.device(self.device):
+            return self._take_step(batches, learning_rate)
+
+    def _take_step(self, batches: Sequence[Batch], learning_rate: float) -> dict[str, tf.Tensor]:
         parts = compute_shares(self.model.config, self.model.architecture, batches)
         given, rates = [_to_inputs(batch) for batch in batches], self.optimizer.rates(self.steps + 1, learning_rate)
         if len(batches) == 1:
@@ -59,7 +65,8 @@ class Trainer:
 
     def evaluate(self, batch: Batch) -> dict[str, Any]:
         """Loss and correct predictions of masked tokens, summed over the labels, and how many there are."""
-        return self.graphs[self._run_evaluation](_to_inputs(batch))
+        with tf.device(self.device):
+            return self.graphs[self._run_evaluation](_to_inputs(batch))
 
     def state(self) -> State:
         """Copies of the parameters and moments by their published names, and the generator's state."""

@@ -58,6 +58,11 @@ def convert_tensors(model: Any, tensors: Iterable[tuple[str, np.ndarray]]) -> It
         yield name, tf.convert_to_tensor(array.T if is_transposed(table[name], "tf") else array)
 
 
+def get_device(model: Any) -> str:
+    """Return TensorFlow's name of the device of a model."""
+    return next(variable.value.device for _, variable in variables(model))
+
+
 def tensors(model: Any) -> Iterator[tuple[str, np.ndarray]]:
     """The parameters of a model as NumPy arrays in the published shapes."""
     return to_published(model, variables(model))

@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from roberta_core.cli.frameworks import FRAMEWORK, hold_back_stderr, load_backend, resolve_frameworks
+from roberta_core.cli.frameworks import (
+    DEVICE,
+    FRAMEWORK,
+    announce_device,
+    hold_back_stderr,
+    load_backend,
+    resolve_frameworks,
+)
 from roberta_core.cli.terminal import escape_controls
 
 if TYPE_CHECKING:
@@ -27,6 +34,7 @@ def classify(
         typer.Argument(metavar="[FILE]...", help="Files with one text per line; - is standard input, the default."),
     ] = None,
     framework: FRAMEWORK = None,
+    device: DEVICE = "auto",
     pairs: Annotated[bool, typer.Option("--pairs", help="Each line holds two texts, separated by a tab.")] = False,
     budget: Annotated[
         int | None, typer.Option(min=1, help="Tokens per batch; measured by default.", show_default=False)
@@ -38,11 +46,12 @@ def classify(
     from roberta_core.tasks import classification as task
 
     (name,) = resolve_frameworks(None, framework)
-    backend, tokenizer = load_backend(name), load_tokenizer(model)
+    backend, tokenizer = load_backend(name, device), load_tokenizer(model)
     with hold_back_stderr():
         network, report = backend.from_pretrained(task.ARCHITECTURE, model, output_loading_info=True)
     if report["missing_keys"]:
         raise ValueError(f"{model} has no classifier: it lacks {', '.join(sorted(report['missing_keys']))}")
+    announce_device(backend)
     shown, texts = tee(read_lines(files or [STDIN], pairs))
     truncated = 0
     with hold_back_stderr():

@@ -13,7 +13,15 @@ import typer
 
 from roberta_core.cli.files import check_files
 from roberta_core.cli.finetune import parse_reading
-from roberta_core.cli.frameworks import FRAMEWORK, FRAMEWORKS, hold_back_stderr, load_backend, resolve_frameworks
+from roberta_core.cli.frameworks import (
+    DEVICE,
+    FRAMEWORK,
+    FRAMEWORKS,
+    describe_backend,
+    hold_back_stderr,
+    load_backend,
+    resolve_frameworks,
+)
 from roberta_core.cli.terminal import escape_controls
 
 if TYPE_CHECKING:
@@ -51,6 +59,7 @@ def evaluate(
     strict: Annotated[bool, typer.Option(help="With --task: fail on faulty records instead of skipping them.")] = False,
     frameworks: FRAMEWORKS = None,
     framework: FRAMEWORK = None,
+    device: DEVICE = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Mask texts as in training, and score the predictions: loss and accuracy.
@@ -60,19 +69,18 @@ def evaluate(
     if task is not None:
         reading = parse_reading(columns, header, format, strict)
         return evaluate_files(
-            task, texts, model, recipe, reading, predictions, resolve_frameworks(frameworks, framework), as_json
+            task, texts, model, recipe, reading, predictions, resolve_frameworks(frameworks, framework), device, as_json
         )
     from roberta_core.training.evaluation import Evaluation
 
-    names = resolve_frameworks(frameworks, framework)
     if only_held_out and recipe is None:
         raise typer.BadParameter("--only-held-out requires a --recipe that lists the held-out documents")
+    backends = [load_backend(name, device) for name in resolve_frameworks(frameworks, framework)]
     evaluation = Evaluation(model, texts, recipe, only_held_out, seed, blocks)
     scores = {}
-    for name in names:
-        one = load_backend(name)
+    for one in backends:
         with hold_back_stderr():
-            scores[f"{one.title} {one.version}"] = evaluation.of_model(one)
+            scores[describe_backend(one)] = evaluation.of_model(one)
     if as_json:
         found = {"model": model, "documents": len(evaluation.files), "blocks": evaluation.count}
         print(json.dumps({**found, "scores": {name: asdict(score) for name, score in scores.items()}}, indent=2))
@@ -88,6 +96,7 @@ def evaluate_files(
     reading: Any,
     predictions: Path | None,
     names: list[str],
+    device: str,
     as_json: bool,
 ) -> None:
     """Score a fine-tuned model in each framework; with several, the predictions written are those of the last."""
@@ -97,10 +106,10 @@ def evaluate_files(
     check_files(predictions)
     plan, lines, found = Recipe.load(recipe) if recipe else None, [], {}
     for name in names:
-        one = load_backend(name)
+        one = load_backend(name, device)
         with hold_back_stderr():
             result, examples = evaluate_task(one, model, task, files, plan, reading, lines.append)
-        found[f"{one.title} {one.version}"] = result
+        found[describe_backend(one)] = result
         if predictions is not None:
             with open(predictions, "w", encoding="utf-8") as stream:
                 for example, answer in zip(examples, result.predictions, strict=True):

@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from roberta_core.cli.frameworks import FRAMEWORK, FRAMEWORKS, hold_back_stderr, load_backend, resolve_frameworks
+from roberta_core.cli.frameworks import (
+    DEVICE,
+    FRAMEWORK,
+    FRAMEWORKS,
+    describe_backend,
+    hold_back_stderr,
+    load_backend,
+    resolve_frameworks,
+)
 
 if TYPE_CHECKING:
     from roberta_core.tasks.fill_mask import Filled
@@ -24,6 +32,7 @@ def fill_mask(
     ] = "roberta-tiny",
     frameworks: FRAMEWORKS = None,
     framework: FRAMEWORK = None,
+    device: DEVICE = "auto",
     top_k: Annotated[int, typer.Option(min=1, help="Number of predictions per mask.")] = 5,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
@@ -37,15 +46,17 @@ def fill_mask(
     backends = {}
     answers: Answers = {}
     for name in names:
-        backends[name] = load_backend(name)
+        backends[name] = load_backend(name, device)
         with hold_back_stderr():  # the first computations print start-up messages too
             network = backends[name].from_pretrained(task.ARCHITECTURE, model)
             answers[name] = task.fill_mask(backends[name], network, tokenizer, texts, top_k)
     if as_json:
-        versions = {name: {"title": one.title, "version": one.version} for name, one in backends.items()}
+        versions = {
+            name: {"title": one.title, "version": one.version, "device": one.device} for name, one in backends.items()
+        }
         print(json.dumps({"model": model, "frameworks": versions, "texts": collect_answers(texts, answers)}, indent=2))
     else:
-        show(texts, answers, {name: f"{one.title} {one.version}" for name, one in backends.items()})
+        show(texts, answers, {name: describe_backend(one) for name, one in backends.items()})
 
 
 def collect_answers(texts: list[str], answers: Answers) -> list[dict[str, Any]]:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from roberta_core.cli.frameworks import FRAMEWORK, hold_back_stderr, load_backend, resolve_frameworks
+from roberta_core.cli.frameworks import DEVICE, FRAMEWORK, hold_back_stderr, load_backend, resolve_frameworks
 from roberta_core.cli.recording import CHART, TENSORBOARD, Recording
 from roberta_core.cli.training_display import Display, call_after_loss, format_scores, handle_stop
 
@@ -33,6 +33,7 @@ def finetune(
         list[str] | None, typer.Option(help="Data to evaluate on and to select the best model by. Repeatable.")
     ] = None,
     framework: FRAMEWORK = None,
+    device: DEVICE = "auto",
     seeds: Annotated[str | None, typer.Option(help="Seeds, separated by commas; by default the recipe's.")] = None,
     columns: Annotated[str | None, typer.Option(help=COLUMNS)] = None,
     header: Annotated[
@@ -61,7 +62,7 @@ def finetune(
     plan, reading = Recipe.load(recipe, FINE_TUNING), parse_reading(columns, header, format, strict)
     numbers = parse_seeds(seeds, plan.run.seed)
     training.check_output(output, resume)
-    backend = load_backend(name)
+    backend = load_backend(name, device)
     folders = training.locate_folders(output, numbers)
     logs = {f"seed {seed}": folder / LOG for seed, folder in folders.items()}
     with handle_stop(), Display(as_json) as display, Recording(chart, tensorboard, logs) as recording:
@@ -70,6 +71,7 @@ def finetune(
         kept = training.read_examples(work, validation, reading, "validation", display.report) if validation else []
         features = work.build_features(examples)
         plan = training.resolve_schedule(plan, len(features))
+        display.show_backend(backend)
         display.start(plan.optimizer.steps, numbers)
         with hold_back_stderr() as show_stderr:
             job = training.Job(

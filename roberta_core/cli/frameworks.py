@@ -22,6 +22,11 @@ FRAMEWORK = Annotated[
     str | None, typer.Option(help="Framework to use: pt, tf or flax; by default the first that is installed.")
 ]
 
+# In a command's signature: `device: DEVICE = "auto"`; see `load_backend`.
+DEVICE = Annotated[
+    str, typer.Option(help="Device to run on: auto (an accelerator if there is one), cpu, cuda, cuda:N or mps.")
+]
+
 
 def resolve_frameworks(frameworks: str | None, framework: str | None = None) -> list[str]:
     """Return the names that the options give, in order; by default the first framework that is installed.
@@ -61,12 +66,29 @@ def _find_default() -> str:
     return installed[0]
 
 
-def load_backend(name: str) -> "Backend":
-    """Load a framework's backend, without its start-up messages and without packages that no command uses."""
+def load_backend(name: str, device: str = "auto") -> "Backend":
+    """Load a framework's backend, with its models on a device.
+
+    Its start-up messages are not shown, and packages that no command uses are not imported.
+
+    Raises:
+        ValueError: the framework does not see the device.
+    """
     from roberta_core import backend
 
     with hold_back_stderr(), hide_modules(UNUSED.get(name, ())):
-        return backend.load(name)
+        return backend.load(name).on(device)
+
+
+def announce_device(backend: "Backend") -> None:
+    """Print on stderr which accelerator a command runs on, if any: its results on stdout have no place for it."""
+    if backend.device != "cpu":
+        print(f"roberta: running {describe_backend(backend)}", file=sys.stderr)
+
+
+def describe_backend(backend: "Backend") -> str:
+    """Return a framework with its version and the device of its models."""
+    return f"{backend.title} {backend.version} on {backend.device}"
 
 
 @contextmanager

@@ -13,7 +13,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from roberta_core.cli.files import check_files
-from roberta_core.cli.frameworks import FRAMEWORK, hold_back_stderr, load_backend, resolve_frameworks
+from roberta_core.cli.frameworks import (
+    DEVICE,
+    FRAMEWORK,
+    announce_device,
+    hold_back_stderr,
+    load_backend,
+    resolve_frameworks,
+)
 from roberta_core.cli.predict_inputs import STDIN, TASKS, TaskFields, parse_columns, read_rows
 from roberta_core.cli.terminal import EarlyExit, escape_controls, make_console
 
@@ -52,6 +59,7 @@ def tag(
         str, typer.Option(help="none (every token), simple, first, average or max (entities).")
     ] = "first",
     framework: FRAMEWORK = None,
+    device: DEVICE = "auto",
     columns: COLUMNS = None,
     format: FORMAT = None,
     output: OUTPUT = None,
@@ -59,7 +67,10 @@ def tag(
     budget: BUDGET = 2048,
 ) -> None:
     """Find entities in texts with a token-classification model. A row has the field text, or tokens (a list)."""
-    predict("tag", model, files, framework, columns, format, output, as_json, budget, aggregation_strategy=aggregation)
+    predict(
+        "tag", model, files, framework, device, columns, format, output, as_json, budget,
+        aggregation_strategy=aggregation,
+    )  # fmt: skip
 
 
 def answer(
@@ -70,6 +81,7 @@ def answer(
     top_k: TOP = 1,
     unanswerable: Annotated[bool, typer.Option("--unanswerable", help="Allow the empty answer.")] = False,
     framework: FRAMEWORK = None,
+    device: DEVICE = "auto",
     columns: COLUMNS = None,
     format: FORMAT = None,
     output: OUTPUT = None,
@@ -81,7 +93,7 @@ def answer(
         raise typer.BadParameter("--question and --context are given together, and without files")
     given = None if question is None else [{"question": question, "context": context}]
     predict(
-        "answer", model, files, framework, columns, format, output, as_json, budget, given,
+        "answer", model, files, framework, device, columns, format, output, as_json, budget, given,
         top_k=top_k, handle_impossible_answer=unanswerable,
     )  # fmt: skip
 
@@ -90,6 +102,7 @@ def choose(
     model: MODEL,
     files: FILES = None,
     framework: FRAMEWORK = None,
+    device: DEVICE = "auto",
     columns: COLUMNS = None,
     format: FORMAT = None,
     output: OUTPUT = None,
@@ -97,7 +110,7 @@ def choose(
     budget: BUDGET = 2048,
 ) -> None:
     """Choose among texts with a multiple-choice model. A row has the fields context, perhaps question, and choices."""
-    predict("choose", model, files, framework, columns, format, output, as_json, budget)
+    predict("choose", model, files, framework, device, columns, format, output, as_json, budget)
 
 
 def embed(
@@ -107,6 +120,7 @@ def embed(
     normalize: Annotated[bool, typer.Option("--normalize", help="Scale vectors to length 1.")] = False,
     truncate: Annotated[bool, typer.Option("--truncate", help="Truncate long texts instead of refusing them.")] = False,
     framework: FRAMEWORK = None,
+    device: DEVICE = "auto",
     columns: COLUMNS = None,
     format: FORMAT = None,
     output: OUTPUT = None,
@@ -115,7 +129,7 @@ def embed(
 ) -> None:
     """Turn texts into vectors. A row has the field text."""
     predict(
-        "embed", model, files, framework, columns, format, output, as_json, budget,
+        "embed", model, files, framework, device, columns, format, output, as_json, budget,
         pooling=pooling, normalize=normalize, truncation=truncate,
     )  # fmt: skip
 
@@ -125,6 +139,7 @@ def rank(
     files: FILES = None,
     top_k: Annotated[int | None, typer.Option(min=1, help="How many documents to return; by default all.")] = None,
     framework: FRAMEWORK = None,
+    device: DEVICE = "auto",
     columns: COLUMNS = None,
     format: FORMAT = None,
     output: OUTPUT = None,
@@ -132,7 +147,7 @@ def rank(
     budget: BUDGET = 2048,
 ) -> None:
     """Order documents for queries with a cross-encoder. A row has the fields query and documents."""
-    predict("rank", model, files, framework, columns, format, output, as_json, budget, top_k=top_k)
+    predict("rank", model, files, framework, device, columns, format, output, as_json, budget, top_k=top_k)
 
 
 def zero_shot(
@@ -142,6 +157,7 @@ def zero_shot(
     template: Annotated[str, typer.Option(help="The hypothesis, {} being the label.")] = "This example is {}.",
     multi_label: Annotated[bool, typer.Option("--multi-label", help="Score each label on its own.")] = False,
     framework: FRAMEWORK = None,
+    device: DEVICE = "auto",
     columns: COLUMNS = None,
     format: FORMAT = None,
     output: OUTPUT = None,
@@ -150,7 +166,7 @@ def zero_shot(
 ) -> None:
     """Classify texts by labels of your own with a model for natural language inference. A row has the field text."""
     predict(
-        "zero-shot", model, files, framework, columns, format, output, as_json, budget,
+        "zero-shot", model, files, framework, device, columns, format, output, as_json, budget,
         candidate_labels=labels, hypothesis_template=template, multi_label=multi_label,
     )  # fmt: skip
 
@@ -163,6 +179,7 @@ def generate(
     temperature: Annotated[float, typer.Option(help="Of sampling; above 0.")] = 1.0,
     seed: Annotated[int, typer.Option(min=0, help="Of sampling: the same seed gives the same text.")] = 0,
     framework: FRAMEWORK = None,
+    device: DEVICE = "auto",
     columns: COLUMNS = None,
     format: FORMAT = None,
     output: OUTPUT = None,
@@ -170,7 +187,7 @@ def generate(
 ) -> None:
     """Continue texts with a causal model. A row has the field text."""
     predict(
-        "generate", model, files, framework, columns, format, output, as_json, 2048,
+        "generate", model, files, framework, device, columns, format, output, as_json, 2048,
         max_new_tokens=max_new_tokens, do_sample=sample, temperature=temperature, seed=seed, add_special_tokens=False,
     )  # fmt: skip
 
@@ -180,6 +197,7 @@ def predict(
     model: str,
     files: list[str] | None,
     framework: str | None,
+    device: str,
     columns: list[str] | None,
     format: str | None,
     output: Path | None,
@@ -201,7 +219,7 @@ def predict(
     names = parse_columns(task, columns or [])
     check_files(output)
     (name,) = resolve_frameworks(None, framework)
-    runner = _load(task, name, model, budget, options)
+    runner = _load(task, name, device, model, budget, options)
     rows = list(enumerate(given, 1)) if given else []
     source = ((f"row {number}", item) for number, item in rows) if given else read_rows(task, files or [STDIN], names)
     places: list[str] = []
@@ -218,12 +236,15 @@ def predict(
         raise EarlyExit(f"{failed} of {count} rows have an error", FAILED)
 
 
-def _load(task: TaskFields, framework: str, model: str, budget: int, options: Mapping[str, Any]) -> Pipeline:
+def _load(
+    task: TaskFields, framework: str, device: str, model: str, budget: int, options: Mapping[str, Any]
+) -> Pipeline:
     from roberta_core.checkpoints import resolve
     from roberta_core.pipelines import PIPELINES, load_model
     from roberta_core.tokenization import load_tokenizer
 
-    kind, backend, folder = PIPELINES[task.pipeline], load_backend(framework), resolve(model)
+    kind, backend, folder = PIPELINES[task.pipeline], load_backend(framework, device), resolve(model)
+    announce_device(backend)
     with hold_back_stderr():
         network = load_model(backend, kind.architecture, folder)
     return kind(backend, network, load_tokenizer(folder), budget=budget, **options)

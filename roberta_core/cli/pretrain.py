@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from roberta_core.cli.frameworks import hold_back_stderr, load_backend
+from roberta_core.cli.frameworks import DEVICE, hold_back_stderr, load_backend
 from roberta_core.cli.recording import CHART, TENSORBOARD, Recording
 from roberta_core.cli.terminal import format_count
 from roberta_core.cli.training_display import Display, call_after_loss, handle_stop
@@ -29,6 +29,7 @@ def pretrain(
         typer.Option(help="Documents to hold out for evaluation, in addition to those of the recipe. Repeatable."),
     ] = None,
     framework: Annotated[str, typer.Option(help="Framework to train with: pt, tf or flax.")] = "pt",
+    device: DEVICE = "auto",
     dtype: Annotated[str, typer.Option(help="Data type of the final model: float32 or float16.")] = "float32",
     prepare: Annotated[bool, typer.Option(help="Only tokenise the texts into OUTPUT/corpus; needs no framework.")] = (
         False
@@ -69,7 +70,7 @@ def pretrain(
             blocks, _ = training.prepare_corpus(plan, vocabulary, train, kept, output, display.show_reading, skipped)
             _show_corpus(display, blocks, output, skipped, time.perf_counter() - begin)
         return
-    backend = load_backend(framework)
+    backend = load_backend(framework, device)
     recording = Recording(chart, tensorboard, {"": output / LOG})
     with handle_stop(), Display(as_json) as display, recording, hold_back_stderr() as show_stderr:
         report = call_after_loss(show_stderr, recording.with_board(display.report))
@@ -79,6 +80,7 @@ def pretrain(
         _show_skipped(display, skipped)
         if resume:
             run.resume()
+        display.show_backend(backend)
         _show_start(display, run, len(train), len(kept))
         run.run()
     tensors = backend.tensors(trained)

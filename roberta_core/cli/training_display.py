@@ -8,9 +8,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from roberta_core.cli.frameworks import describe_backend
 from roberta_core.cli.terminal import EarlyExit, format_count, get_command_line, make_console
 
 if TYPE_CHECKING:
+    from roberta_core.backend import Backend
     from roberta_core.training.stopping import Stopped
 
 
@@ -51,6 +53,11 @@ class Display:
             return
         for sentence in filter(None, sentences):
             self.bar.console.print(sentence, soft_wrap=True)
+
+    def show_backend(self, backend: Backend) -> None:
+        """Show which framework trains, and on which device."""
+        line = {"framework": backend.title, "version": backend.version, "device": backend.device}
+        self.say(line, f"training with {describe_backend(backend)}")
 
     def show_reading(self, done: int, total: int) -> None:
         """Show how many bytes are tokenised."""

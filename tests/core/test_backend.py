@@ -24,3 +24,17 @@ def test_a_framework_that_is_not_installed_says_what_to_install(monkeypatch):
     backend.load.cache_clear()
     with pytest.raises(backend.BackendError, match=r"zz needs nowhere_to_be_found: pip install 'triberta\[zz\]'"):
         backend.load("zz")
+
+
+@pytest.mark.parametrize(
+    ("requested", "found"), [("auto", "cuda:0"), ("cuda", "cuda:0"), ("cuda:1", "cuda:1"), ("cpu", "cpu")]
+)
+def test_a_device_is_selected_by_its_name_or_kind(requested, found):
+    assert backend.select_device("One", requested, ["cuda:0", "cuda:1", "cpu"]) == found
+
+
+@pytest.mark.parametrize("requested", ["cuda", "cuda:0", "mps", "gpu", "", "CPU", ":"])
+def test_a_device_that_is_not_there_is_refused(requested):
+    message = f"there is no device {requested!r}: One sees cpu .specify auto, cpu, cuda, cuda:N or mps."
+    with pytest.raises(backend.BackendError, match=message):
+        backend.select_device("One", requested, ["cpu"])

@@ -14,6 +14,8 @@ from roberta_core.outputs import SequenceClassifierOutput
 class LengthBackend:
     """Calls a text long if it has more than six tokens."""
 
+    device = "cpu"
+
     def __init__(self, missing=()):
         self.config = RobertaConfig(id2label={0: "short", 1: "long"}, max_position_embeddings=14)
         self.missing = list(missing)
@@ -34,7 +36,7 @@ def run(capsys, monkeypatch):
 
     def run(*arguments, stdin=b"", missing=()):
         monkeypatch.setattr(command, "resolve_frameworks", lambda *options: ["one"])
-        monkeypatch.setattr(command, "load_backend", lambda name: LengthBackend(missing))
+        monkeypatch.setattr(command, "load_backend", lambda name, device: LengthBackend(missing))
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
         with pytest.raises(SystemExit) as ended:
             cli.main(["classify", "--model", "roberta-tiny", *map(str, arguments)])

@@ -24,10 +24,13 @@ SEED = 7
 class SmallBackend:
     """A backend that scores a token by its id and its place, in NumPy; `shift` makes it disagree."""
 
-    version = "1.2"
+    version, device = "1.2", "cpu"
 
     def __init__(self, name: str, title: str, shift: float = 0.0):
         self.name, self.title, self.shift = name, title, shift
+
+    def on(self, device):
+        return self
 
     def from_pretrained(self, architecture, source, **settings):
         self.config = RobertaConfig.from_pretrained(source)
@@ -299,8 +302,12 @@ def test_a_module_that_is_loaded_stays_where_it_is_absent():
 
 def test_a_framework_is_loaded_without_what_it_has_no_use_for(monkeypatch):
     monkeypatch.setattr(frameworks, "UNUSED", {"one": ("nowhere_to_be_found",)})
-    monkeypatch.setattr(backend, "load", lambda name: "nowhere_to_be_found" in sys.modules)
-    assert (frameworks.load_backend("one"), frameworks.load_backend("two")) == (True, False)
+    found = []
+    small = SmallBackend("one", "First")
+    monkeypatch.setattr(backend, "load", lambda name: found.append("nowhere_to_be_found" in sys.modules) or small)
+    frameworks.load_backend("one")
+    frameworks.load_backend("two")
+    assert found == [True, False]
 
 
 # info -----------------------------------------------------------------------------------------------------------------
@@ -442,6 +449,34 @@ def test_a_framework_that_is_not_installed_says_what_to_install(run, checkpoint,
     backend.load.cache_clear()
     monkeypatch.setattr(backend.importlib.util, "find_spec", lambda name: None)
     refused(run("fill-mask", "a<mask>", "--model", checkpoint, "--framework", "flax"), 1, "'triberta[flax]'")
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["fill-mask", "classify", "tag", "answer", "choose", "embed", "rank", "zero-shot", "generate", "evaluate",
+     "finetune", "pretrain", "parity"],
+)  # fmt: skip
+def test_every_command_that_runs_a_model_has_a_device(name):
+    command = program.build_command(name, program.find_commands()[name])
+    assert "--device" in {option for parameter in command.params for option in parameter.opts}
+
+
+def test_a_device_that_is_missing_is_one_sentence(run, checkpoint, two_backends, monkeypatch):
+    monkeypatch.setattr(
+        SmallBackend, "on", lambda self, device: backend.select_device(self.title, device, ["cuda:0", "cpu"])
+    )
+    result = run("fill-mask", "a<mask>", "--model", checkpoint, "--device", "cuda:1")
+    refused(result, 1, "there is no device 'cuda:1': First sees cuda:0, cpu")
+
+
+def test_the_device_is_printed_and_is_the_one_requested(run, checkpoint, two_backends, monkeypatch):
+    requested = []
+    monkeypatch.setattr(SmallBackend, "on", lambda self, device: requested.append(device) or self)
+    out = run("fill-mask", "a<mask>", "--model", checkpoint)[1]
+    assert "First 1.2 on cpu" in out
+    data = json.loads(run("fill-mask", "a<mask>", "--model", checkpoint, "--device", "mps", "--json")[1])
+    assert data["frameworks"]["one"]["device"] == "cpu"
+    assert requested == ["auto", "mps"]
 
 
 def test_a_missing_model_is_refused_before_a_framework_is_loaded(run, two_backends):

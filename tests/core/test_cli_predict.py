@@ -38,7 +38,7 @@ def run(capsys, monkeypatch):
                     inputs.append(item)
                     yield item if isinstance(item, RowError) else RESULTS[name]
 
-        monkeypatch.setattr(command, "_load", lambda task, framework, model, budget, options: Stub())
+        monkeypatch.setattr(command, "_load", lambda *given: Stub())
         monkeypatch.setattr(command, "resolve_frameworks", lambda *options: ["one"])
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
         with pytest.raises(SystemExit) as ended:

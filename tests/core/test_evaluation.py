@@ -19,10 +19,13 @@ RECIPE = '[model]\nmax_position_embeddings = 19\n[data]\nsequence_length = 17\nh
 class Constant:
     """A framework whose models always favour one token."""
 
-    version = "1"
+    version, device = "1", "cpu"
 
     def __init__(self, favourite, title="One"):
         self.favourite, self.title = favourite, title
+
+    def on(self, device):
+        return self
 
     def from_pretrained(self, architecture, source):
         return RobertaConfig.from_pretrained(source)
@@ -113,7 +116,7 @@ def test_the_command_scores_frameworks_on_the_same_tokens(call):
     status, out, _ = call("--frameworks", "one,two", "--json")
     assert status == 0
     found = json.loads(out)
-    assert list(found["scores"]) == ["One 1", "Two 1"]
+    assert list(found["scores"]) == ["One 1 on cpu", "Two 1 on cpu"]
     assert len({score["count"] for score in found["scores"].values()}) == 1
 
 

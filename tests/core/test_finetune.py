@@ -63,8 +63,11 @@ class NumPyTrainer:
 class NumPyBackend:
     """What it predicts is right for so many of the rows as `right` says after each step."""
 
-    name, title, version = "np", "NumPy", "2"
+    name, title, version, device = "np", "NumPy", "2", "cpu"
     batches, losses, right, signals = [], {}, {}, {}
+
+    def on(self, device):
+        return self
 
     def from_pretrained(self, architecture, source, seed=0, output_loading_info=False, **settings):
         folder = checkpoints.resolve(source)
@@ -353,11 +356,11 @@ def test_a_fine_tuned_model_is_evaluated_and_its_predictions_written(files, caps
     evaluated(files, "--json", "--predictions", files / "said.jsonl")
     found = json.loads(capsys.readouterr().out)
     assert (found["examples"], found["skipped"]) == (10, 0)
-    assert set(found["scores"]["NumPy 2"]) == {"accuracy", "f1", "matthews"}
+    assert set(found["scores"]["NumPy 2 on cpu"]) == {"accuracy", "f1", "matthews"}
     said = [json.loads(line) for line in (files / "said.jsonl").read_text().splitlines()]
     assert len(said) == 10
     right = [row["prediction"] == wanted for row, wanted in zip(said, ["-"] * 9 + ["+"], strict=True)]
-    assert sum(right) / 10 == found["scores"]["NumPy 2"]["accuracy"]
+    assert sum(right) / 10 == found["scores"]["NumPy 2 on cpu"]["accuracy"]
 
 
 def test_a_checkpoint_that_is_not_fine_tuned_is_not_evaluated(files, capsys):

@@ -64,7 +64,10 @@ class NumPyTrainer:
 
 
 class NumPyBackend:
-    name, title, version = "np", "NumPy", "2"
+    name, title, version, device = "np", "NumPy", "2", "cpu"
+
+    def on(self, device):
+        return self
 
     def from_tensors(self, architecture, config, tensors):
         return tensors
@@ -185,8 +188,9 @@ def test_the_model_can_be_stored_in_half_precision(call, tmp_path):
 def test_json_is_one_object_a_line(call, tmp_path):
     _, out, _ = call("--json")
     lines = [json.loads(line) for line in out.splitlines()]
-    assert lines[0]["documents"] == 2
-    assert lines[0]["held_out"] == 1
+    assert lines[0] == {"framework": "NumPy", "version": "2", "device": "cpu"}
+    assert lines[1]["documents"] == 2
+    assert lines[1]["held_out"] == 1
     assert [line["step"] for line in lines if "loss" in line] == [2, 4, 6]
     assert lines[-1] == {"done": 6, "model": str(tmp_path / "model")}
 
