@@ -122,6 +122,9 @@ def test_an_argument_that_is_ignored_would_be_noticed(framework, build, ids, mon
     def forgetful(*values, **named):
         given = inspect.signature(forward).bind(*values, **named)
         given.arguments.pop(name, None)
+        for key, value in given.arguments.items():
+            if isinstance(value, dict):  # Keras gets all inputs as one
+                given.arguments[key] = {other: one for other, one in value.items() if other != name}
         return forward(*given.args, **given.kwargs)
 
     monkeypatch.setattr(type(model), framework.FORWARD, forgetful)

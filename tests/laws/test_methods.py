@@ -26,7 +26,7 @@ def refuses(call, sentence):
 
 
 def resized(**settings):
-    return lambda framework, model: len(framework.value(model.resize_token_embeddings(**settings)))
+    return lambda framework, model: framework.value(model.resize_token_embeddings(**settings)).shape[0]
 
 
 def is_drawn_anew(framework, model):
@@ -61,7 +61,7 @@ METHODS = {
     ("resize_token_embeddings", "new_num_tokens"): lambda *given: resized(new_num_tokens=110)(*given) == 110,
     ("resize_token_embeddings", "pad_to_multiple_of"): lambda *given: resized(pad_to_multiple_of=8)(*given) == 104,
     ("resize_token_type_embeddings", "size"): lambda framework, model: (
-        len(framework.value(model.resize_token_type_embeddings(size=9))) == 9
+        framework.value(model.resize_token_type_embeddings(size=9)).shape[0] == 9
     ),
     ("resize_token_embeddings", "mean_resizing"): refuses_mean_resizing,
     ("prune_heads", "heads_to_prune"): lambda framework, model: (

@@ -194,7 +194,7 @@ METHODS = {
 }
 PASSED_ON = {("__init__", "settings"), ("from_config", "custom_objects")}  # the latter Keras hands to every class
 # Keras calls these.
-INNER = ("build", "call")
+INNER = ("build", "call", "train_step", "test_step", "predict_step", "compute_loss", "compute_metrics")
 
 
 def new_layer():
