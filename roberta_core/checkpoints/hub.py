@@ -4,11 +4,15 @@ import logging
 import os
 import re
 import tempfile
+import threading
+import time
 from collections.abc import Callable, Collection, Iterable, Iterator
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from roberta_core.checkpoints import fairseq_file, formats, shards
 from roberta_core.checkpoints.card import CARD
@@ -19,12 +23,18 @@ from roberta_core.safe_files import read_bytes
 
 logger = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 ID = re.compile(r"[\w][\w.-]*(/[\w][\w.-]*)?")
 TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
 VOCABULARY = ("vocab.json", "merges.txt", "added_tokens.json")  # if there is no tokenizer.json
 # Files that are copied with weights and configuration.
 CARRIED = (*TOKENIZER, *VOCABULARY, "generation_config.json", fairseq_file.DICTIONARY, fairseq_file.LABELS)
 MAX_CARRIED = 256 << 20  # bytes of a copied file
+ANSWER_TIMEOUT = 60.0  # seconds without an answer, or without progress of a download
+UPLOAD_SPEED = 20_000  # bytes per second that an upload must reach
+# Errors of the library for an answer that is not what it expects.
+INVALID_ANSWERS = (ValueError, TypeError, KeyError, IndexError, AttributeError, AssertionError)
 OPTIONS = ("revision", "cache_dir", "token", "local_files_only", "subfolder", "force_download")
 # Further options of the published classes without effect: no format runs code, and the best one is read first.
 IGNORED = ("trust_remote_code", "use_safetensors", "low_cpu_mem_usage", "resume_download")
@@ -75,30 +85,50 @@ class Repository:
         """Return the files in the (sub)folder; raise `UnreachableError` if the Hub does not answer."""
         prefix = f"{self.subfolder.strip('/')}/" if self.subfolder else ""
         with _translate_errors(self):
-            found = _create_client(self.token).model_info(self.name, revision=self.revision).siblings or []
-        return [file.rfilename.removeprefix(prefix) for file in found if file.rfilename.startswith(prefix)]
+            client = _create_client(self.token)
+            found = _wait_for(lambda: client.model_info(self.name, revision=self.revision, timeout=ANSWER_TIMEOUT))
+            names = [file.rfilename for file in found.siblings or []]
+            return [name.removeprefix(prefix) for name in names if name.startswith(prefix)]
 
     def file(self, name: str) -> Path:
         """Return the path of a file in the cache, after downloading it if it is missing or outdated."""
-        from huggingface_hub import hf_hub_download
+        from huggingface_hub import constants, hf_hub_download
 
         from roberta_core import __version__
 
-        with _translate_errors(self):
-            return Path(
-                hf_hub_download(
-                    self.name,
-                    name,
-                    subfolder=self.subfolder.strip("/") or None,
-                    revision=self.revision,
-                    cache_dir=self.cache_dir,
-                    token=self.token,
-                    force_download=self.force_download,
-                    endpoint=_endpoint(),
-                    library_name="triberta",
-                    library_version=__version__,
-                )
+        def download() -> str:
+            return hf_hub_download(
+                self.name,
+                name,
+                subfolder=self.subfolder.strip("/") or None,
+                revision=self.revision,
+                cache_dir=self.cache_dir,
+                token=self.token,
+                force_download=self.force_download,
+                endpoint=_endpoint(),
+                library_name="triberta",
+                library_version=__version__,
             )
+
+        cache = Path(self.cache_dir or constants.HF_HUB_CACHE)
+        with _translate_errors(self):
+            if _endpoint() is not None:
+                _wait_for(lambda: self._check_headers(name))
+            path = Path(_wait_for(download, cache / f"models--{self.name.replace('/', '--')}" / "blobs"))
+            if not path.resolve().is_relative_to(cache.resolve()):
+                raise ValueError(f"{name} is outside of the cache")
+            return path
+
+    def _check_headers(self, name: str) -> None:
+        """Raise `ValueError` if another Hub's headers name a place outside of the cache: the library trusts them."""
+        from huggingface_hub import get_hf_file_metadata, hf_hub_url
+
+        folder = self.subfolder.strip("/") or None
+        address = hf_hub_url(self.name, name, subfolder=folder, revision=self.revision, endpoint=_endpoint())
+        found = get_hf_file_metadata(address, token=self.token, timeout=ANSWER_TIMEOUT)
+        for value in (found.etag, found.commit_hash):
+            if value is not None and not shards.is_plain_name(value):
+                raise ValueError(f"{name} would be stored outside of the cache, as {value!r}")
 
     def cached(self, name: str) -> Path | None:
         """Return the path of a file in the cache, None if it is missing."""
@@ -176,33 +206,36 @@ def push(
         CheckpointError: The Hub refuses, is unreachable, or has weights that would be read instead of these.
     """
     repository, kind = Repository(name, revision, token=token), formats.get_format(format)
+    branch = None if create_pr else revision
     with tempfile.TemporaryDirectory() as folder:
         save(Path(folder))
         try:
             with _translate_errors(repository):
                 api = _create_client(token)
-                name = api.create_repo(name, private=private, exist_ok=True).repo_id
-                if revision is not None and not create_pr:
-                    api.create_branch(name, branch=revision, exist_ok=True)
-                there = api.list_repo_files(name, revision=None if create_pr else revision)
-                hidden = sorted(
-                    {one for row in formats.list_preferred(kind) for one in formats.list_entry_files(row)} & set(there)
-                )
-                if hidden:
-                    raise CheckpointError(f"{name} has {join_names(hidden)}, read instead of {kind.file}: remove it")
+                name = _wait_for(lambda: api.create_repo(name, private=private, exist_ok=True).repo_id)
+                if branch is not None:
+                    _wait_for(lambda: api.create_branch(name, branch=branch, exist_ok=True))
+                there = _wait_for(lambda: api.list_repo_files(name, revision=branch))
+                _refuse_preferred(name, there, kind)
                 if CARD not in there:
                     (Path(folder) / CARD).write_text(card, encoding="utf-8")
-                commit = api.upload_folder(
-                    repo_id=name,
-                    folder_path=folder,
-                    revision=revision,
-                    commit_message=commit_message or "Upload the model",
-                    create_pr=create_pr,
-                    delete_patterns=[*formats.list_entry_files(kind), shards.build_shard_pattern(kind.file)],
+                options = {"revision": revision, "create_pr": create_pr}
+                options["delete_patterns"] = [*formats.list_entry_files(kind), shards.build_shard_pattern(kind.file)]
+                options["commit_message"] = commit_message or "Upload the model"
+                limit = ANSWER_TIMEOUT + sum(size for _, size in _list_sizes(Path(folder))) / UPLOAD_SPEED
+                commit = _wait_for(
+                    lambda: api.upload_folder(repo_id=name, folder_path=folder, **options), seconds=limit
                 )
         except UnreachableError as error:
             raise CheckpointError(f"{name}: the Hub is unreachable, nothing was uploaded ({error})") from None
     return commit.pr_url or commit.commit_url
+
+
+def _refuse_preferred(name: str, there: Iterable[str], kind: formats.Format) -> None:
+    """Raise `CheckpointError` if a repository has weights that would be read instead of those of a format."""
+    hidden = {one for row in formats.list_preferred(kind) for one in formats.list_entry_files(row)} & set(there)
+    if hidden:
+        raise CheckpointError(f"{name} has {join_names(sorted(hidden))}, read instead of {kind.file}: remove it")
 
 
 def choose_files(names: Collection[str], wants: Collection[str]) -> list[str]:
@@ -259,6 +292,8 @@ def _translate_errors(repository: Repository) -> Iterator[None]:
         known = next((reason for name, reason in REFUSALS.items() if name in classes), None)
         if known is None and 400 <= status < 500:
             known = f"was refused ({text})"
+        if known is None and isinstance(error, INVALID_ANSWERS):
+            known = f"sent an invalid answer ({text})"
         if known is None and not isinstance(error, OSError) and not type(error).__module__.startswith(CLIENT_MODULES):
             raise
         if known is None or "LocalEntryNotFoundError" in classes:
@@ -270,6 +305,46 @@ def _translate_errors(repository: Repository) -> Iterator[None]:
         )
         revision = f" {shorten(repr(repository.revision))}" if "RevisionNotFoundError" in classes else ""
         raise kind(f"{where} {known}{revision}") from None
+
+
+def _wait_for(call: Callable[[], T], growing: Path | None = None, seconds: float | None = None) -> T:
+    """Return the result of a call to the Hub; raise `TimeoutError` if there is no answer for `ANSWER_TIMEOUT` seconds.
+
+    The library's own timeouts apply to single reads or not at all. A thread that never returns ends with the process.
+
+    Args:
+        call: The call.
+        growing: A folder whose files grow as long as there is progress.
+        seconds: The time without progress after which to give up; None means `ANSWER_TIMEOUT`.
+    """
+    done: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            done.set_result(call())
+        except BaseException as error:
+            done.set_exception(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    seconds = ANSWER_TIMEOUT if seconds is None else seconds
+    state, deadline = None, time.monotonic() + seconds
+    while True:
+        try:
+            return done.result(timeout=min(1.0, seconds))
+        except FutureTimeoutError:
+            if done.done():
+                raise
+        if growing is not None and state != (state := _list_sizes(growing)):
+            deadline = time.monotonic() + seconds
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"no answer within {seconds:g} seconds")
+
+
+def _list_sizes(folder: Path) -> list[tuple[str, int]]:
+    try:
+        return sorted((entry.name, entry.stat().st_size) for entry in os.scandir(folder))
+    except OSError:
+        return []
 
 
 def _create_client(token: str | bool | None) -> Any:
@@ -324,8 +399,8 @@ def read_inside(folder: Path, names: Iterable[str]) -> dict[str, bytes]:
 
 
 def _is_inside(path: Path, folder: Path) -> bool:
-    """Return whether a file, its links resolved, is inside its folder or the Hub's cache of the same repository."""
+    """Return whether a file, its links resolved, is inside its folder or where the Hub's cache stores content."""
     target, root = path.resolve(), folder.resolve()
     repository = next((one.parent for one in (root, *root.parents) if one.name == "snapshots"), None)
-    allowed = [root] if repository is None else [root, repository / "blobs"]
+    allowed = [root] if repository is None else [root, repository / "blobs", repository.parent / "blobs"]
     return any(target.is_relative_to(one) for one in allowed)

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 
 import numpy as np
 import pytest
@@ -409,3 +410,70 @@ def test_the_links_of_the_cache_of_the_hub_are_followed(tmp_path):
     (tmp_path / "other").write_text("the secret")
     (snapshot / "vocab.json").symlink_to("../../../other")
     assert module.read_carried_files(snapshot, tmp_path / "target") == {"tokenizer.json": b"{}"}
+
+
+INVALID = {
+    "no JSON": b"<html>",
+    "a list": [],
+    "a number": 7,
+    "no fields": {},
+    "files that are not a list": {"id": NAME, "siblings": 7},
+    "files without names": {"id": NAME, "siblings": [{"size": 1}]},
+    "names that are not text": {"id": NAME, "siblings": [{"rfilename": 7}, {"rfilename": ["a"]}]},
+}
+
+
+@pytest.mark.parametrize("case", INVALID)
+def test_an_invalid_list_of_files_is_one_sentence(hub, save, case, monkeypatch):
+    hub.add(NAME, save())
+    monkeypatch.setattr(hub, "info", lambda request, *_: hub.send(request, 200, INVALID[case]))
+    with pytest.raises(CheckpointError, match=r"sent an invalid answer|is not a RoBERTa checkpoint") as caught:
+        resolve(NAME)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("header", ["X-Repo-Commit", "ETag"])
+def test_a_header_that_leads_out_of_the_cache_is_refused(hub, save, tmp_path, header, monkeypatch):
+    hub.add(NAME, save())
+    send = hub.send
+
+    def send_hostile(request, status, content, headers=None):
+        send(request, status, content, {**(headers or {}), header: '"../../../escaped"'} if headers else headers)
+
+    monkeypatch.setattr(hub, "send", send_hostile)
+    with pytest.raises(CheckpointError):
+        resolve(NAME)
+    assert not (tmp_path / "escaped").exists()
+
+
+def test_names_that_lead_out_of_the_cache_are_never_asked_for(hub, save, monkeypatch):
+    hub.add(NAME, save())
+    names = ["config.json", "model.safetensors", "../../evil.json", "/etc/passwd", "a/../../b"]
+    answer = {"id": NAME, "siblings": [{"rfilename": name} for name in names]}
+    monkeypatch.setattr(hub, "info", lambda request, *_: hub.send(request, 200, answer))
+    assert (resolve(NAME) / "model.safetensors").exists()
+    assert sorted(hub.downloads()) == ["config.json", "model.safetensors"]
+
+
+@pytest.mark.parametrize("silent", ["info", "resolve"])
+def test_a_hub_that_accepts_and_never_answers_is_given_up(hub, save, silent, monkeypatch):
+    hub.add(NAME, save())
+    ended = threading.Event()
+    monkeypatch.setattr(hub, silent, lambda *_: ended.wait(60))
+    monkeypatch.setattr(module, "ANSWER_TIMEOUT", 0.5)
+    try:
+        with pytest.raises(CheckpointError, match=r"no answer within 0\.5 seconds"):
+            resolve(NAME)
+    finally:
+        ended.set()
+
+
+def test_an_upload_to_a_hub_that_never_answers_is_given_up(hub, monkeypatch):
+    ended = threading.Event()
+    monkeypatch.setattr(hub, "create", lambda *_: ended.wait(60))
+    monkeypatch.setattr(module, "ANSWER_TIMEOUT", 0.5)
+    try:
+        with pytest.raises(CheckpointError, match=r"nothing was uploaded .*no answer within 0\.5 seconds"):
+            module.push(NAME, lambda folder: None, "card", "safetensors", token=hub.TOKEN)
+    finally:
+        ended.set()
