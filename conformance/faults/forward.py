@@ -103,6 +103,12 @@ def _count(real: np.ndarray) -> np.ndarray:
     return np.cumsum(real, axis=-1)
 
 
+def _is_packed(subject: Subject) -> bool:
+    """Return whether several texts share a row: the position ids of a row restart."""
+    position_ids = subject.inputs.get("position_ids")
+    return position_ids is not None and bool((np.diff(position_ids, axis=-1) < 0).any())
+
+
 TENSORS = _list_tensors()
 SQUARE = [name for name, (kind, shape) in TENSORS.items() if kind is Kind.LINEAR and shape == (6, 6)]
 NORMS = [
@@ -133,6 +139,10 @@ FAULTS: dict[str, Change] = {
     "fully masked row unmasked": change_input("attention_mask", lambda mask: mask | ~mask.any(axis=-1, keepdims=True)),
     "token_type_ids ignored": drop_input("token_type_ids"),
     "position_ids ignored": drop_input("position_ids"),
+    "position_ids restarted at 0 for packed texts": apply_if(
+        _is_packed, change_input("position_ids", lambda ids: ids - ids.min())
+    ),
+    "packed texts attend to each other": apply_if(_is_packed, drop_input("attention_mask")),
     "head_mask ignored": drop_input("head_mask"),
     "head_mask truncated to integers": change_input("head_mask", np.trunc),
     "encoder_attention_mask ignored": drop_input("encoder_attention_mask"),
