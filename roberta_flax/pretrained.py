@@ -215,7 +215,9 @@ class FlaxRobertaPreTrainedModel(PreTrainedBase, nnx.Module):
             TypeError: An argument that the class does not have.
         """
         refuse_fork("JAX")
-        cache = FixedCache(*unpack_cache(past_key_values))  # unpacked once: `filled` is None if it grows
+        layers: Any
+        layers, filled, real = unpack_cache(past_key_values)
+        cache = FixedCache(layers, filled, real)  # unpacked once: `filled` is None if it grows
         inputs = {
             "input_ids": input_ids,
             "attention_mask": attention_mask,

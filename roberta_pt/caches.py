@@ -21,8 +21,9 @@ def unpack_cache(past_key_values: Any) -> tuple[Cache | None, Any, Any]:
     if isinstance(past_key_values, FixedCache):
         return past_key_values
     real = past_key_values.real if isinstance(past_key_values, KeyValueCache) else None
-    if hasattr(past_key_values, "to_legacy_cache"):
-        past_key_values = past_key_values.to_legacy_cache()
+    convert: Any = getattr(past_key_values, "to_legacy_cache", None)
+    if convert is not None:
+        past_key_values = convert()
     if not past_key_values:
         return None, None, None
     return tuple(tuple(part for part in layer if part is not None) for layer in past_key_values), None, real

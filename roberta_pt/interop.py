@@ -84,7 +84,7 @@ class TransformersMethods:
     def _arrays(self, state_dict: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
         """Return the tensors of a state dict by published name; `ValueError` if they are not those of the model."""
         given, wanted = dict(state_dict), self.state_dict()  # pyright: ignore
-        drop_aliases(self, given, "", {})
+        drop_aliases(self, given, "", {})  # pyright: ignore
         if given.keys() != wanted.keys():
             missing, unknown = sorted(wanted.keys() - given.keys()), sorted(given.keys() - wanted.keys())
             raise ValueError(f"state_dict does not fit {type(self).__name__}: missing {missing}, unknown {unknown}")
@@ -156,7 +156,7 @@ def _require_gradient(module: nn.Module, inputs: Any, output: Tensor) -> None:
     output.requires_grad_(True)
 
 
-def _new(kind: type) -> Any:
+def _new(kind: Any) -> Any:
     return kind.__new__(kind)
 
 
@@ -164,14 +164,15 @@ def _new(kind: type) -> Any:
 def _claim(kind: type, base: type) -> type:
     """A subclass of `kind` that is one of `base` too, under the same name. It is never instantiated."""
     names = {"__module__": kind.__module__, "__qualname__": kind.__qualname__, "__doc__": kind.__doc__}
-    return type(kind.__name__, (kind, base), names)
+    bases: tuple[type, ...] = (kind, base)
+    return type(kind.__name__, bases, names)
 
 
 def refuse_prompt_learning(model: Any) -> None:
     """Raise `ValueError` if PEFT has replaced `prepare_inputs_for_generation` to prepend learned prompts."""
     replaced = vars(model).get("prepare_inputs_for_generation")
     adapter = getattr(getattr(replaced, "__self__", None), "active_peft_config", None)
-    if getattr(adapter, "is_prompt_learning", False):
+    if adapter is not None and getattr(adapter, "is_prompt_learning", False):
         raise ValueError(
             f"generate does not support PEFT's {adapter.peft_type}, whose learned prompts it would ignore; use LoRA"
         )

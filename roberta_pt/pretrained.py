@@ -28,7 +28,9 @@ class _HasForward(Protocol[P, R]):
         ...
 
 
-class RobertaPreTrainedModel(TransformersMethods, PreTrainedBase, nn.Module):
+class RobertaPreTrainedModel(  # pyright: ignore[reportIncompatibleMethodOverride]  # save_pretrained accepts more
+    TransformersMethods, PreTrainedBase, nn.Module
+):
     """The base of the seven classes. Each names its `architecture`, the class name without its prefix.
 
     Args:

@@ -83,7 +83,7 @@ def generate_in_float64(case: GenerationCase, decoder: "Float64Decoder", use_cac
     """Generate with a float64 decoder; `changed` overrides arguments of the case."""
     options = {"output_scores": True, "return_dict_in_generate": True, "use_cache": use_cache}
     output = run(case.configuration, decoder, case.ids, case.mask, {**case.arguments, **options, **changed})
-    return name_stages(output.sequences, output.scores)
+    return name_stages(output["sequences"], output["scores"])
 
 
 def generate_in_framework(case: GenerationCase, framework: Framework, use_cache: bool) -> Stages:

@@ -35,6 +35,7 @@ def read_consistently(folder: Path, read: Callable[[], T]) -> T:
         CheckpointError: A save was interrupted, or the folder keeps changing.
     """
     deadline = time.monotonic() + PATIENCE
+    failure: Exception | None = None
     for attempt in itertools.count():
         failure = None
         with exclude_saves(folder, deadline) if attempt >= FREE_ATTEMPTS else contextlib.nullcontext():

@@ -105,8 +105,9 @@ class QuestionAnsweringPipeline(Pipeline):
         before = len(row) - len(tokens) - 1
         allowed = np.array(row) == self.tokenizer.cls_token_id
         allowed[before : before + len(tokens)] = True
+        none: list[int | None] = [None]
         return Feature(
-            row, {}, number, Window(allowed, [None] * before + words + [None], [(0, 0)] * before + spans + [(0, 0)])
+            row, {}, number, Window(allowed, none * before + words + none, [(0, 0)] * before + spans + [(0, 0)])
         )
 
     def keep(self, feature: Feature, output: Output, options: Options) -> Output:

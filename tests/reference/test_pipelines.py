@@ -104,6 +104,16 @@ class Remember:
         return self.results[key]
 
 
+def with_prefix_space(theirs, ours, folder):
+    """Both pipelines with tokenizers that put a space before the first word, which lists of words need."""
+    slow, fast = (
+        kind.from_pretrained(folder, add_prefix_space=True)
+        for kind in (transformers.RobertaTokenizerFast, RobertaTokenizerFast)
+    )
+    reference = transformers.pipeline(theirs.task, model=theirs.model, tokenizer=slow, framework="pt", device="cpu")
+    return reference, type(ours)(ours.backend, ours.model, fast)
+
+
 def check_equal(got, want, place="result"):
     """The same types of containers, fields in the same order, strings and integers equal, floats within 1e-5."""
     if isinstance(want, dict):
@@ -177,11 +187,11 @@ def test_token_classification_equals_the_reference(framework, checkpoint, refere
         ours(texts[0], ignore_labels=["B-PER"], **options), theirs(texts[0], ignore_labels=["B-PER"], **options)
     )
     words = [text.split() for text in texts[:40]]
-    theirs.inner.tokenizer, ours.tokenizer = (
-        kind.from_pretrained(checkpoint(architecture), add_prefix_space=True)
-        for kind in (transformers.RobertaTokenizerFast, RobertaTokenizerFast)
-    )  # words need a prefix space
-    check_equal(ours(words, is_split_into_words=True, **options), theirs(words, is_split_into_words=True, **options))
+    theirs_of_words, ours_of_words = with_prefix_space(theirs.inner, ours, checkpoint(architecture))
+    check_equal(
+        ours_of_words(words, is_split_into_words=True, **options),
+        theirs_of_words(words, is_split_into_words=True, **options),
+    )
     if strategy != "none":
         long = " ".join(texts[:20])
         check_equal(ours(long, stride=9, **options), theirs(long, stride=9, **options))
@@ -210,7 +220,7 @@ def test_question_answering_equals_the_reference(framework, checkpoint, referenc
         ours(question=questions[:3], context=contexts[0], **options),
         theirs(question=questions[:3], context=contexts[0], **options),
     )
-    assert ours(examples, **options)[7] == pytest.approx(ours(examples[7], **options)) or options.get("top_k", 1) > 1
+    check_equal(ours(examples, **options)[7], ours(examples[7], **options))
 
 
 def test_fill_mask_equals_the_reference(framework, checkpoint, reference):
