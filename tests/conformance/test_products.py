@@ -17,10 +17,10 @@ def test_every_stage_is_within_the_tolerance_whichever_library_multiplies(adapte
     if not products._has_onednn():
         pytest.skip("this PyTorch is built without oneDNN")
     library, few = WAYS[way]
-    calls, multiplied = [], products._multiplied
-    monkeypatch.setattr(products, "library", lambda: library)
+    calls, multiplied = [], products._multiply_onednn
+    monkeypatch.setattr(products, "select_library", lambda: library)
     monkeypatch.setattr(products, "FEW", few)
-    monkeypatch.setattr(products, "_multiplied", lambda *tensors: calls.append(1) or multiplied(*tensors))
+    monkeypatch.setattr(products, "_multiply_onednn", lambda *tensors: calls.append(1) or multiplied(*tensors))
     case = load_cases()[name]
     model = pt.build(case.architecture, case.configuration, case.tensors)
     verdicts = judge_both_paths(pt, model, case.arrays, case.expected, case.rtol, case.stages)
