@@ -84,7 +84,7 @@ def select_frameworks(frameworks: str | None) -> list[str]:
 
     if frameworks is None:
         return [name for name in PREFERRED if name in backend.available()]
-    return resolve_frameworks(frameworks)
+    return resolve_frameworks(frameworks, need_installed=False)  # the worker that runs it reports what is missing
 
 
 def parse_variants(also: str | None) -> list[str]:

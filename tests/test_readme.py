@@ -16,7 +16,11 @@ PAGES = [*ROOT.glob("*.md"), *sorted((ROOT / "docs").rglob("*.md"))]
 STORIES = {"docs/roberta.md", "docs/roberta.zh.md", "docs/migrating.md"}  # run from top to bottom by test_docs.py
 SCRIPTS = ("# several.py\n",)  # run with torchrun by tests/pt/test_several.py
 FRAMEWORKS = {"roberta_pt": "torch", "roberta_tf": "tensorflow", "roberta_flax": "flax"}
-BACKENDS = {f'backend.load("{package.removeprefix("roberta_")}")': name for package, name in FRAMEWORKS.items()}
+BACKENDS = {
+    mention.format(package.removeprefix("roberta_")): name
+    for package, name in FRAMEWORKS.items()
+    for mention in ('backend.load("{}"', 'framework="{}"')
+}
 
 
 def name_of(page: Path) -> str:

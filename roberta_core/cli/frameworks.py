@@ -28,8 +28,15 @@ DEVICE = Annotated[
 ]
 
 
-def resolve_frameworks(frameworks: str | None, framework: str | None = None) -> list[str]:
+def resolve_frameworks(
+    frameworks: str | None, framework: str | None = None, *, need_installed: bool = True
+) -> list[str]:
     """Return the names that the options give, in order; by default the first framework that is installed.
+
+    Args:
+        frameworks: names with commas between them.
+        framework: one name.
+        need_installed: whether the frameworks must be installed here, not only known.
 
     Raises:
         typer.BadParameter: the options are used wrongly.
@@ -51,7 +58,7 @@ def resolve_frameworks(frameworks: str | None, framework: str | None = None) -> 
         raise typer.BadParameter(f"{given} names a framework twice")
     if framework is not None and len(names) > 1:
         raise typer.BadParameter(f"--framework takes one name; for several use --frameworks {framework}")
-    for name in names:
+    for name in names if need_installed else ():
         backend.require(name)  # before anything is read
     return names
 
