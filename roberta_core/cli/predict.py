@@ -30,7 +30,12 @@ if TYPE_CHECKING:
 FAILED = 1
 FORMATS = ("table", "tsv", "jsonl")
 
-MODEL = Annotated[str, typer.Option(help="A folder with a fine-tuned model, an embedded name or a Hub id.")]
+MODEL = Annotated[
+    str,
+    typer.Option(
+        help="A folder with a checkpoint, a built-in model (roberta-tiny), or a name on the Hugging Face Hub."
+    ),
+]
 FILES = Annotated[
     list[str] | None,
     typer.Argument(
@@ -40,7 +45,8 @@ FILES = Annotated[
     ),
 ]
 COLUMNS = Annotated[
-    list[str] | None, typer.Option(metavar="FIELD=NAME", help="The column that holds a field; may be repeated.")
+    list[str] | None,
+    typer.Option(metavar="FIELD=NAME", help="The column that holds a field, such as text=body; may be repeated."),
 ]
 FORMAT = Annotated[
     str | None,
@@ -48,7 +54,7 @@ FORMAT = Annotated[
 ]
 OUTPUT = Annotated[Path | None, typer.Option(help="File to write instead of standard output.")]
 JSON = Annotated[bool, typer.Option("--json", help="Print one line of JSON per row; the same as --format jsonl.")]
-BUDGET = Annotated[int, typer.Option(min=1, help="Tokens per batch, padding counted.")]
+BUDGET = Annotated[int, typer.Option(min=1, help="Most tokens per batch, padding included.")]
 TOP = Annotated[int, typer.Option(min=1, help="How many results to return for each row.")]
 
 
@@ -56,7 +62,10 @@ def tag(
     model: MODEL,
     files: FILES = None,
     aggregation: Annotated[
-        str, typer.Option(help="none (every token), simple, first, average or max (entities).")
+        str,
+        typer.Option(
+            help="How tokens are merged into entities: simple, first, average or max; none prints every token."
+        ),
     ] = "first",
     framework: FRAMEWORK = None,
     device: DEVICE = "auto",
@@ -79,7 +88,7 @@ def answer(
     question: Annotated[str | None, typer.Option(help="A question to answer from --context, instead of files.")] = None,
     context: Annotated[str | None, typer.Option(help="The text that answers --question.")] = None,
     top_k: TOP = 1,
-    unanswerable: Annotated[bool, typer.Option("--unanswerable", help="Allow the empty answer.")] = False,
+    unanswerable: Annotated[bool, typer.Option("--unanswerable", help="Allow 'no answer' as a result.")] = False,
     framework: FRAMEWORK = None,
     device: DEVICE = "auto",
     columns: COLUMNS = None,
@@ -90,7 +99,7 @@ def answer(
 ) -> None:
     """Answer questions from contexts with a question-answering model. A row has the fields question and context."""
     if (question is None) != (context is None) or (question is not None and files):
-        raise typer.BadParameter("--question and --context are given together, and without files")
+        raise typer.BadParameter("--question and --context must be used together, and without files")
     given = None if question is None else [{"question": question, "context": context}]
     predict(
         "answer", model, files, framework, device, columns, format, output, as_json, budget, given,
@@ -109,14 +118,19 @@ def choose(
     as_json: JSON = False,
     budget: BUDGET = 2048,
 ) -> None:
-    """Choose among texts with a multiple-choice model. A row has the fields context, perhaps question, and choices."""
+    """Choose among texts with a multiple-choice model. A row has the fields context and choices (a list)."""
     predict("choose", model, files, framework, device, columns, format, output, as_json, budget)
 
 
 def embed(
     model: MODEL,
     files: FILES = None,
-    pooling: Annotated[str, typer.Option(help="mean, cls or max.")] = "mean",
+    pooling: Annotated[
+        str,
+        typer.Option(
+            help="How token vectors become one: their mean, their max, or cls (the vector of the first token)."
+        ),
+    ] = "mean",
     normalize: Annotated[bool, typer.Option("--normalize", help="Scale vectors to length 1.")] = False,
     truncate: Annotated[bool, typer.Option("--truncate", help="Truncate long texts instead of refusing them.")] = False,
     framework: FRAMEWORK = None,
@@ -154,8 +168,12 @@ def zero_shot(
     model: MODEL,
     labels: Annotated[str, typer.Option(help="Candidate labels, separated by commas.")],
     files: FILES = None,
-    template: Annotated[str, typer.Option(help="The hypothesis, {} being the label.")] = "This example is {}.",
-    multi_label: Annotated[bool, typer.Option("--multi-label", help="Score each label on its own.")] = False,
+    template: Annotated[
+        str, typer.Option(help="Sentence to test for each label; {} is replaced by the label.")
+    ] = "This example is {}.",
+    multi_label: Annotated[
+        bool, typer.Option("--multi-label", help="Score labels independently; their scores need not sum to 1.")
+    ] = False,
     framework: FRAMEWORK = None,
     device: DEVICE = "auto",
     columns: COLUMNS = None,
@@ -176,8 +194,8 @@ def generate(
     files: FILES = None,
     max_new_tokens: Annotated[int, typer.Option(min=1, help="How many tokens to generate.")] = 50,
     sample: Annotated[bool, typer.Option("--sample", help="Sample instead of taking the most likely token.")] = False,
-    temperature: Annotated[float, typer.Option(help="Of sampling; above 0.")] = 1.0,
-    seed: Annotated[int, typer.Option(min=0, help="Of sampling: the same seed gives the same text.")] = 0,
+    temperature: Annotated[float, typer.Option(help="Temperature for --sample; above 0.")] = 1.0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed for --sample; the same seed gives the same text.")] = 0,
     framework: FRAMEWORK = None,
     device: DEVICE = "auto",
     columns: COLUMNS = None,

@@ -46,7 +46,7 @@ class TaskFields:
 def _need(fields: Mapping[str, Any], *names: str) -> list[Any]:
     for name in names:
         if fields.get(name) is None:
-            raise ValueError(f"the field {name} is missing")
+            raise ValueError(f"there is no column for the field {name}")
     return [fields[name] for name in names]
 
 
@@ -136,7 +136,7 @@ def parse_columns(task: TaskFields, given: Sequence[str]) -> dict[str, str]:
             field, found, name = part.partition("=")
             if not found or not name or field not in task.fields:
                 known = ", ".join(task.fields)
-                raise typer.BadParameter(f"--columns {part}: it must be FIELD=NAME, and the fields are {known}")
+                raise typer.BadParameter(f"--columns {part}: write FIELD=COLUMN; the fields of this task are {known}")
             names[field] = name
     return names
 

@@ -81,7 +81,7 @@ def test_bad_rows_have_a_reason_and_the_others_a_result(run, tmp_path):
     rows = [line.split("\t") for line in out.splitlines()[1:]]
     assert [row[0].rpartition(" ")[2] for row in rows] == ["1", "2", "3", "4"]
     assert [bool(row[1]) for row in rows] == [True, False, False, True]
-    assert rows[1][2] == "the field text is missing; the columns are txt"
+    assert rows[1][2] == "there is no column for the field text; the columns are txt"
     assert rows[2][2].startswith("not JSON")
     assert [item for item in inputs if isinstance(item, str)] == ["a", "c"]
 
@@ -97,7 +97,7 @@ def test_columns_name_where_a_field_is(run, tmp_path):
 def test_an_unknown_field_is_a_usage_error(run, columns):
     code, _, err, inputs = run("embed", "--columns", columns)
     assert (code, inputs) == (2, [])
-    assert f"--columns {columns}: it must be FIELD=NAME, and the fields are text" in err
+    assert f"--columns {columns}: write FIELD=COLUMN; the fields of this task are text" in err
 
 
 def test_an_unknown_format_is_a_usage_error(run):
@@ -111,7 +111,7 @@ def test_a_question_and_its_context_can_be_options(run):
     assert (code, inputs) == (0, [{"question": "who?", "context": "me"}])
     code, _, err, _ = run("answer", "--question", "who?")
     assert code == 2
-    assert "given together" in err
+    assert "must be used together" in err
 
 
 def test_a_table_is_written_to_a_file(run, tmp_path):
