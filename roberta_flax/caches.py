@@ -50,7 +50,8 @@ def count_real_tokens(real: Array | None, attention_mask: Array | None, past_len
     if none or attention_mask is None or attention_mask.ndim != 2:
         return past_length
     before = (jnp.arange(attention_mask.shape[1]) < past_length)[None]
-    return jnp.sum((attention_mask > 0) & before, axis=1, keepdims=True, dtype=jnp.int32)
+    attended = attention_mask.astype(jnp.float32) > 0  # it may be boolean
+    return jnp.sum(attended & before, axis=1, keepdims=True, dtype=jnp.int32)
 
 
 def pack_cache(layers: Cache, filled: Any, real: Array | int, new: Array) -> KeyValueCache | FixedCache:

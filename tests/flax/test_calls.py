@@ -22,14 +22,14 @@ def config(config):
 def traces(monkeypatch):
     """How often the forward pass was traced: an entry with the shape of the ids for each compilation."""
     seen = []
-    forward = FlaxRobertaForMaskedLM.forward
+    forward = FlaxRobertaForMaskedLM._forward
 
     @wraps(forward)
     def counted(self, input_ids=None, *args, **kwargs):
         seen.append(input_ids.shape)
         return forward(self, input_ids, *args, **kwargs)
 
-    monkeypatch.setattr(FlaxRobertaForMaskedLM, "forward", counted)
+    monkeypatch.setattr(FlaxRobertaForMaskedLM, "_forward", counted)
     return seen
 
 
