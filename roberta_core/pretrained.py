@@ -78,6 +78,16 @@ class PreTrainedBase:
         """Return the names of the tensors that a user's subclass adds to the published ones."""
         raise NotImplementedError
 
+    def _check_config(self, config: Any) -> None:
+        """Validate the configuration. Raises `TypeError` for a name or a path, which only `from_pretrained` accepts."""
+        if isinstance(config, str | os.PathLike):
+            name = type(self).__name__
+            raise TypeError(
+                f"config is {config!r}, but {name}() accepts only a RobertaConfig. To load a checkpoint, call "
+                f'{name}.from_pretrained("{config}").'
+            )
+        config.validate()
+
     def _set_options(self, attn_implementation: str, loss_reduction: str) -> None:
         """Set the options of the computation. Raises `ValueError` for an unknown value."""
         for name, value, known in (

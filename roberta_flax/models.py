@@ -34,7 +34,22 @@ from roberta_flax.pretrained import FlaxRobertaPreTrainedModel
 
 
 class FlaxRobertaModel(FlaxRobertaPreTrainedModel):
-    """The encoder and its pooler; a decoder if `config.is_decoder`, with cross attention if `add_cross_attention`."""
+    """RoBERTa encoder and pooler; a decoder if `config.is_decoder`, with cross-attention if `add_cross_attention`.
+
+    Args:
+        config: The configuration.
+        add_pooling_layer: Whether to add the pooler, which computes `pooler_output` from the first token.
+        **settings: Keyword arguments of `FlaxRobertaPreTrainedModel`, e.g. `attn_implementation` ("sdpa" or "eager"),
+            `loss_reduction` ("mean", or "none" for one loss for each label) and `seed` (of the initial values).
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from roberta_core import RobertaConfig
+        >>> from roberta_flax import FlaxRobertaModel
+        >>> model = FlaxRobertaModel(RobertaConfig(hidden_size=12, num_hidden_layers=1, num_attention_heads=3))
+        >>> tuple(model(jnp.array([[0, 45, 9, 2]])).last_hidden_state.shape)
+        (1, 4, 12)
+    """
 
     architecture = "Model"
 
@@ -106,7 +121,23 @@ class FlaxRobertaModel(FlaxRobertaPreTrainedModel):
 
 
 class FlaxRobertaForCausalLM(FlaxRobertaPreTrainedModel):
-    """RoBERTa with the language-model head, each token predicting the next; wants `config.is_decoder`."""
+    """RoBERTa with a language-model head that predicts the next token; requires `config.is_decoder` to be causal.
+
+    Args:
+        config: The configuration.
+        **settings: Keyword arguments of `FlaxRobertaPreTrainedModel`, e.g. `attn_implementation` ("sdpa" or "eager"),
+            `loss_reduction` ("mean", or "none" for one loss for each label) and `seed` (of the initial values).
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from roberta_core import RobertaConfig
+        >>> from roberta_flax import FlaxRobertaForCausalLM
+        >>> model = FlaxRobertaForCausalLM(
+        ...     RobertaConfig(hidden_size=12, num_hidden_layers=1, num_attention_heads=3, is_decoder=True)
+        ... )
+        >>> tuple(model(jnp.array([[0, 45, 9, 2]])).logits.shape)
+        (1, 4, 50265)
+    """
 
     architecture = "ForCausalLM"
 
@@ -172,7 +203,23 @@ class FlaxRobertaForCausalLM(FlaxRobertaPreTrainedModel):
 
 
 class FlaxRobertaForMaskedLM(FlaxRobertaPreTrainedModel):
-    """RoBERTa with the language-model head: predictions for each `<mask>`."""
+    """RoBERTa with a language-model head: predictions for each `<mask>`.
+
+    Args:
+        config: The configuration.
+        **settings: Keyword arguments of `FlaxRobertaPreTrainedModel`, e.g. `attn_implementation` ("sdpa" or "eager"),
+            `loss_reduction` ("mean", or "none" for one loss for each label) and `seed` (of the initial values).
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from roberta_core import RobertaConfig
+        >>> from roberta_flax import FlaxRobertaForMaskedLM
+        >>> model = FlaxRobertaForMaskedLM(
+        ...     RobertaConfig(vocab_size=101, hidden_size=12, num_hidden_layers=1, num_attention_heads=3)
+        ... )
+        >>> tuple(model(jnp.array([[0, 45, 9, 2]])).logits.shape)
+        (1, 4, 101)
+    """
 
     architecture = "ForMaskedLM"
 
@@ -208,7 +255,23 @@ class FlaxRobertaForMaskedLM(FlaxRobertaPreTrainedModel):
 
 
 class FlaxRobertaForSequenceClassification(FlaxRobertaPreTrainedModel):
-    """RoBERTa with a head over the first token (`<s>`), for classes, many labels or regression."""
+    """RoBERTa with a head over the first token (`<s>`), for single-label or multi-label classification or regression.
+
+    Args:
+        config: The configuration.
+        **settings: Keyword arguments of `FlaxRobertaPreTrainedModel`, e.g. `attn_implementation` ("sdpa" or "eager"),
+            `loss_reduction` ("mean", or "none" for one loss for each label) and `seed` (of the initial values).
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from roberta_core import RobertaConfig
+        >>> from roberta_flax import FlaxRobertaForSequenceClassification
+        >>> model = FlaxRobertaForSequenceClassification(
+        ...     RobertaConfig(hidden_size=12, num_hidden_layers=1, num_attention_heads=3, num_labels=5)
+        ... )
+        >>> tuple(model(jnp.array([[0, 45, 9, 2]])).logits.shape)
+        (1, 5)
+    """
 
     architecture = "ForSequenceClassification"
 
@@ -242,7 +305,23 @@ class FlaxRobertaForSequenceClassification(FlaxRobertaPreTrainedModel):
 
 
 class FlaxRobertaForMultipleChoice(FlaxRobertaPreTrainedModel):
-    """RoBERTa with one score for each of C choices, from the pooled first token."""
+    """RoBERTa with one score for each of C choices, computed from the pooled first token.
+
+    Args:
+        config: The configuration.
+        **settings: Keyword arguments of `FlaxRobertaPreTrainedModel`, e.g. `attn_implementation` ("sdpa" or "eager"),
+            `loss_reduction` ("mean", or "none" for one loss for each label) and `seed` (of the initial values).
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from roberta_core import RobertaConfig
+        >>> from roberta_flax import FlaxRobertaForMultipleChoice
+        >>> model = FlaxRobertaForMultipleChoice(
+        ...     RobertaConfig(hidden_size=12, num_hidden_layers=1, num_attention_heads=3)
+        ... )
+        >>> tuple(model(jnp.array([[[0, 45, 9, 2], [0, 33, 80, 2]]])).logits.shape)
+        (1, 2)
+    """
 
     architecture = "ForMultipleChoice"
 
@@ -285,7 +364,23 @@ class FlaxRobertaForMultipleChoice(FlaxRobertaPreTrainedModel):
 
 
 class FlaxRobertaForTokenClassification(FlaxRobertaPreTrainedModel):
-    """RoBERTa with K scores for each token."""
+    """RoBERTa with K scores for each token: token classification.
+
+    Args:
+        config: The configuration.
+        **settings: Keyword arguments of `FlaxRobertaPreTrainedModel`, e.g. `attn_implementation` ("sdpa" or "eager"),
+            `loss_reduction` ("mean", or "none" for one loss for each label) and `seed` (of the initial values).
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from roberta_core import RobertaConfig
+        >>> from roberta_flax import FlaxRobertaForTokenClassification
+        >>> model = FlaxRobertaForTokenClassification(
+        ...     RobertaConfig(hidden_size=12, num_hidden_layers=1, num_attention_heads=3, num_labels=5)
+        ... )
+        >>> tuple(model(jnp.array([[0, 45, 9, 2]])).logits.shape)
+        (1, 4, 5)
+    """
 
     architecture = "ForTokenClassification"
 
@@ -320,7 +415,23 @@ class FlaxRobertaForTokenClassification(FlaxRobertaPreTrainedModel):
 
 
 class FlaxRobertaForQuestionAnswering(FlaxRobertaPreTrainedModel):
-    """RoBERTa with a start and an end score for each token: extractive question answering."""
+    """RoBERTa with a start and an end score for each token: extractive question answering.
+
+    Args:
+        config: The configuration.
+        **settings: Keyword arguments of `FlaxRobertaPreTrainedModel`, e.g. `attn_implementation` ("sdpa" or "eager"),
+            `loss_reduction` ("mean", or "none" for one loss for each label) and `seed` (of the initial values).
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from roberta_core import RobertaConfig
+        >>> from roberta_flax import FlaxRobertaForQuestionAnswering
+        >>> model = FlaxRobertaForQuestionAnswering(
+        ...     RobertaConfig(hidden_size=12, num_hidden_layers=1, num_attention_heads=3)
+        ... )
+        >>> tuple(model(jnp.array([[0, 45, 9, 2]])).start_logits.shape)
+        (1, 4)
+    """
 
     architecture = "ForQuestionAnswering"
 

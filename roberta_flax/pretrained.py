@@ -68,7 +68,7 @@ class FlaxRobertaPreTrainedModel(PreTrainedBase, nnx.Module):
         loss_reduction: str = "mean",
     ):
         refuse_fork("JAX")
-        config.validate()
+        self._check_config(config)
         self._set_options(attn_implementation, loss_reduction)
         self._config = HashableConfig(config)
         self.seed = seed if _do_init else None

@@ -34,7 +34,22 @@ from roberta_pt.weights import as_concrete
 
 
 class RobertaModel(RobertaPreTrainedModel):
-    """The encoder and its pooler; a decoder if `config.is_decoder`, with cross attention if `add_cross_attention`."""
+    """RoBERTa encoder and pooler; a decoder if `config.is_decoder`, with cross-attention if `add_cross_attention`.
+
+    Args:
+        config: The configuration.
+        add_pooling_layer: Whether to add the pooler, which computes `pooler_output` from the first token.
+        **settings: Keyword arguments of `RobertaPreTrainedModel`, e.g. `attn_implementation` ("sdpa" or "eager"),
+            `loss_reduction` ("mean", or "none" for one loss for each label) and `seed` (of the initial values).
+
+    Example:
+        >>> import torch
+        >>> from roberta_core import RobertaConfig
+        >>> from roberta_pt import RobertaModel
+        >>> model = RobertaModel(RobertaConfig(hidden_size=12, num_hidden_layers=1, num_attention_heads=3))
+        >>> tuple(model(torch.tensor([[0, 45, 9, 2]])).last_hidden_state.shape)
+        (1, 4, 12)
+    """
 
     architecture = "Model"
 
@@ -115,7 +130,23 @@ class RobertaModel(RobertaPreTrainedModel):
 
 
 class RobertaForCausalLM(RobertaPreTrainedModel):
-    """RoBERTa with the language-model head, each token predicting the next; wants `config.is_decoder`."""
+    """RoBERTa with a language-model head that predicts the next token; requires `config.is_decoder` to be causal.
+
+    Args:
+        config: The configuration.
+        **settings: Keyword arguments of `RobertaPreTrainedModel`, e.g. `attn_implementation` ("sdpa" or "eager"),
+            `loss_reduction` ("mean", or "none" for one loss for each label) and `seed` (of the initial values).
+
+    Example:
+        >>> import torch
+        >>> from roberta_core import RobertaConfig
+        >>> from roberta_pt import RobertaForCausalLM
+        >>> model = RobertaForCausalLM(
+        ...     RobertaConfig(hidden_size=12, num_hidden_layers=1, num_attention_heads=3, is_decoder=True)
+        ... )
+        >>> tuple(model(torch.tensor([[0, 45, 9, 2]])).logits.shape)
+        (1, 4, 50265)
+    """
 
     architecture = "ForCausalLM"
     accepts_loss_kwargs = True  # asks transformers' Trainer for num_items_in_batch
@@ -192,7 +223,23 @@ class RobertaForCausalLM(RobertaPreTrainedModel):
 
 
 class RobertaForMaskedLM(RobertaPreTrainedModel):
-    """RoBERTa with the language-model head: predictions for each `<mask>`."""
+    """RoBERTa with a language-model head: predictions for each `<mask>`.
+
+    Args:
+        config: The configuration.
+        **settings: Keyword arguments of `RobertaPreTrainedModel`, e.g. `attn_implementation` ("sdpa" or "eager"),
+            `loss_reduction` ("mean", or "none" for one loss for each label) and `seed` (of the initial values).
+
+    Example:
+        >>> import torch
+        >>> from roberta_core import RobertaConfig
+        >>> from roberta_pt import RobertaForMaskedLM
+        >>> model = RobertaForMaskedLM(
+        ...     RobertaConfig(vocab_size=101, hidden_size=12, num_hidden_layers=1, num_attention_heads=3)
+        ... )
+        >>> tuple(model(torch.tensor([[0, 45, 9, 2]])).logits.shape)
+        (1, 4, 101)
+    """
 
     architecture = "ForMaskedLM"
 
@@ -229,7 +276,23 @@ class RobertaForMaskedLM(RobertaPreTrainedModel):
 
 
 class RobertaForSequenceClassification(RobertaPreTrainedModel):
-    """RoBERTa with a head over the first token (`<s>`), for classes, many labels or regression."""
+    """RoBERTa with a head over the first token (`<s>`), for single-label or multi-label classification or regression.
+
+    Args:
+        config: The configuration.
+        **settings: Keyword arguments of `RobertaPreTrainedModel`, e.g. `attn_implementation` ("sdpa" or "eager"),
+            `loss_reduction` ("mean", or "none" for one loss for each label) and `seed` (of the initial values).
+
+    Example:
+        >>> import torch
+        >>> from roberta_core import RobertaConfig
+        >>> from roberta_pt import RobertaForSequenceClassification
+        >>> model = RobertaForSequenceClassification(
+        ...     RobertaConfig(hidden_size=12, num_hidden_layers=1, num_attention_heads=3, num_labels=5)
+        ... )
+        >>> tuple(model(torch.tensor([[0, 45, 9, 2]])).logits.shape)
+        (1, 5)
+    """
 
     architecture = "ForSequenceClassification"
 
@@ -264,7 +327,23 @@ class RobertaForSequenceClassification(RobertaPreTrainedModel):
 
 
 class RobertaForMultipleChoice(RobertaPreTrainedModel):
-    """RoBERTa with one score for each of C choices, from the pooled first token."""
+    """RoBERTa with one score for each of C choices, computed from the pooled first token.
+
+    Args:
+        config: The configuration.
+        **settings: Keyword arguments of `RobertaPreTrainedModel`, e.g. `attn_implementation` ("sdpa" or "eager"),
+            `loss_reduction` ("mean", or "none" for one loss for each label) and `seed` (of the initial values).
+
+    Example:
+        >>> import torch
+        >>> from roberta_core import RobertaConfig
+        >>> from roberta_pt import RobertaForMultipleChoice
+        >>> model = RobertaForMultipleChoice(
+        ...     RobertaConfig(hidden_size=12, num_hidden_layers=1, num_attention_heads=3)
+        ... )
+        >>> tuple(model(torch.tensor([[[0, 45, 9, 2], [0, 33, 80, 2]]])).logits.shape)
+        (1, 2)
+    """
 
     architecture = "ForMultipleChoice"
 
@@ -304,7 +383,23 @@ class RobertaForMultipleChoice(RobertaPreTrainedModel):
 
 
 class RobertaForTokenClassification(RobertaPreTrainedModel):
-    """RoBERTa with K scores for each token."""
+    """RoBERTa with K scores for each token: token classification.
+
+    Args:
+        config: The configuration.
+        **settings: Keyword arguments of `RobertaPreTrainedModel`, e.g. `attn_implementation` ("sdpa" or "eager"),
+            `loss_reduction` ("mean", or "none" for one loss for each label) and `seed` (of the initial values).
+
+    Example:
+        >>> import torch
+        >>> from roberta_core import RobertaConfig
+        >>> from roberta_pt import RobertaForTokenClassification
+        >>> model = RobertaForTokenClassification(
+        ...     RobertaConfig(hidden_size=12, num_hidden_layers=1, num_attention_heads=3, num_labels=5)
+        ... )
+        >>> tuple(model(torch.tensor([[0, 45, 9, 2]])).logits.shape)
+        (1, 4, 5)
+    """
 
     architecture = "ForTokenClassification"
 
@@ -340,7 +435,23 @@ class RobertaForTokenClassification(RobertaPreTrainedModel):
 
 
 class RobertaForQuestionAnswering(RobertaPreTrainedModel):
-    """RoBERTa with a start and an end score for each token: extractive question answering."""
+    """RoBERTa with a start and an end score for each token: extractive question answering.
+
+    Args:
+        config: The configuration.
+        **settings: Keyword arguments of `RobertaPreTrainedModel`, e.g. `attn_implementation` ("sdpa" or "eager"),
+            `loss_reduction` ("mean", or "none" for one loss for each label) and `seed` (of the initial values).
+
+    Example:
+        >>> import torch
+        >>> from roberta_core import RobertaConfig
+        >>> from roberta_pt import RobertaForQuestionAnswering
+        >>> model = RobertaForQuestionAnswering(
+        ...     RobertaConfig(hidden_size=12, num_hidden_layers=1, num_attention_heads=3)
+        ... )
+        >>> tuple(model(torch.tensor([[0, 45, 9, 2]])).start_logits.shape)
+        (1, 4)
+    """
 
     architecture = "ForQuestionAnswering"
 

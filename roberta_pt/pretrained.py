@@ -52,7 +52,7 @@ class RobertaPreTrainedModel(  # pyright: ignore[reportIncompatibleMethodOverrid
         loss_reduction: str = "mean",
     ):
         super().__init__()
-        config.validate()
+        self._check_config(config)
         self._set_options(attn_implementation, loss_reduction)
         self.config = config
         self.seed = seed

@@ -36,7 +36,22 @@ CHOICES = ("input_ids", "attention_mask", "token_type_ids", "position_ids", "inp
 
 
 class TFRobertaModel(TFRobertaPreTrainedModel):
-    """The encoder and its pooler; a decoder if `config.is_decoder`, with cross attention if `add_cross_attention`."""
+    """RoBERTa encoder and pooler; a decoder if `config.is_decoder`, with cross-attention if `add_cross_attention`.
+
+    Args:
+        config: The configuration.
+        add_pooling_layer: Whether to add the pooler, which computes `pooler_output` from the first token.
+        **settings: Keyword arguments of `TFRobertaPreTrainedModel`, e.g. `attn_implementation` ("sdpa" or "eager"),
+            `loss_reduction` ("mean", or "none" for one loss for each label) and `seed` (of the initial values).
+
+    Example:
+        >>> import tensorflow as tf
+        >>> from roberta_core import RobertaConfig
+        >>> from roberta_tf import TFRobertaModel
+        >>> model = TFRobertaModel(RobertaConfig(hidden_size=12, num_hidden_layers=1, num_attention_heads=3))
+        >>> tuple(model(tf.constant([[0, 45, 9, 2]])).last_hidden_state.shape)
+        (1, 4, 12)
+    """
 
     architecture = "Model"
 
@@ -124,7 +139,23 @@ class TFRobertaModel(TFRobertaPreTrainedModel):
 
 
 class TFRobertaForCausalLM(TFRobertaPreTrainedModel):
-    """RoBERTa with the language-model head, each token predicting the next; wants `config.is_decoder`."""
+    """RoBERTa with a language-model head that predicts the next token; requires `config.is_decoder` to be causal.
+
+    Args:
+        config: The configuration.
+        **settings: Keyword arguments of `TFRobertaPreTrainedModel`, e.g. `attn_implementation` ("sdpa" or "eager"),
+            `loss_reduction` ("mean", or "none" for one loss for each label) and `seed` (of the initial values).
+
+    Example:
+        >>> import tensorflow as tf
+        >>> from roberta_core import RobertaConfig
+        >>> from roberta_tf import TFRobertaForCausalLM
+        >>> model = TFRobertaForCausalLM(
+        ...     RobertaConfig(hidden_size=12, num_hidden_layers=1, num_attention_heads=3, is_decoder=True)
+        ... )
+        >>> tuple(model(tf.constant([[0, 45, 9, 2]])).logits.shape)
+        (1, 4, 50265)
+    """
 
     architecture = "ForCausalLM"
 
@@ -198,7 +229,23 @@ class TFRobertaForCausalLM(TFRobertaPreTrainedModel):
 
 
 class TFRobertaForMaskedLM(TFRobertaPreTrainedModel):
-    """RoBERTa with the language-model head: predictions for each `<mask>`."""
+    """RoBERTa with a language-model head: predictions for each `<mask>`.
+
+    Args:
+        config: The configuration.
+        **settings: Keyword arguments of `TFRobertaPreTrainedModel`, e.g. `attn_implementation` ("sdpa" or "eager"),
+            `loss_reduction` ("mean", or "none" for one loss for each label) and `seed` (of the initial values).
+
+    Example:
+        >>> import tensorflow as tf
+        >>> from roberta_core import RobertaConfig
+        >>> from roberta_tf import TFRobertaForMaskedLM
+        >>> model = TFRobertaForMaskedLM(
+        ...     RobertaConfig(vocab_size=101, hidden_size=12, num_hidden_layers=1, num_attention_heads=3)
+        ... )
+        >>> tuple(model(tf.constant([[0, 45, 9, 2]])).logits.shape)
+        (1, 4, 101)
+    """
 
     architecture = "ForMaskedLM"
 
@@ -239,7 +286,23 @@ class TFRobertaForMaskedLM(TFRobertaPreTrainedModel):
 
 
 class TFRobertaForSequenceClassification(TFRobertaPreTrainedModel):
-    """RoBERTa with a head over the first token (`<s>`), for classes, many labels or regression."""
+    """RoBERTa with a head over the first token (`<s>`), for single-label or multi-label classification or regression.
+
+    Args:
+        config: The configuration.
+        **settings: Keyword arguments of `TFRobertaPreTrainedModel`, e.g. `attn_implementation` ("sdpa" or "eager"),
+            `loss_reduction` ("mean", or "none" for one loss for each label) and `seed` (of the initial values).
+
+    Example:
+        >>> import tensorflow as tf
+        >>> from roberta_core import RobertaConfig
+        >>> from roberta_tf import TFRobertaForSequenceClassification
+        >>> model = TFRobertaForSequenceClassification(
+        ...     RobertaConfig(hidden_size=12, num_hidden_layers=1, num_attention_heads=3, num_labels=5)
+        ... )
+        >>> tuple(model(tf.constant([[0, 45, 9, 2]])).logits.shape)
+        (1, 5)
+    """
 
     architecture = "ForSequenceClassification"
 
@@ -281,7 +344,23 @@ class TFRobertaForSequenceClassification(TFRobertaPreTrainedModel):
 
 
 class TFRobertaForMultipleChoice(TFRobertaPreTrainedModel):
-    """RoBERTa with one score for each of C choices, from the pooled first token."""
+    """RoBERTa with one score for each of C choices, computed from the pooled first token.
+
+    Args:
+        config: The configuration.
+        **settings: Keyword arguments of `TFRobertaPreTrainedModel`, e.g. `attn_implementation` ("sdpa" or "eager"),
+            `loss_reduction` ("mean", or "none" for one loss for each label) and `seed` (of the initial values).
+
+    Example:
+        >>> import tensorflow as tf
+        >>> from roberta_core import RobertaConfig
+        >>> from roberta_tf import TFRobertaForMultipleChoice
+        >>> model = TFRobertaForMultipleChoice(
+        ...     RobertaConfig(hidden_size=12, num_hidden_layers=1, num_attention_heads=3)
+        ... )
+        >>> tuple(model(tf.constant([[[0, 45, 9, 2], [0, 33, 80, 2]]])).logits.shape)
+        (1, 2)
+    """
 
     architecture = "ForMultipleChoice"
 
@@ -336,7 +415,23 @@ class TFRobertaForMultipleChoice(TFRobertaPreTrainedModel):
 
 
 class TFRobertaForTokenClassification(TFRobertaPreTrainedModel):
-    """RoBERTa with K scores for each token."""
+    """RoBERTa with K scores for each token: token classification.
+
+    Args:
+        config: The configuration.
+        **settings: Keyword arguments of `TFRobertaPreTrainedModel`, e.g. `attn_implementation` ("sdpa" or "eager"),
+            `loss_reduction` ("mean", or "none" for one loss for each label) and `seed` (of the initial values).
+
+    Example:
+        >>> import tensorflow as tf
+        >>> from roberta_core import RobertaConfig
+        >>> from roberta_tf import TFRobertaForTokenClassification
+        >>> model = TFRobertaForTokenClassification(
+        ...     RobertaConfig(hidden_size=12, num_hidden_layers=1, num_attention_heads=3, num_labels=5)
+        ... )
+        >>> tuple(model(tf.constant([[0, 45, 9, 2]])).logits.shape)
+        (1, 4, 5)
+    """
 
     architecture = "ForTokenClassification"
 
@@ -379,7 +474,23 @@ class TFRobertaForTokenClassification(TFRobertaPreTrainedModel):
 
 
 class TFRobertaForQuestionAnswering(TFRobertaPreTrainedModel):
-    """RoBERTa with a start and an end score for each token: extractive question answering."""
+    """RoBERTa with a start and an end score for each token: extractive question answering.
+
+    Args:
+        config: The configuration.
+        **settings: Keyword arguments of `TFRobertaPreTrainedModel`, e.g. `attn_implementation` ("sdpa" or "eager"),
+            `loss_reduction` ("mean", or "none" for one loss for each label) and `seed` (of the initial values).
+
+    Example:
+        >>> import tensorflow as tf
+        >>> from roberta_core import RobertaConfig
+        >>> from roberta_tf import TFRobertaForQuestionAnswering
+        >>> model = TFRobertaForQuestionAnswering(
+        ...     RobertaConfig(hidden_size=12, num_hidden_layers=1, num_attention_heads=3)
+        ... )
+        >>> tuple(model(tf.constant([[0, 45, 9, 2]])).start_logits.shape)
+        (1, 4)
+    """
 
     architecture = "ForQuestionAnswering"
 

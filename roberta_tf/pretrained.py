@@ -56,7 +56,7 @@ class TFRobertaPreTrainedModel(PreTrainedBase, FitModel):
     ):
         refuse_fork("TensorFlow")
         super().__init__(name=name, dtype=dtype, trainable=trainable, autocast=False)
-        config.validate()
+        self._check_config(config)
         self._set_options(attn_implementation, loss_reduction)
         self.config = config
         self.seed = seed

@@ -18,6 +18,12 @@ MIRRORS = ("roberta_tf", "roberta_flax")
 # What a package puts before a published class name, and how it names its framework in prose.
 PREFIXES = {"roberta_pt": "", "roberta_tf": "TF", "roberta_flax": "Flax"}
 TITLES = {"roberta_pt": "PyTorch", "roberta_tf": "TensorFlow", "roberta_flax": "Flax"}
+# How the example of a docstring imports the framework and makes a tensor.
+CALLS = {
+    "roberta_pt": {">>> import torch\n": ">>> IMPORT\n", "torch.tensor(": "TENSOR("},
+    "roberta_tf": {">>> import tensorflow as tf\n": ">>> IMPORT\n", "tf.constant(": "TENSOR("},
+    "roberta_flax": {">>> import jax.numpy as jnp\n": ">>> IMPORT\n", "jnp.array(": "TENSOR("},
+}
 CLASSES = ("Roberta", "Backend")  # names that the prefix stands before; layers have none
 
 # Files that one package has for its own library, and why: (package, file).
@@ -96,6 +102,8 @@ def signature(function: ast.FunctionDef) -> str:
 def neutral(package: str, text: str) -> str:
     """Names and prose without what tells the package: TFRobertaModel and FlaxRobertaModel become RobertaModel."""
     text = text.replace(package, "PACKAGE")
+    for call, common in CALLS[package].items():
+        text = text.replace(call, common)
     for stem in CLASSES:
         text = text.replace(PREFIXES[package] + stem, stem)
     return text.replace(f"{TITLES[package]}Backend", "Backend").replace(TITLES[package], "FRAMEWORK")
@@ -161,12 +169,16 @@ class Embeddings:
     """Words, positions and types [B, S, D]."""
 
 class RobertaModel:
-    """The encoder of `roberta_pt`, in PyTorch."""
+    """The encoder of `roberta_pt`, in PyTorch.
+    >>> import torch
+    >>> RobertaModel(config)(torch.tensor([[0, 45, 2]]))
+    """
 
 class _Helper:
     pass
 '''
 FLAX = PYTORCH.replace("roberta_pt", "roberta_flax").replace("PyTorch", "Flax").replace("RobertaM", "FlaxRobertaM")
+FLAX = FLAX.replace("import torch", "import jax.numpy as jnp").replace("torch.tensor", "jnp.array")
 
 LOSSES = '''
 def token_loss(logits: Tensor, labels: Tensor, reduction: str = "mean") -> Tensor:
@@ -185,6 +197,8 @@ FAULTS = {
     "a class missing": ("models.py", FLAX.split("\n\n")[0]),
     "a prefix forgotten": ("models.py", FLAX.replace("FlaxRoberta", "TFRoberta")),
     "a docstring changed": ("models.py", FLAX.replace("[B, S, D]", "[B, D, S]")),
+    "an example changed": ("models.py", FLAX.replace("[[0, 45, 2]]", "[[0, 46, 2]]")),
+    "another framework's example": ("models.py", FLAX.replace("jnp.array", "tf.constant")),
     "a docstring missing": ("models.py", FLAX.replace('"""Words, positions and types [B, S, D]."""', "pass")),
     "a file more": ("extra.py", ""),
     "a function renamed": ("losses.py", LOSSES.replace("token_loss", "tokens_loss")),

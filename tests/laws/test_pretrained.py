@@ -1,4 +1,6 @@
 import logging
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -6,7 +8,7 @@ import pytest
 from roberta_core import RobertaTokenizerFast
 from roberta_core.checkpoints import CheckpointError
 from roberta_core.config import RobertaConfig
-from roberta_core.parameters import draw
+from roberta_core.parameters import ARCHITECTURES, draw
 
 FORMATS = ["safetensors", "tf-safetensors", "flax-safetensors", "bin", "msgpack", "h5", "fairseq"]
 
@@ -33,6 +35,14 @@ def same(framework):
             np.testing.assert_array_equal(got[name], value, err_msg=name)
 
     return compared
+
+
+@pytest.mark.parametrize("kind_of_name", [str, Path])
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_a_constructor_given_a_name_names_from_pretrained(framework, architecture, kind_of_name):
+    kind = framework.kind(architecture)
+    with pytest.raises(TypeError, match=re.escape(f'{kind.__name__}.from_pretrained("roberta-tiny")')):
+        kind(kind_of_name("roberta-tiny"))
 
 
 def test_what_is_saved_loads_bit_for_bit(make, config, masked, same, tmp_path):
