@@ -123,11 +123,10 @@ def measure(
 def select_adapters(frameworks: str | None, precision: str = "float32") -> "list[Adapter]":
     """Return the requested adapters, or those of every installed framework."""
     from roberta_core import backend
-    from roberta_core.cli.frameworks import PREFERRED
 
     from .adapters import find_adapter
 
-    names = sorted(backend.available(), key=(*PREFERRED, *backend.registered()).index)
+    names = sorted(backend.available(), key=(*backend.PREFERRED, *backend.registered()).index)
     if frameworks is not None:
         names = [name.strip() for name in frameworks.split(",")]
     if not names:

@@ -80,10 +80,10 @@ def bench(
 def select_frameworks(frameworks: str | None) -> list[str]:
     """The frameworks named, or all that are installed."""
     from roberta_core import backend
-    from roberta_core.cli.frameworks import PREFERRED, resolve_frameworks
+    from roberta_core.cli.frameworks import resolve_frameworks
 
     if frameworks is None:
-        return [name for name in PREFERRED if name in backend.available()]
+        return [name for name in backend.PREFERRED if name in backend.available()]
     return resolve_frameworks(frameworks, need_installed=False)  # the worker that runs it reports what is missing
 
 

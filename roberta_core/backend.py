@@ -18,6 +18,7 @@ from roberta_core.config import RobertaConfig
 from roberta_core.outputs import ModelOutput
 
 GROUP = "roberta.backends"
+PREFERRED = ("pt", "tf", "flax")  # the order in which an installed framework is chosen by default
 
 
 class BackendError(ValueError):
@@ -107,6 +108,19 @@ def registered() -> dict[str, EntryPoint]:
 def available() -> tuple[str, ...]:
     """Return the names of the backends whose framework is installed, without importing one."""
     return tuple(name for name in registered() if not _missing(name))
+
+
+def find_default() -> str:
+    """Return the first backend whose framework is installed, in the order of `PREFERRED`, then of the others.
+
+    Raises:
+        BackendError: no framework is installed.
+    """
+    installed = sorted(available(), key=(*PREFERRED, *registered()).index)
+    if not installed:
+        extras = " or ".join(f"'triberta[{name}]'" for name in PREFERRED)
+        raise BackendError(f"no framework is installed: pip install {extras}")
+    return installed[0]
 
 
 def require(name: str) -> None:

@@ -12,7 +12,6 @@ import typer
 if TYPE_CHECKING:
     from roberta_core.backend import Backend
 
-PREFERRED = ("pt", "tf", "flax")  # the order in which an installed framework is chosen by default
 # Packages that TensorFlow and Keras import if they are installed, but no command uses: half of the import time.
 UNUSED = {"tf": ("jax", "matplotlib", "scipy", "sklearn")}
 
@@ -48,7 +47,7 @@ def resolve_frameworks(
         raise typer.BadParameter("specify --frameworks or --framework, not both")
     given = frameworks if frameworks is not None else framework
     if given is None:
-        return [_find_default()]
+        return [backend.find_default()]
     names = [name.strip() for name in given.split(",")]
     unknown = [name for name in names if name not in backend.registered()]
     if unknown:
@@ -61,16 +60,6 @@ def resolve_frameworks(
     for name in names if need_installed else ():
         backend.require(name)  # before anything is read
     return names
-
-
-def _find_default() -> str:
-    from roberta_core import backend
-
-    installed = sorted(backend.available(), key=(*PREFERRED, *backend.registered()).index)
-    if not installed:
-        extras = " or ".join(f"'triberta[{name}]'" for name in PREFERRED)
-        raise backend.BackendError(f"no framework is installed: pip install {extras}")
-    return installed[0]
 
 
 def load_backend(name: str, device: str = "auto") -> "Backend":

@@ -58,7 +58,8 @@ def pipeline(
         model: a folder with a checkpoint, an embedded name, a Hub id, or a model of one of the packages.
         tokenizer: a tokenizer or where to load it from; by default the model's own.
         framework: "pt", "tf" or "flax"; by default the first that is installed, or that of the model.
-        device: where the model runs, as the framework's backend takes it.
+        device: "auto" (the default: an accelerator if the framework sees one), "cpu", "cuda", "cuda:N" or "mps"; a
+            number is that of a GPU, and -1 is the CPU.
         dtype: type of the parameters, as the framework's `from_pretrained` takes it.
         model_kwargs: further arguments of `from_pretrained`, such as `revision`.
         settings: call options of the task that hold for every call, and `budget`, the tokens per batch.
@@ -79,10 +80,11 @@ def pipeline(
     kind = PIPELINES[name]
     settings = {key: value for key, value in settings.items() if key not in HARMLESS}
     if isinstance(model, str | os.PathLike):
-        backend = backends.load(framework or _first_framework())
-        loading = {"device": device, "dtype": dtype}
-        arguments = {key: value for key, value in loading.items() if value is not None} | (model_kwargs or {})
+        backend = backends.load(framework or backends.find_default(), _name_device(device))
+        arguments = ({} if dtype is None else {"dtype": dtype}) | (model_kwargs or {})
         source, model = model, load_model(backend, kind.architecture, model, **arguments)
+    elif device is not None or dtype is not None:
+        raise ValueError("device and dtype are for models that are loaded here: move or cast yours before")
     else:
         backend, source = backends.load(framework or _framework_of(model)), None
     return kind(backend, model, _load_tokenizer(tokenizer, source, model), **settings)
@@ -103,6 +105,13 @@ def load_model(backend: backends.Backend, architecture: str, source: Any, **argu
     return model
 
 
+def _name_device(device: Any) -> str:
+    """Return a device by the name that backends take."""
+    if isinstance(device, int):
+        return "cpu" if device < 0 else f"cuda:{device}"
+    return "auto" if device is None else str(device)
+
+
 def _load_tokenizer(tokenizer: Any, source: Any, model: Any) -> Any:
     if tokenizer is not None and not isinstance(tokenizer, str | os.PathLike):
         return tokenizer
@@ -110,15 +119,6 @@ def _load_tokenizer(tokenizer: Any, source: Any, model: Any) -> Any:
     if place is None:
         raise ValueError("the model was not loaded from a folder: pass its tokenizer")
     return load_tokenizer(resolve(place))
-
-
-def _first_framework() -> str:
-    installed = backends.available()
-    if not installed:
-        raise backends.BackendError(
-            "no framework is installed: pip install 'triberta[pt]', 'triberta[tf]' or 'triberta[flax]'"
-        )
-    return next((name for name in ("pt", "tf", "flax") if name in installed), installed[0])
 
 
 def _framework_of(model: Any) -> str:

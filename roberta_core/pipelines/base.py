@@ -153,23 +153,6 @@ class Pipeline(ABC):
         return f"{type(self).__name__}(framework={self.backend.name!r}, task={self.task!r}, length={self.length})"
 
 
-def split_windows(count: int, room: int, overlap: int) -> list[tuple[int, int]]:
-    """Return the windows (begin, end) of `count` tokens, each of at most `room` and sharing `overlap` with the next.
-
-    They are those that the `tokenizers` library cuts with `stride=overlap`.
-
-    Raises:
-        ValueError: `overlap` leaves no room for new tokens.
-    """
-    if count <= room:
-        return [(0, count)]
-    step = room - overlap
-    if step < 1:
-        raise ValueError(f"windows of {room} tokens cannot share {overlap} of them: lower the overlap")
-    ends = range(room, count + step, step)
-    return [(end - room, min(end, count)) for end in ends]
-
-
 def require_str(value: Any, name: str) -> str:
     """Return a text; raise `ValueError` if it is something else."""
     if not isinstance(value, str):

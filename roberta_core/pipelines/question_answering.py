@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from roberta_core.pipelines.base import Options, Pipeline, require_str, split_windows
-from roberta_core.tasks.features import Feature, Output
+from roberta_core.pipelines.base import Options, Pipeline, require_str
+from roberta_core.tasks.features import Feature, Output, split_windows
 
 MAX_LENGTH = 384  # tokens of a window by default, the published value
 DOC_STRIDE = 128  # tokens that windows share by default

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from roberta_core.pipelines.base import Options, Pipeline, require_str, split_windows
+from roberta_core.pipelines.base import Options, Pipeline, require_str
 from roberta_core.tasks.base import softmax
-from roberta_core.tasks.features import Feature, Output
+from roberta_core.tasks.features import Feature, Output, split_windows
 
 FUNCTIONS = ("softmax", "sigmoid", "none")
 LONG = ("windows", "head", "tail", "head+tail")

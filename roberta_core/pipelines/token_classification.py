@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from roberta_core.pipelines.base import Options, Pipeline, require_str, split_windows
+from roberta_core.pipelines.base import Options, Pipeline, require_str
 from roberta_core.tasks.base import softmax
-from roberta_core.tasks.features import Feature, Output
+from roberta_core.tasks.features import Feature, Output, split_windows
 
 STRATEGIES = ("none", "simple", "first", "average", "max")
 OUTSIDE = ("O",)

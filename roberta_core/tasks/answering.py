@@ -13,7 +13,7 @@ from roberta_core.config import RobertaConfig
 from roberta_core.data.records import DataError, Record
 from roberta_core.tasks import metrics
 from roberta_core.tasks.base import Example, Task, require_text, softmax
-from roberta_core.tasks.features import Feature, Output
+from roberta_core.tasks.features import Feature, Output, split_windows
 from roberta_core.tasks.settings import NO_ANSWER
 
 NOWHERE = 0  # the position of `<s>`, which stands for "no answer in this window"
@@ -129,10 +129,9 @@ class QuestionAnswering(Task):
         self, number: int, example: Example, question: list[int], tokens: list[int], spans: list[tuple[int, int]]
     ) -> Iterator[Feature]:
         room = self.length - self.tokenizer.num_special_tokens_to_add(pair=True) - len(question)
-        step = room - min(self.settings.overlap, room // 2)  # at least half of each window is new
+        overlap = min(self.settings.overlap, room // 2)  # at least half of each window is new
         before = len(self.tokenizer.build_inputs_with_special_tokens(question, [])) - 1
-        for begin in range(0, max(len(tokens) - room + step, 1), step):
-            end = min(begin + room, len(tokens))
+        for begin, end in split_windows(len(tokens), room, overlap):
             row = self.tokenizer.build_inputs_with_special_tokens(question, tokens[begin:end])
             notes = [None] * before + list(spans[begin:end]) + [None]
             yield Feature(row, self._target(example, notes), number, notes)

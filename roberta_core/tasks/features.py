@@ -12,6 +12,7 @@ import numpy as np
 from roberta_core.backend import Backend
 from roberta_core.data.batches import IGNORED, Batch
 from roberta_core.data.streams import plan_batches
+from roberta_core.tokenization.rows import split_windows as split_tokens
 
 INPUTS = ("input_ids", "attention_mask")
 
@@ -125,3 +126,16 @@ def _by_choices(features: Sequence[Feature]) -> list[list[int]]:
     for number, feature in enumerate(features):
         groups.setdefault(len(feature.ids) if feature.has_choices() else 0, []).append(number)
     return list(groups.values())
+
+
+def split_windows(count: int, room: int, overlap: int) -> list[tuple[int, int]]:
+    """Return the windows (begin, end) of `count` tokens, each of at most `room` and sharing `overlap` with the next.
+
+    They are those of the tokenizers' `stride`.
+
+    Raises:
+        ValueError: `overlap` leaves no room for new tokens.
+    """
+    if overlap >= room and count > room:
+        raise ValueError(f"windows of {room} tokens cannot share {overlap} of them: lower the overlap")
+    return split_tokens(count, room, overlap, left=False, overflow=True)

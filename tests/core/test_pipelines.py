@@ -5,8 +5,8 @@ import pytest
 
 from roberta_core import RobertaConfig, RobertaTokenizerFast, pipelines
 from roberta_core.pipelines import PIPELINES
-from roberta_core.pipelines.base import split_windows
 from roberta_core.pipelines.token_classification import _merge_overlapping
+from roberta_core.tasks.features import split_windows
 
 LENGTH = 24  # tokens that the stub's models accept
 LABELS = {
@@ -366,3 +366,24 @@ def test_scores_that_are_not_finite_are_refused(build, monkeypatch):
 
 def _inputs(ids):
     return {"input_ids": np.array([ids]), "attention_mask": np.ones((1, len(ids)), np.int64)}
+
+
+@pytest.mark.parametrize(
+    ("given", "name"), [(None, "auto"), ("cpu", "cpu"), (-1, "cpu"), (0, "cuda:0"), (1, "cuda:1"), ("cuda:2", "cuda:2")]
+)
+def test_the_backend_is_loaded_on_the_device(monkeypatch, tokenizer, given, name):
+    asked = []
+
+    class Loading(Stub):
+        def from_pretrained(self, architecture, source, **settings):
+            assert settings == {"output_loading_info": True}
+            return Model(architecture, tokenizer), {"missing_keys": []}
+
+    monkeypatch.setattr(pipelines.backends, "load", lambda *asking: asked.append(asking) or Loading())
+    pipelines.pipeline("fill-mask", "roberta-tiny", framework="one", device=given)
+    assert asked == [("one", name)]
+
+
+def test_a_device_for_a_model_that_is_given_is_refused(tokenizer):
+    with pytest.raises(ValueError, match="move or cast yours before"):
+        pipelines.pipeline("fill-mask", Model("ForMaskedLM", tokenizer), tokenizer, device="cpu")
