@@ -216,7 +216,8 @@ class RobertaConfig:
         if self.dtype is not None and not isinstance(self.dtype, (bool, int, float, list, dict)):
             self.dtype = str(self.dtype).removeprefix("torch.")
         self.pruned_heads = _read_pruned_heads(self.pruned_heads)
-        self.model_type = kwargs.pop("model_type", None) or self.model_type
+        model_type = kwargs.pop("model_type", None)
+        self.model_type = self.model_type if model_type is None else model_type
 
     def _read_labels(self, kwargs: dict[str, Any]) -> None:
         """Take the label names out of `kwargs`: `id2label` first, else `label2id`, else `num_labels` default names."""
@@ -340,6 +341,8 @@ class RobertaConfig:
         for name in TEXTS:
             if not isinstance(getattr(self, name), (str, type(None))):
                 raise ValueError(f"{name} is {_show(getattr(self, name))}; it must be a string or None")
+        if not isinstance(self.task_specific_params, (dict, type(None))):
+            raise ValueError(f"task_specific_params is {_show(self.task_specific_params)}; it must be a dict or None")
         for name in ("chunk_size_feed_forward", "cross_attention_hidden_size"):
             value = getattr(self, name)
             if value is not None and not (_is_integer(value) and value >= 0):

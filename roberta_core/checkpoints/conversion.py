@@ -124,7 +124,10 @@ def _open(folder: Path, architecture: str | None, seed: int) -> Opened:
     pooler = "pooler.dense.weight" in known if architecture == "Model" else None
     table = parameters(config, architecture, pooler)
     found, report = match(tensors, metadata, config, table, LoadReport(str(folder), architecture))
-    problems = [*report.problems, *(f"{name} is {found}, expected {want}" for name, found, want in report.mismatched)]
+    problems = list(report.problems)
+    if report.mismatched:
+        shapes = [f"{name} is {list(shape)}, expected {list(want)}" for name, shape, want in report.mismatched]
+        problems.append(f"shapes differ: {join_names(shapes)}")
     if problems:
         raise CheckpointError(f"{folder} does not load as Roberta{architecture}: {'; '.join(problems)}")
     found |= draw(config, architecture, seed, pooler, only=report.missing)

@@ -189,5 +189,5 @@ def test_a_source_of_another_shape_is_refused(tmp_path):
     save(tmp_path / "start")
     config = (tmp_path / "start" / "config.json").read_text().replace('"vocab_size": 101', '"vocab_size": 100')
     (tmp_path / "start" / "config.json").write_text(config)
-    with pytest.raises(CheckpointError, match=r"is \(101, 12\), expected \(100, 12\)"):
+    with pytest.raises(CheckpointError, match=r"is \[101, 12\], expected \[100, 12\]"):
         conversion.convert(tmp_path / "start", tmp_path / "to", "bin")

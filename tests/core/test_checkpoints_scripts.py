@@ -80,3 +80,10 @@ def test_fuzzing_finds_a_reader_that_crashes_or_hangs(tmp_path, fault, found):
     assert (tmp_path / "found").exists() == (found is not None)
     if found:
         assert f" {found} " in ended.stdout
+
+
+def test_mutated_configurations_are_accepted_or_refused_in_one_sentence():
+    ended = run("fuzz_configs.py", "--inputs", "90")
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert ended.stdout.startswith("90 configurations: ")
+    assert " 0 wrong" in ended.stdout

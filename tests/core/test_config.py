@@ -198,6 +198,8 @@ def test_keys_without_a_value_are_dropped_without_a_report(caplog):
         ({"prefix": []}, r"prefix is \[\]; it must be a string"),
         ({"hidden_act": ["gelu"]}, r"hidden_act is \['gelu'\]"),
         ({"model_type": ["roberta"]}, r"model_type is \['roberta'\]"),
+        ({"model_type": []}, r"model_type is \[\]; it must be one of roberta"),
+        ({"task_specific_params": 3}, "task_specific_params is 3; it must be a dict"),
         ({"chunk_size_feed_forward": "1"}, "chunk_size_feed_forward is '1'"),
         ({"num_labels": 10**9}, "num_labels is 1000000000; it must be an integer from 1 to 200,000"),
         ({"vocab_size": -(10**5000)}, "vocab_size is an integer of 16,610 bits"),
