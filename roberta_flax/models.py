@@ -168,10 +168,21 @@ class FlaxRobertaForCausalLM(FlaxRobertaPreTrainedModel):
         """Logits [B, S, V] of the next tokens; with labels the loss, divided by `num_items_in_batch` if given."""
         if use_cache is None and labels is not None:
             use_cache = False  # what learns reads whole texts
-        inputs = (input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds)
-        states = (encoder_hidden_states, encoder_attention_mask)
-        wanted = (use_cache, output_attentions, output_hidden_states)
-        body = self.roberta._forward(*inputs, *states, past_key_values, *wanted, return_dict=True)
+        body = self.roberta._forward(
+            input_ids,
+            attention_mask=attention_mask,
+            token_type_ids=token_type_ids,
+            position_ids=position_ids,
+            head_mask=head_mask,
+            inputs_embeds=inputs_embeds,
+            encoder_hidden_states=encoder_hidden_states,
+            encoder_attention_mask=encoder_attention_mask,
+            past_key_values=past_key_values,
+            use_cache=use_cache,
+            output_attentions=output_attentions,
+            output_hidden_states=output_hidden_states,
+            return_dict=True,
+        )
         logits = self.lm_head(body.last_hidden_state, self.get_input_embeddings())
         loss = None if labels is None else causal_loss(logits, labels, self.loss_reduction, num_items_in_batch)
         return self._pack_output(CausalLMOutputWithCrossAttentions, return_dict, body, loss=loss, logits=logits)
@@ -245,10 +256,19 @@ class FlaxRobertaForMaskedLM(FlaxRobertaPreTrainedModel):
         return_dict: bool | None = None,
     ) -> MaskedLMOutput[Array]:
         """Logits [B, S, V]; with labels the loss over those that are not -100."""
-        inputs = (input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds)
-        states = (encoder_hidden_states, encoder_attention_mask)
-        wanted = {"output_attentions": output_attentions, "output_hidden_states": output_hidden_states}
-        body = self.roberta._forward(*inputs, *states, **wanted, return_dict=True)
+        body = self.roberta._forward(
+            input_ids,
+            attention_mask=attention_mask,
+            token_type_ids=token_type_ids,
+            position_ids=position_ids,
+            head_mask=head_mask,
+            inputs_embeds=inputs_embeds,
+            encoder_hidden_states=encoder_hidden_states,
+            encoder_attention_mask=encoder_attention_mask,
+            output_attentions=output_attentions,
+            output_hidden_states=output_hidden_states,
+            return_dict=True,
+        )
         logits = self.lm_head(body.last_hidden_state, self.get_input_embeddings())
         loss = None if labels is None else token_loss(logits, labels, self.loss_reduction)
         return self._pack_output(MaskedLMOutput, return_dict, body, loss=loss, logits=logits)
@@ -295,9 +315,17 @@ class FlaxRobertaForSequenceClassification(FlaxRobertaPreTrainedModel):
         return_dict: bool | None = None,
     ) -> SequenceClassifierOutput[Array]:
         """Logits [B, K]; with labels the loss of `config.problem_type`, or of the type that the labels show."""
-        inputs = (input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds)
-        wanted = {"output_attentions": output_attentions, "output_hidden_states": output_hidden_states}
-        body = self.roberta._forward(*inputs, **wanted, return_dict=True)
+        body = self.roberta._forward(
+            input_ids,
+            attention_mask=attention_mask,
+            token_type_ids=token_type_ids,
+            position_ids=position_ids,
+            head_mask=head_mask,
+            inputs_embeds=inputs_embeds,
+            output_attentions=output_attentions,
+            output_hidden_states=output_hidden_states,
+            return_dict=True,
+        )
         logits = self.classifier(body.last_hidden_state)
         problem_type = self.config.problem_type
         loss = None if labels is None else sequence_loss(logits, labels, problem_type, self.loss_reduction)
@@ -347,9 +375,17 @@ class FlaxRobertaForMultipleChoice(FlaxRobertaPreTrainedModel):
     ) -> MultipleChoiceModelOutput[Array]:
         """Logits [B, C]; hidden states and attentions have B*C rows."""
         given: Any = input_ids if input_ids is not None else inputs_embeds
-        rows = [flatten_choices(row) for row in (input_ids, attention_mask, token_type_ids, position_ids)]
-        wanted = {"output_attentions": output_attentions, "output_hidden_states": output_hidden_states}
-        body = self.roberta._forward(*rows, head_mask, flatten_choices(inputs_embeds), **wanted, return_dict=True)
+        body = self.roberta._forward(
+            flatten_choices(input_ids),
+            attention_mask=flatten_choices(attention_mask),
+            token_type_ids=flatten_choices(token_type_ids),
+            position_ids=flatten_choices(position_ids),
+            head_mask=head_mask,
+            inputs_embeds=flatten_choices(inputs_embeds),
+            output_attentions=output_attentions,
+            output_hidden_states=output_hidden_states,
+            return_dict=True,
+        )
         scores = self.classifier(self.dropout(body.pooler_output))
         logits = scores.reshape(given.shape[:2])
         loss = None if labels is None else token_loss(logits, labels.flatten(), self.loss_reduction)
@@ -406,9 +442,17 @@ class FlaxRobertaForTokenClassification(FlaxRobertaPreTrainedModel):
         return_dict: bool | None = None,
     ) -> TokenClassifierOutput[Array]:
         """Logits [B, S, K]; with labels the loss over those that are not -100."""
-        inputs = (input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds)
-        wanted = {"output_attentions": output_attentions, "output_hidden_states": output_hidden_states}
-        body = self.roberta._forward(*inputs, **wanted, return_dict=True)
+        body = self.roberta._forward(
+            input_ids,
+            attention_mask=attention_mask,
+            token_type_ids=token_type_ids,
+            position_ids=position_ids,
+            head_mask=head_mask,
+            inputs_embeds=inputs_embeds,
+            output_attentions=output_attentions,
+            output_hidden_states=output_hidden_states,
+            return_dict=True,
+        )
         logits = self.classifier(self.dropout(body.last_hidden_state))
         loss = None if labels is None else token_loss(logits, labels, self.loss_reduction)
         return self._pack_output(TokenClassifierOutput, return_dict, body, loss=loss, logits=logits)
@@ -456,9 +500,17 @@ class FlaxRobertaForQuestionAnswering(FlaxRobertaPreTrainedModel):
         return_dict: bool | None = None,
     ) -> QuestionAnsweringModelOutput[Array]:
         """Start and end logits [B, S]; with both positions the loss over those inside the sequence."""
-        inputs = (input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds)
-        wanted = {"output_attentions": output_attentions, "output_hidden_states": output_hidden_states}
-        body = self.roberta._forward(*inputs, **wanted, return_dict=True)
+        body = self.roberta._forward(
+            input_ids,
+            attention_mask=attention_mask,
+            token_type_ids=token_type_ids,
+            position_ids=position_ids,
+            head_mask=head_mask,
+            inputs_embeds=inputs_embeds,
+            output_attentions=output_attentions,
+            output_hidden_states=output_hidden_states,
+            return_dict=True,
+        )
         start, end = jnp.unstack(self.qa_outputs(body.last_hidden_state), axis=2)
         loss = None
         if start_positions is not None or end_positions is not None:

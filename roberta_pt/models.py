@@ -179,10 +179,21 @@ class RobertaForCausalLM(RobertaPreTrainedModel):
         """Logits [B, S, V] of the next tokens; with labels the loss, divided by `num_items_in_batch` if given."""
         if use_cache is None and labels is not None:
             use_cache = False  # what learns reads whole texts
-        inputs = (input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds)
-        states = (encoder_hidden_states, encoder_attention_mask)
-        wanted = (use_cache, output_attentions, output_hidden_states)
-        body = self.roberta(*inputs, *states, past_key_values, *wanted, return_dict=True)
+        body = self.roberta(
+            input_ids,
+            attention_mask=attention_mask,
+            token_type_ids=token_type_ids,
+            position_ids=position_ids,
+            head_mask=head_mask,
+            inputs_embeds=inputs_embeds,
+            encoder_hidden_states=encoder_hidden_states,
+            encoder_attention_mask=encoder_attention_mask,
+            past_key_values=past_key_values,
+            use_cache=use_cache,
+            output_attentions=output_attentions,
+            output_hidden_states=output_hidden_states,
+            return_dict=True,
+        )
         logits = self.lm_head(body.last_hidden_state)
         loss = None if labels is None else causal_loss(logits, labels, self.loss_reduction, num_items_in_batch)
         return self._pack_output(CausalLMOutputWithCrossAttentions, return_dict, body, loss=loss, logits=logits)
@@ -266,10 +277,19 @@ class RobertaForMaskedLM(RobertaPreTrainedModel):
         return_dict: bool | None = None,
     ) -> MaskedLMOutput[Tensor]:
         """Logits [B, S, V]; with labels the loss over those that are not -100."""
-        inputs = (input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds)
-        states = (encoder_hidden_states, encoder_attention_mask)
-        wanted = {"output_attentions": output_attentions, "output_hidden_states": output_hidden_states}
-        body = self.roberta(*inputs, *states, **wanted, return_dict=True)
+        body = self.roberta(
+            input_ids,
+            attention_mask=attention_mask,
+            token_type_ids=token_type_ids,
+            position_ids=position_ids,
+            head_mask=head_mask,
+            inputs_embeds=inputs_embeds,
+            encoder_hidden_states=encoder_hidden_states,
+            encoder_attention_mask=encoder_attention_mask,
+            output_attentions=output_attentions,
+            output_hidden_states=output_hidden_states,
+            return_dict=True,
+        )
         logits = self.lm_head(body.last_hidden_state)
         loss = None if labels is None else token_loss(logits, labels, self.loss_reduction)
         return self._pack_output(MaskedLMOutput, return_dict, body, loss=loss, logits=logits)
@@ -317,9 +337,17 @@ class RobertaForSequenceClassification(RobertaPreTrainedModel):
         return_dict: bool | None = None,
     ) -> SequenceClassifierOutput[Tensor]:
         """Logits [B, K]; with labels the loss of `config.problem_type`, or of the type that the labels show."""
-        inputs = (input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds)
-        wanted = {"output_attentions": output_attentions, "output_hidden_states": output_hidden_states}
-        body = self.roberta(*inputs, **wanted, return_dict=True)
+        body = self.roberta(
+            input_ids,
+            attention_mask=attention_mask,
+            token_type_ids=token_type_ids,
+            position_ids=position_ids,
+            head_mask=head_mask,
+            inputs_embeds=inputs_embeds,
+            output_attentions=output_attentions,
+            output_hidden_states=output_hidden_states,
+            return_dict=True,
+        )
         logits = self.classifier(body.last_hidden_state)
         problem_type = self.config.problem_type
         loss = None if labels is None else sequence_loss(logits, labels, problem_type, self.loss_reduction)
@@ -373,9 +401,17 @@ class RobertaForMultipleChoice(RobertaPreTrainedModel):
             if value is not None:
                 check_choices(name, value.shape)
         given: Any = input_ids if input_ids is not None else inputs_embeds
-        rows = [flatten_choices(row) for row in (input_ids, attention_mask, token_type_ids, position_ids)]
-        wanted = {"output_attentions": output_attentions, "output_hidden_states": output_hidden_states}
-        body = self.roberta(*rows, head_mask, flatten_choices(inputs_embeds), **wanted, return_dict=True)
+        body = self.roberta(
+            flatten_choices(input_ids),
+            attention_mask=flatten_choices(attention_mask),
+            token_type_ids=flatten_choices(token_type_ids),
+            position_ids=flatten_choices(position_ids),
+            head_mask=head_mask,
+            inputs_embeds=flatten_choices(inputs_embeds),
+            output_attentions=output_attentions,
+            output_hidden_states=output_hidden_states,
+            return_dict=True,
+        )
         scores = self.classifier(self.dropout(body.pooler_output))
         logits = scores.view(given.shape[:2])
         loss = None if labels is None else token_loss(logits, labels.flatten(), self.loss_reduction)
@@ -426,9 +462,17 @@ class RobertaForTokenClassification(RobertaPreTrainedModel):
         return_dict: bool | None = None,
     ) -> TokenClassifierOutput[Tensor]:
         """Logits [B, S, K]; with labels the loss over those that are not -100."""
-        inputs = (input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds)
-        wanted = {"output_attentions": output_attentions, "output_hidden_states": output_hidden_states}
-        body = self.roberta(*inputs, **wanted, return_dict=True)
+        body = self.roberta(
+            input_ids,
+            attention_mask=attention_mask,
+            token_type_ids=token_type_ids,
+            position_ids=position_ids,
+            head_mask=head_mask,
+            inputs_embeds=inputs_embeds,
+            output_attentions=output_attentions,
+            output_hidden_states=output_hidden_states,
+            return_dict=True,
+        )
         logits = self.classifier(self.dropout(body.last_hidden_state))
         loss = None if labels is None else token_loss(logits, labels, self.loss_reduction)
         return self._pack_output(TokenClassifierOutput, return_dict, body, loss=loss, logits=logits)
@@ -477,9 +521,17 @@ class RobertaForQuestionAnswering(RobertaPreTrainedModel):
         return_dict: bool | None = None,
     ) -> QuestionAnsweringModelOutput[Tensor]:
         """Start and end logits [B, S]; with both positions the loss over those inside the sequence."""
-        inputs = (input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds)
-        wanted = {"output_attentions": output_attentions, "output_hidden_states": output_hidden_states}
-        body = self.roberta(*inputs, **wanted, return_dict=True)
+        body = self.roberta(
+            input_ids,
+            attention_mask=attention_mask,
+            token_type_ids=token_type_ids,
+            position_ids=position_ids,
+            head_mask=head_mask,
+            inputs_embeds=inputs_embeds,
+            output_attentions=output_attentions,
+            output_hidden_states=output_hidden_states,
+            return_dict=True,
+        )
         start, end = self.qa_outputs(body.last_hidden_state).unbind(dim=2)
         loss = None
         if start_positions is not None or end_positions is not None:

@@ -213,10 +213,22 @@ class TFRobertaForCausalLM(TFRobertaPreTrainedModel):
         """Logits [B, S, V] of the next tokens; with labels the loss, divided by `num_items_in_batch` if given."""
         if use_cache is None and labels is not None:
             use_cache = False  # what learns reads whole texts
-        inputs = (input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds)
-        states = (encoder_hidden_states, encoder_attention_mask)
-        wanted = (use_cache, output_attentions, output_hidden_states)
-        body = self.roberta(*inputs, *states, past_key_values, *wanted, return_dict=True, training=training)
+        body = self.roberta(
+            input_ids,
+            attention_mask=attention_mask,
+            token_type_ids=token_type_ids,
+            position_ids=position_ids,
+            head_mask=head_mask,
+            inputs_embeds=inputs_embeds,
+            encoder_hidden_states=encoder_hidden_states,
+            encoder_attention_mask=encoder_attention_mask,
+            past_key_values=past_key_values,
+            use_cache=use_cache,
+            output_attentions=output_attentions,
+            output_hidden_states=output_hidden_states,
+            return_dict=True,
+            training=training,
+        )
         logits = self.lm_head(body.last_hidden_state, words=self.get_input_embeddings())
         loss = None if labels is None else causal_loss(logits, labels, self.loss_reduction, num_items_in_batch)
         return self._pack_output(CausalLMOutputWithCrossAttentions, return_dict, body, loss=loss, logits=logits)
@@ -271,9 +283,18 @@ class TFRobertaForMaskedLM(TFRobertaPreTrainedModel):
         training: bool | None = False,
     ) -> MaskedLMOutput[tf.Tensor]:
         """Logits [B, S, V]; with labels the loss over those that are not -100."""
-        inputs = (input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds)
-        wanted = {"output_attentions": output_attentions, "output_hidden_states": output_hidden_states}
-        body = self.roberta(*inputs, **wanted, return_dict=True, training=training)
+        body = self.roberta(
+            input_ids,
+            attention_mask=attention_mask,
+            token_type_ids=token_type_ids,
+            position_ids=position_ids,
+            head_mask=head_mask,
+            inputs_embeds=inputs_embeds,
+            output_attentions=output_attentions,
+            output_hidden_states=output_hidden_states,
+            return_dict=True,
+            training=training,
+        )
         logits = self.lm_head(body.last_hidden_state, words=self.get_input_embeddings())
         loss = None if labels is None else token_loss(logits, labels, self.loss_reduction)
         return self._pack_output(MaskedLMOutput, return_dict, body, loss=loss, logits=logits)
@@ -328,9 +349,18 @@ class TFRobertaForSequenceClassification(TFRobertaPreTrainedModel):
         training: bool | None = False,
     ) -> SequenceClassifierOutput[tf.Tensor]:
         """Logits [B, K]; with labels the loss of `config.problem_type`, or of the type that the labels show."""
-        inputs = (input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds)
-        wanted = {"output_attentions": output_attentions, "output_hidden_states": output_hidden_states}
-        body = self.roberta(*inputs, **wanted, return_dict=True, training=training)
+        body = self.roberta(
+            input_ids,
+            attention_mask=attention_mask,
+            token_type_ids=token_type_ids,
+            position_ids=position_ids,
+            head_mask=head_mask,
+            inputs_embeds=inputs_embeds,
+            output_attentions=output_attentions,
+            output_hidden_states=output_hidden_states,
+            return_dict=True,
+            training=training,
+        )
         logits = self.classifier(body.last_hidden_state)
         problem_type = self.config.problem_type
         loss = None if labels is None else sequence_loss(logits, labels, problem_type, self.loss_reduction)
@@ -398,10 +428,18 @@ class TFRobertaForMultipleChoice(TFRobertaPreTrainedModel):
             if value is not None:
                 check_choices(name, get_shape(value))
         given: Any = input_ids if input_ids is not None else inputs_embeds
-        rows = [flatten_choices(row) for row in (input_ids, attention_mask, token_type_ids, position_ids)]
-        wanted = {"output_attentions": output_attentions, "output_hidden_states": output_hidden_states}
-        embeds = flatten_choices(inputs_embeds)
-        body = self.roberta(*rows, head_mask, embeds, **wanted, return_dict=True, training=training)
+        body = self.roberta(
+            flatten_choices(input_ids),
+            attention_mask=flatten_choices(attention_mask),
+            token_type_ids=flatten_choices(token_type_ids),
+            position_ids=flatten_choices(position_ids),
+            head_mask=head_mask,
+            inputs_embeds=flatten_choices(inputs_embeds),
+            output_attentions=output_attentions,
+            output_hidden_states=output_hidden_states,
+            return_dict=True,
+            training=training,
+        )
         scores = self.classifier(self.dropout(body.pooler_output))
         logits = tf.reshape(scores, get_shape(given)[:2])
         loss = None if labels is None else token_loss(logits, tf.reshape(labels, [-1]), self.loss_reduction)
@@ -459,9 +497,18 @@ class TFRobertaForTokenClassification(TFRobertaPreTrainedModel):
         training: bool | None = False,
     ) -> TokenClassifierOutput[tf.Tensor]:
         """Logits [B, S, K]; with labels the loss over those that are not -100."""
-        inputs = (input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds)
-        wanted = {"output_attentions": output_attentions, "output_hidden_states": output_hidden_states}
-        body = self.roberta(*inputs, **wanted, return_dict=True, training=training)
+        body = self.roberta(
+            input_ids,
+            attention_mask=attention_mask,
+            token_type_ids=token_type_ids,
+            position_ids=position_ids,
+            head_mask=head_mask,
+            inputs_embeds=inputs_embeds,
+            output_attentions=output_attentions,
+            output_hidden_states=output_hidden_states,
+            return_dict=True,
+            training=training,
+        )
         logits = self.classifier(self.dropout(body.last_hidden_state))
         loss = None if labels is None else token_loss(logits, labels, self.loss_reduction)
         return self._pack_output(TokenClassifierOutput, return_dict, body, loss=loss, logits=logits)
@@ -517,9 +564,18 @@ class TFRobertaForQuestionAnswering(TFRobertaPreTrainedModel):
         training: bool | None = False,
     ) -> QuestionAnsweringModelOutput[tf.Tensor]:
         """Start and end logits [B, S]; with both positions the loss over those inside the sequence."""
-        inputs = (input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds)
-        wanted = {"output_attentions": output_attentions, "output_hidden_states": output_hidden_states}
-        body = self.roberta(*inputs, **wanted, return_dict=True, training=training)
+        body = self.roberta(
+            input_ids,
+            attention_mask=attention_mask,
+            token_type_ids=token_type_ids,
+            position_ids=position_ids,
+            head_mask=head_mask,
+            inputs_embeds=inputs_embeds,
+            output_attentions=output_attentions,
+            output_hidden_states=output_hidden_states,
+            return_dict=True,
+            training=training,
+        )
         start, end = tf.unstack(self.qa_outputs(body.last_hidden_state), axis=2)
         loss = None
         if start_positions is not None or end_positions is not None:
