@@ -15,6 +15,7 @@ from roberta_core import checkpoints
 from roberta_core.checkpoints import CheckpointError, hub
 from roberta_core.checkpoints.card import build_card
 from roberta_core.checkpoints.errors import join_names
+from roberta_core.checkpoints.load_options import AUTO, find_stored_dtype, refuse_unsupported
 from roberta_core.checkpoints.source import resolve
 from roberta_core.config import RobertaConfig
 from roberta_core.outputs import ModelOutput
@@ -151,6 +152,7 @@ class PreTrainedBase:
         `arguments` are the other keyword arguments of `from_pretrained`: settings of the constructor, options of the
         download, and fields of the configuration.
         """
+        refuse_unsupported(arguments)
         folder = resolve(source, **hub.pop_options(arguments))
         settings |= {name: arguments.pop(name) for name in cls._settings if name in arguments}
         if config is not None and arguments:
@@ -158,7 +160,8 @@ class PreTrainedBase:
 
         def read() -> tuple[RobertaConfig, Self, dict[str, np.ndarray], checkpoints.LoadReport]:
             own = config or RobertaConfig.from_pretrained(folder, _name_or_path=str(source), **arguments)
-            model = cls.from_config(own, **{**cls._without_values, **settings})
+            auto = {"dtype": find_stored_dtype(folder, own)} if str(settings.get("dtype")) == AUTO else {}
+            model = cls.from_config(own, **{**cls._without_values, **settings, **auto})
             found, report = checkpoints.load(
                 folder,
                 own,

@@ -15,6 +15,7 @@ import roberta_pt
 from roberta_core.backend import select_device
 from roberta_core.config import RobertaConfig
 from roberta_core.outputs import ModelOutput
+from roberta_pt.interop import list_devices
 from roberta_pt.weights import assign, from_numpy, tensors, to_numpy
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ class PyTorchBackend:
     def on(self, device: str) -> Self:
         """Return this backend with its models on a device; raise `BackendError` if the framework does not see it."""
         chosen = copy.copy(self)
-        chosen.device = select_device(self.title, device, _list_devices())
+        chosen.device = select_device(self.title, device, list_devices())
         return chosen
 
     def from_pretrained(self, architecture: str, source: str | os.PathLike[str], **settings: Any) -> Any:
@@ -98,12 +99,6 @@ class PyTorchBackend:
 
     def _class(self, architecture: str) -> Any:
         return getattr(roberta_pt, f"Roberta{architecture}")
-
-
-def _list_devices() -> list[str]:
-    """Return the names of the devices that PyTorch sees, accelerators first."""
-    mps = ["mps"] if torch.backends.mps.is_available() else []
-    return [*(f"cuda:{number}" for number in range(torch.cuda.device_count())), *mps, "cpu"]
 
 
 def _to_device(model: Any, arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:

@@ -11,9 +11,13 @@ from functools import cache
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
+from roberta_core.backend import select_device
 from roberta_pt.weights import drop_aliases, to_numpy
+
+ANYWHERE = ("auto", "balanced", "balanced_low_0", "sequential")  # device maps that leave the choice to the library
 
 
 class TransformersMethods:
@@ -176,3 +180,25 @@ def refuse_prompt_learning(model: Any) -> None:
         raise ValueError(
             f"generate does not support PEFT's {adapter.peft_type}, whose learned prompts it would ignore; use LoRA"
         )
+
+
+def list_devices() -> list[str]:
+    """Return the names of the devices that PyTorch sees, accelerators first."""
+    mps = ["mps"] if torch.backends.mps.is_available() else []
+    return [*(f"cuda:{number}" for number in range(torch.cuda.device_count())), *mps, "cpu"]
+
+
+def find_device(device_map: Any) -> str | None:
+    """Return the device of a device map, None if it is None.
+
+    Raises:
+        ValueError: The map puts parts of the model onto several devices, or PyTorch does not see the device.
+    """
+    places = {*device_map.values()} if isinstance(device_map, Mapping) else {device_map}
+    if len(places) != 1:
+        raise ValueError(f'device_map is {device_map!r}; it must name one device for the whole model, such as "cuda:0"')
+    place = places.pop()
+    if place is None:
+        return None
+    name = f"cuda:{place}" if isinstance(place, int) else str(place)
+    return select_device("PyTorch", "auto" if name in ANYWHERE else name, list_devices())

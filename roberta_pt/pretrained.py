@@ -3,18 +3,20 @@
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, overload
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from roberta_core.checkpoints.load_options import AUTO, find_stored_dtype
 from roberta_core.config import RobertaConfig
 from roberta_core.outputs import FixedCache
 from roberta_core.parameters import parameters
 from roberta_core.pretrained import ModelCall, P, PreTrainedBase, R
 from roberta_pt.caches import make_cache
-from roberta_pt.interop import TransformersMethods
+from roberta_pt.interop import TransformersMethods, find_device
 from roberta_pt.weights import assign, drop_aliases, fill_aliases, from_numpy, tensors
 
 NARROW = (torch.int8, torch.int16, torch.uint8, torch.uint16, torch.uint32)
@@ -134,6 +136,7 @@ class RobertaPreTrainedModel(  # pyright: ignore[reportIncompatibleMethodOverrid
         config: RobertaConfig | None = None,
         dtype: torch.dtype | str | None = None,
         torch_dtype: torch.dtype | str | None = None,
+        device_map: Any = None,
         seed: int = 0,
         ignore_mismatched_sizes: bool = False,
         output_loading_info: bool = False,
@@ -149,8 +152,10 @@ class RobertaPreTrainedModel(  # pyright: ignore[reportIncompatibleMethodOverrid
         Args:
             pretrained_model_name_or_path: A folder, the name of an embedded model, or a repository on the Hub.
             config: The configuration; None means the checkpoint's.
-            dtype: The type of the parameters; float32 if it is None.
+            dtype: The type of the parameters; float32 if it is None, and as stored if it is "auto".
             torch_dtype: The old name of `dtype`.
+            device_map: The device of the whole model, such as "cuda:0" or {"": 0}; "auto" means an accelerator if
+                there is one, None the CPU.
             seed: Seed of the parameters that the checkpoint lacks, such as a new head; the log names them.
             ignore_mismatched_sizes: Draw tensors whose shapes differ from the model's, instead of refusing them.
             output_loading_info: Also return the names of missing, unexpected and mismatched tensors.
@@ -167,13 +172,20 @@ class RobertaPreTrainedModel(  # pyright: ignore[reportIncompatibleMethodOverrid
             OSError: There is no such checkpoint.
             CheckpointError: The checkpoint does not fit the model.
         """
-        kind = _to_dtype(dtype or torch_dtype or "float32")
+        kind = dtype or torch_dtype or "float32"
+        kind, device = kind if kind == AUTO else _to_dtype(kind), find_device(device_map)
         settings = {} if add_pooling_layer is None else {"add_pooling_layer": add_pooling_layer}
         source = pretrained_model_name_or_path
         model, found, drawn, info = cls._load(source, config, seed, ignore_mismatched_sizes, kwargs, **settings)
+        kind = (
+            kind
+            if isinstance(kind, torch.dtype)
+            else _to_dtype(find_stored_dtype(Path(model._folder or source), model.config))
+        )
         assign(model, found.items(), dtype=kind)
         assign(model, drawn.items(), dtype=kind)
         model.tie_weights()
+        model = model if device is None else model.to(device)
         return (model.eval(), info) if output_loading_info else model.eval()
 
     def init_cache(self, batch_size: int, max_length: int) -> FixedCache:

@@ -1,3 +1,4 @@
+import json
 import logging
 import re
 from pathlib import Path
@@ -5,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from roberta_core import RobertaTokenizerFast
+from roberta_core import RobertaTokenizerFast, checkpoints
 from roberta_core.checkpoints import CheckpointError
 from roberta_core.config import RobertaConfig
 from roberta_core.parameters import ARCHITECTURES, draw
@@ -195,3 +196,20 @@ def test_a_layer_of_a_users_class_is_not_lost_silently(framework, config, tmp_pa
     kind(config).save_pretrained(tmp_path)
     with pytest.raises(OSError, match=r"Own adds tensors to RobertaModel that save_pretrained cannot store: .*extra"):
         Own.from_pretrained(tmp_path).save_pretrained(tmp_path)
+
+
+@pytest.mark.parametrize("stated", [True, False])
+def test_dtype_auto_is_the_dtype_of_the_checkpoint(make, config, masked, tmp_path, stated):
+    tensors = {name: array.astype(np.float16) for name, array in draw(config, "ForMaskedLM", 0)}
+    checkpoints.save(tmp_path, config, "ForMaskedLM", tensors)
+    if not stated:
+        path = tmp_path / "config.json"
+        path.write_text(json.dumps({**json.loads(path.read_text()), "dtype": None}))
+    assert str(masked.from_pretrained(tmp_path, dtype="auto").dtype).removeprefix("torch.") == "float16"
+    assert str(masked.from_pretrained(tmp_path).dtype).removeprefix("torch.") == "float32"
+
+
+@pytest.mark.parametrize("name", ["variant", "quantization_config", "load_in_8bit", "device_map"])
+def test_an_unsupported_option_is_refused_with_the_alternative(masked, name):
+    with pytest.raises(ValueError, match=f"{name}.* (not supported: (rename|load)|must name one device)"):
+        masked.from_pretrained("roberta-tiny", **{name: {"embeddings": 0, "encoder": "disk"}})

@@ -1,11 +1,14 @@
 """Inputs go to the device of a model: shown on the meta device, which the CPU's tensors cannot be computed with."""
 
 import numpy as np
+import pytest
 import torch
 
+import roberta_pt
 from roberta_core.backend import load
 from roberta_core.parameters import draw
 from roberta_core.training.recipe import Recipe
+from roberta_pt.interop import find_device
 
 
 def test_inputs_follow_the_device_of_the_model(config, monkeypatch):
@@ -43,3 +46,28 @@ def test_a_model_is_placed_on_the_device_that_is_requested(config, tmp_path, mon
     backend.from_pretrained("ForMaskedLM", tmp_path, output_loading_info=True)
     assert moved == ["cuda:1"] * 3
     assert (load("pt").on("auto").device, load("pt").on("cuda").device) == ("cuda:0", "cuda:0")
+
+
+@pytest.mark.parametrize(
+    ("device_map", "device"),
+    [("auto", "cuda:0"), (1, "cuda:1"), ({"": "cuda:1"}, "cuda:1"), (torch.device("cpu"), "cpu"), (None, None)],
+)
+def test_a_device_map_with_one_device_places_the_model(monkeypatch, device_map, device):
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    assert find_device(device_map) == device
+    moved = []
+    monkeypatch.setattr("roberta_pt.RobertaModel.to", lambda model, place: moved.append(place) or model)
+    roberta_pt.RobertaModel.from_pretrained("roberta-tiny", device_map=device_map)
+    assert moved == ([device] if device else [])
+
+
+@pytest.mark.parametrize(
+    ("device_map", "sentence"),
+    [
+        ({"embeddings": 0, "encoder": "cpu"}, "one device for the whole model"),
+        ("cuda:9", "there is no device 'cuda:9'"),
+    ],
+)
+def test_a_device_map_that_cannot_be_satisfied_is_refused(device_map, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        roberta_pt.RobertaModel.from_pretrained("roberta-tiny", device_map=device_map)

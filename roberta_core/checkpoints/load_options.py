@@ -1,0 +1,48 @@
+"""Options of `from_pretrained` that concern neither the download nor the configuration."""
+
+from pathlib import Path
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+
+from roberta_core.checkpoints import formats
+from roberta_core.checkpoints.errors import shorten
+from roberta_core.config import RobertaConfig
+
+AUTO = "auto"  # the dtype in which the checkpoint is stored
+FLOATS = (np.float16, np.float32, np.float64, ml_dtypes.bfloat16)
+
+ONE_DEVICE = "a model is loaded as a whole onto one device"
+QUANTISED = "load the model in a floating-point dtype, then quantise it with the tools of the framework"
+# Options of the published classes that would change the result or the place of the model -> what to do instead.
+UNSUPPORTED = {
+    "device_map": "load the model inside the device context of the framework",
+    "gguf_file": "convert the file to safetensors first",
+    "load_in_4bit": QUANTISED,
+    "load_in_8bit": QUANTISED,
+    "max_memory": ONE_DEVICE,
+    "offload_folder": ONE_DEVICE,
+    "offload_state_dict": ONE_DEVICE,
+    "quantization_config": QUANTISED,
+    "state_dict": "load the checkpoint, then assign the tensors",
+    "torch_dtype": "specify dtype",
+    "tp_plan": ONE_DEVICE,
+    "variant": "rename the files, such as model.fp16.safetensors to model.safetensors, in a copy of the folder",
+}
+
+
+def refuse_unsupported(arguments: dict[str, Any]) -> None:
+    """Remove the `UNSUPPORTED` options of a call that are None or False; raise `ValueError` for another value."""
+    for name in UNSUPPORTED.keys() & arguments.keys():
+        value = arguments.pop(name)
+        if value is not None and value is not False:
+            raise ValueError(f"{name}={shorten(repr(value))} is not supported: {UNSUPPORTED[name]}.")
+
+
+def find_stored_dtype(folder: Path, config: RobertaConfig) -> str:
+    """Return the dtype that "auto" means: the one that the configuration names, else that of the weights."""
+    if config.dtype is not None:
+        return config.dtype
+    tensors = formats.detect_format(folder).read(folder)
+    return next((tensors[name].dtype.name for name in tensors if tensors[name].dtype in FLOATS), "float32")
