@@ -13,7 +13,7 @@ import numpy as np
 
 from roberta_core.checkpoints import resolve
 from roberta_core.checkpoints.conversion import open_checkpoint
-from roberta_core.tokenization import RobertaTokenizerFast
+from roberta_core.tokenization import load_tokenizer
 
 from ..adapters import Adapter
 from ..adapters.oracle import Reference
@@ -76,7 +76,7 @@ def diagnose_checkpoint(adapter: Adapter, source: str | os.PathLike[str], texts:
     """Describe why an implementation differs on a checkpoint; the two shortest texts are run again."""
     architecture = open_checkpoint(resolve(source)).architecture
     model = Reference().load(architecture, source)
-    tokenizer = RobertaTokenizerFast.from_pretrained(source)
+    tokenizer = load_tokenizer(source)
     inputs = encode(tokenizer, sorted(texts, key=len)[:2], model.config, architecture)
     got = adapter.run(adapter.load(architecture, source), inputs, attentions=True)
     found = diagnose(Subject(model.config, architecture, model.tensors, inputs), got)

@@ -18,7 +18,7 @@ from roberta_core.checkpoints.conversion import Opened, open_checkpoint
 from roberta_core.checkpoints.hub import CARRIED
 from roberta_core.config import CONFIG_NAME
 from roberta_core.parameters import BASE_PREFIX
-from roberta_core.tokenization import RobertaTokenizerFast
+from roberta_core.tokenization import load_tokenizer
 
 from ..oracle import run
 from .judge import Verdict, compare_all, first_failure
@@ -171,8 +171,8 @@ def _format_of(path: Path) -> formats.Format:
 
 def _load_tokenizer(folder: Path) -> Any:
     try:
-        return RobertaTokenizerFast.from_pretrained(folder)
-    except (OSError, ValueError):
+        return load_tokenizer(folder)
+    except FileNotFoundError:
         return None  # a checkpoint without a tokenizer is still compared
 
 

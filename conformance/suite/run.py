@@ -14,7 +14,7 @@ from roberta_core.checkpoints import resolve
 from roberta_core.checkpoints.conversion import open_checkpoint
 from roberta_core.config import RobertaConfig
 from roberta_core.tasks.fill_mask import softmax
-from roberta_core.tokenization import RobertaTokenizerFast
+from roberta_core.tokenization import load_tokenizer
 
 from ..adapters import Adapter
 from ..adapters.oracle import Reference
@@ -174,7 +174,7 @@ def run_checkpoint(
         OSError: If a file cannot be read.
     """
     architecture = open_checkpoint(resolve(source)).architecture
-    tokenizer = RobertaTokenizerFast.from_pretrained(source)
+    tokenizer = load_tokenizer(source)
     reference = Reference()
     right = reference.load(architecture, source)
     results, models = {}, {}

@@ -1,6 +1,7 @@
 """Conversion of a checkpoint from any format to any other: one tensor at a time, all or nothing."""
 
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import entry_points
@@ -39,6 +40,9 @@ SIGNS = {
     "qa_outputs.weight": "ForQuestionAnswering",
     "lm_head.dense.weight": "ForMaskedLM",
 }
+
+
+MODEL_CLASS = re.compile(r"(TF|Flax)?(Roberta|Camembert|XLMRoberta)Model")
 
 
 @dataclass(frozen=True)
@@ -239,8 +243,10 @@ def compare_result(summary: Summary) -> list[str]:
 def _find_class(config: RobertaConfig, shapes: Mapping[str, tuple[int, ...]]) -> str:
     """Return the class that the configuration names, else the one whose tensors exist (in any layout)."""
     named = (config.architectures or [""])[0]
-    if architecture := next((name for name in ARCHITECTURES if named.endswith(name)), None):
-        return architecture
+    for architecture in ARCHITECTURES:
+        bare = architecture == "Model"  # an unknown class, such as RobertaLMHeadModel, may end with "Model" too
+        if MODEL_CLASS.fullmatch(named) if bare else named.endswith(architecture):
+            return architecture
     if 1 in shapes.get("classifier.weight", ()) and "pooler.dense.weight" in shapes:
         return "ForMultipleChoice"
     architecture = next((name for sign, name in SIGNS.items() if sign in shapes), "Model")

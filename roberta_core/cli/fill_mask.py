@@ -37,11 +37,13 @@ def fill_mask(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Predict the masked tokens of texts, with probabilities; several frameworks are shown side by side."""
-    from roberta_core import RobertaConfig, RobertaTokenizerFast
+    from roberta_core import RobertaConfig, load_tokenizer
     from roberta_core.tasks import fill_mask as task
+    from roberta_core.tasks.heads import require_head
 
     names = resolve_frameworks(frameworks, framework)
-    tokenizer = RobertaTokenizerFast.from_pretrained(model)
+    require_head(model, task.ARCHITECTURE)
+    tokenizer = load_tokenizer(model)
     task.check_texts(tokenizer, texts, RobertaConfig.from_pretrained(model), top_k)
     backends = {}
     answers: Answers = {}

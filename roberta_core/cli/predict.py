@@ -259,9 +259,12 @@ def _load(
 ) -> Pipeline:
     from roberta_core.checkpoints import resolve
     from roberta_core.pipelines import PIPELINES, load_model
+    from roberta_core.tasks.heads import require_head
     from roberta_core.tokenization import load_tokenizer
 
-    kind, backend, folder = PIPELINES[task.pipeline], load_backend(framework, device), resolve(model)
+    kind, folder = PIPELINES[task.pipeline], resolve(model)
+    require_head(model, kind.architecture, kind.task)
+    backend = load_backend(framework, device)
     announce_device(backend)
     with hold_back_stderr():
         network = load_model(backend, kind.architecture, folder)

@@ -7,7 +7,7 @@ import os
 from typing import Any
 
 from roberta_core import backend as backends
-from roberta_core.checkpoints import resolve
+from roberta_core.checkpoints import hub, resolve
 from roberta_core.pipelines.base import Pipeline
 from roberta_core.pipelines.choices import MultipleChoicePipeline, TextRankingPipeline
 from roberta_core.pipelines.embeddings import FeatureExtractionPipeline, SentenceEmbeddingPipeline
@@ -17,6 +17,7 @@ from roberta_core.pipelines.text_classification import TextClassificationPipelin
 from roberta_core.pipelines.text_generation import TextGenerationPipeline
 from roberta_core.pipelines.token_classification import TokenClassificationPipeline
 from roberta_core.pipelines.zero_shot_classification import ZeroShotClassificationPipeline
+from roberta_core.tasks.heads import require_head
 from roberta_core.tokenization import load_tokenizer
 
 PIPELINES: dict[str, type[Pipeline]] = {
@@ -80,8 +81,9 @@ def pipeline(
     kind = PIPELINES[name]
     settings = {key: value for key, value in settings.items() if key not in HARMLESS}
     if isinstance(model, str | os.PathLike):
-        backend = backends.load(framework or backends.find_default(), _name_device(device))
         arguments = ({} if dtype is None else {"dtype": dtype}) | (model_kwargs or {})
+        require_head(model, kind.architecture, name, **hub.pop_options(dict(arguments)))
+        backend = backends.load(framework or backends.find_default(), _name_device(device))
         source, model = model, load_model(backend, kind.architecture, model, **arguments)
     elif device is not None or dtype is not None:
         raise ValueError("device and dtype are for models that are loaded here: move or cast yours before")
@@ -91,18 +93,10 @@ def pipeline(
 
 
 def load_model(backend: backends.Backend, architecture: str, source: Any, **arguments: Any) -> Any:
-    """Return a framework's model of a checkpoint that has everything the task needs.
-
-    Raises:
-        ValueError: the checkpoint lacks tensors, such as those of the head: predictions would be random.
-    """
+    """Return a framework's model for a pipeline; `require_head` has checked that the checkpoint has its head."""
     if architecture == "Model":
         arguments["add_pooling_layer"] = False
-    model, report = backend.from_pretrained(architecture, source, output_loading_info=True, **arguments)
-    if report["missing_keys"]:
-        lacking = ", ".join(sorted(report["missing_keys"]))
-        raise ValueError(f"{source} has no trained {architecture} head: it lacks {lacking}")
-    return model
+    return backend.from_pretrained(architecture, source, **arguments)
 
 
 def _name_device(device: Any) -> str:

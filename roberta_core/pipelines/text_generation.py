@@ -34,6 +34,14 @@ class TextGenerationPipeline(Pipeline):
         "repetition_penalty": 1.0, "no_repeat_ngram_size": 0, "seed": 0,
     }  # fmt: skip
 
+    def __init__(self, *arguments: Any, **settings: Any):
+        super().__init__(*arguments, **settings)
+        if not self.config.is_decoder:
+            raise ValueError(
+                "text-generation needs a causal language model, but this one reads texts in both directions "
+                "(is_decoder is false in its configuration): use fill-mask, or a checkpoint trained as a decoder"
+            )
+
     def stream(self, inputs: Iterable[Any], options: Options, keep_errors: bool = False) -> Iterator[Any]:
         """Yield the continuations of each prompt, one prompt after the other."""
         for item in inputs:

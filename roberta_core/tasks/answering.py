@@ -97,8 +97,8 @@ class QuestionAnswering(Task):
         return "questions may have no answer" if self.allows_no_answer else "every question has an answer"
 
     def config(self) -> dict[str, Any]:
-        """Return whether questions may have no answer, where a configuration has room for it."""
-        return self.as_parameters(no_answer="allowed" if self.allows_no_answer else "never")
+        """Return two labels, start and end, and whether questions may have no answer."""
+        return {"num_labels": 2} | self.as_parameters(no_answer="allowed" if self.allows_no_answer else "never")
 
     def read_config(self, config: RobertaConfig) -> None:
         """Take over whether questions may have no answer."""

@@ -202,7 +202,7 @@ def classify(
     Args:
         backend: the framework.
         model: the framework's own model, such as `backend.from_pretrained("ForSequenceClassification", ...)`.
-        tokenizer: a `RobertaTokenizerFast`.
+        tokenizer: a `RobertaTokenizerFast` or `TokenizerFast`.
         texts: may be empty; a text that is longer than the model accepts is truncated at its end.
         budget: tokens per batch; by default measured if there are many texts.
 

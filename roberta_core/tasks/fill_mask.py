@@ -127,7 +127,7 @@ def fill_mask(
     Args:
         backend: the framework.
         model: the framework's own masked language model, such as `backend.from_pretrained("ForMaskedLM", ...)`.
-        tokenizer: a `RobertaTokenizerFast`.
+        tokenizer: a `RobertaTokenizerFast` or `TokenizerFast`.
         texts: each with at least one mask token. Several masks of a text are filled independently of each other.
         top_k: candidates for each mask.
         budget: tokens per batch; by default measured if there are many texts.

@@ -1,5 +1,9 @@
-"""The model that a task is trained with: a checkpoint's own head where it predicts the same labels, else a new one."""
+"""The head of a task: whether a checkpoint has it, and the model that a task is trained with.
 
+Training keeps a checkpoint's own head where it predicts the same labels, else it begins with a new one.
+"""
+
+import os
 from pathlib import Path
 from typing import Any
 
@@ -7,10 +11,47 @@ import numpy as np
 
 from roberta_core import checkpoints
 from roberta_core.backend import Backend
+from roberta_core.checkpoints.conversion import open_checkpoint
+from roberta_core.checkpoints.errors import join_names
 from roberta_core.checkpoints.report import LoadReport
 from roberta_core.config import RobertaConfig
 from roberta_core.parameters import BASE_PREFIX, draw, parameters
 from roberta_core.tasks.base import Task
+
+# How a checkpoint gets the head of a class: the task of `roberta finetune` that trains it.
+TRAINED_BY = {
+    "ForSequenceClassification": "classification",
+    "ForTokenClassification": "tagging",
+    "ForMultipleChoice": "multiple-choice",
+    "ForQuestionAnswering": "question-answering",
+}
+LANGUAGE_MODELS = {"ForMaskedLM": "masked", "ForCausalLM": "causal"}
+
+
+def require_head(source: str | os.PathLike[str], architecture: str, task: str = "", **where: Any) -> None:
+    """Check that a checkpoint has the head of a class, with NumPy alone: predictions of another head would be random.
+
+    Args:
+        source: A folder, the name of an embedded model, or one on the Hub.
+        architecture: The class without its prefix, such as "ForTokenClassification".
+        task: What the head is needed for, for the message; by default what `roberta finetune` calls it.
+        **where: Options that select a repository on the Hub, such as `revision`.
+
+    Raises:
+        ValueError: Tensors of the head are missing; the message names them and the command that trains the head.
+    """
+    found = open_checkpoint(checkpoints.resolve(source, **where), architecture)
+    if not found.report.missing:
+        return
+    lacking = f"it lacks {join_names(found.report.missing)}"
+    if architecture in LANGUAGE_MODELS:
+        kind = LANGUAGE_MODELS[architecture]
+        raise ValueError(f"the checkpoint {source} is not a {kind} language model: {lacking}; specify one that is")
+    trained = TRAINED_BY[architecture]
+    raise ValueError(
+        f"the checkpoint {source} is not fine-tuned for {task or trained}: {lacking}; train it with "
+        f"`roberta finetune {trained} --model {source} --recipe RECIPE --train FILE --output FOLDER`"
+    )
 
 
 def load_model(backend: Backend, task: Task, source: str, seed: int, **settings: Any) -> tuple[Any, str]:

@@ -123,10 +123,12 @@ class Tagging(Task):
         """
         if not examples:
             return []
+        # A tokenizer.json of another kind than byte-level BPE puts its spaces itself.
+        spaces = {} if self.tokenizer.add_prefix_space is None else {"add_prefix_space": True}
         encoding = self.tokenizer(
             [example.fields["tokens"] for example in examples],
-            is_split_into_words=True, add_prefix_space=True, truncation=True, max_length=self.length,
-            return_overflowing_tokens=True, return_offsets_mapping=True,
+            is_split_into_words=True, truncation=True, max_length=self.length,
+            return_overflowing_tokens=True, return_offsets_mapping=True, **spaces,
         )  # fmt: skip
         seen: dict[int, int] = {}  # the last word of each example whose first token has been seen
         made = []

@@ -17,6 +17,7 @@ from roberta_core.config import RobertaConfig
 from roberta_core.data.batches import Batch, MaskedBlocks
 from roberta_core.data.corpus import Split, split_in_sentences
 from roberta_core.data.texts import find
+from roberta_core.tasks.heads import require_head
 from roberta_core.tasks.metrics import Predictor, Score, score
 from roberta_core.training.pretrain_run import Vocabulary, build_masked_blocks
 from roberta_core.training.recipe import Data, MaskingRates, Recipe
@@ -63,6 +64,7 @@ class Evaluation:
         split: Split = split_in_sentences,
     ):
         self.model = model
+        require_head(model, "ForMaskedLM")
         folder = resolve(model)
         self.vocabulary = Vocabulary.from_folder(folder)
         longest = RobertaConfig.from_pretrained(folder).max_sequence_length

@@ -16,7 +16,7 @@ from roberta_core.config import RobertaConfig
 from roberta_core.data.records import DataError, Skipped, read
 from roberta_core.tasks import TASKS, Example, Task
 from roberta_core.tasks.batches import ShuffledFeatures
-from roberta_core.tasks.heads import load_model
+from roberta_core.tasks.heads import load_model, require_head
 from roberta_core.tasks.settings import TaskSettings
 from roberta_core.training import training_checkpoint
 from roberta_core.training.finetune_loop import Evaluated, FineTuning, Validation, evaluate
@@ -241,9 +241,8 @@ def evaluate_task(
     """
     stored = read_task_settings(source, name)
     task = build_task(name, source, recipe.task if recipe else stored, reading)
-    model, loaded = backend.from_pretrained(task.architecture, source, output_loading_info=True)
-    if loaded["missing_keys"]:
-        raise ValueError(f"{source} is not fine-tuned for {name}: it lacks {', '.join(sorted(loaded['missing_keys']))}")
+    require_head(source, task.architecture)
+    model = backend.from_pretrained(task.architecture, source)
     examples = read_examples(task, files, reading, "evaluation", report)
     data = Validation(examples, task.build_features(examples))
     return evaluate(task, lambda batch: backend.run(model, batch), data), examples

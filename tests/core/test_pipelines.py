@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from roberta_core import RobertaConfig, RobertaTokenizerFast, pipelines
+from roberta_core import RobertaConfig, RobertaTokenizerFast, backend, pipelines
 from roberta_core.pipelines import PIPELINES
 from roberta_core.pipelines.token_classification import _merge_overlapping
 from roberta_core.tasks.features import split_windows
@@ -348,13 +348,22 @@ def test_an_unknown_task_is_refused_with_the_known_ones():
         pipelines.pipeline("translation", "roberta-tiny")
 
 
-def test_a_checkpoint_without_the_head_is_refused():
-    class Lacking:
-        def from_pretrained(self, architecture, source, **settings):
-            return None, {"missing_keys": ["classifier.out_proj.bias", "classifier.dense.weight"]}
+@pytest.mark.parametrize(
+    ("task", "name", "trained"),
+    [("ner", "token-classification", "tagging"), ("text-ranking", "text-ranking", "classification")],
+)
+def test_a_checkpoint_without_the_head_is_refused_before_a_framework_is_loaded(
+    task, name, trained, monkeypatch, caplog
+):
+    monkeypatch.setattr(backend, "load", lambda *given: pytest.fail("a framework was loaded"))
+    with pytest.raises(ValueError, match=f"is not fine-tuned for {name}: it lacks classifier.*finetune {trained}"):
+        pipelines.pipeline(task, "roberta-tiny", framework="pt")
+    assert not caplog.records  # such as that the head was newly initialised
 
-    with pytest.raises(ValueError, match=r"no trained ForTokenClassification head: it lacks classifier\.dense\.weight"):
-        pipelines.load_model(Lacking(), "ForTokenClassification", "somewhere")
+
+def test_generation_is_refused_for_a_model_that_is_not_causal(build):
+    with pytest.raises(ValueError, match=r"needs a causal language model.*is_decoder is false"):
+        build("text-generation")
 
 
 def test_scores_that_are_not_finite_are_refused(build, monkeypatch):
@@ -376,8 +385,8 @@ def test_the_backend_is_loaded_on_the_device(monkeypatch, tokenizer, given, name
 
     class Loading(Stub):
         def from_pretrained(self, architecture, source, **settings):
-            assert settings == {"output_loading_info": True}
-            return Model(architecture, tokenizer), {"missing_keys": []}
+            assert settings == {}
+            return Model(architecture, tokenizer)
 
     monkeypatch.setattr(pipelines.backends, "load", lambda *asking: asked.append(asking) or Loading())
     pipelines.pipeline("fill-mask", "roberta-tiny", framework="one", device=given)
