@@ -18,7 +18,7 @@ check: .venv/check.made
 	$(BIN)/python tests/check.py
 
 test: .venv/test.made
-	$(BIN)/tox run
+	$(BIN)/tox run-parallel --parallel 2 --parallel-live --parallel-no-spinner
 
 clean:
 	rm -rf .venv .tox

@@ -96,6 +96,7 @@ def measure(
 
     from roberta_core.checkpoints import resolve
     from roberta_core.cli.frameworks import hold_back_stderr
+    from roberta_core.config import RobertaConfig
 
     from .adapters.port import Port
     from .faults.diagnosis import diagnose_checkpoint
@@ -103,6 +104,8 @@ def measure(
     from .suite.comparison import find_differing_weights
     from .suite.run import TEXTS, run_cases, run_checkpoint
 
+    if checkpoint is not None:
+        RobertaConfig.from_pretrained(checkpoint)  # a wrong name is reported before any framework is imported
     with hold_back_stderr(), Console(stderr=True).status("starting") as status:
         if against is None:
             adapters = select_adapters(frameworks, precision)

@@ -28,6 +28,8 @@ def read_fields(source: str | os.PathLike[str], options: dict[str, Any]) -> dict
         path = resolve(source, ("config",), **where) / CONFIG_NAME
     if not path.exists() and (path.parent / fairseq_file.FILE).exists():
         return fairseq_file.read_config(path.parent).to_dict()
+    if not path.exists():
+        raise FileNotFoundError(f"{path.parent} has no {CONFIG_NAME}, so it is not the folder of a checkpoint")
     return read_json_object(path)
 
 

@@ -41,6 +41,11 @@ def resolve(source: str | os.PathLike[str], wants: Collection[str] = MODEL, **wh
     if name and "\0" not in name and Path(name).exists():
         raise CheckpointError(f"{shorten(name)} is a file; specify the folder that contains it")
     models = join_names(list_embedded()) or "none"
+    if name.startswith(("/", "./", "../", "~")) or name.endswith("/"):
+        raise CheckpointError(
+            f"there is no folder {shorten(name)!r}; specify a folder with a checkpoint, an embedded model ({models}), or a "
+            "name on the Hub such as FacebookAI/roberta-base"
+        )
     tried = f"{shorten(name)!r} is neither a folder nor an embedded model (available: {models})"
     if not hub.ID.fullmatch(name):
         raise CheckpointError(f"{tried}, nor a valid name on the Hub")
@@ -49,4 +54,5 @@ def resolve(source: str | os.PathLike[str], wants: Collection[str] = MODEL, **wh
     except hub.MissingError as error:
         raise CheckpointError(f"{tried}; {error}") from None
     except hub.UnreachableError as error:
-        raise CheckpointError(f"{tried}, and it is not in the Hub's cache ({error})") from None
+        advice = "pass the folder of a copy if this machine has no access to the Hub"
+        raise CheckpointError(f"{tried}, and it is not in the Hub's cache ({error}); {advice}") from None

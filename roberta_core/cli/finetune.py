@@ -51,7 +51,7 @@ def finetune(
     """Fine-tune a checkpoint for a task with a recipe, and keep the model with the best validation score.
 
     The model is written to OUTPUT/model, or with several seeds to OUTPUT/seed-N/model. A stopped run resumes with
-    --resume and ends with the same bits as an uninterrupted one.
+    --resume and ends with exactly the weights of an uninterrupted one.
     """
     from roberta_core.training import finetune_run as training
     from roberta_core.training.finetune_loop import Validation

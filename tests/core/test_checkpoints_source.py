@@ -53,6 +53,12 @@ def test_what_is_neither_is_refused_with_what_was_tried(package, source, reason)
     assert len(str(caught.value).splitlines()) == 1
 
 
+@pytest.mark.parametrize("source", ["/nowhere", "./nowhere", "../nowhere", "~nobody", "nowhere/"])
+def test_a_path_that_does_not_exist_is_reported_as_a_folder(package, source):
+    with pytest.raises(CheckpointError, match=f"there is no folder '{source}'; specify a folder with a checkpoint"):
+        resolve(source)
+
+
 def test_a_file_is_refused(package):
     (package / "model.safetensors").write_bytes(b"")
     with pytest.raises(CheckpointError, match="is a file; specify the folder"):
