@@ -39,7 +39,9 @@ def evaluate(
         str | None, typer.Option(help="Recipe (name or TOML file) that sets how texts are split and masked.")
     ] = None,
     only_held_out: Annotated[bool, typer.Option(help="Evaluate only the documents that the recipe holds out.")] = False,
-    blocks: Annotated[int | None, typer.Option(min=1, help="Evaluate at most this many blocks (sequences of the recipe's length).")] = None,
+    blocks: Annotated[
+        int | None, typer.Option(min=1, help="Evaluate at most this many blocks (sequences of the recipe's length).")
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the masking.")] = 0,
     task: Annotated[
         str | None, typer.Option(help="Evaluate this task; --texts are then data files as for `roberta finetune`.")
