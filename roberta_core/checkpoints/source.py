@@ -43,8 +43,8 @@ def resolve(source: str | os.PathLike[str], wants: Collection[str] = MODEL, **wh
     models = join_names(list_embedded()) or "none"
     if name.startswith(("/", "./", "../", "~")) or name.endswith("/"):
         raise CheckpointError(
-            f"there is no folder {shorten(name)!r}; specify a folder with a checkpoint, an embedded model ({models}), or a "
-            "name on the Hub such as FacebookAI/roberta-base"
+            f"there is no folder {shorten(name)!r}; specify a folder with a checkpoint, an embedded model ({models}), "
+            "or a name on the Hub such as FacebookAI/roberta-base"
         )
     tried = f"{shorten(name)!r} is neither a folder nor an embedded model (available: {models})"
     if not hub.ID.fullmatch(name):

@@ -44,8 +44,8 @@ def pretrain(
 ) -> None:
     """Train a model, new or from a checkpoint, on texts with masked-language modelling, with a recipe.
 
-    A stopped run resumes with --resume and ends with exactly the weights of an uninterrupted one. The final model is written
-    to OUTPUT/model.
+    A stopped run resumes with --resume and ends with exactly the weights of an uninterrupted one. The final model is
+    written to OUTPUT/model.
     """
     from roberta_core import RobertaConfig
     from roberta_core.checkpoints import resolve

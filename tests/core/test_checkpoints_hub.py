@@ -276,7 +276,7 @@ def test_a_repository_without_weights_or_without_anything_is_refused(hub, tmp_pa
 
 @pytest.mark.parametrize("name", ["a/b/c", "", "x\0y", "/nowhere", "../roberta", "-x", "a b"])
 def test_what_cannot_be_a_name_is_not_asked_for(hub, name):
-    with pytest.raises(CheckpointError, match="nor a valid name on the Hub|there is no folder"):
+    with pytest.raises(CheckpointError, match=r"nor a valid name on the Hub|there is no folder"):
         resolve(name)
     assert hub.asked == []
 
