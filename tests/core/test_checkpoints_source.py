@@ -53,7 +53,7 @@ def test_what_is_neither_is_refused_with_what_was_tried(package, source, reason)
     assert len(str(caught.value).splitlines()) == 1
 
 
-@pytest.mark.parametrize("source", ["/nowhere", "./nowhere", "../nowhere", "~nobody", "nowhere/"])
+@pytest.mark.parametrize("source", ["/nowhere", "./nowhere", "../nowhere", "~someone", "nowhere/"])
 def test_a_path_that_does_not_exist_is_reported_as_a_folder(package, source):
     with pytest.raises(CheckpointError, match=f"there is no folder '{source}'; specify a folder with a checkpoint"):
         resolve(source)
