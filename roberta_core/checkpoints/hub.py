@@ -1,5 +1,6 @@
 """Checkpoints on the Hugging Face Hub: downloads only the files that are needed, into the cache of its library."""
 
+import json
 import logging
 import os
 import re
@@ -30,6 +31,12 @@ TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json
 VOCABULARY = ("vocab.json", "merges.txt", "added_tokens.json")  # if there is no tokenizer.json
 # Files that are copied with weights and configuration.
 CARRIED = (*TOKENIZER, *VOCABULARY, "generation_config.json", fairseq_file.DICTIONARY, fairseq_file.LABELS)
+# The files of a sentence-transformers model beside its encoder: those of its folder, and of its modules' folders.
+SENTENCE = (
+    "modules.json", "config_sentence_transformers.json", "sentence_bert_config.json", "sentence_roberta_config.json",
+    "sentence_xlm-roberta_config.json", "sentence_camembert_config.json",
+)  # fmt: skip
+MODULE = re.compile(r"[0-9]+_[A-Za-z]+/(config\.json|model\.safetensors|pytorch_model\.bin)")
 MAX_CARRIED = 256 << 20  # bytes of a copied file
 ANSWER_TIMEOUT = 60.0  # seconds without an answer, or without progress of a download
 UPLOAD_SPEED = 20_000  # bytes per second that an upload must reach
@@ -147,7 +154,8 @@ def fetch(repository: Repository, wants: Collection[str]) -> Path:
 
     Args:
         repository: The repository.
-        wants: What to download: "config", "weights" (the first format in `formats.FORMATS`), "tokenizer", "carried".
+        wants: What to download: "config", "weights" (the first format in `formats.FORMATS`), "tokenizer", "carried",
+            "sentence" (what a sentence-transformers model has beside its encoder).
 
     Raises:
         CheckpointError: The Hub refuses, or a file is missing.
@@ -160,8 +168,14 @@ def fetch(repository: Repository, wants: Collection[str]) -> Path:
         except UnreachableError as error:
             reason = str(error)
             logger.warning("%s: the Hub is unreachable (%s); using its cache", repository.name, reason)
-    candidates = [CONFIG_NAME, *CARRIED, *(name for row in formats.FORMATS for name in formats.list_entry_files(row))]
+    candidates = [
+        CONFIG_NAME,
+        *CARRIED,
+        *SENTENCE,
+        *(name for row in formats.FORMATS for name in formats.list_entry_files(row)),
+    ]
     names = [name for name in dict.fromkeys(candidates) if repository.cached(name)]
+    names += _list_cached_modules(repository) if names else []
     if not names:
         raise UnreachableError(reason)
 
@@ -172,6 +186,20 @@ def fetch(repository: Repository, wants: Collection[str]) -> Path:
         return path
 
     return _download(repository, f"in the Hub's cache ({reason})", names, cached, wants)
+
+
+def _list_cached_modules(repository: Repository) -> list[str]:
+    """Return the files in the cache of the folders that modules.json lists."""
+    path = repository.cached(SENTENCE[0])
+    try:
+        rows = [] if path is None else json.loads(read_bytes(path))
+        folders = [row["path"] for row in rows if row["path"]]
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        return []  # the reader of the file reports what is wrong with it
+    files = [
+        f"{folder}/{name}" for folder in folders for name in (CONFIG_NAME, "model.safetensors", "pytorch_model.bin")
+    ]
+    return [name for name in files if MODULE.fullmatch(name) and repository.cached(name)]
 
 
 def push(
@@ -251,6 +279,8 @@ def choose_files(names: Collection[str], wants: Collection[str]) -> list[str]:
     if "tokenizer" in wants:
         needed = TOKENIZER if TOKENIZER[0] in names else (*TOKENIZER, *VOCABULARY)
         chosen += [name for name in needed if name in names]
+    if "sentence" in wants:
+        chosen += [name for name in names if name in SENTENCE or MODULE.fullmatch(name)]
     if "carried" in wants:
         chosen += [name for name in CARRIED if name in names]
     return list(dict.fromkeys(chosen))
@@ -271,7 +301,8 @@ def _download(
     paths = [get(name) for name in chosen]
     for index in [path for path in paths if path.name.endswith(shards.index_name(""))]:
         paths += [get(name) for name in sorted(set(shards.read_map(index).values()))]
-    folders = {path.parent for path in paths}
+    folders = {path.parents[name.count("/")] for path, name in zip(paths, chosen, strict=False)}
+    folders |= {path.parent for path in paths[len(chosen) :]}
     if len(folders) > 1:
         raise CheckpointError(f"{where} changed during the download; try again")
     return folders.pop()

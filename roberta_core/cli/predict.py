@@ -126,12 +126,21 @@ def embed(
     model: MODEL,
     files: FILES = None,
     pooling: Annotated[
-        str,
+        str | None,
         typer.Option(
-            help="How token vectors become one: their mean, their max, or cls (the vector of the first token)."
+            help="How token vectors become one: mean, cls (the first token), max, mean_sqrt_len, weightedmean or "
+            "lasttoken; mean+max concatenates two. By default as the model's folder says, or mean."
         ),
-    ] = "mean",
-    normalize: Annotated[bool, typer.Option("--normalize", help="Scale vectors to length 1.")] = False,
+    ] = None,
+    normalize: Annotated[
+        bool | None,
+        typer.Option(
+            "--normalize/--no-normalize", help="Scale vectors to length 1. By default as the model's folder says."
+        ),
+    ] = None,
+    prompt_name: Annotated[
+        str | None, typer.Option(help="The prompt of the model's folder to put before each text, such as query.")
+    ] = None,
     truncate: Annotated[bool, typer.Option("--truncate", help="Truncate long texts instead of refusing them.")] = False,
     framework: FRAMEWORK = None,
     device: DEVICE = "auto",
@@ -144,7 +153,7 @@ def embed(
     """Turn texts into vectors. A row has the field text."""
     predict(
         "embed", model, files, framework, device, columns, format, output, as_json, budget,
-        pooling=pooling, normalize=normalize, truncation=truncate,
+        pooling=pooling, normalize=normalize, prompt_name=prompt_name, truncation=truncate,
     )  # fmt: skip
 
 
@@ -257,18 +266,15 @@ def predict(
 def _load(
     task: TaskFields, framework: str, device: str, model: str, budget: int, options: Mapping[str, Any]
 ) -> Pipeline:
-    from roberta_core.checkpoints import resolve
-    from roberta_core.pipelines import PIPELINES, load_model
-    from roberta_core.tasks.heads import require_head
-    from roberta_core.tokenization import load_tokenizer
+    from roberta_core.pipelines import PIPELINES, load_pipeline
 
-    kind, folder = PIPELINES[task.pipeline], resolve(model)
-    require_head(model, kind.architecture, kind.task)
-    backend = load_backend(framework, device)
-    announce_device(backend)
+    def load() -> Any:
+        backend = load_backend(framework, device)
+        announce_device(backend)
+        return backend
+
     with hold_back_stderr():
-        network = load_model(backend, kind.architecture, folder)
-    return kind(backend, network, load_tokenizer(folder), budget=budget, **options)
+        return load_pipeline(PIPELINES[task.pipeline], load, model, budget=budget, **options)
 
 
 def _write_jsonl(task: TaskFields, places: list[str], results: Iterable[Any], stream: Any) -> tuple[int, int]:

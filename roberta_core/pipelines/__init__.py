@@ -4,6 +4,7 @@ Task names, call options and results are those of transformers 4.57.6; docs/diff
 """
 
 import os
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from roberta_core import backend as backends
@@ -36,6 +37,7 @@ PIPELINES: dict[str, type[Pipeline]] = {
     )
 }
 ALIASES = {"sentiment-analysis": "text-classification", "ner": "token-classification"}
+WANTS = ("config", "weights", "tokenizer", "sentence")  # what a pipeline needs of a repository on the Hub
 HARMLESS = ("trust_remote_code", "use_fast", "feature_extractor", "image_processor", "processor")
 
 __all__ = ["ALIASES", "PIPELINES", "Pipeline", "pipeline"]
@@ -82,14 +84,53 @@ def pipeline(
     settings = {key: value for key, value in settings.items() if key not in HARMLESS}
     if isinstance(model, str | os.PathLike):
         arguments = ({} if dtype is None else {"dtype": dtype}) | (model_kwargs or {})
-        require_head(model, kind.architecture, name, **hub.pop_options(dict(arguments)))
-        backend = backends.load(framework or backends.find_default(), _name_device(device))
-        source, model = model, load_model(backend, kind.architecture, model, **arguments)
-    elif device is not None or dtype is not None:
+        return load_pipeline(
+            kind,
+            lambda: backends.load(framework or backends.find_default(), _name_device(device)),
+            model,
+            tokenizer,
+            arguments,
+            **settings,
+        )
+    if device is not None or dtype is not None:
         raise ValueError("device and dtype are for models that are loaded here: move or cast yours before")
+    backend = backends.load(framework or _framework_of(model))
+    return kind(backend, model, _load_tokenizer(tokenizer, getattr(model, "folder", None)), **settings)
+
+
+def load_pipeline(
+    kind: type[Pipeline],
+    load_backend: Callable[[], backends.Backend],
+    source: str | os.PathLike[str],
+    tokenizer: Any = None,
+    arguments: Mapping[str, Any] | None = None,
+    **settings: Any,
+) -> Pipeline:
+    """Return a pipeline of a checkpoint and of what its folder says about the task.
+
+    Args:
+        kind: the class of the pipeline.
+        load_backend: loads the framework, after the checkpoint was checked.
+        source: a folder, an embedded name or a Hub id.
+        tokenizer: a tokenizer or where to load it from; by default the checkpoint's own.
+        arguments: further arguments of `from_pretrained`.
+        settings: arguments of the pipeline.
+
+    Raises:
+        ValueError: the checkpoint lacks the task's head.
+        CheckpointError: a file is broken, or has a setting that is not supported.
+    """
+    arguments = dict(arguments or {})
+    where = hub.pop_options(arguments)
+    outer = resolve(source, WANTS, **where)
+    folder, found = kind.read_folder(outer)
+    if folder == outer:
+        require_head(source, kind.architecture, kind.task, **where)
     else:
-        backend, source = backends.load(framework or _framework_of(model)), None
-    return kind(backend, model, _load_tokenizer(tokenizer, source, model), **settings)
+        require_head(folder, kind.architecture, kind.task)
+    backend = load_backend()
+    model = load_model(backend, kind.architecture, folder, **arguments)
+    return kind(backend, model, _load_tokenizer(tokenizer, folder), **{**found, **settings})
 
 
 def load_model(backend: backends.Backend, architecture: str, source: Any, **arguments: Any) -> Any:
@@ -106,13 +147,12 @@ def _name_device(device: Any) -> str:
     return "auto" if device is None else str(device)
 
 
-def _load_tokenizer(tokenizer: Any, source: Any, model: Any) -> Any:
+def _load_tokenizer(tokenizer: Any, folder: Any) -> Any:
     if tokenizer is not None and not isinstance(tokenizer, str | os.PathLike):
         return tokenizer
-    place = tokenizer or source or getattr(model, "folder", None)
-    if place is None:
+    if tokenizer is None and folder is None:
         raise ValueError("the model was not loaded from a folder: pass its tokenizer")
-    return load_tokenizer(resolve(place))
+    return load_tokenizer(tokenizer or folder)
 
 
 def _framework_of(model: Any) -> str:

@@ -4,12 +4,15 @@ Shapes: S sequence.
 """
 
 import collections.abc
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
+from pathlib import Path
 from typing import Any, ClassVar
 
+from roberta_core import checkpoints
 from roberta_core.backend import Backend
 from roberta_core.tasks.base import BUDGET, WINDOW
 from roberta_core.tasks.features import Feature, Output, run_features
@@ -50,6 +53,29 @@ class Pipeline(ABC):
         self.config = model.config
         self.length = min(self.config.max_sequence_length, tokenizer.model_max_length)
         self.settings = self._resolve_options(self.defaults, settings)
+
+    @classmethod
+    def read_folder(cls, folder: Path) -> tuple[Path, dict[str, Any]]:
+        """Return the folder of the model inside a checkpoint's folder, and arguments of the constructor from its files.
+
+        Raises:
+            CheckpointError: a file is broken, or has a setting that is not supported.
+        """
+        return folder, {}
+
+    def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
+        """Save the model and its tokenizer into a folder, from which `pipeline` loads them in any framework.
+
+        Raises:
+            CheckpointError: a file cannot be written.
+        """
+        self._save_model(Path(folder))
+
+    def _save_model(self, folder: Path, config: Any = None) -> None:
+        config = self.config if config is None else config
+        tensors = self.backend.tensors(self.model)
+        checkpoints.save(folder, config, self.architecture, tensors, metadata={"format": "pt"})
+        self.tokenizer.save_pretrained(folder)
 
     def __call__(self, inputs: Any, **options: Any) -> Any:
         """Return the result of one input; a list of results for a list; an iterator for any other iterable.

@@ -3,12 +3,16 @@
 Shapes: C choices.
 """
 
+import os
 from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from roberta_core.pipelines.base import Options, Pipeline, get_field, require_str
+from roberta_core.sentences import CrossEncoder, find_encoder, lower, read_cross_encoder, save_cross_encoder
 from roberta_core.tasks.base import Example, softmax
 from roberta_core.tasks.choice import MultipleChoice
 from roberta_core.tasks.features import Feature, Output
@@ -58,13 +62,35 @@ class TextRankingPipeline(Pipeline):
         truncation: truncate a document that is longer than the model accepts; otherwise it is refused.
 
     Returns:
-        For each input a list of `{"index", "score", "text"}`, best first. Scores are the sigmoid of a model with one
-        label, else the probability of its last label.
+        For each input a list of `{"index", "score", "text"}`, best first. A score is the sigmoid of the logit of a
+        model with one label, or what the folder of a cross-encoder names instead; for a model with several labels it
+        is the probability of the last.
     """
 
     task = "text-ranking"
     architecture = "ForSequenceClassification"
     defaults = {"top_k": None, "truncation": True}  # noqa: RUF012
+
+    def __init__(self, *arguments: Any, cross_encoder: CrossEncoder | None = None, **settings: Any):
+        super().__init__(*arguments, **settings)
+        self.cross_encoder = cross_encoder or CrossEncoder()
+        self.length = min(self.length, self.cross_encoder.max_length or self.length)
+
+    @classmethod
+    def read_folder(cls, folder: Path) -> tuple[Path, dict[str, Any]]:
+        """Return the folder of the model, and the settings of the cross-encoder."""
+        return find_encoder(folder), {"cross_encoder": read_cross_encoder(folder)}
+
+    def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
+        """Save a folder that the `CrossEncoder` of sentence-transformers opens.
+
+        Args:
+            folder: a folder that does not exist or is empty.
+
+        Raises:
+            CheckpointError: the folder is not empty, or a file cannot be written.
+        """
+        save_cross_encoder(folder, replace(self.cross_encoder, max_length=self.length), self.config, self._save_model)
 
     def build_features(self, inputs: Sequence[Any], options: Options) -> list[Feature]:
         """Return a row `<s> query </s></s> document </s>` for each document."""
@@ -73,6 +99,9 @@ class TextRankingPipeline(Pipeline):
         for number, item in enumerate(inputs):
             query = require_str(get_field(item, ("query",)), "query")
             documents = [require_str(document, "a document") for document in get_field(item, ("documents",))]
+            query = self.cross_encoder.get_prompt() + query
+            if self.cross_encoder.lower_case:
+                query, *documents = (lower(text) for text in (query, *documents))
             (first,) = self.tokenizer([query], add_special_tokens=False)["input_ids"]
             seconds = self.tokenizer(documents, add_special_tokens=False)["input_ids"] if documents else []
             if len(first) >= room:
@@ -92,7 +121,7 @@ class TextRankingPipeline(Pipeline):
         if not rows:
             return []
         logits = np.stack([output["logits"] for _, output in rows]).astype(np.float64)
-        scores = 1 / (1 + np.exp(-logits[:, 0])) if logits.shape[1] == 1 else softmax(logits)[:, -1]
+        scores = self.cross_encoder.activate(logits[:, 0]) if logits.shape[1] == 1 else softmax(logits)[:, -1]
         order = np.argsort(-scores, kind="stable")[: options["top_k"]]
         return [
             {"index": int(place), "score": float(scores[place]), "text": item["documents"][place]} for place in order

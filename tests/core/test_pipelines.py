@@ -6,6 +6,7 @@ import pytest
 from roberta_core import RobertaConfig, RobertaTokenizerFast, backend, pipelines
 from roberta_core.pipelines import PIPELINES
 from roberta_core.pipelines.token_classification import _merge_overlapping
+from roberta_core.sentences import CrossEncoder, Normalize, Pooling, SentenceModules
 from roberta_core.tasks.features import split_windows
 
 LENGTH = 24  # tokens that the stub's models accept
@@ -396,3 +397,33 @@ def test_the_backend_is_loaded_on_the_device(monkeypatch, tokenizer, given, name
 def test_a_device_for_a_model_that_is_given_is_refused(tokenizer):
     with pytest.raises(ValueError, match="move or cast yours before"):
         pipelines.pipeline("fill-mask", Model("ForMaskedLM", tokenizer), tokenizer, device="cpu")
+
+
+def test_a_sentence_folder_sets_pooling_prompts_and_length(build):
+    modules = SentenceModules(
+        Pooling(("max",), include_prompt=False), (Normalize(),), {"q": "find: "}, max_length=9, lower_case=True
+    )
+    embed = build("sentence-embedding", settings={"modules": modules})
+    assert embed.length == 9
+    plain = build("sentence-embedding", settings={"pooling": "max", "normalize": True})
+    np.testing.assert_array_equal(embed("A DOOR"), plain("a door"))
+    prompted = embed.tokenizer("find: a door")["input_ids"]
+    states = _waves(np.array(prompted), 5)[len(embed.tokenizer("find: ")["input_ids"]) - 1 :]
+    expected = states.max(axis=0) / np.linalg.norm(states.max(axis=0))
+    np.testing.assert_allclose(embed("a door", prompt_name="q"), expected, rtol=1e-6)
+    np.testing.assert_array_equal(embed("a door", prompt_name="q", prompt=""), embed("a door"))
+    assert embed("a door", pooling="mean+cls", normalize=False).shape == (10,)
+    with pytest.raises(ValueError, match="at most 9"):
+        embed("a door " * 9)
+    with pytest.raises(ValueError, match="prompt_name is 'x'; the prompts of this model are q"):
+        embed("a door", prompt_name="x")
+
+
+def test_a_cross_encoder_names_its_activation_and_prompt(build):
+    identity = CrossEncoder("torch.nn.modules.linear.Identity", {"q": "find: "}, "q", lower_case=True)
+    item = {"query": "Door", "documents": ["A window", "a door"]}
+    found = build("text-ranking", settings={"cross_encoder": identity}, id2label={0: "x"})(item)
+    plain = build("text-ranking", id2label={0: "x"})({"query": "find: door", "documents": ["a window", "a door"]})
+    assert [row["index"] for row in found] == [row["index"] for row in plain]
+    np.testing.assert_allclose(1 / (1 + np.exp([-row["score"] for row in found])), [row["score"] for row in plain])
+    assert found[0]["text"] == item["documents"][found[0]["index"]]
