@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 
 from roberta_core.checkpoints import CheckpointError, formats, resolve
-from roberta_core.checkpoints.conversion import Opened, open_checkpoint
+from roberta_core.checkpoints.conversion import Opened, compare_other_formats, open_checkpoint
 from roberta_core.checkpoints.hub import CARRIED
+from roberta_core.checkpoints.other_formats import list_formats
 from roberta_core.config import CONFIG_NAME
 from roberta_core.parameters import BASE_PREFIX
 from roberta_core.tokenization import load_tokenizer
@@ -105,27 +106,9 @@ def find_sides(sources: Sequence[str | os.PathLike[str]]) -> Iterator[tuple[str,
             yield name if seen[name] == 1 else f"{name} ({seen[name]})", place
 
 
-def list_formats(folder: Path) -> list[formats.Format]:
-    """Return the formats whose weights a folder has, the one that is loaded first; one for each file."""
-    found = {kind.file: kind for kind in reversed(formats.FORMATS) if formats.has_format(folder, kind)}
-    return sorted(found.values(), key=formats.FORMATS.index)
-
-
 def find_differing_weights(folder: Path) -> list[str]:
     """Return how the other weights files of a folder differ from the one that is loaded; nothing if they agree."""
-    if len(list_formats(folder)) < 2:
-        return []
-    sentences = []
-    try:
-        comparisons = compare_checkpoints([folder], texts=())
-    except CheckpointError as error:
-        return [f"a weights file of {folder} cannot be compared with the one that is loaded: {error}"]
-    for one in comparisons:
-        differences = [*one.config, *map(str, one.tensors)]
-        if differences:
-            more = f" ({len(differences) - 1} more)" if len(differences) > 1 else ""
-            sentences.append(f"{one.other} differs from {one.first}, which is loaded: {differences[0]}{more}")
-    return sentences
+    return compare_other_formats(open_checkpoint(folder))
 
 
 @contextmanager

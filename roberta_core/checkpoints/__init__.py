@@ -3,6 +3,7 @@
 import copy
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from roberta_core.checkpoints.consistency import read_consistently
 from roberta_core.checkpoints.errors import CheckpointError, join_names
 from roberta_core.checkpoints.mapped import Content
 from roberta_core.checkpoints.matching import match
+from roberta_core.checkpoints.other_formats import find_differing_formats
 from roberta_core.checkpoints.report import LoadReport
 from roberta_core.checkpoints.shards import parse_size
 from roberta_core.checkpoints.sizes import check_sizes
@@ -77,7 +79,9 @@ def _match_folder(
     tensors, metadata = kind.read(folder), kind.metadata(folder)
     check_sizes(folder, config, tensors)
     expected = parameters(config, architecture, pooler)
-    return match(tensors, metadata, config, expected, LoadReport(str(folder), architecture))
+    found, report = match(tensors, metadata, config, expected, LoadReport(str(folder), architecture))
+    differing = find_differing_formats(folder, config, expected, found, exhaustive=False)
+    return found, replace(report, differing=tuple(differing))
 
 
 def save(

@@ -3,7 +3,7 @@
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from roberta_core.checkpoints.hub import CARRIED, read_inside
 from roberta_core.checkpoints.mapped import has_same_bits
 from roberta_core.checkpoints.matching import match
 from roberta_core.checkpoints.names import detect_dialect, interpret_keys
+from roberta_core.checkpoints.other_formats import find_differing_formats
 from roberta_core.checkpoints.report import LoadReport
 from roberta_core.checkpoints.sizes import check_sizes
 from roberta_core.config import RobertaConfig
@@ -134,6 +135,8 @@ def _open(folder: Path, architecture: str | None, seed: int) -> Opened:
         problems.append(f"shapes differ: {join_names(shapes)}")
     if problems:
         raise CheckpointError(f"{folder} does not load as Roberta{architecture}: {'; '.join(problems)}")
+    differing = find_differing_formats(folder, config, table, found, exhaustive=False)
+    report = replace(report, differing=tuple(differing))
     found |= draw(config, architecture, seed, pooler, only=report.missing)
     spoken = detect_dialect(tensors.keys(), metadata, config)
     name = next((row.name for row in formats.FORMATS if (row.file, row.dialect) == (kind.file, spoken)), kind.name)
@@ -216,6 +219,14 @@ def convert(
         not_finite=not_finite,
         carried=tuple(carried),
     )
+
+
+def compare_other_formats(opened: Opened) -> list[str]:
+    """Describe how weights in other formats in the folder of a checkpoint differ, after comparing every value."""
+    loaded = {name: opened.tensors[name] for name in opened.report.loaded}
+    pooler = any(name.endswith("pooler.dense.weight") for name in opened.tensors)
+    table = parameters(opened.config, opened.architecture, pooler)
+    return find_differing_formats(opened.folder, opened.config, table, loaded, exhaustive=True)
 
 
 def load_verifiers() -> Iterator[Callable[[Summary], Iterable[Check]]]:

@@ -60,6 +60,7 @@ class LoadReport:
     unused: tuple[str, ...] = ()  # known tensors that the class does not have: a pooler, a language-model head
     buffers: tuple[str, ...] = ()  # position_ids and the like, which are computed
     problems: tuple[str, ...] = field(default=(), compare=False)  # why the file does not load
+    differing: tuple[str, ...] = field(default=(), compare=False)  # how weights in other formats in the folder differ
 
     @property
     def new(self) -> tuple[str, ...]:
@@ -68,10 +69,8 @@ class LoadReport:
 
     def sentences(self) -> tuple[str, ...]:
         """Return one message for everything that a user must know; harmless keys are not mentioned."""
-        return tuple(
-            f"{self.source}: {text}"
-            for text in [*self._describe_new(), *self._describe_mismatched(), *self._describe_unused()]
-        )
+        texts = [*self._describe_new(), *self._describe_mismatched(), *self._describe_unused()]
+        return (*(f"{self.source}: {text}" for text in texts), *self.differing)
 
     def as_dict(self) -> dict[str, list[Any]]:
         """Return the published form, which `output_loading_info=True` gives."""

@@ -6,6 +6,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -49,6 +50,7 @@ def examine(source: str) -> dict[str, Any]:
     opened = conversion.open_checkpoint(folder)
     report, config, tensors = opened.report, opened.config, opened.tensors
     stored = {name: tensors[name] for name in report.loaded}
+    report = replace(report, differing=tuple(conversion.compare_other_formats(opened)))
     return {
         "checkpoint": source,
         "folder": str(folder),
