@@ -33,7 +33,7 @@ clean:
 	@touch $@
 
 .venv/check.made: .venv/made pyproject.toml constraints.txt
-	$(PIP) --editable '.[all,dev]'
+	$(PIP) --editable '.[all,dev,serve]'
 	@touch $@
 
 .venv/test.made: .venv/made constraints.txt

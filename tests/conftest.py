@@ -65,6 +65,12 @@ def steps():
     return loaded("steps")
 
 
+@pytest.fixture(scope="session")
+def serving():
+    """What the tests of the server share (see `serving_client.py`)."""
+    return loaded("serving_client")
+
+
 def large_weights(config: RobertaConfig, architecture: str, seed: int = 3) -> dict[str, np.ndarray]:
     """Large weights, biases too: a freshly drawn model hides most mistakes."""
     generator = np.random.default_rng(seed)

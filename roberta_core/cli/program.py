@@ -31,6 +31,7 @@ COMMANDS = {
     "evaluate": "roberta_core.cli.evaluate:evaluate",
     "pretrain": "roberta_core.cli.pretrain:pretrain",
     "tokenizer": "roberta_core.cli.tokenizer:tokenizer",
+    "serve": "roberta_core.cli.serve:serve",
 }
 QUIET = {"TF_CPP_MIN_LOG_LEVEL": "2"}  # otherwise a framework's start-up messages are mixed with the errors
 TRACEBACK = "ROBERTA_TRACEBACK"  # environment variable: show the traceback of an unexpected error
