@@ -5,6 +5,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from roberta_core.config import RobertaConfig as RobertaConfig
+    from roberta_core.data.collators import DataCollatorForLanguageModeling as DataCollatorForLanguageModeling
+    from roberta_core.data.collators import DataCollatorForMultipleChoice as DataCollatorForMultipleChoice
+    from roberta_core.data.collators import DataCollatorForTokenClassification as DataCollatorForTokenClassification
+    from roberta_core.data.collators import DataCollatorWithPadding as DataCollatorWithPadding
     from roberta_core.pipelines import pipeline as pipeline
     from roberta_core.tokenization import RobertaTokenizer as RobertaTokenizer
     from roberta_core.tokenization import RobertaTokenizerFast as RobertaTokenizerFast
@@ -15,6 +19,10 @@ __version__ = "0.1.0"
 
 # Public names and their homes, imported on first use: a bare `import roberta_core` costs next to nothing.
 HOMES = {
+    "DataCollatorForLanguageModeling": "roberta_core.data.collators",
+    "DataCollatorForMultipleChoice": "roberta_core.data.collators",
+    "DataCollatorForTokenClassification": "roberta_core.data.collators",
+    "DataCollatorWithPadding": "roberta_core.data.collators",
     "RobertaConfig": "roberta_core.config",
     "RobertaTokenizer": "roberta_core.tokenization",
     "RobertaTokenizerFast": "roberta_core.tokenization",
@@ -24,8 +32,9 @@ HOMES = {
 }
 
 __all__ = [
-    "RobertaConfig", "RobertaTokenizer", "RobertaTokenizerFast", "TokenizerFast", "__version__", "load_tokenizer",
-    "pipeline",
+    "DataCollatorForLanguageModeling", "DataCollatorForMultipleChoice", "DataCollatorForTokenClassification",
+    "DataCollatorWithPadding", "RobertaConfig", "RobertaTokenizer", "RobertaTokenizerFast", "TokenizerFast",
+    "__version__", "load_tokenizer", "pipeline",
 ]  # fmt: skip
 
 
