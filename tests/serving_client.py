@@ -63,6 +63,7 @@ class Model:
         labels = LABELS.get(architecture, ("LABEL_0", "LABEL_1"))
         fields = {"id2label": dict(enumerate(labels)), "hidden_size": 8, "num_attention_heads": 2, **fields}
         self.architecture = architecture
+        fields["is_decoder"] = architecture == "ForCausalLM"
         self.config = RobertaConfig(vocab_size=len(tokenizer), max_position_embeddings=LENGTH + 2, **fields)
 
     def generate(self, prompt, attention_mask, max_new_tokens, streamer=None, **options):

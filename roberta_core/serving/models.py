@@ -11,11 +11,14 @@ from typing import Any
 from roberta_core.backend import Backend
 from roberta_core.checkpoints import resolve
 from roberta_core.config import RobertaConfig
-from roberta_core.pipelines import ALIASES, PIPELINES, Pipeline, load_model
+from roberta_core.pipelines import ALIASES, PIPELINES, WANTS, Pipeline, load_model
+from roberta_core.sentences import find_encoder
+from roberta_core.sentences.folders import MODULES
 from roberta_core.serving.batcher import Batcher
 from roberta_core.serving.metrics import Metrics
 from roberta_core.serving.settings import ServerSettings
 from roberta_core.serving.turns import Turns
+from roberta_core.tasks.heads import require_head
 from roberta_core.tokenization import load_tokenizer
 
 THREADS = 64  # requests of a network that are tokenized, run and decoded at a time; further ones wait
@@ -90,7 +93,7 @@ class ServedModel:
     @property
     def length(self) -> int:
         """The most tokens of a row."""
-        return min(self.config.max_sequence_length, self.tokenizer.model_max_length)
+        return next(iter(self.targets.values())).pipeline.length
 
     @property
     def backend(self) -> Backend:
@@ -132,8 +135,16 @@ def parse_tasks(names: str) -> tuple[str, ...]:
     return tasks
 
 
-def choose_tasks(config: RobertaConfig, source: str, requested: Sequence[str] = ()) -> tuple[str, ...]:
+def choose_tasks(
+    config: RobertaConfig, source: str, requested: Sequence[str] = (), *, embeds: bool = False
+) -> tuple[str, ...]:
     """Return the tasks that a checkpoint is served for: the requested ones that its class has, by default all.
+
+    Args:
+        config: its configuration.
+        source: the checkpoint, for the message.
+        requested: tasks; empty for all.
+        embeds: whether it is a sentence-transformers model, which is served for embeddings by default.
 
     Raises:
         ValueError: there is none.
@@ -142,7 +153,9 @@ def choose_tasks(config: RobertaConfig, source: str, requested: Sequence[str] = 
     found = re.search(r"(Model|For[A-Za-z]+)$", named)
     known = TASKS.get(found[1], ()) if found else ()
     if requested:
-        tasks = tuple(task for task in requested if task in known or not known)
+        tasks = tuple(task for task in requested if task in known or not known or (embeds and task in TASKS["Model"]))
+    elif embeds:
+        tasks = TASKS["Model"]
     else:
         tasks = tuple(task for task in known if task not in SUITS or SUITS[task](config))
     if not tasks:
@@ -166,15 +179,22 @@ def load_served(
         ValueError: the checkpoint serves none of the tasks, or lacks a head.
         OSError: the checkpoint cannot be read.
     """
-    folder = resolve(source)
-    config, tokenizer = RobertaConfig.from_pretrained(folder), load_tokenizer(folder)
-    networks: dict[str, Any] = {}
+    outer = resolve(source, WANTS)
+    inner = find_encoder(outer)
+    config = RobertaConfig.from_pretrained(inner)
+    networks: dict[Any, Any] = {}
+    tokenizers: dict[Path, Any] = {}
     pipelines: dict[str, Pipeline] = {}
-    for task in choose_tasks(config, source, tasks):
+    for task in choose_tasks(config, source, tasks, embeds=(outer / MODULES).is_file()):
         kind = PIPELINES[task]
-        if kind.architecture not in networks:
-            networks[kind.architecture] = load_model(backend, kind.architecture, folder)
-        pipelines[task] = kind(backend, networks[kind.architecture], tokenizer, budget=settings.max_batch_tokens)
+        folder, found = kind.read_folder(outer)
+        folder = inner if folder == outer else folder
+        require_head(source if folder == outer else folder, kind.architecture, task)
+        if (kind.architecture, folder) not in networks:
+            networks[kind.architecture, folder] = load_model(backend, kind.architecture, folder)
+            tokenizers.setdefault(folder, load_tokenizer(folder))
+        model, budget = networks[kind.architecture, folder], settings.max_batch_tokens
+        pipelines[task] = kind(backend, model, tokenizers[folder], budget=budget, **found)
     return build_served(name, pipelines, settings, turns, metrics)
 
 

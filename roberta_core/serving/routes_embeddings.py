@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from roberta_core import __version__
+from roberta_core.pipelines.embeddings import SentenceEmbeddingPipeline
 from roberta_core.serving.batcher import Call
 from roberta_core.serving.models import ServedModel
 from roberta_core.serving.problems import Problem
@@ -13,9 +14,9 @@ from roberta_core.serving.routes import Route, as_list, as_texts_or_ids
 from roberta_core.serving.schemas import (
     BOOLEAN,
     INTEGER,
-    NO_PROMPT,
     NUMBER,
     OPTIONAL_MODEL,
+    PROMPT,
     RIGHT,
     STRING,
     build_array,
@@ -43,7 +44,9 @@ async def embed_texts(
 ) -> list[np.ndarray]:
     """Return the vectors [D] of texts or token ids."""
     target = service.find("sentence-embedding", values.get("model"))
-    options = {"normalize": normalize, "truncation": bool(values.get("truncate"))}
+    options: dict[str, Any] = {"normalize": normalize, "truncation": bool(values.get("truncate"))}
+    if values.get("prompt_name") is not None:
+        options["prompt_name"] = values["prompt_name"]
     return await service.run(target, items, options, field=field)
 
 
@@ -185,9 +188,10 @@ def _describe_type(model: ServedModel) -> dict[str, Any]:
     if "text-classification" in model.targets:
         return {"classifier": labels}
     target = model.targets.get("sentence-embedding")
-    return (
-        {"embedding": {"pooling": target.pipeline.settings["pooling"]}} if target else {next(iter(model.targets)): {}}
-    )
+    if target is None:
+        return {next(iter(model.targets)): {}}
+    assert isinstance(target.pipeline, SentenceEmbeddingPipeline)
+    return {"embedding": {"pooling": "+".join(target.pipeline.modules.pooling.modes)}}
 
 
 def _several_texts(**more: Any) -> Any:
@@ -204,11 +208,11 @@ PREDICTIONS = build_array(build_object({"label": STRING, "score": NUMBER}))
 ROUTES = (
     Route(
         "/embed", "One vector for each input.",
-        _several_texts(normalize={"type": "boolean", "default": True}, prompt_name=NO_PROMPT), VECTORS, embed,
+        _several_texts(normalize={"type": "boolean", "default": True}, prompt_name=PROMPT), VECTORS, embed,
         {"inputs": ["a door", "a window"]},
     ),
     Route(
-        "/embed_all", "The hidden state of each token.", _several_texts(prompt_name=NO_PROMPT), build_array(VECTORS),
+        "/embed_all", "The hidden state of each token.", _several_texts(), build_array(VECTORS),
         embed_all, {"inputs": "a door"},
     ),
     Route(
@@ -242,7 +246,7 @@ ROUTES = (
                 )
             },
             {
-                "parameters": {"anyOf": [build_object({}, {**TRUNCATION, "prompt_name": NO_PROMPT}), {"type": "null"}]},
+                "parameters": {"anyOf": [build_object({}, {**TRUNCATION, "prompt_name": PROMPT}), {"type": "null"}]},
                 "model": OPTIONAL_MODEL,
             },
         ),
@@ -253,7 +257,7 @@ ROUTES = (
         lambda settings: build_object(
             {"inputs": build_several(build_text(settings), settings)},
             {
-                "add_special_tokens": {"type": "boolean", "default": True}, "prompt_name": NO_PROMPT,
+                "add_special_tokens": {"type": "boolean", "default": True},
                 "model": OPTIONAL_MODEL,
             },
         ),

@@ -25,12 +25,12 @@ FORMATS = ("float", "base64")
 async def create_embeddings(service: Service, values: dict[str, Any]) -> Any:
     """Return normalised vectors, as numbers or as the base64 of little-endian float32."""
     target = service.find("sentence-embedding", values.get("model"))
-    size = target.pipeline.config.hidden_size
+    items = as_texts_or_ids(values["input"])
+    vectors, tokens = await service.run_counted(target, items, {"normalize": True}, field="input")
+    size = len(vectors[0])
     if values.get("dimensions") not in (None, size):
         detail = f"dimensions is {values['dimensions']}; the vectors of {target.model} have {size} dimensions"
         raise Problem(422, detail, field="dimensions", limit=size)
-    items = as_texts_or_ids(values["input"])
-    vectors, tokens = await service.run_counted(target, items, {"normalize": True}, field="input")
     encoded = values.get("encoding_format") == "base64"
     data = [
         {

@@ -10,7 +10,7 @@ MOST_RESULTS = 100  # results for each input
 BOOLEAN: Schema = {"type": "boolean", "default": False}
 NUMBER: Schema = {"type": "number"}
 INTEGER: Schema = {"type": "integer"}
-STRING: Schema = {"type": "string"}
+STRING: dict[str, Any] = {"type": "string"}
 MODEL: Schema = {
     "type": "string",
     "maxLength": 200,
@@ -24,7 +24,7 @@ RIGHT: Schema = {
     "type": "string", "enum": ["Right", "right"], "default": "Right", 
     "description": "Texts are truncated at their end.",
 }  # fmt: skip
-NO_PROMPT: Schema = {"type": "null", "description": "The models have no prompts."}
+PROMPT: Schema = {"anyOf": [STRING | {"maxLength": LONGEST_LABEL}, {"type": "null"}]}
 
 
 def build_object(required: dict[str, Any], optional: dict[str, Any] | None = None) -> Schema:

@@ -182,7 +182,8 @@ class Service:
             else:
                 results = list(pipeline.stream(items, resolved, keep_errors=True))
         except ValueError as error:
-            raise report_value(str(error)) from error
+            first = str(error).split(" ")[0].split("=")[0]
+            raise report_value(str(error), first if first in options else None) from error
         for place, result in enumerate(results):
             if isinstance(result, RowError):
                 raise report_value(result.reason, f"{field}[{place}]" if len(items) > 1 else field)
