@@ -406,8 +406,9 @@ class RobertaConfig:
         Args:
             pretrained_model_name_or_path: A folder, a config.json, the name of an embedded model, or one on the Hub.
                 A folder with fairseq's `model.pt` and no config.json is read too.
-            **kwargs: `revision`, `token` and other options of `checkpoints.resolve` select the repository; the others
-                override fields, as in `from_dict`.
+            **kwargs: `revision`, `token` and other options of `checkpoints.resolve` select the repository;
+                `strip_prefix` "encoder." or "decoder." selects a half of an encoder-decoder; the others override
+                fields, as in `from_dict`.
 
         Raises:
             OSError: There is no such checkpoint.

@@ -153,13 +153,15 @@ class PreTrainedBase:
         download, and fields of the configuration.
         """
         refuse_unsupported(arguments)
+        strip_prefix = arguments.pop("strip_prefix", "")
         folder = resolve(source, **hub.pop_options(arguments))
         settings |= {name: arguments.pop(name) for name in cls._settings if name in arguments}
         if config is not None and arguments:
             raise TypeError(f"from_pretrained got config and also {', '.join(arguments)}; set these fields in config.")
 
         def read() -> tuple[RobertaConfig, Self, dict[str, np.ndarray], checkpoints.LoadReport]:
-            own = config or RobertaConfig.from_pretrained(folder, _name_or_path=str(source), **arguments)
+            prefix = {"strip_prefix": strip_prefix}
+            own = config or RobertaConfig.from_pretrained(folder, _name_or_path=str(source), **prefix, **arguments)
             auto = {"dtype": find_stored_dtype(folder, own)} if str(settings.get("dtype")) == AUTO else {}
             model = cls.from_config(own, **{**cls._without_values, **settings, **auto})
             found, report = checkpoints.load(
@@ -168,6 +170,7 @@ class PreTrainedBase:
                 cls.architecture,
                 pooler=model.has_pooler,
                 ignore_mismatched_sizes=ignore_mismatched_sizes,
+                strip_prefix=strip_prefix,
             )
             return own, model, found, report
 

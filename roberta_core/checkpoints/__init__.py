@@ -35,6 +35,7 @@ def load(
     *,
     pooler: bool | None = None,
     ignore_mismatched_sizes: bool = False,
+    strip_prefix: str = "",
 ) -> tuple[dict[str, np.ndarray], LoadReport]:
     """Load the tensors of a checkpoint under the published names of a class, with a report on every tensor.
 
@@ -44,6 +45,7 @@ def load(
         architecture: The class without its prefix, such as `"ForMaskedLM"`; the file may be of another class.
         pooler: Whether the model has a pooler; None means as published for the class.
         ignore_mismatched_sizes: Whether to report tensors of another shape as new instead of refusing them.
+        strip_prefix: What to remove from the keys of the file that begin with it, such as "module.".
 
     Returns:
         The tensors that the file has, in the model's order and with the file's dtype, mapped from the file (copied if
@@ -61,7 +63,7 @@ def load(
             "and the model would give other results without the relative ones"
         )
     check_class(config, architecture)
-    found, report = read_consistently(folder, lambda: _match_folder(folder, config, architecture, pooler))
+    found, report = read_consistently(folder, lambda: _match_folder(folder, config, architecture, pooler, strip_prefix))
     problems = list(report.problems)
     if report.mismatched and not ignore_mismatched_sizes:
         texts = [f"{name} is {list(shape)}, expected {list(want)}" for name, shape, want in report.mismatched]
@@ -73,10 +75,9 @@ def load(
 
 
 def _match_folder(
-    folder: Path, config: RobertaConfig, architecture: str, pooler: bool | None
+    folder: Path, config: RobertaConfig, architecture: str, pooler: bool | None, strip_prefix: str
 ) -> tuple[dict[str, np.ndarray], LoadReport]:
-    kind = formats.detect_format(folder)
-    tensors, metadata = kind.read(folder), kind.metadata(folder)
+    _, tensors, metadata = formats.read_weights(folder, strip_prefix)
     check_sizes(folder, config, tensors)
     expected = parameters(config, architecture, pooler)
     found, report = match(tensors, metadata, config, expected, LoadReport(str(folder), architecture))

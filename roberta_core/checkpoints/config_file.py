@@ -17,20 +17,35 @@ def read_fields(source: str | os.PathLike[str], options: dict[str, Any]) -> dict
 
     Args:
         source: A folder, a config.json, the name of an embedded model, or one on the Hub.
-        options: Keyword arguments; those that select a repository (`hub.options`) are removed from it.
+        options: Keyword arguments; those that select a repository (`hub.options`), and `strip_prefix`, are removed
+            from it.
 
     Raises:
         OSError: There is no such checkpoint.
-        ValueError: config.json is not a JSON object.
+        ValueError: config.json is not a JSON object, or that of an encoder-decoder, and `strip_prefix` names no half.
     """
-    path, where = Path(source), hub.pop_options(options)
+    path, where, prefix = Path(source), hub.pop_options(options), options.pop("strip_prefix", "")
     if not path.is_file():
         path = resolve(source, ("config",), **where) / CONFIG_NAME
     if not path.exists() and (path.parent / fairseq_file.FILE).exists():
         return fairseq_file.read_config(path.parent).to_dict()
     if not path.exists():
         raise FileNotFoundError(f"{path.parent} has no {CONFIG_NAME}, so it is not the folder of a checkpoint")
-    return read_json_object(path)
+    return _select_half(path, read_json_object(path), prefix)
+
+
+def _select_half(path: Path, fields: dict[str, Any], prefix: str) -> dict[str, Any]:
+    """Return the fields of the half of an encoder-decoder that a prefix names; those of another model as they are."""
+    halves = {f"{name}.": fields[name] for name in ("encoder", "decoder") if isinstance(fields.get(name), dict)}
+    if len(halves) < 2:
+        return fields
+    if prefix not in halves:
+        raise ValueError(
+            f"{path} belongs to an encoder-decoder: read one half of it with strip_prefix {' or '.join(halves)} "
+            "(--strip-prefix in commands)"
+        )
+    # The names of classes are those of the checkpoints that the halves were started from.
+    return {name: value for name, value in halves[prefix].items() if name != "architectures"}
 
 
 def check_against_weights(source: str | os.PathLike[str], config: RobertaConfig) -> None:

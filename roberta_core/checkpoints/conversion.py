@@ -59,6 +59,11 @@ class Opened:
     tensors: Mapping[str, np.ndarray]  # by published names; those that the file lacks are drawn
     report: LoadReport
 
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """The sentences of the report, and those on parts of the file that the class does not have."""
+        return (*self.report.sentences(), *self.report.describe_unused())
+
 
 @dataclass(frozen=True)
 class Summary:
@@ -104,24 +109,25 @@ class Cast(Mapping[str, np.ndarray]):
         return len(self.tensors)
 
 
-def open_checkpoint(folder: Path, architecture: str | None = None, seed: int = 0) -> Opened:
+def open_checkpoint(folder: Path, architecture: str | None = None, seed: int = 0, strip_prefix: str = "") -> Opened:
     """Open a checkpoint of any format.
 
     Args:
         folder: The checkpoint.
         architecture: The class; None means that of the configuration, else the one that its tensors indicate.
         seed: Seed of a head that the file does not have, which `report.sentences()` reports.
+        strip_prefix: What to remove from the keys of the file that begin with it; "encoder." or "decoder." selects a
+            half of an encoder-decoder.
 
     Raises:
         CheckpointError: The checkpoint does not load.
     """
-    return read_consistently(folder, lambda: _open(folder, architecture, seed))
+    return read_consistently(folder, lambda: _open(folder, architecture, seed, strip_prefix))
 
 
-def _open(folder: Path, architecture: str | None, seed: int) -> Opened:
-    config = RobertaConfig.from_pretrained(folder)
-    kind = formats.detect_format(folder)
-    tensors, metadata = kind.read(folder), kind.metadata(folder)
+def _open(folder: Path, architecture: str | None, seed: int, strip_prefix: str) -> Opened:
+    config = RobertaConfig.from_pretrained(folder, strip_prefix=strip_prefix)
+    kind, tensors, metadata = formats.read_weights(folder, strip_prefix)
     check_sizes(folder, config, tensors)
     meanings = interpret_keys(tensors.keys(), metadata, config)
     known = {meaning.name: key for key, meaning in meanings.items() if meaning is not None}
@@ -162,6 +168,7 @@ def convert(
     max_shard_size: int | str = "5GB",
     strict: bool = False,
     seed: int = 0,
+    strip_prefix: str = "",
 ) -> Summary:
     """Write the checkpoint in a folder to another folder, or to the same one, in the format `to`.
 
@@ -174,6 +181,7 @@ def convert(
         max_shard_size: As in `save`.
         strict: Whether to refuse tensors with NaN or infinity, including values that overflow in `dtype`.
         seed: Seed of a head that the source does not have.
+        strip_prefix: As in `open_checkpoint`.
 
     Raises:
         CheckpointError: The source does not load, or the target cannot be written.
@@ -187,7 +195,7 @@ def convert(
         raise ValueError(f"{dtype!r} is not a dtype to convert to; the dtypes are {', '.join(DTYPES)}")
     if architecture is not None and architecture not in ARCHITECTURES:
         raise ValueError(f"{architecture!r} is not a RoBERTa class; the classes are {', '.join(ARCHITECTURES)}")
-    opened = open_checkpoint(source, architecture, seed)
+    opened = open_checkpoint(source, architecture, seed, strip_prefix)
     tensors = Cast(opened.tensors, DTYPES[dtype] if dtype else None)
     not_finite = tuple(name for name in tensors if not is_finite(tensors[name]))
     if strict and not_finite:

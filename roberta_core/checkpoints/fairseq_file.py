@@ -185,7 +185,7 @@ def _rename_tensors(state: Mapping[str, Tensor], settings: Mapping[str, Any]) ->
         if name.startswith(LAYER) and name.endswith(IN_PROJ):
             found.update(_split_attention(name, tensor))
             continue
-        if name.rpartition(".")[2] in DROPPED or "regression_head" in name:
+        if name.rpartition(".")[2] in DROPPED:
             continue
         new = None if name.startswith(foreign) else _find_published(name, heads)
         found[new or key] = tensor

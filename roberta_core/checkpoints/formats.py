@@ -10,6 +10,7 @@ from roberta_core.checkpoints import bin_file, fairseq_file, fairseq_writer, h5_
 from roberta_core.checkpoints.atomic import Transaction
 from roberta_core.checkpoints.errors import CheckpointError, join_names
 from roberta_core.checkpoints.mapped import Content
+from roberta_core.checkpoints.names import StrippedTensors
 from roberta_core.checkpoints.shards import index_name, read_index
 
 Stage = Callable[[Transaction, Content, int], None]
@@ -57,6 +58,24 @@ def detect_format(folder: Path) -> Format:
             return format
     known = join_names(dict.fromkeys(format.file for format in FORMATS))
     raise CheckpointError(f"{folder} has no weights; looked for {known}, single or with an index")
+
+
+def read_weights(folder: Path, strip_prefix: str = "") -> tuple[Format, Mapping[str, np.ndarray], Mapping[str, str]]:
+    """Read the weights of a folder in the format that it has.
+
+    Args:
+        folder: The checkpoint.
+        strip_prefix: What to remove from the keys that begin with it.
+
+    Returns:
+        The format, the tensors by their keys, and the metadata.
+
+    Raises:
+        CheckpointError: There are no weights, they are broken, or no key begins with the prefix.
+    """
+    kind = detect_format(folder)
+    tensors, metadata = kind.read(folder), kind.metadata(folder)
+    return kind, StrippedTensors(tensors, strip_prefix) if strip_prefix else tensors, metadata
 
 
 def get_format(name: str) -> Format:

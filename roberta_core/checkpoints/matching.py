@@ -14,6 +14,7 @@ from roberta_core.checkpoints.names import (
     BUFFERS,
     RELATIVE,
     Known,
+    find_prefixes,
     interpret_keys,
     list_sources,
     strip_prefix,
@@ -131,7 +132,10 @@ def _find_gaps(missing: list[str], expected: Mapping[str, Parameter], keys: list
     body = [name for name in expected if find_part(name) is None]
     lost = [name for name in missing if find_part(name) is None]
     if lost and len(lost) == len(body):
-        yield f"it has none of the encoder's {len(body)} tensors (its keys are like {join_names(sorted(keys)[:3])})"
+        prefixes = [f"{prefix!r}" for prefix in find_prefixes(keys)]
+        advice = f"; specify strip_prefix {' or '.join(prefixes)} (--strip-prefix)" if prefixes else ""
+        shown = join_names(sorted(keys)[:3])
+        yield f"it has none of the encoder's {len(body)} tensors (its keys are like {shown}){advice}"
     elif lost:
         yield f"{len(lost)} of the encoder's {len(body)} tensors are missing: {join_names(lost)}"
     cross = group_by_part(missing).get("crossattention", [])

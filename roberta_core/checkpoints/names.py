@@ -6,12 +6,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from roberta_core.checkpoints.errors import CheckpointError
+from roberta_core.checkpoints.errors import CheckpointError, join_names, shorten
 from roberta_core.config import RobertaConfig
 from roberta_core.parameters import (
     ARCHITECTURES,
     BASE_PREFIX,
     DIALECTS,
+    WORD_TABLE,
     Kind,
     Parameter,
     aliases,
@@ -99,6 +100,48 @@ def list_sources(config: RobertaConfig, name: str) -> tuple[str, ...]:
     if alias is None:
         return (strip_prefix(name),)
     return (alias, strip_prefix(name)) if ALIAS_COUNTS[alias] else (strip_prefix(name), alias)
+
+
+class StrippedTensors(Mapping[str, np.ndarray]):
+    """The tensors of a file, with a prefix removed from the keys that begin with it; each is read on access.
+
+    Raises:
+        CheckpointError: No key begins with the prefix, or another key is like one without it.
+    """
+
+    def __init__(self, tensors: Mapping[str, np.ndarray], prefix: str):
+        self._tensors = tensors
+        self._keys = {key.removeprefix(prefix): key for key in tensors}
+        if not any(key.startswith(prefix) for key in tensors):
+            shown = join_names(sorted(tensors)[:3])
+            raise CheckpointError(f"no tensor begins with strip_prefix {shorten(repr(prefix))}; they are like {shown}")
+        if len(self._keys) < len(tensors):
+            twice = join_names(sorted(key for key in self._keys if key in tensors and prefix + key in tensors))
+            raise CheckpointError(f"with and without strip_prefix {shorten(repr(prefix))} there are {twice}")
+
+    def __getitem__(self, key: str) -> np.ndarray:
+        return self._tensors[self._keys[key]]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._keys)
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+
+def find_prefixes(keys: Collection[str]) -> list[str]:
+    """Return what stands before the names of a model in the keys of a file: a wrapper's prefix, or those of two halves.
+
+    A prefix such as "module." is found by the key of the word embeddings; the published prefix "roberta." is none.
+    """
+    found: dict[str, None] = {}
+    for dialect in DIALECTS:
+        table = spell(Parameter(BASE_PREFIX + WORD_TABLE, Kind.EMBEDDING, ()), dialect)
+        for end in (table, strip_key_prefix(table, dialect)):
+            for prefix in (key.removesuffix(end) for key in keys if key.endswith(end)):
+                if prefix.endswith((".", "/")) and strip_key_prefix(prefix, dialect):
+                    found[prefix] = None
+    return [one for one in found if not any(one != other and one.startswith(other) for other in found)]
 
 
 class RespelledTensors(Mapping[str, np.ndarray]):

@@ -69,7 +69,7 @@ class LoadReport:
 
     def sentences(self) -> tuple[str, ...]:
         """Return one message for everything that a user must know; harmless keys are not mentioned."""
-        texts = [*self._describe_new(), *self._describe_mismatched(), *self._describe_unused()]
+        texts = [*self._describe_new(), *self._describe_mismatched(), *self._describe_unexpected()]
         return (*(f"{self.source}: {text}" for text in texts), *self.differing)
 
     def as_dict(self) -> dict[str, list[Any]]:
@@ -81,6 +81,17 @@ class LoadReport:
             "error_msgs": list(self.problems),
         }
 
+    def describe_unused(self) -> Iterator[str]:
+        """Yield a sentence for each part of the file that the class does not have: a pooler, a language-model head."""
+        parts: dict[str | None, list[str]] = {}
+        for key in self.unused:
+            parts.setdefault(find_part(key.replace("/", ".")), []).append(key)
+        for part, names in parts.items():
+            yield (
+                f"{self.source}: Roberta{self.architecture} has no {part}: skipped {join_names(names)}; "
+                "a class that has it keeps it"
+            )
+
     def _describe_new(self) -> Iterator[str]:
         for part, names in group_by_part(self.missing).items():
             outputs = POOLED.get(self.architecture, OUTPUTS[part]) if part == "pooler" else OUTPUTS[part]
@@ -91,7 +102,7 @@ class LoadReport:
             texts = [f"{name} is {list(found)} in the file, not {list(want)}" for name, found, want in self.mismatched]
             yield f"{join_names(texts)}; newly initialised: train the model before using it"
 
-    def _describe_unused(self) -> Iterator[str]:
+    def _describe_unexpected(self) -> Iterator[str]:
         if self.unexpected:
             yield f"skipped tensors that Roberta{self.architecture} does not have: {join_names(self.unexpected)}"
         for pair in self.conflicting:

@@ -28,6 +28,9 @@ def convert(
         str, typer.Option(help="Split the weights into files of at most this size: bytes, or a text such as 5GB.")
     ] = "5GB",
     seed: Annotated[int, typer.Option(min=0, help="Seed for the initialisation of a head that SRC lacks.")] = 0,
+    strip_prefix: Annotated[
+        str, typer.Option(help="Remove this from the names of tensors in SRC, such as module. or decoder.")
+    ] = "",
     verify: Annotated[
         bool,
         typer.Option(help="Read the result back, compare every tensor, and run the float64 model and each framework."),
@@ -48,6 +51,7 @@ def convert(
         max_shard_size=int(max_shard_size) if max_shard_size.isdecimal() else max_shard_size,
         strict=strict,
         seed=seed,
+        strip_prefix=strip_prefix,
     )
     facts = describe(summary, verify_copy(summary) if verify else None, time.perf_counter() - start)
     if as_json:
@@ -89,7 +93,7 @@ def describe(summary: Summary, checks: list[Check] | None, seconds: float) -> di
         "bytes": summary.bytes,
         "carried": list(summary.carried),
         "not_finite": list(summary.not_finite),
-        "remarks": list(summary.source.report.sentences()),
+        "remarks": list(summary.source.remarks),
         "verified": checks is not None,
         "checks": [vars(check) for check in checks or ()],
         "seconds": round(seconds, 2),

@@ -28,17 +28,20 @@ def info(
     checkpoint: Annotated[
         str, typer.Argument(help="A folder, an embedded model, or a model on the Hub.")
     ] = "roberta-tiny",
+    strip_prefix: Annotated[
+        str, typer.Option(help="Remove this from the names of tensors, such as module. or decoder.")
+    ] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Show a checkpoint's class, sizes, format and tensors, and whether every tensor is used."""
-    facts = examine(checkpoint)
+    facts = examine(checkpoint, strip_prefix)
     if as_json:
         print(json.dumps(facts, indent=2))
     else:
         show(facts)
 
 
-def examine(source: str) -> dict[str, Any]:
+def examine(source: str, strip_prefix: str = "") -> dict[str, Any]:
     """Return the facts about a checkpoint, for JSON.
 
     Raises:
@@ -47,7 +50,7 @@ def examine(source: str) -> dict[str, Any]:
     from roberta_core.checkpoints import conversion, resolve
 
     folder = resolve(source)
-    opened = conversion.open_checkpoint(folder)
+    opened = conversion.open_checkpoint(folder, strip_prefix=strip_prefix)
     report, config, tensors = opened.report, opened.config, opened.tensors
     stored = {name: tensors[name] for name in report.loaded}
     report = replace(report, differing=tuple(conversion.compare_other_formats(opened)))
@@ -63,8 +66,9 @@ def examine(source: str) -> dict[str, Any]:
         "config": {**config.to_dict(), "max_sequence_length": config.max_sequence_length},
         "missing": list(report.missing),
         "unexpected": list(report.unexpected),
+        "unused": list(report.unused),
         "not_finite": [name for name, tensor in stored.items() if not conversion.is_finite(tensor)],
-        "remarks": list(report.sentences()),
+        "remarks": list(opened.remarks),
         "tensors": {name: _describe_tensor(tensor) for name, tensor in tensors.items()},
     }
 
