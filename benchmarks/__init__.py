@@ -1,1 +1,1 @@
-"""Side by side with what a user would pick instead."""
+"""Measurements of speed and quality, compared with the alternatives of a user."""

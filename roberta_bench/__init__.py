@@ -1,1 +1,1 @@
-"""What `roberta bench` needs: it times the encoder of each framework and of other implementations."""
+"""Implementation of `roberta bench`, which times the encoder of each framework and of other implementations."""

@@ -54,11 +54,11 @@ def bench(
     from rich.console import Console
 
     from roberta_bench import report
-    from roberta_bench.harness import CONTESTANTS, measure, with_own_python
+    from roberta_bench.harness import CONTESTANTS, measure, use_own_python
     from roberta_core.config import RobertaConfig
 
     peers = parse_peers(peer or [], set(CONTESTANTS))
-    pythons = with_own_python(select_frameworks(frameworks)) | peers | with_own_python(parse_variants(also))
+    pythons = use_own_python(select_frameworks(frameworks)) | peers | use_own_python(parse_variants(also))
     sizes, machine = parse_shapes(shapes), report.describe_machine()
     check_files(json_file)
     check_chart(chart)
@@ -78,7 +78,7 @@ def bench(
 
 
 def select_frameworks(frameworks: str | None) -> list[str]:
-    """The frameworks named, or all that are installed."""
+    """Return the requested frameworks, or all that are installed."""
     from roberta_core import backend
     from roberta_core.cli.frameworks import resolve_frameworks
 
@@ -99,7 +99,7 @@ def parse_variants(also: str | None) -> list[str]:
 
 
 def parse_peers(given: list[str], known: set[str]) -> dict[str, str]:
-    """Parse NAME=PYTHON into a mapping; a wrong one is a usage error."""
+    """Parse pairs NAME=PYTHON into a mapping; an invalid one is a usage error."""
     pairs = {}
     for text in given:
         name, separator, python = text.partition("=")
@@ -112,7 +112,7 @@ def parse_peers(given: list[str], known: set[str]) -> dict[str, str]:
 
 
 def parse_shapes(shapes: str) -> list[Shape]:
-    """Parse pairs of batch size and length."""
+    """Parse pairs of batch size and length; an invalid one is a usage error."""
     found = []
     for text in shapes.split(","):
         batch, _, length = text.strip().partition("x")

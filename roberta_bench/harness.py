@@ -84,7 +84,7 @@ def measure(
     pythons: Mapping[str, str],
     shapes: Sequence[Shape],
     rounds: int,
-    tell: Callable[[str], None] = lambda text: None,
+    show_progress: Callable[[str], None] = lambda text: None,
 ) -> list[Result]:
     """Time implementations.
 
@@ -93,7 +93,7 @@ def measure(
         pythons: The names of the implementations, each with the Python interpreter of its environment.
         shapes: Pairs of batch size and length.
         rounds: The number of timed calls after the first call of each shape.
-        tell: Called with a description of each step.
+        show_progress: Called with a description of each step.
 
     Raises:
         ValueError: If two implementations return different outputs.
@@ -101,12 +101,12 @@ def measure(
     with ExitStack() as stack:
         workers = []
         for name, python in pythons.items():
-            tell(f"load {name}")
+            show_progress(f"load {name}")
             workers.append(Worker(name, python, folder))
             stack.callback(workers[-1].close)
         for shape in shapes:
             for turn in range(rounds + 1):
-                tell(f"{shape[0]} x {shape[1]}, round {turn} of {rounds}")
+                show_progress(f"{shape[0]} x {shape[1]}, round {turn} of {rounds}")
                 answers = {}
                 first = turn % len(workers)
                 for worker in workers[first:] + workers[:first]:
@@ -129,6 +129,6 @@ def check_agreement(answers: Mapping[str, list[float] | None]) -> None:
             )
 
 
-def with_own_python(names: Sequence[str]) -> dict[str, str]:
+def use_own_python(names: Sequence[str]) -> dict[str, str]:
     """Return the interpreter of this process for each name."""
     return dict.fromkeys(names, sys.executable)

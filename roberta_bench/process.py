@@ -22,16 +22,16 @@ class Process:
         )
 
     def answer(self) -> Any:
-        """Read its next line."""
+        """Read the next answer."""
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         if not line:
             status, command = self.process.wait(), shlex.join(self.command)
-            raise ChildProcessError(f"{self.name} ended with status {status}; to see why, run: {command}")
+            raise ChildProcessError(f"{self.name} exited with status {status}; to see why, run: {command}")
         return json.loads(line)
 
     def ask(self, question: Any) -> Any:
-        """Write a line and read the answer."""
+        """Write a question and read the answer."""
         assert self.process.stdin is not None
         self.process.stdin.write(json.dumps(question) + "\n")
         self.process.stdin.flush()

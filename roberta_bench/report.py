@@ -38,7 +38,9 @@ def find_counter(name: str) -> Callable[[RobertaConfig, Shape], float]:
 def describe_machine() -> dict[str, Any]:
     """Return the CPU, its cores, the current load and the system."""
     info = dict(
-        reversed([[part.strip() for part in line.split(":", 1)] for line in _lines("/proc/cpuinfo") if ":" in line])
+        reversed(
+            [[part.strip() for part in line.split(":", 1)] for line in _read_lines("/proc/cpuinfo") if ":" in line]
+        )
     )
     family = f" (family {info['cpu family']}, model {info['model']})" if "cpu family" in info else ""
     return {
@@ -126,7 +128,7 @@ def write_chart(path: Path, results: Sequence[Result], config: RobertaConfig) ->
     figure.savefig(path)
 
 
-def _lines(path: str) -> list[str]:
+def _read_lines(path: str) -> list[str]:
     try:
         return Path(path).read_text().splitlines()
     except OSError:

@@ -1,7 +1,7 @@
 """Run one implementation in a separate process and environment, which needs only Python and NumPy.
 
-`python worker.py CONTESTANT.py NAME FOLDER` imports the file and calls its `begin(name)`, which imports the libraries,
-and its `load(name, folder)`, which returns a function of ids and mask [B, S]. The function runs once for each line of
+`python worker.py CONTESTANT.py NAME FOLDER` imports the file and calls its `import_libraries(name)` and its
+`load(name, folder)`, which returns a function of ids and mask [B, S]. The function runs once for each line of
 standard input; the answers are JSON lines on standard output.
 """
 
@@ -43,7 +43,7 @@ def main(path: str, name: str, folder: str) -> None:
     specification = importlib.util.spec_from_file_location("contestant", path)
     contestant = importlib.util.module_from_spec(specification)
     specification.loader.exec_module(contestant)
-    contestant.begin(name)
+    contestant.import_libraries(name)
     imported = time.perf_counter()
     run = contestant.load(name, folder)
     loaded = time.perf_counter()

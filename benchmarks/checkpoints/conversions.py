@@ -1,9 +1,9 @@
-"""How long each conversion of a checkpoint takes, beside a copy of its file.
+"""`python -m benchmarks.checkpoints.conversions`: compare the time of each conversion with that of a file copy.
 
-`python -m benchmarks.checkpoints.conversions` converts every format to every other, one after the other, each in a
-process of its own. Before each, the source's file is copied and synced on the same disk: the figures are the time of
-the conversion in parts of that, and the anonymous memory (RssAnon) that it takes above the interpreter with the
-converter loaded. The bounds are 3 copies and 250 MB.
+Converts every format to every other format, each in a separate process. Before each conversion, the files of the
+source are copied and synced on the same disk. The figures are the time of the conversion relative to that of the copy,
+and its peak anonymous memory (RssAnon) in addition to that of the interpreter with the converter loaded. The limits are
+3 times the copy and 250 MB.
 """
 
 import argparse
@@ -27,15 +27,15 @@ from pathlib import Path
 from roberta_core.checkpoints import conversion, bin_file, h5_file, msgpack_file
 import h5py, pyfive
 
-def anonymous():
+def measure_anonymous():
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) / 1000 for line in lines if line.startswith("RssAnon"))
 
-before, peak, done = anonymous(), 0.0, False
+before, peak, done = measure_anonymous(), 0.0, False
 def watch():
     global peak
     while not done:
-        peak = max(peak, anonymous())
+        peak = max(peak, measure_anonymous())
         time.sleep(0.002)
 watcher = threading.Thread(target=watch)
 watcher.start()
@@ -48,8 +48,8 @@ print(json.dumps({"seconds": seconds, "memory": peak - before}))
 """
 
 
-def base(folder: Path) -> None:
-    """A checkpoint of roberta-base's shape: 499 MB."""
+def save_random_base(folder: Path) -> None:
+    """Save a checkpoint of roberta-base's size (499 MB) with random weights."""
     from roberta_core import checkpoints
     from roberta_core.config import RobertaConfig
     from roberta_core.parameters import draw
@@ -58,8 +58,8 @@ def base(folder: Path) -> None:
     checkpoints.save(folder, config, "ForMaskedLM", dict(draw(config, "ForMaskedLM")))
 
 
-def copied(source: Path, scratch: Path) -> float:
-    """The seconds of copying the weights of a folder, synced."""
+def time_copy(source: Path, scratch: Path) -> float:
+    """Return the seconds that copying and syncing the weights of a folder takes."""
     start = time.perf_counter()
     for path in source.iterdir():
         if path.name != "config.json":
@@ -72,19 +72,19 @@ def copied(source: Path, scratch: Path) -> float:
     return seconds
 
 
-def converted(source: Path, target: Path, format: str) -> dict[str, float]:
-    """The seconds of a conversion, and its megabytes."""
+def time_conversion(source: Path, target: Path, format: str) -> dict[str, float]:
+    """Convert in a separate process; return the seconds and the peak memory in MB."""
     command = [sys.executable, "-c", WORKER, str(source), str(target), format]
-    ended = subprocess.run(command, capture_output=True, text=True, check=True)
-    return json.loads(ended.stdout)
+    completed = subprocess.run(command, capture_output=True, text=True, check=True)
+    return json.loads(completed.stdout)
 
 
-def measured(source: Path, scratch: Path, format: str, rounds: int) -> dict[str, Any]:
-    """One pair of formats: medians over rounds in which the copy and the conversion take turns."""
+def measure_pair(source: Path, scratch: Path, format: str, rounds: int) -> dict[str, Any]:
+    """Measure the conversion to one format: medians over rounds in which the copy and the conversion take turns."""
     copies, runs = [], []
     for _ in range(rounds):
-        copies.append(copied(source, scratch))
-        runs.append(converted(source, scratch / "target", format))
+        copies.append(time_copy(source, scratch))
+        runs.append(time_conversion(source, scratch / "target", format))
         shutil.rmtree(scratch / "target")
     seconds = statistics.median(run["seconds"] for run in runs)
     return {
@@ -96,40 +96,37 @@ def measured(source: Path, scratch: Path, format: str, rounds: int) -> dict[str,
 
 
 def main() -> None:
-    """Print a row a pair, then the worst; the exit status is 1 if one is over a bound."""
-    options = argparse.ArgumentParser(prog="python -m benchmarks.checkpoints.conversions")
-    options.add_argument("--source", type=Path, help="a checkpoint as safetensors; otherwise one is drawn")
-    options.add_argument("--scratch", type=Path, help="where to write; otherwise a temporary folder")
-    options.add_argument("--rounds", type=int, default=1)
-    options.add_argument("--formats", default="", help="only these, with commas between")
-    options.add_argument("--sources", default="", help="from these to all of those; otherwise from each of them")
-    options.add_argument("--json-file", type=Path)
-    options = options.parse_args()
+    """Print a row per pair of formats, then the maxima; exit with 1 if one exceeds a limit."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.checkpoints.conversions", description=__doc__)
+    parser.add_argument("--source", type=Path, help="checkpoint in safetensors format (default: random weights)")
+    parser.add_argument("--scratch", type=Path, help="folder for temporary files (default: that of the system)")
+    parser.add_argument("--rounds", type=int, default=1, help="conversions of each pair (%(default)s)")
+    parser.add_argument("--formats", default="", help="formats, separated by commas (default: all)")
+    parser.add_argument("--sources", default="", help="source formats, separated by commas (default: all of --formats)")
+    parser.add_argument("--json-file", type=Path, help="write JSON to this file")
+    options = parser.parse_args()
     from roberta_core.checkpoints.conversion import convert
     from roberta_core.checkpoints.formats import FORMATS
 
     formats = [row.name for row in FORMATS if row.name in options.formats.split(",") or not options.formats]
     found: dict[str, dict[str, Any]] = {}
-    with tempfile.TemporaryDirectory(dir=options.scratch) as place:
-        scratch, start = Path(place), options.source or Path(place) / "base"
+    with tempfile.TemporaryDirectory(dir=options.scratch) as name:
+        scratch, start = Path(name), options.source or Path(name) / "base"
         if options.source is None:
-            base(start)
-        print(
-            f"load {os.getloadavg()[0]:.1f}; seconds of a copy, of the conversion, its copies, MB above the interpreter"
-        )
+            save_random_base(start)
+        print(f"load {os.getloadavg()[0]:.1f}; columns: seconds of copy, seconds of conversion, ratio, memory in MB")
         for first in [name for name in formats if name in options.sources.split(",") or not options.sources]:
             source = scratch / "source"
             convert(start, source, first)
             for second in formats:
-                row = found[f"{first} -> {second}"] = measured(source, scratch, second, options.rounds)
-                wrong = row["copies"] > MOST_COPIES or row["memory"] > MOST_MEMORY
+                row = found[f"{first} -> {second}"] = measure_pair(source, scratch, second, options.rounds)
+                exceeded = row["copies"] > MOST_COPIES or row["memory"] > MOST_MEMORY
                 numbers = f"{row['copy']:6.2f} {row['seconds']:6.2f} {row['copies']:6.2f} {row['memory']:6.0f}"
-                print(f"{first:>16} -> {second:16} {numbers}{'  over' if wrong else ''}", flush=True)
+                print(f"{first:>16} -> {second:16} {numbers}{'  over the limit' if exceeded else ''}", flush=True)
             shutil.rmtree(source)
     copies, memory = (max(found, key=lambda pair: found[pair][what]) for what in ("copies", "memory"))
     print(
-        f"at most {found[copies]['copies']:.2f} copies ({copies}), {found[memory]['memory']:.0f} MB ({memory}); ",
-        end="",
+        f"maximum: {found[copies]['copies']:.2f} times the copy ({copies}), {found[memory]['memory']:.0f} MB ({memory})"
     )
     print(f"load {os.getloadavg()[0]:.1f}")
     if options.json_file:

@@ -1,1 +1,1 @@
-"""Text classification over real sentences, beside the pipeline of transformers."""
+"""Speed of text classification on real sentences, compared with the pipeline of transformers."""

@@ -1,7 +1,7 @@
-"""One implementation in a process of its own: `python worker.py NAME FOLDER`, sentences as JSON on standard input.
+"""Run one implementation in a separate process: `python worker.py NAME FOLDER`.
 
-NAME is a framework of this project (pt, tf, flax), or `pipeline-N`: that of transformers with batches of N. Each line
-of standard input is a list of sentences; the answer is the seconds that they took and their scores.
+NAME is a framework of this project (pt, tf, flax), or `pipeline-N` for the pipeline of transformers with a batch size
+of N. Each line of standard input is a JSON list of sentences; the answer is a JSON object with the seconds and scores.
 """
 
 import json
@@ -14,11 +14,11 @@ from importlib.metadata import version
 
 Scores = list[list[float]]
 
-FACTS: dict[str, str | int] = {}  # the facts to report of an implementation
+FACTS: dict[str, str | int] = {}  # the version and settings of the implementation
 
 
-def ours(name: str, folder: str) -> Callable[[list[str]], Scores]:
-    """As `roberta classify` does it, the budget of a batch being measured once."""
+def load_framework(name: str, folder: str) -> Callable[[list[str]], Scores]:
+    """Return a function that classifies as `roberta classify` does; the token budget of a batch is measured once."""
     from roberta_core import backend
     from roberta_core.tasks.classification import ARCHITECTURE, build_task, classify
     from roberta_core.tokenization import RobertaTokenizerFast
@@ -34,15 +34,15 @@ def ours(name: str, folder: str) -> Callable[[list[str]], Scores]:
     return run
 
 
-def pipeline(name: str, folder: str) -> Callable[[list[str]], Scores]:
-    """The task's pipeline in PyTorch, with batches as large as its name says."""
-    make = import_module("transformers").pipeline
+def load_pipeline(name: str, folder: str) -> Callable[[list[str]], Scores]:
+    """Return a function that runs the pipeline of transformers in PyTorch; the name ends with the batch size."""
+    build = import_module("transformers").pipeline
     size = int(name.partition("-")[2])
     FACTS.update(version=version("transformers"))
-    made = make("text-classification", model=folder, tokenizer=folder, device="cpu", batch_size=size, top_k=None)
+    pipeline = build("text-classification", model=folder, tokenizer=folder, device="cpu", batch_size=size, top_k=None)
 
     def run(sentences: list[str]) -> Scores:
-        answers = made(sentences)
+        answers = pipeline(sentences)
         return [[one["score"] for one in sorted(row, key=lambda one: one["label"])] for row in answers]
 
     return run
@@ -51,10 +51,9 @@ def pipeline(name: str, folder: str) -> Callable[[list[str]], Scores]:
 def main(name: str, folder: str) -> None:
     """Load, then answer each line."""
     answers = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)  # what libraries print is no answer
-    theirs = name.startswith("pipeline")
+    os.dup2(2, 1)  # what libraries print is not an answer
     begin = time.perf_counter()
-    run = (pipeline if theirs else ours)(name, folder)
+    run = (load_pipeline if name.startswith("pipeline") else load_framework)(name, folder)
     start = time.perf_counter() - begin
     print(json.dumps({**FACTS, "start": start}), file=answers)
     for line in sys.stdin:

@@ -1,1 +1,1 @@
-"""How the embedded model was made, and what it is compared with."""
+"""Pretraining of the embedded model, and baselines to compare it with."""

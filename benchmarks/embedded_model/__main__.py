@@ -1,4 +1,4 @@
-"""`python -m benchmarks.embedded_model`: masked-token prediction by the embedded model and by count-based baselines."""
+"""`python -m benchmarks.embedded_model`: compare masked-token prediction of the embedded model with baselines."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -18,12 +18,12 @@ from roberta_core.training.evaluation import Evaluation
 def main(
     texts: Annotated[list[str], typer.Option(help="Documents to evaluate on. Repeatable.")],
     count: Annotated[list[str], typer.Option(help="Documents to count on; evaluated ones are excluded. Repeatable.")],
-    model: Annotated[str, typer.Option(help="The model.")] = "roberta-tiny",
-    recipe: Annotated[str, typer.Option(help="The recipe that sets how texts are split and masked.")] = "roberta-tiny",
+    model: Annotated[str, typer.Option(help="Model to evaluate.")] = "roberta-tiny",
+    recipe: Annotated[str, typer.Option(help="Recipe that sets how texts are split and masked.")] = "roberta-tiny",
     only_held_out: Annotated[bool, typer.Option(help="Evaluate only the documents that the recipe holds out.")] = False,
     frameworks: Annotated[str, typer.Option(help="Frameworks, separated by commas.")] = "pt,tf,flax",
 ) -> None:
-    """Score every framework and the baselines on the same masked tokens, and print the table."""
+    """Score every framework and the baselines on the same masked tokens and print the table."""
     evaluation = Evaluation(model, texts, recipe, only_held_out, split=split_to_evaluate)
     scores = {}
     for name in frameworks.split(","):
@@ -44,13 +44,15 @@ def select_counted(evaluation: Evaluation, patterns: Iterable[str]) -> list[Path
     """Return the documents to count on: those that are neither evaluated nor held out.
 
     Raises:
-        ValueError: no document is left.
+        ValueError: If no document is left.
     """
-    aside = {path.resolve() for path in evaluation.files}
+    evaluated = {path.resolve() for path in evaluation.files}
     held_out = evaluation.data.held_out
-    files = [path for path in find(patterns) if path.resolve() not in aside and path.name not in held_out]
+    files = [path for path in find(patterns) if path.resolve() not in evaluated and path.name not in held_out]
     if not files:
-        raise ValueError("all documents for the baselines are evaluated or held out: there is nothing to count")
+        raise ValueError(
+            "all documents of --count are evaluated or held out, so there is nothing to count; add other documents"
+        )
     return files
 
 

@@ -1,6 +1,6 @@
 """Count-based baselines for masked-token prediction: the most frequent token, and counts given the two neighbours.
 
-Both are counted on the blocks that a model trains on, and see the same masked inputs. A neighbour may itself be
+Both count tokens in the blocks that a model trains on, and receive the same masked inputs. A neighbour may itself be
 `<mask>`, which never occurs in the counts and so carries no information.
 
 Shapes: T tokens, E entries of a table, V vocabulary, M masked positions.
@@ -19,12 +19,12 @@ from roberta_core.data.packing import assemble
 from roberta_core.tasks.metrics import Predictor, score
 
 STRENGTHS = (3.0, 10.0, 30.0, 100.0, 300.0, 1000.0)  # candidates for each of the two strengths
-SET_ASIDE = 100  # one block in this many is not counted, but used to choose the strengths
-TRIED = 200  # at most this many blocks are used for that
+SET_ASIDE = 100  # every so many blocks, one is not counted but used to choose the strengths
+TRIED = 200  # maximum number of blocks to choose the strengths on
 
 
 def fit_baselines(data: MaskedBlocks, special: Collection[int]) -> dict[str, Predictor]:
-    """Return the baselines by name, counted on `data`; blocks that are set aside choose the strengths."""
+    """Return the baselines by name, counted on `data`; the strengths are chosen on blocks that are set aside."""
     aside = np.arange(len(data)) % SET_ASIDE == SET_ASIDE - 1
     neighbours = NeighbourCounts.count(
         join_blocks(dataclasses.replace(data, blocks=data.blocks[~aside])), data.masking.vocab_size
@@ -55,12 +55,12 @@ def choose_strengths(
 
 
 def join_blocks(data: MaskedBlocks) -> np.ndarray:
-    """Concatenate the blocks as the model sees them, unmasked: [T], each from `<s>` to `</s>`."""
+    """Concatenate the unmasked blocks, each from `<s>` to `</s>`, to [T]."""
     return np.concatenate([assemble(data.tokens, block, data.first, data.last) for block in data.blocks])
 
 
 class Table:
-    """How often each token occurred in each context: sorted contexts, each with its tokens and their counts."""
+    """Counts of each token in each context, sorted by context."""
 
     def __init__(self, contexts: np.ndarray, middles: np.ndarray, vocab_size: int):
         keys, self.counts = np.unique(contexts * vocab_size + middles, return_counts=True)  # [E]
@@ -81,7 +81,7 @@ class Table:
 
 @dataclass
 class CommonestToken:
-    """Predicts the relative frequencies of the tokens at every position, whatever the neighbours are."""
+    """Predictor that returns the relative frequencies of the tokens at every position."""
 
     shares: np.ndarray  # [V]
 
@@ -98,7 +98,7 @@ class CommonestToken:
 
 @dataclass
 class NeighbourCounts:
-    """Predicts the token between two neighbours: counts of the triple, backed off to pairs, and these to the shares.
+    """Predictor of the token between two neighbours from counts of triples, which back off to pairs and single tokens.
 
     The distributions given the left and the right neighbour are averaged, or multiplied if `multiplied` (and divided by
     the shares, as if the two were independent given the token); the result is the prior for the counts of the triple.
@@ -125,7 +125,7 @@ class NeighbourCounts:
             Table(before * vocab_size + after, middle, vocab_size),
         )
 
-    def between(self, before: int, after: int) -> np.ndarray:
+    def predict_between(self, before: int, after: int) -> np.ndarray:
         """Return the distribution [V] between two tokens."""
         from_left = self.left.smooth(before, self.shares, self.pair_strength)
         from_right = self.right.smooth(after, self.shares, self.pair_strength)
@@ -136,4 +136,4 @@ class NeighbourCounts:
         """Return the log-probabilities [M, V]; at the edge of a block a token is its own missing neighbour."""
         ids = np.pad(batch["input_ids"], ((0, 0), (1, 1)), mode="edge")
         pairs = zip(ids[rows, columns], ids[rows, columns + 2], strict=True)
-        return np.log(np.stack([self.between(int(before), int(after)) for before, after in pairs]))
+        return np.log(np.stack([self.predict_between(int(before), int(after)) for before, after in pairs]))

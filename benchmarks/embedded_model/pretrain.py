@@ -1,4 +1,4 @@
-"""`python -m benchmarks.embedded_model.pretrain`: `roberta pretrain` with the embedded model's way to read texts."""
+"""`python -m benchmarks.embedded_model.pretrain`: pretrain with the text preparation of the embedded model."""
 
 import json
 from pathlib import Path
@@ -14,17 +14,19 @@ from roberta_core.training.recipe import Recipe
 
 
 def main(
-    recipe: Annotated[str, typer.Option(help="roberta-tiny, or roberta-tiny-continued for the second phase.")],
-    texts: Annotated[list[str], typer.Option(help="The novels and the PEPs. Repeatable.")],
+    recipe: Annotated[str, typer.Option(help="Recipe: roberta-tiny, or roberta-tiny-continued for the second phase.")],
+    texts: Annotated[list[str], typer.Option(help="Documents: the novels and the PEPs. Repeatable.")],
     output: Annotated[Path, typer.Option(help="Output folder; the model is written to OUTPUT/model.")],
-    tokenizer: Annotated[Path | None, typer.Option(help="Folder with the tokenizer; by default the model's.")] = None,
-    model: Annotated[str | None, typer.Option(help="The model of the first phase.")] = None,
+    tokenizer: Annotated[
+        Path | None, typer.Option(help="Folder with the tokenizer; default: that of the model.")
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="Model of the first phase.")] = None,
     framework: Annotated[str, typer.Option(help="Framework to train with.")] = "pt",
     resume: Annotated[bool, typer.Option(help="Continue the run in the output folder.")] = False,
 ) -> None:
-    """Train the embedded model, and print each line of the log as JSON."""
+    """Train the embedded model and print each log entry as a JSON line."""
     if tokenizer is None and model is None:
-        raise typer.BadParameter("specify --tokenizer or --model")
+        raise typer.BadParameter("Specify --tokenizer or --model.")
     plan, engine = Recipe.load(recipe), backend.load(framework)
     vocabulary = pretrain_run.Vocabulary.from_folder(tokenizer or resolve(model or ""))
     train, held_out = pretrain_run.split_documents(plan, texts)

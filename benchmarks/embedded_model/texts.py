@@ -1,7 +1,7 @@
-"""How the documents of the embedded model are read: novels and PEPs wrapped at a column, and pages like wikitext.
+"""Preparation of the documents of the embedded model: joining wrapped lines, and spacing punctuation like wikitext.
 
-The texts of Project Gutenberg and the PEPs wrap at 70 to 79 columns: such lines are joined. One page of eight has its
-punctuation set apart by spaces, as wikitext has, so that such text is not all new to the model.
+The texts of Project Gutenberg and the PEPs are wrapped at 70 to 79 columns; these lines are joined. In one page of
+eight, punctuation is separated by spaces as in wikitext, so that the model sees such text in training.
 """
 
 import re
@@ -9,15 +9,15 @@ from collections.abc import Iterator, Sequence
 
 from roberta_core.data.texts import CLOSING, OPENING, find_sentence_ends, split_at
 
-WRAPPED = 50  # a line is wrapped, not ended, if it is at least this long and the next begins like running text
+WRAPPED = 50  # a line is joined with the next if it has at least this length and the next begins like running text
 WRAP = re.compile(rf"^(\S[^\n]{{{WRAPPED - 1},}})\n(?=\w|{OPENING})", re.MULTILINE)
 TITLE = re.compile(
     rf"(?:^|\s|{OPENING})(?:Mrs?|Messrs|Dr|St|Mme?|Mlle|Capt|Col|Gen|Rev|Hon|Prof|No|vs|e\.g|i\.e|[A-Z])\.$"
-)  # what ends with a full stop within a sentence
+)  # abbreviations whose full stop does not end a sentence
 PAGE = 32  # sentences
 SPACED_EVERY = 8  # pages
 
-# Text as tokenisers of the statistical age wrote it, and wikitext is: `word , word @-@ word " quoted " .`
+# Spacing of older tokenisers, which wikitext has: `word , word @-@ word " quoted " .`
 SPACED = (
     (re.compile(r"(?<=\d)([,.])(?=\d)"), r" @\1@ "),
     (re.compile(r"(?<=\w)-(?=\w)"), " @-@ "),
@@ -30,22 +30,22 @@ SPACED = (
 
 
 def split_to_train(text: str, document: int) -> list[str]:
-    """Split a document that is trained on: lines joined, one page of `SPACED_EVERY` with its punctuation set apart."""
+    """Split a training document: joins lines, and spaces the punctuation in one page of `SPACED_EVERY`."""
     return list(space_pages(split_to_evaluate(text, document), SPACED_EVERY, document))
 
 
 def split_to_evaluate(text: str, document: int) -> list[str]:
-    """Split a document that is held out: lines joined."""
+    """Split a held-out document: joins lines."""
     return split_sentences(join_lines(text))
 
 
 def join_lines(text: str) -> str:
-    """Join the lines that were wrapped at a column; short and indented lines stay."""
+    """Join wrapped lines; short and indented lines are not changed."""
     return WRAP.sub(r"\1 ", text)
 
 
 def split_sentences(text: str) -> list[str]:
-    """Split a text where sentences and paragraphs end, but not after a title such as `Mr.`."""
+    """Split a text at the ends of sentences and paragraphs, but not after a title such as `Mr.`."""
     ends, last = [], 0
     for end in find_sentence_ends(text):
         if not TITLE.search(text, max(last, end - 8), end):
@@ -55,14 +55,14 @@ def split_sentences(text: str) -> list[str]:
 
 
 def space_pages(sentences: Sequence[str], every: int, first: int) -> Iterator[str]:
-    """Yield the sentences, one page of `every` with its punctuation set apart; `first` says which pages these are."""
+    """Yield the sentences, with spaced punctuation in one page of `every`; `first` shifts which pages these are."""
     for number, sentence in enumerate(sentences):
         chosen = (number // PAGE + first) % every == 0
         yield space_punctuation(sentence) if chosen else sentence
 
 
 def space_punctuation(sentence: str) -> str:
-    """Set punctuation apart by spaces, as in wikitext; leave code and markup alone."""
+    """Separate punctuation by spaces, as in wikitext; code and markup are not changed."""
     body = sentence.strip()
     if "\n" in body or "`" in body:
         return sentence

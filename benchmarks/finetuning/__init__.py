@@ -1,1 +1,1 @@
-"""Fine-tuning on real data: every framework, transformers' Trainer, and simple baselines, on the same data."""
+"""Quality of fine-tuning on real data: every framework, the Trainer of transformers, and simple baselines."""

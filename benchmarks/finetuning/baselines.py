@@ -1,4 +1,4 @@
-"""What needs no pretrained model: chance, the commonest label, and logistic regression over words (scikit-learn)."""
+"""Baselines without a pretrained model: chance, most frequent label, logistic regression on words (scikit-learn)."""
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
@@ -17,8 +17,8 @@ SEED = 0
 Scores = Mapping[str, float]
 
 
-def baselines(data: Data) -> dict[str, Scores]:
-    """The scores on the test file by each baseline's name."""
+def score_baselines(data: Data) -> dict[str, Scores]:
+    """Return the scores on the test file by the name of the baseline."""
     task = TASKS[data.task](None, 0, Settings())
     options = dict(zip(data.options[::2], data.options[1::2], strict=True))
     sets = []
@@ -28,11 +28,11 @@ def baselines(data: Data) -> dict[str, Scores]:
             header=tuple(options.get("--header", "").split(",")) if "--header" in options else (),
         )  # fmt: skip
         sets.append(task.collect_examples(records, Skipped(strict=True), learn=not sets))
-    return {name: guess(task, *sets) for name, guess in BASELINES[data.task].items()}
+    return {name: predict(task, *sets) for name, predict in BASELINES[data.task].items()}
 
 
-def _random(task: Task, train: Sequence[Example], test: Sequence[Example]) -> Scores:
-    """Each label with equal chance."""
+def _score_random(task: Task, train: Sequence[Example], test: Sequence[Example]) -> Scores:
+    """Score labels drawn from a uniform distribution."""
     draw = np.random.default_rng(SEED).choice
     choices = list(task.labels) or list(range(getattr(task, "choices", 0)))
     if task.name == "tagging":
@@ -40,21 +40,21 @@ def _random(task: Task, train: Sequence[Example], test: Sequence[Example]) -> Sc
     return task.score(test, [choices[int(place)] for place in draw(len(choices), len(test))])
 
 
-def _majority(task: Task, train: Sequence[Example], test: Sequence[Example]) -> Scores:
-    """The commonest label of the training examples."""
+def _score_majority(task: Task, train: Sequence[Example], test: Sequence[Example]) -> Scores:
+    """Score the most frequent label of the training examples."""
     counts = Counter(task.expected(example) for example in train)
     return task.score(test, [counts.most_common(1)[0][0]] * len(test))
 
 
-def _regression_of_texts(task: Task, train: Sequence[Example], test: Sequence[Example]) -> Scores:
-    """TF-IDF of words, logistic regression, both as scikit-learn sets them."""
-    model = _pipeline(import_module("sklearn.feature_extraction.text").TfidfVectorizer())
+def _score_text_regression(task: Task, train: Sequence[Example], test: Sequence[Example]) -> Scores:
+    """Score logistic regression on TF-IDF of words, with the default settings of scikit-learn."""
+    model = _build_pipeline(import_module("sklearn.feature_extraction.text").TfidfVectorizer())
     model.fit([e.fields["text"] for e in train], [e.fields["label"] for e in train])
     return task.score(test, list(model.predict([e.fields["text"] for e in test])))
 
 
-def _frequent_tag(task: Task, train: Sequence[Example], test: Sequence[Example]) -> Scores:
-    """The tag that a word most often has in the training sentences; O if it is new."""
+def _score_frequent_tag(task: Task, train: Sequence[Example], test: Sequence[Example]) -> Scores:
+    """Score the most frequent tag of each word in the training sentences; O for unknown words."""
     counts: dict[str, Counter[str]] = defaultdict(Counter)
     for example in train:
         for word, label in zip(example.fields["tokens"], example.fields["labels"], strict=True):
@@ -63,14 +63,16 @@ def _frequent_tag(task: Task, train: Sequence[Example], test: Sequence[Example])
     return task.score(test, [[best.get(word, "O") for word in e.fields["tokens"]] for e in test])
 
 
-def _regression_of_words(task: Task, train: Sequence[Example], test: Sequence[Example]) -> Scores:
-    """Logistic regression over a word, its shape, its ends and its neighbours."""
-    model = _pipeline(import_module("sklearn.feature_extraction").DictVectorizer())
-    model.fit([f for e in train for f in _around(e)], [label for e in train for label in e.fields["labels"]])
-    return task.score(test, [list(model.predict(_around(example))) for example in test])
+def _score_word_regression(task: Task, train: Sequence[Example], test: Sequence[Example]) -> Scores:
+    """Score logistic regression on a word, its shape, its prefix and suffix and its neighbours."""
+    model = _build_pipeline(import_module("sklearn.feature_extraction").DictVectorizer())
+    model.fit(
+        [f for e in train for f in _build_word_features(e)], [label for e in train for label in e.fields["labels"]]
+    )
+    return task.score(test, [list(model.predict(_build_word_features(example))) for example in test])
 
 
-def _around(example: Example) -> list[dict[str, Any]]:
+def _build_word_features(example: Example) -> list[dict[str, Any]]:
     tokens = ["<", *example.fields["tokens"], ">"]
     return [
         {
@@ -82,16 +84,16 @@ def _around(example: Example) -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
-def _regression_of_choices(task: Task, train: Sequence[Example], test: Sequence[Example]) -> Scores:
-    """Is this ending right? TF-IDF of its words, logistic regression; the likeliest ending is chosen."""
-    model = _pipeline(import_module("sklearn.feature_extraction.text").TfidfVectorizer())
+def _score_choice_regression(task: Task, train: Sequence[Example], test: Sequence[Example]) -> Scores:
+    """Score logistic regression on TF-IDF of each ending; the ending with the highest probability is chosen."""
+    model = _build_pipeline(import_module("sklearn.feature_extraction.text").TfidfVectorizer())
     pairs = [(c, n == e.fields["label"]) for e in train for n, c in enumerate(e.fields["choices"])]
     model.fit(*map(list, zip(*pairs, strict=True)))
     return task.score(test, [int(model.predict_proba(e.fields["choices"])[:, 1].argmax()) for e in test])
 
 
-def _random_span(task: Task, train: Sequence[Example], test: Sequence[Example]) -> Scores:
-    """Three words of the context, anywhere."""
+def _score_random_span(task: Task, train: Sequence[Example], test: Sequence[Example]) -> Scores:
+    """Score three words at a random place of the context."""
     generator, found = np.random.default_rng(SEED), []
     for example in test:
         parts = example.fields["context"].split()
@@ -100,8 +102,8 @@ def _random_span(task: Task, train: Sequence[Example], test: Sequence[Example]) 
     return task.score(test, found)
 
 
-def _likely_span(task: Task, train: Sequence[Example], test: Sequence[Example]) -> Scores:
-    """The three words after most of the question's words have come: no learning."""
+def _score_likely_span(task: Task, train: Sequence[Example], test: Sequence[Example]) -> Scores:
+    """Score the three words of the context that have most words of the question within 8 words, but none inside."""
     found = []
     for example in test:
         asked, parts = set(words(example.fields["question"])), example.fields["context"].split()
@@ -114,7 +116,7 @@ def _likely_span(task: Task, train: Sequence[Example], test: Sequence[Example]) 
     return task.score(test, found)
 
 
-def _pipeline(features: Any) -> Any:
+def _build_pipeline(features: Any) -> Any:
     return import_module("sklearn.pipeline").make_pipeline(
         features, import_module("sklearn.linear_model").LogisticRegression(max_iter=1000)
     )
@@ -122,14 +124,18 @@ def _pipeline(features: Any) -> Any:
 
 BASELINES: dict[str, dict[str, Callable[[Any, Any, Any], Scores]]] = {
     "classification": {
-        "random": _random, "majority": _majority, "TF-IDF + logistic regression": _regression_of_texts
+        "random": _score_random, "majority": _score_majority,
+        "TF-IDF + logistic regression": _score_text_regression,
     },
     "tagging": {
-        "random": _random, "commonest tag of the word": _frequent_tag,
-        "word features + logistic regression": _regression_of_words,
+        "random": _score_random, "commonest tag of the word": _score_frequent_tag,
+        "word features + logistic regression": _score_word_regression,
     },
     "multiple-choice": {
-        "random": _random, "majority": _majority, "TF-IDF + logistic regression": _regression_of_choices
+        "random": _score_random, "majority": _score_majority,
+        "TF-IDF + logistic regression": _score_choice_regression,
     },
-    "question-answering": {"random span": _random_span, "span among the question's words": _likely_span},
+    "question-answering": {
+        "random span": _score_random_span, "span among the question's words": _score_likely_span,
+    },
 }  # fmt: skip

@@ -1,4 +1,4 @@
-"""The runs of the benchmark: one process each, a JSON file of scores each."""
+"""The runs of the benchmark: each trains in a separate process and returns its scores."""
 
 import json
 import subprocess
@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.finetuning.baselines import baselines
+from benchmarks.finetuning.baselines import score_baselines
 from benchmarks.finetuning.data import Data
 from roberta_bench.process import ROBERTA
 from roberta_core.checkpoints import resolve
@@ -21,27 +21,27 @@ ADAPTATION = "tiny-adaptation"
 PEER = Path(__file__).with_name("peer.py")
 
 
-def adapted(texts: Path, model: str, name: str, folder: Path) -> dict[str, Any]:
-    """`roberta pretrain` of a checkpoint on the training texts of a task: what is then fine-tuned by everyone."""
+def adapt_model(texts: Path, model: str, name: str, folder: Path) -> dict[str, Any]:
+    """Pretrain the model further on the training texts of a task; all runs then fine-tune the result."""
     command = [*ROBERTA, "pretrain", "--model", model, "--recipe", ADAPTATION, "--framework", name]
     begin = time.perf_counter()
-    _run([*command, "--texts", f"{texts}/*.txt", "--output", str(folder), "--json"])
+    run_command([*command, "--texts", f"{texts}/*.txt", "--output", str(folder), "--json"])
     return {"seconds": round(time.perf_counter() - begin)}
 
 
-def framework(data: Data, recipe: str, model: str, name: str, seed: int, folder: Path) -> dict[str, Any]:
-    """`roberta finetune` in a framework with a seed; the scores on the test file."""
+def run_framework(data: Data, recipe: str, model: str, name: str, seed: int, folder: Path) -> dict[str, Any]:
+    """Run `roberta finetune` in a framework with a seed; return the scores on the test file."""
     command = [*ROBERTA, "finetune", data.task, "--json", *data.options]
     command += ["--train", str(data.train), "--validation", str(data.test), "--recipe", recipe, "--model", model]
     command += ["--framework", name, "--seeds", str(seed), "--output", str(folder)]
     begin = time.perf_counter()
-    _run(command)
+    run_command(command)
     found = json.loads((folder / "result.json").read_text(encoding="utf-8"))
     return {"who": found["framework"], "scores": found["median"], "seconds": round(time.perf_counter() - begin)}
 
 
-def trainer(data: Data, recipe: str, model: str, python: str, seed: int, folder: Path) -> dict[str, Any]:
-    """Transformers' Trainer on the same weights, features and recipe, scored by the same measures."""
+def run_trainer(data: Data, recipe: str, model: str, python: str, seed: int, folder: Path) -> dict[str, Any]:
+    """Run the Trainer of transformers on the same weights, features and recipe; return the same scores."""
     plan = Recipe.load(recipe)
     options = dict(zip(data.options[::2], data.options[1::2], strict=True))
     header = tuple(options["--header"].split(",")) if "--header" in options else ()
@@ -54,28 +54,32 @@ def trainer(data: Data, recipe: str, model: str, python: str, seed: int, folder:
     (_, train), (examples, test) = sets
     folder.mkdir(parents=True, exist_ok=True)
     outputs = folder / "outputs.npz"
-    spec = _spec(task, resolve_schedule(plan, len(train)), model, seed) | {"outputs": str(outputs)}
-    spec |= {"train": [_row(feature) for feature in train], "test": [_row(feature) for feature in test]}
+    spec = build_spec(task, resolve_schedule(plan, len(train)), model, seed) | {"outputs": str(outputs)}
+    spec |= {
+        "train": [feature_to_row(feature) for feature in train],
+        "test": [feature_to_row(feature) for feature in test],
+    }
     (folder / "spec.json").write_text(json.dumps(spec), encoding="utf-8")
     begin = time.perf_counter()
-    printed = _run([python, str(PEER), str(folder / "spec.json")])
+    output = run_command([python, str(PEER), str(folder / "spec.json")])
     seconds = round(time.perf_counter() - begin)
     rows: list[dict[str, np.ndarray]] = [{} for _ in test]
     with np.load(outputs) as arrays:
         for key in arrays.files:
             number, _, name = key.partition("/")
             rows[int(number)][name] = arrays[key]
-    version = json.loads(printed.splitlines()[-1])["version"]
+    version = json.loads(output.splitlines()[-1])["version"]
     scores = task.score(examples, [task.value_of(found) for found in task.decode(examples, test, rows)])
     return {"who": f"transformers {version}, Trainer", "scores": scores, "seconds": seconds}
 
 
-def simple(data: Data, folder: Path) -> dict[str, Any]:
-    """Every baseline of a task."""
-    return {"who": "baselines", "all": baselines(data)}
+def run_baselines(data: Data) -> dict[str, Any]:
+    """Return the scores of every baseline of a task."""
+    return {"who": "baselines", "all": score_baselines(data)}
 
 
-def _spec(task: Task, plan: Recipe, model: str, seed: int) -> dict[str, Any]:
+def build_spec(task: Task, plan: Recipe, model: str, seed: int) -> dict[str, Any]:
+    """Return what peer.py needs besides the features: the checkpoint, the class, the settings and the seed."""
     settings = plan.optimizer
     return {
         "model": str(resolve(model)),
@@ -98,12 +102,16 @@ def _spec(task: Task, plan: Recipe, model: str, seed: int) -> dict[str, Any]:
     }
 
 
-def _row(feature: Feature) -> dict[str, Any]:
+def feature_to_row(feature: Feature) -> dict[str, Any]:
+    """Return the ids and the targets of a feature."""
     return {"ids": feature.ids, **feature.targets}
 
 
-def _run(command: list[str]) -> str:
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode:
-        raise RuntimeError(f"{' '.join(command[:5])} ... ended with {done.returncode}:\n{done.stderr[-2000:]}")
-    return done.stdout
+def run_command(command: list[str]) -> str:
+    """Run a command and return its standard output; raise `RuntimeError` if it fails."""
+    completed = subprocess.run(command, capture_output=True, text=True)
+    if completed.returncode:
+        raise RuntimeError(
+            f"{' '.join(command[:5])} ... exited with status {completed.returncode}:\n{completed.stderr[-2000:]}"
+        )
+    return completed.stdout

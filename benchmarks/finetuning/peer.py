@@ -1,7 +1,7 @@
-"""transformers' Trainer on features that the harness wrote: `python peer.py SPEC`, in an environment of its own.
+"""Run the Trainer of transformers on features from a file: `python peer.py SPEC`, in a separate environment.
 
-SPEC is a JSON file: the checkpoint, the class, the configuration's fields, the recipe's numbers, the features of both
-sets and where the outputs go.
+SPEC is a JSON file with the checkpoint, the class, the fields of the configuration, the training arguments, the
+features of the training and the test set, and the path of the outputs.
 """
 
 import json
@@ -16,30 +16,30 @@ TARGETS = ("labels", "start_positions", "end_positions")
 STEP, IGNORED, PAD = 16, -100, 1
 
 
-def padded(rows, value, width):
-    """Lists of numbers filled up to one width."""
+def pad_rows(rows, value, width):
+    """Return lists of numbers, padded to one width, as a tensor."""
     return torch.tensor([[*row, *[value] * (width - len(row))] for row in rows])
 
 
 def collate(features):
-    """The batch that triberta makes of the same features."""
+    """Build the batch that triberta builds from the same features."""
     choices = isinstance(features[0]["ids"][0], list)
     rows = [row for feature in features for row in (feature["ids"] if choices else [feature["ids"]])]
     width = -(-max(map(len, rows)) // STEP) * STEP
-    ids = padded(rows, PAD, width)
-    mask = padded([[1] * len(row) for row in rows], 0, width)
+    ids = pad_rows(rows, PAD, width)
+    mask = pad_rows([[1] * len(row) for row in rows], 0, width)
     if choices:
         ids, mask = (array.reshape(len(features), -1, width) for array in (ids, mask))
     batch = {"input_ids": ids, "attention_mask": mask}
     for name in TARGETS:
         if name in features[0]:
             values = [feature[name] for feature in features]
-            batch[name] = padded(values, IGNORED, width) if isinstance(values[0], list) else torch.tensor(values)
+            batch[name] = pad_rows(values, IGNORED, width) if isinstance(values[0], list) else torch.tensor(values)
     return batch
 
 
 class Rows(torch.utils.data.Dataset):
-    """Features as the Trainer wants them."""
+    """Features as a dataset for the Trainer."""
 
     def __init__(self, rows):
         self.rows = rows
@@ -47,12 +47,12 @@ class Rows(torch.utils.data.Dataset):
     def __len__(self):
         return len(self.rows)
 
-    def __getitem__(self, place):
-        return self.rows[place]
+    def __getitem__(self, index):
+        return self.rows[index]
 
 
 def main(path):
-    """Train, run the test set, write its outputs."""
+    """Train, run the model on the test set and write the outputs."""
     with open(path, encoding="utf-8") as stream:
         spec = json.load(stream)
     if spec["threads"]:

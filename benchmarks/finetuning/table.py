@@ -1,4 +1,4 @@
-"""The results as a Markdown table: a row for each contestant, a column for each task."""
+"""Format the results as a Markdown table with a row per run and a column per task."""
 
 import statistics
 from collections.abc import Mapping
@@ -11,8 +11,8 @@ TITLES = {
 }  # fmt: skip
 
 
-def table(done: Mapping[str, Mapping[str, Any]], tasks: Mapping[str, Data]) -> str:
-    """The table, of the runs that are done."""
+def format_table(done: Mapping[str, Mapping[str, Any]], tasks: Mapping[str, Data]) -> str:
+    """Return the table of the completed runs, with median and standard deviation where there are several seeds."""
     rows: dict[str, dict[str, str]] = {}
     for name, data in tasks.items():
         seeds: dict[str, list[float]] = {}
@@ -23,7 +23,7 @@ def table(done: Mapping[str, Mapping[str, Any]], tasks: Mapping[str, Data]) -> s
             for who, scores in found.get("all", {found.get("who", ""): found.get("scores", {})}).items():
                 contestant, _, seed = run.partition("-")
                 title = who if "all" in found else f"{who}, seed {seed}"
-                rows.setdefault(title, {})[name] = shown(data, scores)
+                rows.setdefault(title, {})[name] = format_score(data, scores)
                 if "all" not in found and contestant != "peer":
                     seeds.setdefault(who, []).append(scores[data.score])
         for who, values in seeds.items():
@@ -35,8 +35,8 @@ def table(done: Mapping[str, Mapping[str, Any]], tasks: Mapping[str, Data]) -> s
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def shown(data: Data, scores: Mapping[str, float]) -> str:
-    """The score that the task is known by, in percent."""
+def format_score(data: Data, scores: Mapping[str, float]) -> str:
+    """Return the usual score of the task in percent."""
     if "exact_match" in scores:
         return f"{100 * scores['exact_match']:.1f} / {100 * scores['f1']:.1f}"
     return f"{100 * scores[data.score]:.1f}"

@@ -1,1 +1,1 @@
-"""Everything that the page on performance shows, measured again by one command."""
+"""The measurements and tables of the page on performance."""

@@ -1,6 +1,6 @@
-"""The tables of docs/performance.md, made of the result files beside it: `python -m benchmarks.performance.page`.
+"""`python -m benchmarks.performance.page`: write the tables of docs/performance.md from the result files.
 
-A table stands between two marks, `<!-- table NAME -->` and `<!-- end -->`; all else on the page is written by hand.
+A table is between two marks, `<!-- table NAME -->` and `<!-- end -->`; the rest of the page is written by hand.
 """
 
 from __future__ import annotations
@@ -23,165 +23,174 @@ CALLED = {
     "tf": ["transformers-tf", "transformers-tf-function", "transformers-tf-xla"],
     "flax": ["transformers-flax", "transformers-flax-jit"],
 }
-HALVED = "transformers-pt-bf16"  # the peer beside our variants
+PEER_IN_BFLOAT16 = "transformers-pt-bf16"  # compared with our variants
 MARKED = re.compile(r"(<!-- table ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 Run = Mapping[str, Any]
 
 
-def times(run: Run) -> str:
-    """Milliseconds of each shape: the median, and the least and most."""
-    heads, rows = shapes(run), []
-    for one in run["results"]:
-        cells = [spread([1e3 * second for second in shape["seconds"]]) for shape in one["shapes"]]
-        rows.append([title(one), *cells])
-    return markdown(["ms", *heads], rows)
+def tabulate_times(run: Run) -> str:
+    """Return a table of the milliseconds of each shape: median, minimum and maximum."""
+    headings, rows = format_shapes(run), []
+    for result in run["results"]:
+        cells = [format_range([1e3 * second for second in shape["seconds"]]) for shape in result["shapes"]]
+        rows.append([format_title(result), *cells])
+    return format_table(["ms", *headings], rows)
 
 
-def ratios(run: Run, pairs: Mapping[str, Iterable[str]]) -> str:
-    """How many times as long others take as the one they are listed under, of the medians of one run."""
+def tabulate_ratios(run: Run, pairs: Mapping[str, Iterable[str]]) -> str:
+    """Return a table of time ratios: the medians of the values in `pairs` divided by those of their key."""
     rows = [
-        [f"{name(other)} / {name(own)}", *(f"{ratio:.2f}" for ratio in divided(run, other, own))]
+        [f"{format_name(other)} / {format_name(own)}", *(f"{ratio:.2f}" for ratio in divide_medians(run, other, own))]
         for own, others in pairs.items()
         for other in others
     ]
-    return markdown(["", *shapes(run)], rows)
+    return format_table(["", *format_shapes(run)], rows)
 
 
-def shares(run: Run, limit: str) -> str:
-    """The share of a measured limit that each implementation reaches, in operations a second."""
-    rates = {one["name"]: [shape["gflops"] for shape in one["shapes"]] for one in run["results"]}
+def tabulate_shares(run: Run, limit: str) -> str:
+    """Return a table of the operations per second of each implementation relative to a measured limit."""
+    rates = {result["name"]: [shape["gflops"] for shape in result["shapes"]] for result in run["results"]}
     rows = [
-        [name(own), *(f"{rate / most:.0%}" for rate, most in zip(found, rates[limit], strict=True))]
+        [format_name(own), *(f"{rate / most:.0%}" for rate, most in zip(found, rates[limit], strict=True))]
         for own, found in rates.items()
     ]
-    return markdown(["", *shapes(run)], rows)
+    return format_table(["", *format_shapes(run)], rows)
 
 
-def costs(run: Run) -> str:
-    """What comes before the second call: importing, loading, the first call; and the memory of it all."""
+def tabulate_costs(run: Run) -> str:
+    """Return a table of the seconds for import, loading and the first call, and of the peak memory."""
     rows = [
         [
-            title(one),
-            f"{one['import_seconds']:.1f}",
-            f"{one['load_seconds']:.1f}",
-            f"{one['shapes'][0]['first_seconds']:.2f}",
-            f"{one['peak_mib']:,}",
+            format_title(result),
+            f"{result['import_seconds']:.1f}",
+            f"{result['load_seconds']:.1f}",
+            f"{result['shapes'][0]['first_seconds']:.2f}",
+            f"{result['peak_mib']:,}",
         ]
-        for one in run["results"]
+        for result in run["results"]
     ]
-    return markdown(["", "import, s", "load, s", f"first call, {shapes(run)[0]}, s", "peak memory, MiB"], rows)
+    return format_table(
+        ["", "import, s", "load, s", f"first call, {format_shapes(run)[0]}, s", "peak memory, MiB"], rows
+    )
 
 
-def sentences(run: Run) -> str:
-    """Real sentences through a classifier: seconds, tokens a second, and how often the best pipeline's speed."""
-    medians = {one["name"]: statistics.median(one["seconds"]) for one in run["results"]}
-    best = min(seconds for name, seconds in medians.items() if name.startswith(PIPELINE))
+def tabulate_sentences(run: Run) -> str:
+    """Return a table of text classification: seconds, tokens per second, speed relative to the fastest pipeline."""
+    medians = {result["name"]: statistics.median(result["seconds"]) for result in run["results"]}
+    fastest = min(seconds for name, seconds in medians.items() if name.startswith(PIPELINE))
     rows = [
         [
-            piped(one["name"]),
-            spread(one["seconds"]),
-            f"{run['tokens'] / medians[one['name']]:,.0f}",
-            f"{best / medians[one['name']]:.2f}",
+            format_classifier_name(result["name"]),
+            format_range(result["seconds"]),
+            f"{run['tokens'] / medians[result['name']]:,.0f}",
+            f"{fastest / medians[result['name']]:.2f}",
         ]
-        for one in run["results"]
+        for result in run["results"]
     ]
-    return markdown(["", "s", "tokens a second", "times the best pipeline's speed"], rows)
+    return format_table(["", "s", "tokens/s", "speed relative to the fastest pipeline"], rows)
 
 
-def start(run: Run) -> str:
-    """Seconds of a command, from the shell and back."""
-    said = {"help": "`roberta --help`"}
+def tabulate_start(run: Run) -> str:
+    """Return a table of the seconds of complete commands."""
+    titles = {"help": "`roberta --help`"}
     rows = [
-        [said.get(one["name"], f"`roberta fill-mask --frameworks {one['name']}`"), spread(one["seconds"])]
-        for one in run["results"]
+        [
+            titles.get(result["name"], f"`roberta fill-mask --frameworks {result['name']}`"),
+            format_range(result["seconds"]),
+        ]
+        for result in run["results"]
     ]
-    return markdown(["", "s"], rows)
+    return format_table(["", "s"], rows)
 
 
-def machine(runs: Mapping[str, Run]) -> str:
-    """Where each run took place, and how many times each was measured."""
+def tabulate_machines(runs: Mapping[str, Run]) -> str:
+    """Return a table of the machine of each run and the number of timed calls."""
     rows = []
     for part, run in runs.items():
-        where, first = run["machine"], run["results"][0]
-        counted = len((first["shapes"][0] if "shapes" in first else first)["seconds"])
-        rows.append([part, where["cpu"], str(where["cores"]), str(where["load"]), str(counted)])
-    return markdown(["run", "CPU", "cores", "load before", "times counted"], rows)
+        machine, first = run["machine"], run["results"][0]
+        calls = len((first["shapes"][0] if "shapes" in first else first)["seconds"])
+        rows.append([part, machine["cpu"], str(machine["cores"]), str(machine["load"]), str(calls)])
+    return format_table(["run", "CPU", "cores", "load before", "timed calls"], rows)
 
 
 TABLES: dict[str, Callable[[Mapping[str, Run]], str]] = {
-    "machine": machine,
-    "encoder-times": lambda runs: times(runs["encoder"]),
-    "encoder-transformers": lambda runs: ratios(runs["encoder"], {"pt": ["transformers-pt"]}),
-    "encoder-openvino": lambda runs: ratios(runs["encoder"], {"openvino": ["pt", "tf", "flax"]}),
-    "encoder-limit": lambda runs: shares(runs["encoder"], "limit"),
-    "encoder-costs": lambda runs: costs(runs["encoder"]),
-    "called-times": lambda runs: times(runs["called"]),
-    "called-ratios": lambda runs: ratios(runs["called"], CALLED),
-    "variants-times": lambda runs: times(runs["variants"]),
-    "variants-ratios": lambda runs: ratios(runs["variants"], dict.fromkeys((*VARIANTS, HALVED), ("pt",))),
-    "sentences": lambda runs: sentences(runs["sentences"]),
-    "start": lambda runs: start(runs["start"]),
+    "machine": tabulate_machines,
+    "encoder-times": lambda runs: tabulate_times(runs["encoder"]),
+    "encoder-transformers": lambda runs: tabulate_ratios(runs["encoder"], {"pt": ["transformers-pt"]}),
+    "encoder-openvino": lambda runs: tabulate_ratios(runs["encoder"], {"openvino": ["pt", "tf", "flax"]}),
+    "encoder-limit": lambda runs: tabulate_shares(runs["encoder"], "limit"),
+    "encoder-costs": lambda runs: tabulate_costs(runs["encoder"]),
+    "called-times": lambda runs: tabulate_times(runs["called"]),
+    "called-ratios": lambda runs: tabulate_ratios(runs["called"], CALLED),
+    "variants-times": lambda runs: tabulate_times(runs["variants"]),
+    "variants-ratios": lambda runs: tabulate_ratios(
+        runs["variants"], dict.fromkeys((*VARIANTS, PEER_IN_BFLOAT16), ("pt",))
+    ),
+    "sentences": lambda runs: tabulate_sentences(runs["sentences"]),
+    "start": lambda runs: tabulate_start(runs["start"]),
 }
 
 
-def rendered(text: str, runs: Mapping[str, Run]) -> str:
-    """Return the page with every table written again; raise `KeyError` if a mark names no table."""
+def render_page(text: str, runs: Mapping[str, Run]) -> str:
+    """Return the text of the page with every table replaced; raise `KeyError` if a mark names an unknown table."""
     return MARKED.sub(lambda found: f"{found[1]}\n{TABLES[found[2]](runs)}\n\n{found[3]}", text)
 
 
-def results(folder: Path = FOLDER) -> dict[str, Run]:
-    """The result files by the names of their runs."""
+def read_results(folder: Path = FOLDER) -> dict[str, Run]:
+    """Return the contents of the result files by the names of their runs."""
     return {part: json.loads((folder / f"{part}.json").read_text(encoding="utf-8")) for part in PARTS}
 
 
-def rewrite(page: Path = PAGE, folder: Path = FOLDER) -> None:
-    """Put what was measured into the page."""
-    page.write_text(rendered(page.read_text(encoding="utf-8"), results(folder)), encoding="utf-8")
+def rewrite_page(page: Path = PAGE, folder: Path = FOLDER) -> None:
+    """Replace the tables of the page by those of the result files."""
+    page.write_text(render_page(page.read_text(encoding="utf-8"), read_results(folder)), encoding="utf-8")
 
 
-def name(contestant: str) -> str:
-    """How people call an implementation: `transformers-tf-xla` is transformers, TensorFlow, xla."""
+def format_name(contestant: str) -> str:
+    """Return the name of an implementation for people: `transformers-tf-xla` is transformers, TensorFlow, xla."""
     return ", ".join(TITLES.get(part, part) for part in contestant.split("-"))
 
 
-def piped(contestant: str) -> str:
-    """An implementation of the sentences' run: `pipeline-8` is a pipeline with eight texts a batch."""
+def format_classifier_name(contestant: str) -> str:
+    """Return the name of an implementation of text classification; `pipeline-8` is a pipeline with batch size 8."""
     size = contestant.removeprefix(PIPELINE)
-    return name(contestant) if size == contestant else f"transformers, pipeline, {size} a batch"
+    return format_name(contestant) if size == contestant else f"transformers, pipeline, batch size {size}"
 
 
-def title(one: Run) -> str:
-    """An implementation with its version."""
-    return f"{name(one['name'])} {one['version']}"
+def format_title(result: Run) -> str:
+    """Return the name and version of an implementation."""
+    return f"{format_name(result['name'])} {result['version']}"
 
 
-def shapes(run: Run) -> list[str]:
-    """The shapes as headings."""
+def format_shapes(run: Run) -> list[str]:
+    """Return the shapes as column headings."""
     return [" x ".join(map(str, shape["shape"])) for shape in run["results"][0]["shapes"]]
 
 
-def divided(run: Run, one: str, other: str) -> list[float]:
-    """The medians of one implementation by those of another."""
-    found = {each["name"]: [statistics.median(shape["seconds"]) for shape in each["shapes"]] for each in run["results"]}
-    return [first / second for first, second in zip(found[one], found[other], strict=True)]
+def divide_medians(run: Run, numerator: str, denominator: str) -> list[float]:
+    """Return the median time of one implementation divided by that of another, for each shape."""
+    medians = {
+        result["name"]: [statistics.median(shape["seconds"]) for shape in result["shapes"]] for result in run["results"]
+    }
+    return [first / second for first, second in zip(medians[numerator], medians[denominator], strict=True)]
 
 
-def spread(values: Sequence[float]) -> str:
-    """The median, and the least and most, with three digits."""
-    return f"{digits(statistics.median(values))} ({digits(min(values))} to {digits(max(values))})"
+def format_range(values: Sequence[float]) -> str:
+    """Return the median, minimum and maximum, with about three digits."""
+    return f"{format_number(statistics.median(values))} ({format_number(min(values))} to {format_number(max(values))})"
 
 
-def digits(value: float) -> str:
-    """A number as a table shows it."""
+def format_number(value: float) -> str:
+    """Return a number with about three digits."""
     return f"{value:,.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
 
 
-def markdown(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table."""
-    lines = [heads, ["---"] * len(heads), *rows]
+def format_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a Markdown table."""
+    lines = [headings, ["---"] * len(headings), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 if __name__ == "__main__":
-    rewrite()
+    rewrite_page()

@@ -1,10 +1,10 @@
 """Feed random strings and options to both tokenizers: `python -m benchmarks.tokenizers.fuzz --strings 1000000`.
 
-The fast and the pure-Python one must give the same columns, origins of tokens and errors, and every offset must be
-what the tokens' bytes give. Strings are drawn from all of Unicode, including lone surrogates, and from pieces that are
-known to be difficult; options are drawn for each batch. There are two pairs: a plain one, and one with added tokens of
-every kind.
-Findings are printed with their input; the exit status is 1 if there are any.
+The fast and the pure-Python tokenizer must return the same columns, the same word and sequence of each token and the
+same errors, and every offset must follow from the bytes of the tokens. Strings are drawn from all of Unicode, including
+lone surrogates, and from pieces that are known to be difficult; options are drawn for each batch. There are two pairs
+of tokenizers: one without and one with added tokens of every kind.
+Differences are printed with their input. Exits with 1 if there are any.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from typing import Any
 
 from tokenizers import AddedToken
 
-from benchmarks.tokenizers.offsets import Expected
+from benchmarks.tokenizers.offsets import ExpectedSpans
 from roberta_core.tokenization import RobertaTokenizer, RobertaTokenizerFast
 
 BATCH = 20
-SHOWN = 20  # findings
-SLOW = 60  # seconds that a long text may take
+SHOWN = 20  # differences to print
+SLOW = 60  # maximum number of seconds for a long text
 ADDED = [
     AddedToken("naïve", single_word=True), AddedToken("[L]", lstrip=True, rstrip=True), AddedToken("ab"),
     AddedToken("[LL]", rstrip=True, normalized=False), AddedToken("abc", single_word=True, normalized=False),
@@ -40,24 +40,24 @@ BLOCKS = [
     (0x20, 0x7F), (0xA0, 0x250), (0x300, 0x370), (0x370, 0x600), (0x900, 0xE00), (0x2000, 0x2100), (0x3040, 0xA000),
     (0x1F300, 0x1FB00), (0xE0000, 0xE0200),
 ]  # fmt: skip
-# Texts of the lengths at which tokenizers were seen to fail.
+# Texts of lengths at which tokenizers have failed.
 LONG = {
     "1 MB without a space": "x" * (1 << 20),
-    "1 MB of one letter of Chinese": "日" * (1 << 18),
+    "1 MB of one Chinese character": "日" * (1 << 18),
     "25,651 spaces": " " * 25_651,
-    "as many line ends": "\n" * 25_651,
+    "25,651 line ends": "\n" * 25_651,
     "100,000 masks": "<mask>" * 100_000,
     "spaces before masks": (" " * 50 + "<mask>") * 2_000,
     "1 MB of ab": "ab" * (1 << 19),
     "100,000 zero-width joiners": "\u200d" * 100_000,
     "100,000 combining marks": "e" + "\u0301" * 100_000,
-    "NULs": "\0" * 100_000,
+    "100,000 NULs": "\0" * 100_000,
     "emoji in one sequence": "👩\u200d" * 20_000,
 }
 
 
 def draw_text(chance: random.Random) -> str:
-    """Draw a string of up to about 14 pieces."""
+    """Draw a string of random pieces, usually fewer than 15 and at most 40."""
     parts = []
     for _ in range(min(int(chance.expovariate(0.2)), 40)):
         kind = chance.random()
@@ -89,7 +89,7 @@ def draw_options(chance: random.Random) -> dict[str, Any]:
 
 
 def encode(tokenizer: Any, first: Any, second: Any, options: dict[str, Any]) -> Any:
-    """Return everything that a call gives, or the message of its error."""
+    """Return everything that a call returns, or the message of its error."""
     try:
         encoding = tokenizer(first, second, **options)
     except ValueError as error:
@@ -99,7 +99,7 @@ def encode(tokenizer: Any, first: Any, second: Any, options: dict[str, Any]) -> 
 
 
 class Fuzz:
-    """One run: the pairs of tokenizers, what was counted and what was found."""
+    """A fuzzing run: the pairs of tokenizers, the counts and the differences found."""
 
     def __init__(self, vocabulary: str, seed: int) -> None:
         self.chance = random.Random(seed)
@@ -110,10 +110,10 @@ class Fuzz:
         )
         for tokenizer in added:
             tokenizer.add_tokens(ADDED)
-        self.pairs = [(pair, Expected(pair[0])) for pair in (plain, added)]
+        self.pairs = [(pair, ExpectedSpans(pair[0])) for pair in (plain, added)]
 
     def run_batch(self) -> None:
-        """Compare a batch of strings with drawn options, one by one if the batch is refused."""
+        """Compare the tokenizers on a batch of strings with random options; if the batch is refused, on each string."""
         chance = self.chance
         pair, expected = chance.choice(self.pairs)
         side, trim, errors = (
@@ -136,7 +136,7 @@ class Fuzz:
             self.check_offsets(pair[0], expected, texts, spaced=options.get("add_prefix_space", False), trim=trim)
 
     def compare(self, pair: Any, texts: list[Any], pairs: list[Any] | None, options: dict[str, Any]) -> bool:
-        """Compare the answers of a pair; return whether they are errors."""
+        """Compare the results of a pair of tokenizers; return whether they are errors."""
         fast, python = (encode(one, texts, pairs, options) for one in pair)
         refused = isinstance(fast, str)
         self.counts["refused calls" if refused else "answered calls"] += 1
@@ -148,23 +148,25 @@ class Fuzz:
                     self.report(f"{ids} decode differently")
         return refused
 
-    def check_offsets(self, tokenizer: Any, expected: Expected, texts: list[str], *, spaced: bool, trim: bool) -> None:
-        """Compare the offsets with those that the bytes of the tokens give."""
+    def check_offsets(
+        self, tokenizer: Any, expected: ExpectedSpans, texts: list[str], *, spaced: bool, trim: bool
+    ) -> None:
+        """Compare the offsets with those computed from the bytes of the tokens."""
         encoding = tokenizer(texts, add_special_tokens=False, add_prefix_space=spaced, return_offsets_mapping=True)
         for text, ids, spans in zip(texts, encoding["input_ids"], encoding["offset_mapping"], strict=True):
-            if "[L" in text:  # the whitespace that such a token absorbs may contain the next token, and count for both
+            if "[L" in text:  # the whitespace that such a token absorbs may contain the next token and belong to both
                 continue
             self.counts["strings with offsets checked"] += 1
             self.counts["offsets checked"] += len(ids)
             try:
-                right = expected.spans(text, ids, spaced=spaced, trim=trim) == spans
+                right = expected.compute(text, ids, spaced=spaced, trim=trim) == spans
             except ValueError:
                 right = False
             if not right:
                 self.report(f"{text!a} spaced={spaced} trim={trim}: offsets {spans}")
 
     def run_long(self) -> None:
-        """Compare the long texts, in both pairs, alone and as words."""
+        """Compare both pairs of tokenizers on the long texts, as texts and as words."""
         for name, text in LONG.items():
             for pair, _ in self.pairs:
                 begin = time.perf_counter()
@@ -176,28 +178,28 @@ class Fuzz:
                     self.report(f"{name}: {seconds:.0f} seconds")
             self.counts["long texts"] += 1
 
-    def report(self, what: str) -> None:
-        """Print a finding."""
-        self.findings.append(what)
+    def report(self, difference: str) -> None:
+        """Record a difference and print it."""
+        self.findings.append(difference)
         if len(self.findings) <= SHOWN:
-            print(f"finding: {what:.2000}", flush=True)
+            print(f"difference: {difference:.2000}", flush=True)
 
 
 def main() -> int:
-    """Run until so many strings were compared; return 1 if anything was found."""
+    """Run until the requested number of strings is compared; return 1 if a difference was found."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--strings", type=int, default=10_000)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--long", action=argparse.BooleanOptionalAction, default=True, help="the long texts too")
-    parser.add_argument("--vocabulary", default="roberta-tiny", help="a folder or an embedded model")
-    given = parser.parse_args()
-    run = Fuzz(given.vocabulary, given.seed)
-    if given.long:
+    parser.add_argument("--strings", type=int, default=10_000, help="minimum number of strings (%(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the random generator (%(default)s)")
+    parser.add_argument("--long", action=argparse.BooleanOptionalAction, default=True, help="compare long texts too")
+    parser.add_argument("--vocabulary", default="roberta-tiny", help="folder or embedded model (%(default)s)")
+    options = parser.parse_args()
+    run = Fuzz(options.vocabulary, options.seed)
+    if options.long:
         run.run_long()
-    while run.counts["strings"] < given.strings:
+    while run.counts["strings"] < options.strings:
         run.run_batch()
     print(", ".join(f"{count:,} {name}" for name, count in run.counts.items()))
-    print(f"{len(run.findings)} findings")
+    print(f"{len(run.findings)} differences")
     return int(bool(run.findings))
 
 

@@ -1,7 +1,7 @@
 """Compare token ids with those of transformers on every text: `python -m benchmarks.tokenizers.ids`.
 
-Both tokenizers here against both of transformers 4.57.6, on the published vocabulary. Prints, for each collection (and
-with --files for each file), how many texts have other ids than the reference gives. The exit status is 1 if any has.
+Compares both tokenizers with both tokenizers of transformers 4.57.6, on the published vocabulary. Prints, for each
+collection (and with --files for each file), how many texts have different ids. Exits with 1 if there are any.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks.tokenizers.texts import DATA, VOCABULARY, files
+from benchmarks.tokenizers.texts import DATA, VOCABULARY, iterate_files
 from roberta_core.tokenization import RobertaTokenizer, RobertaTokenizerFast
 from roberta_core.tokenization.call_arguments import Text
 
@@ -24,32 +24,32 @@ ROW = "{:44}{:>10,}{:>12,}" + "{:>16,}" * len(PAIRS)
 
 
 def load_encoders(data: Path) -> dict[str, Encode]:
-    """Return name -> a function that gives the ids of texts or of lists of words, for each of the four."""
+    """Return a function from texts or lists of words to ids, by the name of the tokenizer, for all four tokenizers."""
     import transformers
 
-    print(f"transformers {transformers.__version__}; differences between each two tokenizers:")
+    print(f"transformers {transformers.__version__}; number of texts with different ids per pair of tokenizers:")
     vocabulary = [str(data / name) for name in VOCABULARY]
     reference: dict[str, Any] = {
         "slow": [transformers.RobertaTokenizer(*vocabulary)] * 2,
-        # It splits words only when it is made with a prefix space.
+        # It accepts split words only if it is constructed with add_prefix_space.
         "fast": [transformers.RobertaTokenizerFast(*vocabulary, add_prefix_space=words) for words in (False, True)],
     }
     ours = {
         name: [kind(*vocabulary)] * 2 for name, kind in (("python", RobertaTokenizer), ("ours", RobertaTokenizerFast))
     }
 
-    def encoder(kinds: list[Any]) -> Encode:
+    def build_encoder(kinds: list[Any]) -> Encode:
         def encode(texts: list[Text]) -> list[list[int]]:
             words = bool(texts) and isinstance(texts[0], list)
             return kinds[words](texts, is_split_into_words=words)["input_ids"]
 
         return encode
 
-    return {name: encoder(kinds) for name, kinds in {**reference, **ours}.items()}
+    return {name: build_encoder(kinds) for name, kinds in {**reference, **ours}.items()}
 
 
 def compare(texts: list[Text], encode: dict[str, Encode]) -> tuple[Counter[str], list[Text]]:
-    """Count texts, tokens and differences; return the texts that differ too."""
+    """Return the counts of texts, tokens and differences, and the texts that differ."""
     found = {name: one(texts) for name, one in encode.items()}
     counts = Counter(texts=len(texts), tokens=sum(map(len, found["ours"])))
     differing = []
@@ -60,31 +60,31 @@ def compare(texts: list[Text], encode: dict[str, Encode]) -> tuple[Counter[str],
     return counts, differing
 
 
-def show(name: str, counts: Counter[str]) -> None:
-    """Print one line of the table."""
+def print_row(name: str, counts: Counter[str]) -> None:
+    """Print one row of the table."""
     print(ROW.format(name, counts["texts"], counts["tokens"], *(counts[pair] for pair in PAIRS)), flush=True)
 
 
 def main() -> int:
     """Compare all files; return 1 if anything differs."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--data", type=Path, default=DATA)
-    parser.add_argument("--files", action="store_true", help="a line for each file")
-    given = parser.parse_args()
-    encode = load_encoders(given.data)
+    parser.add_argument("--data", type=Path, default=DATA, help="folder with the texts (%(default)s)")
+    parser.add_argument("--files", action="store_true", help="print a row for each file")
+    options = parser.parse_args()
+    encode = load_encoders(options.data)
     print(HEAD)
     sums: dict[str, Counter[str]] = {}
     examples: list[Text] = []
-    for collection, path, texts in files(given.data):
+    for collection, path, texts in iterate_files(options.data):
         counts, differing = compare(texts, encode)
         sums.setdefault(collection, Counter()).update(counts)
         examples += differing[:3]
-        if given.files:
-            show(f"  {path.name}", counts)
+        if options.files:
+            print_row(f"  {path.name}", counts)
     for collection, counts in sums.items():
-        show(collection, counts)
+        print_row(collection, counts)
     total = sum(sums.values(), Counter())
-    show("all", total)
+    print_row("all", total)
     for text in examples[:20]:
         print(f"differs: {text!r:.200}")
     return int(bool(examples))

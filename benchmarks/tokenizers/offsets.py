@@ -1,8 +1,8 @@
 """Check the offsets of every token of every text: `python -m benchmarks.tokenizers.offsets`.
 
-The property: the characters of a token's span are those that any of its bytes is part of, without the whitespace at
-their ends if offsets are trimmed, and without prefix spaces. It is computed from the tokens' bytes alone, for the fast
-tokenizer; the pure-Python one must give the same spans. The exit status is 1 if a span is wrong.
+The span of a token must cover exactly the characters that its bytes belong to, without whitespace at both ends if
+offsets are trimmed, and without prefix spaces. The expected spans of the fast tokenizer are computed only from the
+bytes of the tokens; the pure-Python tokenizer must return the same spans. Exits with 1 if a span is wrong.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from benchmarks.tokenizers.texts import DATA, VOCABULARY, files
+from benchmarks.tokenizers.texts import DATA, VOCABULARY, iterate_files
 from roberta_core.tokenization import RobertaTokenizer, RobertaTokenizerFast
 from roberta_core.tokenization.byte_level_bpe import WHITESPACE, token_to_bytes
 
@@ -27,8 +27,8 @@ MODES = [
 Span = tuple[int, int]
 
 
-class Expected:
-    """The spans that tokens must have, computed from their bytes."""
+class ExpectedSpans:
+    """Expected spans of tokens, computed from their bytes."""
 
     def __init__(self, tokenizer: Any) -> None:
         self.added = tokenizer.added_tokens_decoder
@@ -37,8 +37,8 @@ class Expected:
             for token, index in tokenizer.get_vocab().items()
         }
 
-    def spans(self, text: str, ids: Sequence[int], *, spaced: bool, trim: bool) -> list[Span]:
-        """Return one for each id. Raises ValueError if the ids do not stand for the text."""
+    def compute(self, text: str, ids: Sequence[int], *, spaced: bool, trim: bool) -> list[Span]:
+        """Return one span for each id. Raises `ValueError` if the bytes of the ids are not those of the text."""
         encoded = text.encode("utf-8")
         places = [at for at, character in enumerate(text) for _ in character.encode()] + [len(text)]
         found, done, part_starts = [], 0, True
@@ -52,7 +52,7 @@ class Expected:
             if index not in self.added and encoded.startswith(piece, start):
                 done = start + len(piece)
             else:
-                done = self.end(encoded, start, index, piece)
+                done = self.find_end(encoded, start, index, piece)
             first, last = places[start], places[done - 1] + 1 if done > start else places[start]
             if trim:
                 part = text[first:last]
@@ -64,13 +64,13 @@ class Expected:
             raise ValueError(f"{text!r:.80}: the tokens end at byte {done} of {len(encoded)}")
         return found
 
-    def end(self, encoded: bytes, start: int, index: int, piece: bytes) -> int:
-        """Return where a token's bytes end, with the whitespace that it absorbs."""
+    def find_end(self, encoded: bytes, start: int, index: int, piece: bytes) -> int:
+        """Return the end of a token's bytes, including the whitespace that it absorbs."""
         token = self.added.get(index)
         if token is not None and token.lstrip:
             start = len(encoded) - len(strip_left(encoded[start:]))
         if not encoded.startswith(piece, start):
-            raise ValueError(f"{encoded[start : start + 20]!r} is not {piece!r}")
+            raise ValueError(f"expected {piece!r}, got {encoded[start : start + 20]!r}")
         end = start + len(piece)
         if token is not None and token.rstrip:
             end = len(encoded) - len(strip_left(encoded[end:]))
@@ -78,32 +78,34 @@ class Expected:
 
 
 def strip_left(encoded: bytes) -> bytes:
-    """Return the bytes without the whitespace that they begin with."""
+    """Return the bytes without leading whitespace."""
     return encoded.decode("utf-8").lstrip(WHITESPACE).encode("utf-8")
 
 
-def count_violations(expected: Expected, text: str | list[str], encoding: Any, row: int, mode: dict[str, Any]) -> int:
+def count_violations(
+    expected: ExpectedSpans, text: str | list[str], encoding: Any, row: int, mode: dict[str, Any]
+) -> int:
     """Count the tokens of a row with a wrong span."""
     ids, spans = encoding["input_ids"][row], encoding["offset_mapping"][row]
     trim = mode["trim_offsets"]
     if isinstance(text, str):
-        wanted = expected.spans(text, ids, spaced=mode["add_prefix_space"], trim=trim)
+        right = expected.compute(text, ids, spaced=mode["add_prefix_space"], trim=trim)
     else:
         parts: list[list[int]] = [[] for _ in text]
         for index, word in zip(ids, encoding.word_ids(row), strict=True):
             parts[word].append(index)
         pairs = zip(text, parts, strict=True)
-        wanted = [span for word, part in pairs for span in expected.spans(word, part, spaced=True, trim=trim)]
-    return sum(one != other for one, other in zip(spans, wanted, strict=True))
+        right = [span for word, part in pairs for span in expected.compute(word, part, spaced=True, trim=trim)]
+    return sum(one != other for one, other in zip(spans, right, strict=True))
 
 
-def check(texts: list[Any], pair: tuple[Any, Any], expected: Expected, mode: dict[str, Any]) -> Counter[str]:
+def check_batch(texts: list[Any], pair: tuple[Any, Any], expected: ExpectedSpans, mode: dict[str, Any]) -> Counter[str]:
     """Check one batch; return the counts."""
     words = mode.get("is_split_into_words", False)
     for tokenizer in pair:
         tokenizer.trim_offsets, tokenizer.add_prefix_space = mode["trim_offsets"], mode.get("add_prefix_space", False)
-    wanted = {"return_offsets_mapping": True, "add_special_tokens": False, "is_split_into_words": words}
-    encoding, other = (tokenizer(texts, **wanted) for tokenizer in pair)
+    settings = {"return_offsets_mapping": True, "add_special_tokens": False, "is_split_into_words": words}
+    encoding, other = (tokenizer(texts, **settings) for tokenizer in pair)
     counts = Counter(texts=len(texts), tokens=sum(map(len, encoding["input_ids"])))
     for row, text in enumerate(texts):
         counts["violations"] += count_violations(expected, text, encoding, row, mode)
@@ -111,9 +113,9 @@ def check(texts: list[Any], pair: tuple[Any, Any], expected: Expected, mode: dic
     return counts
 
 
-def batches(data: Path, words: bool) -> Iterator[tuple[str, list[Any]]]:
-    """Yield (collection, texts); with `words`, each text as its words, split at whitespace if it has none."""
-    for collection, _, texts in files(data):
+def iterate_batches(data: Path, words: bool) -> Iterator[tuple[str, list[Any]]]:
+    """Yield (collection, texts); with `words`, texts are lists of words, split at whitespace if they are strings."""
+    for collection, _, texts in iterate_files(data):
         if not words:
             texts = [text for text in texts if isinstance(text, str)]
         else:
@@ -125,19 +127,19 @@ def batches(data: Path, words: bool) -> Iterator[tuple[str, list[Any]]]:
 def main() -> int:
     """Check every mode; return 1 if a span is wrong."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--data", type=Path, default=DATA)
+    parser.add_argument("--data", type=Path, default=DATA, help="folder with the texts (%(default)s)")
     parser.add_argument(
-        "--modes", type=int, nargs="*", default=range(len(MODES)), help="only these modes, counted from 0"
+        "--modes", type=int, nargs="*", default=range(len(MODES)), help="numbers of the modes to check, from 0"
     )
-    given = parser.parse_args()
-    vocabulary = [given.data / name for name in VOCABULARY]
+    options = parser.parse_args()
+    vocabulary = [options.data / name for name in VOCABULARY]
     pair = RobertaTokenizerFast(*vocabulary), RobertaTokenizer(*vocabulary)
-    expected = Expected(pair[0])
+    expected = ExpectedSpans(pair[0])
     wrong = 0
-    for mode in [MODES[number] for number in given.modes]:
+    for mode in [MODES[number] for number in options.modes]:
         sums: dict[str, Counter[str]] = {}
-        for collection, texts in batches(given.data, mode.get("is_split_into_words", False)):
-            sums.setdefault(collection, Counter()).update(check(texts, pair, expected, mode))
+        for collection, texts in iterate_batches(options.data, mode.get("is_split_into_words", False)):
+            sums.setdefault(collection, Counter()).update(check_batch(texts, pair, expected, mode))
         print(", ".join(f"{name}={value}" for name, value in mode.items()))
         for collection, counts in sums.items():
             line = ", ".join(f"{counts[name]:,} {name}" for name in ("texts", "tokens", "violations", "python differs"))

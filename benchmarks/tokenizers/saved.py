@@ -1,8 +1,8 @@
-"""See what other libraries make of saved tokenizers: `python -m benchmarks.tokenizers.saved`, beside any transformers.
+"""Check that other libraries load saved tokenizers: `python -m benchmarks.tokenizers.saved`, with any transformers.
 
-A vocabulary is trained here; it, the published one and one with added tokens are saved by both tokenizers, whole and in
-either form. transformers' classes and the `tokenizers` library load each folder and must give the same ids. The exit
-status is 1 if one does not.
+Both tokenizers save a vocabulary that is trained here and the published one, each with and without added tokens, as all
+files and in either form alone. The classes of transformers and the `tokenizers` library load each folder and must
+return the same ids. Exits with 1 if one does not.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 import transformers
 from tokenizers import AddedToken, Tokenizer
 
-from benchmarks.tokenizers.texts import DATA, VOCABULARY, files
+from benchmarks.tokenizers.texts import DATA, VOCABULARY, iterate_files
 from roberta_core.tokenization import RobertaTokenizer, RobertaTokenizerFast, train_tokenizer
 
 AWKWARD = ["", " a", "a <mask> b", "<s>x</s>", "naïve 日本 🤗\n\n x", "fromage <x> fromages", "it's 3.14", "a  <mask>"]
@@ -28,9 +28,9 @@ LOADERS: dict[str, Callable[[Path], Callable[[str], list[int]]]] = {
 }
 
 
-def folders(scratch: Path) -> Iterator[tuple[str, Path, Any]]:
-    """(description, folder, tokenizer) of everything saved."""
-    novel = next(path for _, path, _ in files())
+def save_folders(scratch: Path) -> Iterator[tuple[str, Path, Any]]:
+    """Save every tokenizer in every form; yield (description, folder, tokenizer)."""
+    novel = next(path for _, path, _ in iterate_files())
     train_tokenizer([novel], 2000, scratch / "trained", model_max_length=64)
     sources = {"trained": scratch / "trained", "published": DATA / Path(VOCABULARY[0]).parent}
     for name, source in sources.items():
@@ -49,11 +49,17 @@ def folders(scratch: Path) -> Iterator[tuple[str, Path, Any]]:
                     yield f"{name}, {kind.__name__}{', tokens added' * added}, {form}", folder, tokenizer
 
 
-def readers(folder: Path, legacy: bool, whole: bool) -> Iterator[tuple[str, Callable[[str], list[int]] | str]]:
-    """(library's class, what encodes a text, or why it cannot)."""
+def load_readers(folder: Path, legacy: bool, whole: bool) -> Iterator[tuple[str, Callable[[str], list[int]] | str]]:
+    """Yield (class, function that encodes a text, or the error of loading).
+
+    Args:
+        folder: A folder with a tokenizer.
+        legacy: Whether it has vocab.json and merges.txt.
+        whole: Whether it has tokenizer.json.
+    """
     for name, load in LOADERS.items():
         if name == "RobertaTokenizer" and not NEWER and not legacy:
-            continue  # transformers 4 reads its slow one from the two files alone
+            continue  # transformers 4 loads its slow tokenizer only from the two files
         try:
             yield name, load(folder)
         except Exception as error:
@@ -64,25 +70,27 @@ def readers(folder: Path, legacy: bool, whole: bool) -> Iterator[tuple[str, Call
 
 
 def main() -> int:
-    """Compare all; 1 if anything differs."""
+    """Compare all; return 1 if anything differs."""
     print(f"transformers {transformers.__version__}")
-    lines = next(texts for _, _, texts in files())[:2000]
+    lines = next(texts for _, _, texts in iterate_files())[:2000]
     texts = [*AWKWARD, *(line for line in lines if isinstance(line, str))]
     wrong = compared = 0
     with tempfile.TemporaryDirectory() as scratch:
-        for description, folder, tokenizer in folders(Path(scratch)):
-            wanted = tokenizer(texts)["input_ids"]
-            for name, encode in readers(folder, (folder / "vocab.json").exists(), (folder / "tokenizer.json").exists()):
+        for description, folder, tokenizer in save_folders(Path(scratch)):
+            expected = tokenizer(texts)["input_ids"]
+            for name, encode in load_readers(
+                folder, (folder / "vocab.json").exists(), (folder / "tokenizer.json").exists()
+            ):
                 compared += 1
                 bad = (
                     encode
                     if isinstance(encode, str)
-                    else [t for t, ids in zip(texts, wanted, strict=True) if encode(t) != ids]
+                    else [t for t, ids in zip(texts, expected, strict=True) if encode(t) != ids]
                 )
                 if bad:
                     wrong += 1
                     print(f"{description}: {name}: {bad if isinstance(bad, str) else (len(bad), bad[:3])}")
-    print(f"{compared} loads of {len(texts):,} texts each, {wrong} with other ids")
+    print(f"{compared} loads with {len(texts):,} texts each: {wrong} failed or returned different ids")
     return int(wrong > 0)
 
 

@@ -1,9 +1,9 @@
-"""Measure the tokenizers beside the bare library and transformers: `python -m benchmarks.tokenizers.speed`.
+"""Compare the speed of tokenizers with other libraries: `python -m benchmarks.tokenizers.speed`.
 
-Everything is measured in turns on the same batches of novels; for each batch the median of the turns is used. The
-tokenizers in Python are made again for each turn, so that they see each text for the first time. transformers is
-omitted if it is not installed. Both wall-clock time and the seconds of all processor cores are printed; other work
-changes the latter less.
+Ours, the tokenizer library and transformers take turns on the same batches of novels; the result is the median for
+each batch. Tokenizers in pure Python are constructed for each turn, so that their caches are empty. transformers is
+omitted if it is not installed. Prints the wall-clock time and the CPU time of all cores, which depends less on other
+load.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from typing import Any
 
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
-from benchmarks.tokenizers.texts import DATA, VOCABULARY, files
+from benchmarks.tokenizers.texts import DATA, VOCABULARY, iterate_files
 from roberta_core.tokenization import RobertaTokenizer, RobertaTokenizerFast, train_tokenizer
 from roberta_core.tokenization.special_tokens import FIRST, LAST
 
 BATCH = 1000
-TRAINED = 50_265  # entries, as the published vocabulary has
+TRAINED = 50_265  # entries, as in the published vocabulary
 Work = Callable[[list[str]], Any]
 
 
-def batches(data: Path, count: int) -> list[list[str]]:
-    """Return batches of lines that are not empty, from novels far apart."""
-    novels = [texts for collection, _, texts in files(data) if collection == "novels"]
+def build_batches(data: Path, count: int) -> list[list[str]]:
+    """Return batches of non-empty lines, each from a different novel."""
+    novels = [texts for collection, _, texts in iterate_files(data) if collection == "novels"]
     found = []
     for texts in novels[:: max(1, len(novels) // count)]:
         lines = [line for line in texts if isinstance(line, str) and line.strip()]
@@ -41,9 +41,15 @@ def batches(data: Path, count: int) -> list[list[str]]:
 
 
 def measure(make: Callable[[], dict[str, Work]], texts: list[list[str]], rounds: int) -> dict[str, tuple[float, float]]:
-    """Return name -> (seconds, processor seconds): the sums over batches of the median of some rounds, in turns.
+    """Time functions in turns.
 
-    What is measured is made again in each round.
+    Args:
+        make: Called in each round; returns the functions by name.
+        texts: The batches.
+        rounds: The number of rounds.
+
+    Returns:
+        By name: seconds of wall-clock time and of CPU time, summed over the medians of all batches.
     """
     took: dict[str, list[list[tuple[float, float]]]] = {}
     for _ in range(rounds):
@@ -58,20 +64,20 @@ def measure(make: Callable[[], dict[str, Work]], texts: list[list[str]], rounds:
 
 
 def sum_medians(took: list[list[tuple[float, float]]], which: int) -> float:
-    """Return the sum over batches of the medians of one of the two times."""
+    """Return the sum over all batches of the median over rounds of one of the two times."""
     return sum(median(times[which] for times in rounds) for rounds in took)
 
 
-def show(title: str, times: dict[str, tuple[float, float]], base: str, unit: str, amount: float) -> None:
-    """Print a line for each: its rate, and its speed compared with the first, by clock and by processor."""
+def print_rates(title: str, times: dict[str, tuple[float, float]], base: str, unit: str, amount: float) -> None:
+    """Print the rate of each function, and its speed relative to `base` by wall-clock time and by CPU time."""
     print(f"\n{title}")
     for name, (clock, processor) in times.items():
         ratios = f"{times[base][0] / clock:6.2f}x {times[base][1] / processor:6.2f}x"
-        print(f"  {name:32}{amount / clock:12,.1f} {unit}/s {ratios}   ({clock:.3f} s, {processor:.3f} s of processor)")
+        print(f"  {name:32}{amount / clock:12,.1f} {unit}/s {ratios}   ({clock:.3f} s, {processor:.3f} s of CPU time)")
 
 
 def load_reference() -> tuple[Any, Any] | None:
-    """Return the slow and the fast tokenizer of transformers, None if it is not installed."""
+    """Return the slow and the fast tokenizer class of transformers, or None if it is not installed."""
     try:
         import transformers
     except ImportError:
@@ -80,8 +86,8 @@ def load_reference() -> tuple[Any, Any] | None:
     return transformers.RobertaTokenizer, transformers.RobertaTokenizerFast
 
 
-def encoding(data: Path, rounds: int) -> None:
-    """Measure batches as arrays of ids and masks, and as lists of the tokenizers in Python."""
+def measure_encoding(data: Path, rounds: int) -> None:
+    """Measure batches to arrays of ids and masks with fast tokenizers, and to lists with tokenizers in pure Python."""
     vocabulary = [data / name for name in VOCABULARY]
     fast, peers = RobertaTokenizerFast(*vocabulary), load_reference()
     bare = fast.backend_tokenizer
@@ -93,21 +99,23 @@ def encoding(data: Path, rounds: int) -> None:
         peer = peers[1](*map(str, vocabulary))
         works["transformers fast, arrays"] = lambda batch: peer(batch, padding=True, return_tensors="np")
 
-    def slow() -> dict[str, Work]:
-        made = {"transformers slow": peers[0](*map(str, vocabulary))} if peers else {}
-        return {**made, "RobertaTokenizer": RobertaTokenizer(*vocabulary)}
+    def load_slow() -> dict[str, Work]:
+        works = {"transformers slow": peers[0](*map(str, vocabulary))} if peers else {}
+        return {**works, "RobertaTokenizer": RobertaTokenizer(*vocabulary)}
 
-    texts = batches(data, 12)
+    texts = build_batches(data, 12)
     lines = sum(map(len, texts))
-    show(f"{lines:,} lines in batches", measure(lambda: works, texts, rounds), "bare encode_batch", "lines", lines)
-    texts = batches(data, 6)
+    print_rates(
+        f"{lines:,} lines in batches", measure(lambda: works, texts, rounds), "bare encode_batch", "lines", lines
+    )
+    texts = build_batches(data, 6)
     lines = sum(map(len, texts))
-    times = measure(slow, texts, max(3, rounds // 2))
-    show(f"{lines:,} lines, in Python, seen for the first time", times, next(iter(times)), "lines", lines)
+    times = measure(load_slow, texts, max(3, rounds // 2))
+    print_rates(f"{lines:,} lines, pure Python, empty caches", times, next(iter(times)), "lines", lines)
 
 
-def loading(data: Path, rounds: int) -> None:
-    """Measure the time from files to the first ids."""
+def measure_loading(data: Path, rounds: int) -> None:
+    """Measure loading from files and encoding one text."""
     with tempfile.TemporaryDirectory() as folder:
         RobertaTokenizerFast(*(data / name for name in VOCABULARY)).save_pretrained(folder)
         file = Path(folder) / "tokenizer.json"
@@ -117,15 +125,15 @@ def loading(data: Path, rounds: int) -> None:
             "tokenizer_file=...": lambda _: RobertaTokenizerFast(tokenizer_file=file)("a"),
             "RobertaTokenizer": lambda _: RobertaTokenizer(*(data / name for name in VOCABULARY))("a"),
         }
-        show("loading", measure(lambda: works, [[]], rounds), "bare from_file", "times", 1)
+        print_rates("loading", measure(lambda: works, [[]], rounds), "bare from_file", "times", 1)
 
 
-def training(data: Path) -> None:
-    """Measure training a vocabulary on all novels; once each, ours twice to compare the bytes."""
-    paths = sorted(path for collection, path, _ in files(data) if collection == "novels")
+def measure_training(data: Path) -> None:
+    """Measure training a vocabulary on all novels, once with the library and twice with ours to compare the bytes."""
+    paths = sorted(path for collection, path, _ in iterate_files(data) if collection == "novels")
     size = sum(path.stat().st_size for path in paths) / 1e6
 
-    def bare(folder: Path) -> None:
+    def train_bare(folder: Path) -> None:
         tokenizer = Tokenizer(models.BPE())
         tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
         tokenizer.train([str(path) for path in paths], trainers.BpeTrainer(
@@ -136,31 +144,36 @@ def training(data: Path) -> None:
 
     times = {}
     with tempfile.TemporaryDirectory() as scratch:
-        made = [Path(scratch, name) for name in ("bare", "ours", "again")]
-        for folder, name in zip(made, ("bare train", "train_tokenizer", "train_tokenizer again"), strict=True):
+        folders = [Path(scratch, name) for name in ("bare", "ours", "again")]
+        for folder, name in zip(folders, ("bare train", "train_tokenizer", "train_tokenizer again"), strict=True):
             folder.mkdir()
             clock, processor = time.perf_counter(), time.process_time()
-            bare(folder) if folder.name == "bare" else train_tokenizer(paths, TRAINED, folder)
+            train_bare(folder) if folder.name == "bare" else train_tokenizer(paths, TRAINED, folder)
             times[name] = time.perf_counter() - clock, time.process_time() - processor
-        equal = all(path.read_bytes() == (made[2] / path.name).read_bytes() for path in made[1].iterdir())
-    show(f"training {TRAINED:,} entries on {size:.0f} MB", times, "bare train", "MB", size)
-    print(f"  twice the same bytes: {equal}")
+        equal = all(path.read_bytes() == (folders[2] / path.name).read_bytes() for path in folders[1].iterdir())
+    print_rates(f"training {TRAINED:,} entries on {size:.0f} MB", times, "bare train", "MB", size)
+    print(f"  both runs wrote the same bytes: {equal}")
 
 
 def main() -> int:
-    """Run the requested parts."""
+    """Measure the requested parts."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("parts", nargs="*", default=["encoding", "loading", "training"])
-    parser.add_argument("--data", type=Path, default=DATA)
-    parser.add_argument("--rounds", type=int, default=6)
-    given = parser.parse_args()
+    parser.add_argument(
+        "parts",
+        nargs="*",
+        default=["encoding", "loading", "training"],
+        help="encoding, loading, training; all by default",
+    )
+    parser.add_argument("--data", type=Path, default=DATA, help="folder with the texts (%(default)s)")
+    parser.add_argument("--rounds", type=int, default=6, help="rounds (%(default)s)")
+    options = parser.parse_args()
     print(f"{os.cpu_count()} cores; load before: {os.getloadavg()[0]:.1f}")
-    if "encoding" in given.parts:
-        encoding(given.data, given.rounds)
-    if "loading" in given.parts:
-        loading(given.data, given.rounds)
-    if "training" in given.parts:
-        training(given.data)
+    if "encoding" in options.parts:
+        measure_encoding(options.data, options.rounds)
+    if "loading" in options.parts:
+        measure_loading(options.data, options.rounds)
+    if "training" in options.parts:
+        measure_training(options.data)
     print(f"\nload after: {os.getloadavg()[0]:.1f}")
     return 0
 

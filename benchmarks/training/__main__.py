@@ -1,4 +1,4 @@
-"""`python -m benchmarks.training`: one masked-LM step in each framework, beside transformers, taking turns."""
+"""`python -m benchmarks.training`: time a masked-LM training step in each framework and in transformers, in turns."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ from roberta_core.parameters import draw
 
 HERE = Path(__file__).parent
 CONTESTANTS = {**dict.fromkeys(("pt", "tf", "flax"), "triberta.py"), "transformers": "transformers.py"}
-PAUSE = 0.3  # seconds between two turns: threads of the last one may still spin
-SAME = 1e-4  # of the loss; with dropout, which each draws for itself, losses may differ by a twentieth
-SAME_WITH_DROPOUT = 0.05
+PAUSE = 0.3  # seconds between two turns: threads of the previous one may still be spinning
+SAME = 1e-4  # relative difference of two losses
+SAME_WITH_DROPOUT = 0.05  # each implementation draws its own dropout masks
 STDOUT = Path("-")
 
 
 @dataclass
 class Result:
-    """What an implementation did: the seconds of its first step, which may compile, and of the others; MiB at most."""
+    """Seconds of the first step, which may compile, and of the following ones, and the peak memory in MiB."""
 
     name: str
     version: str
@@ -44,12 +44,12 @@ class Result:
 
     @property
     def rate(self) -> float:
-        """Tokens a second, by the median."""
+        """Return the tokens per second of the median step."""
         return self.tokens / statistics.median(self.seconds)
 
 
 class Worker(Process):
-    """The process of one implementation. `OSError` if it ends before it has answered."""
+    """The process of one implementation. Raises `OSError` if it ends before it has answered."""
 
     def __init__(self, name: str, python: str, *arguments: str):
         file = HERE / "contestants" / CONTESTANTS[name]
@@ -57,14 +57,26 @@ class Worker(Process):
         self.version = self.answer()["version"]
 
     def step(self, batch: int, length: int, seed: int) -> dict[str, Any]:
-        """One step: its seconds, its loss and the peak of memory so far."""
+        """Run one training step. Returns its seconds, its loss and the peak memory so far."""
         return self.ask([batch, length, seed])
 
 
 def measure(
     folder: Path, pythons: Mapping[str, str], shape: tuple[int, int], rounds: int, precision: str, dropout: float
 ) -> list[Result]:
-    """Steps of implementations, named with their interpreters, in turns; `ValueError` if their losses differ."""
+    """Time training steps of implementations that take turns.
+
+    Args:
+        folder: The checkpoint.
+        pythons: The names of the implementations, each with the Python interpreter of its environment.
+        shape: Batch size and length.
+        rounds: The number of timed steps after the first step.
+        precision: `float32` or `bfloat16`.
+        dropout: The rate of both dropouts.
+
+    Raises:
+        ValueError: If the losses of two implementations differ.
+    """
     with ExitStack() as stack:
         workers, results = [], {}
         for name, python in pythons.items():
@@ -75,64 +87,65 @@ def measure(
             losses = {}
             for worker in workers[turn % len(workers) :] + workers[: turn % len(workers)]:
                 time.sleep(PAUSE)
-                said, result = worker.step(*shape, turn), results[worker.name]
-                losses[worker.name], result.peak = said["loss"], said["peak"]
+                answer, result = worker.step(*shape, turn), results[worker.name]
+                losses[worker.name], result.peak = answer["loss"], answer["peak"]
                 if turn:
-                    result.seconds.append(said["seconds"])
+                    result.seconds.append(answer["seconds"])
                 else:
-                    result.first = said["seconds"]
-            agree(losses, SAME_WITH_DROPOUT if dropout or precision != "float32" else SAME)
+                    result.first = answer["seconds"]
+            check_losses(losses, SAME_WITH_DROPOUT if dropout or precision != "float32" else SAME)
         return list(results.values())
 
 
-def agree(losses: Mapping[str, float], tolerance: float) -> None:
-    """Raise `ValueError` if two losses differ: they would not do the same work."""
+def check_losses(losses: Mapping[str, float], tolerance: float) -> None:
+    """Raise `ValueError` if two losses differ by more than a relative tolerance: then they do not compute the same."""
     name, first = next(iter(losses.items()))
     for other, loss in losses.items():
         if not abs(loss - first) <= tolerance * abs(first):
-            raise ValueError(f"{other} has a loss of {loss:.6f}, {name} one of {first:.6f}")
+            raise ValueError(f"the losses differ: {loss:.6f} in {other}, {first:.6f} in {name}")
 
 
-def table(results: list[Result]) -> Table:
-    """Tokens a second, memory, and both beside transformers where it took part."""
-    made = Table("", "version", "first step", "step", "tokens/s", "peak MiB")
+def build_table(results: list[Result]) -> Table:
+    """Return a table of time and memory, and of both relative to transformers if it was measured."""
+    table = Table("", "version", "first step", "step", "tokens/s", "peak MiB")
     peers = [result for result in results if result.name == "transformers"]
     for peer in peers:
-        made.add_column(f"of {peer.name} {peer.version}: tokens/s")
-        made.add_column("peak")
+        table.add_column(f"relative to {peer.name} {peer.version}: tokens/s")
+        table.add_column("peak")
     for result in results:
-        beside = [text for peer in peers for text in _beside(result, peer)]
+        ratios = [text for peer in peers for text in _compare(result, peer)]
         median = statistics.median(result.seconds)
-        made.add_row(
+        table.add_row(
             result.name, result.version, f"{result.first:.1f} s", f"{median * 1e3:,.0f} ms", f"{result.rate:,.0f}",
-            f"{result.peak:,}", *beside,
+            f"{result.peak:,}", *ratios,
         )  # fmt: skip
-    return made
+    return table
 
 
-def _beside(result: Result, peer: Result) -> Iterator[str]:
+def _compare(result: Result, peer: Result) -> Iterator[str]:
     yield f"{result.rate / peer.rate:.2f}x"
     yield f"{result.peak / max(peer.peak, 1):.0%}"
 
 
 def main(
-    frameworks: Annotated[str, typer.Option(help="Which of ours, with commas between.")] = "pt,tf,flax",
+    frameworks: Annotated[str, typer.Option(help="Frameworks, separated by commas.")] = "pt,tf,flax",
     peer: Annotated[
-        str, typer.Option(metavar="PYTHON", help="The interpreter of an environment with transformers.")
+        str, typer.Option(metavar="PYTHON", help="Python interpreter of an environment with transformers.")
     ] = "",
-    shape: Annotated[str, typer.Option(help="Batch x length.")] = "8x128",
-    rounds: Annotated[int, typer.Option(min=1, help="Steps after the first one.")] = 5,
+    shape: Annotated[str, typer.Option(help="Batch size and length, such as 8x128.")] = "8x128",
+    rounds: Annotated[int, typer.Option(min=1, help="Timed steps after the first step.")] = 5,
     precision: Annotated[str, typer.Option(help="float32 or bfloat16.")] = "float32",
-    dropout: Annotated[float, typer.Option(help="The rate of both dropouts.")] = 0.1,
-    layers: Annotated[int, typer.Option(min=1, help="Fewer make a smaller model than roberta-base.")] = 12,
+    dropout: Annotated[float, typer.Option(help="Rate of both dropouts.")] = 0.1,
+    layers: Annotated[int, typer.Option(min=1, help="Number of layers; roberta-base has 12.")] = 12,
     json_file: Annotated[Path | None, typer.Option(metavar="FILE", help="Write JSON to FILE.")] = None,
 ) -> None:
-    """Time a masked-LM step of AdamW at roberta-base's size: the same weights and batches, each in a process."""
+    """Time a masked-LM step with AdamW at roberta-base's size: same weights and batches, one process each."""
     batch, _, length = shape.partition("x")
     names = [name for name in frameworks.split(",") if name]
     unknown = sorted(set(names) - {"pt", "tf", "flax"})
     if unknown or not (batch.isdecimal() and length.isdecimal()):
-        raise typer.BadParameter(f"unknown framework {', '.join(unknown)}" if unknown else f"no shape: {shape}")
+        message = f"--frameworks contains {', '.join(unknown)}; choose from pt, tf, flax"
+        raise typer.BadParameter(message if unknown else f"--shape {shape} is not BATCHxLENGTH, such as 8x128")
     pythons = dict.fromkeys(names, sys.executable) | ({"transformers": peer} if peer else {})
     with tempfile.TemporaryDirectory() as scratch:
         config = RobertaConfig.base(num_hidden_layers=layers)
@@ -144,7 +157,7 @@ def main(
             {"machine": describe_machine(), "precision": precision, "dropout": dropout, "results": found}, indent=1
         )
         json_file.write_text(text + "\n", encoding="utf-8")
-    Console().print(table(results))
+    Console().print(build_table(results))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
-"""`python -m benchmarks.training.tokenising`: the tokenising pass before pretraining, beside the tokenizer alone.
+"""`python -m benchmarks.training.tokenising`: compare tokenising before pretraining with the tokenizer library alone.
 
-The tokenizer alone is the `tokenizers` library on sentences that are cut already, its results thrown away; the pass is
-the command, from the start of Python to the mapped files on disk: reading, checking, cutting, encoding, writing.
+The library encodes sentences that are already split, and its results are discarded. The command
+`roberta pretrain --prepare` is timed from the start of Python to the memory-mapped files on disk: it reads, checks,
+splits, encodes and writes.
 """
 
 from __future__ import annotations
@@ -26,77 +27,82 @@ from roberta_core.data import texts as documents
 from roberta_core.data.corpus import BATCH, TOKENIZER
 
 MEGABYTE = 1e6
+COMMAND = "roberta pretrain --prepare"
 
 
-def cut(files: Sequence[Path]) -> list[str]:
-    """The sentences of documents, as the pass cuts them."""
+def split_documents(files: Sequence[Path]) -> list[str]:
+    """Return the sentences of documents, split as the command splits them."""
     found: list[str] = []
     for path in files:
         found += documents.split_sentences(documents.read(path))
     return found
 
 
-def alone(encode: Callable[..., Sequence[object]], sentences: Sequence[str]) -> float:
-    """The seconds in which the library encodes the sentences, `BATCH` at a time."""
+def time_library(encode: Callable[..., Sequence[object]], sentences: Sequence[str]) -> float:
+    """Return the seconds that the library takes to encode the sentences, `BATCH` at a time."""
     begin = time.perf_counter()
     for start in range(0, len(sentences), BATCH):
         encode(sentences[start : start + BATCH], add_special_tokens=False)
     return time.perf_counter() - begin
 
 
-def passed(patterns: Sequence[str], tokenizer: Path, recipe: str) -> tuple[float, int]:
-    """The seconds of the whole command into a new folder, and how many tokens it wrote."""
+def time_command(patterns: Sequence[str], tokenizer: Path, recipe: str) -> tuple[float, int]:
+    """Run the command with a new output folder; return its seconds and the number of tokens that it wrote."""
     with tempfile.TemporaryDirectory() as output:
         command = [*ROBERTA, "pretrain", "--prepare", "--json", "--recipe", recipe]
         command += ["--tokenizer", str(tokenizer), "--output", output]
         for pattern in patterns:
             command += ["--texts", pattern]
         begin = time.perf_counter()
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        completed = subprocess.run(command, capture_output=True, text=True, check=False)
         seconds = time.perf_counter() - begin
-    if done.returncode:
-        raise ChildProcessError(f"the pass ended with status {done.returncode}: {done.stderr.strip()}")
-    return seconds, json.loads(done.stdout.splitlines()[-1])["tokens"]
+    if completed.returncode:
+        raise ChildProcessError(f"{COMMAND} exited with status {completed.returncode}: {completed.stderr.strip()}")
+    return seconds, json.loads(completed.stdout.splitlines()[-1])["tokens"]
 
 
 def measure(
     patterns: Sequence[str], tokenizer: Path, recipe: str, rounds: int
 ) -> tuple[dict[str, list[float]], int, int]:
-    """The seconds of each, in turns; the bytes of the texts, and the tokens of the corpus."""
+    """Time the library and the command in turns.
+
+    Returns:
+        The seconds of every run by name, the size of the texts in bytes, and the number of tokens of the corpus.
+    """
     files = documents.find(patterns)
-    sentences = cut(files)
+    sentences = split_documents(files)
     reader = Tokenizer.from_file(str(tokenizer / TOKENIZER))
-    found: dict[str, list[float]] = {"encode_batch": [], "encode_batch_fast": [], "the pass": []}
+    found: dict[str, list[float]] = {"encode_batch": [], "encode_batch_fast": [], COMMAND: []}
     tokens = 0
     for _ in range(rounds):
-        found["encode_batch"].append(alone(reader.encode_batch, sentences))
-        found["encode_batch_fast"].append(alone(reader.encode_batch_fast, sentences))
-        seconds, tokens = passed(patterns, tokenizer, recipe)
-        found["the pass"].append(seconds)
+        found["encode_batch"].append(time_library(reader.encode_batch, sentences))
+        found["encode_batch_fast"].append(time_library(reader.encode_batch_fast, sentences))
+        seconds, tokens = time_command(patterns, tokenizer, recipe)
+        found[COMMAND].append(seconds)
     return found, sum(path.stat().st_size for path in files), tokens
 
 
-def table(found: dict[str, list[float]], size: int) -> Table:
-    """Seconds, megabytes a second, and the pass beside both ways to call the library."""
-    made = Table("", "median", "fastest", "MB/s", "the pass takes")
-    own = statistics.median(found["the pass"])
+def build_table(found: dict[str, list[float]], size: int) -> Table:
+    """Return a table of seconds, megabytes per second and the command's time relative to the library's."""
+    table = Table("", "median", "fastest", "MB/s", "time of the command")
+    own = statistics.median(found[COMMAND])
     for name, seconds in found.items():
         median = statistics.median(seconds)
-        beside = "" if name == "the pass" else f"{own / median:.2f}x of it"
-        made.add_row(name, f"{median:.2f} s", f"{min(seconds):.2f} s", f"{size / MEGABYTE / median:.2f}", beside)
-    return made
+        ratio = "" if name == COMMAND else f"{own / median:.2f}x"
+        table.add_row(name, f"{median:.2f} s", f"{min(seconds):.2f} s", f"{size / MEGABYTE / median:.2f}", ratio)
+    return table
 
 
 def main(
     texts: Annotated[list[str], typer.Option(help="Documents: a file, a glob, or @LIST. Repeatable.")],
-    tokenizer: Annotated[Path, typer.Option(help="A folder with a tokenizer.json.")],
-    recipe: Annotated[str, typer.Option(help="How texts are cut into blocks.")] = "roberta-tiny",
-    rounds: Annotated[int, typer.Option(min=1, help="How often each has its turn.")] = 3,
+    tokenizer: Annotated[Path, typer.Option(help="Folder with a tokenizer.json.")],
+    recipe: Annotated[str, typer.Option(help="Recipe that sets how texts are split into blocks.")] = "roberta-tiny",
+    rounds: Annotated[int, typer.Option(min=1, help="Timed runs of each.")] = 3,
 ) -> None:
-    """Time `roberta pretrain --prepare` beside the tokenizer's own batch rate on the same sentences."""
+    """Compare the time of `roberta pretrain --prepare` with that of the tokenizer library on the same sentences."""
     found, size, tokens = measure(texts, tokenizer, recipe, rounds)
     print(f"{size / MEGABYTE:.1f} MB, {tokens:,} tokens, {len(os.sched_getaffinity(0))} cores")
-    Console().print(table(found, size))
+    Console().print(build_table(found, size))
 
 
 if __name__ == "__main__":

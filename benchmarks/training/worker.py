@@ -1,10 +1,10 @@
-"""One implementation in a process of its own, in whatever environment it lives: needs only Python and NumPy.
+"""Run one implementation in a separate process and environment, which needs only Python and NumPy.
 
-`python worker.py CONTESTANT.py NAME FOLDER PRECISION DROPOUT` imports the file, calls its `load` with the other
-arguments for a function that takes a training step, and then takes one for each line of standard input, [B, S, seed].
-It answers in JSON lines on standard output.
+`python worker.py CONTESTANT.py NAME FOLDER PRECISION DROPOUT` imports the file and calls its `load` with the other
+arguments. `load` returns a function that runs a training step. The function runs once for each line of standard input,
+[B, S, seed]; the answers are JSON lines on standard output.
 
-Shapes: B batch, S sequence, K masked positions at most.
+Shapes: B batch, S sequence, K maximum number of masked positions per row.
 """
 
 import importlib.util
@@ -15,15 +15,16 @@ import time
 
 import numpy as np
 
-FIRST_WORD = 4  # below are special tokens, in every vocabulary of RoBERTa
-RATE = 0.15  # of tokens that are masked
+FIRST_WORD = 4  # smaller ids are special tokens in every RoBERTa vocabulary
+RATE = 0.15  # share of tokens that are masked
 IGNORED = -100
 
 
-def inputs(batch, length, vocab_size, seed):
-    """Masked ids [B, S] of real tokens, the positions [B, K] that are masked, and the tokens there, -100 where fewer.
+def make_inputs(batch, length, vocab_size, seed):
+    """Return random ids [B, S] with masked tokens, and the masked positions and their labels, both [B, K].
 
-    The mask is the vocabulary's last token, and no token is kept or replaced by another.
+    Labels are -100 in rows with fewer than K masked positions. The mask is the vocabulary's last token. Unlike in
+    pretraining, no chosen token is kept or replaced by a random one.
     """
     generator = np.random.default_rng([seed, batch, length])
     ids = generator.integers(FIRST_WORD, vocab_size - 1, (batch, length))
@@ -37,8 +38,8 @@ def inputs(batch, length, vocab_size, seed):
     return ids, positions, labels
 
 
-def peak():
-    """The most memory that the process has held, in MiB; 0 where the system does not say."""
+def measure_peak():
+    """Return the peak memory of the process in MiB, or 0 if the system does not report it."""
     try:
         with open("/proc/self/status") as file:
             return next(int(line.split()[1]) // 1024 for line in file if line.startswith("VmHWM"))
@@ -47,9 +48,9 @@ def peak():
 
 
 def main(path, name, folder, precision, dropout):
-    """Load, say which version, then take a step for each line."""
+    """Load, report the version, then run a step for each line."""
     answers = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)  # what libraries print is no answer
+    os.dup2(2, 1)  # what libraries print is not an answer
     with open(os.path.join(folder, "config.json")) as file:
         vocab_size = json.load(file)["vocab_size"]
     specification = importlib.util.spec_from_file_location("contestant", path)
@@ -58,11 +59,11 @@ def main(path, name, folder, precision, dropout):
     step = contestant.load(name, folder, precision, float(dropout))
     print(json.dumps({"version": contestant.version(name)}), file=answers)
     for line in sys.stdin:
-        given = inputs(*json.loads(line)[:2], vocab_size, json.loads(line)[2])
+        given = make_inputs(*json.loads(line)[:2], vocab_size, json.loads(line)[2])
         begin = time.perf_counter()
         loss = step(*given)
         seconds = time.perf_counter() - begin
-        print(json.dumps({"seconds": seconds, "loss": loss, "peak": peak()}), file=answers)
+        print(json.dumps({"seconds": seconds, "loss": loss, "peak": measure_peak()}), file=answers)
 
 
 if __name__ == "__main__":

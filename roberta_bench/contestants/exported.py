@@ -29,7 +29,7 @@ def version(name):
     return installed(name.partition("-")[0])
 
 
-def begin(name):
+def import_libraries(name):
     """Import the runtime."""
     import_module(name.partition("-")[0])
     transformers.RobertaModel  # noqa: B018  # imports the class
@@ -42,12 +42,12 @@ def load(name, folder):
     example = (ids, torch.ones_like(ids))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return {"onnxruntime": onnxruntime, "openvino": openvino}[runtime](
+        return {"onnxruntime": load_onnxruntime, "openvino": load_openvino}[runtime](
             Encoder(folder).eval(), example, way or "f32"
         )
 
 
-def onnxruntime(model, example, precision):
+def load_onnxruntime(model, example, precision):
     """Return a session with the runtime's default settings."""
     import onnxruntime
 
@@ -61,7 +61,7 @@ def onnxruntime(model, example, precision):
     return lambda ids, mask: session.run(None, {"ids": ids, "mask": mask})[0]
 
 
-def openvino(model, example, precision):
+def load_openvino(model, example, precision):
     """Return a compiled model of a precision; by default OpenVINO uses bfloat16 if the CPU supports it."""
     import openvino
 

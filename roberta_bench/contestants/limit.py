@@ -1,4 +1,4 @@
-"""The machine's limit: only the encoder's matrix products, by oneDNN in float32.
+"""The limit of the machine: only the matrix products of the encoder, computed by oneDNN in float32.
 
 `limit` uses the weights as a model stores them, `limit-packed` copies that oneDNN has packed.
 """
@@ -16,7 +16,7 @@ def version(name):
     return torch.__version__
 
 
-def begin(name):
+def import_libraries(name):
     """Do nothing: everything is imported."""
 
 

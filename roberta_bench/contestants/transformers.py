@@ -12,7 +12,7 @@ def version(name):
     return transformers.__version__
 
 
-def begin(name):
+def import_libraries(name):
     """Import the framework and the class."""
     module, prefix = FRAMEWORKS[split_name(name)[0]]
     import_module(module)
@@ -20,7 +20,7 @@ def begin(name):
 
 
 def split_name(name):
-    """Return the framework and how it is called."""
+    """Return the framework and the suffix, such as `jit`."""
     framework, _, way = name.removeprefix("transformers-").partition("-")
     return framework, way
 
@@ -28,10 +28,10 @@ def split_name(name):
 def load(name, folder):
     """Load `pt`, `pt-bf16`, `tf`, `tf-function`, `tf-xla`, `flax` or `flax-jit`, prefixed by the library's name."""
     framework, way = split_name(name)
-    return {"pt": pytorch, "tf": tensorflow, "flax": flax}[framework](folder, way)
+    return {"pt": load_pytorch, "tf": load_tensorflow, "flax": load_flax}[framework](folder, way)
 
 
-def pytorch(folder, way):
+def load_pytorch(folder, way):
     """Return the model in eval mode, without gradients."""
     import torch
 
@@ -45,7 +45,7 @@ def pytorch(folder, way):
     return run
 
 
-def tensorflow(folder, way):
+def load_tensorflow(folder, way):
     """Return the eager model, or the model inside a `tf.function`."""
     import tensorflow as tf
 
@@ -58,7 +58,7 @@ def tensorflow(folder, way):
     return lambda ids, mask: function(*(tf.constant(array, tf.int32) for array in (ids, mask))).numpy()
 
 
-def flax(folder, way):
+def load_flax(folder, way):
     """Return the eager model, or its call inside `jax.jit`."""
     import jax
     import numpy as np

@@ -11,7 +11,7 @@ def version(name):
     return backend(name.partition("-")[0]).version
 
 
-def begin(name):
+def import_libraries(name):
     """Import the framework."""
     version(name)
 

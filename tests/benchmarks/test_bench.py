@@ -18,7 +18,7 @@ import numpy as np
 def version(name):
     return "1.0"
 
-def begin(name):
+def import_libraries(name):
     time.sleep(0.03)
 
 def load(name, folder):
@@ -37,7 +37,7 @@ def load(name, folder):
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """A checkpoint's configuration, and contestants that need NumPy only."""
+    """Return the folder of a checkpoint's configuration, with contestants that need only NumPy."""
     place = tmp_path / "contestants"
     place.mkdir()
     (place / "contestant.py").write_text(CONTESTANT)
@@ -54,7 +54,7 @@ def python(*names):
     return dict.fromkeys(names, sys.executable)
 
 
-def test_each_runs_every_shape_once_and_then_in_rounds(folder):
+def test_implementations_run_every_shape_once_and_then_in_rounds(folder):
     results = measure(folder, python("quick", "slow", "limit"), SHAPES, rounds=3)
     assert [result.name for result in results] == ["quick", "slow", "limit"]
     for result in results:
@@ -65,18 +65,18 @@ def test_each_runs_every_shape_once_and_then_in_rounds(folder):
     assert results[1].timings[2, 5].median > 0.02 > results[0].timings[2, 5].median
 
 
-def test_one_that_answers_differently_is_an_error(folder):
+def test_a_different_output_is_an_error(folder):
     with pytest.raises(ValueError, match="wrong and quick return different outputs"):
         measure(folder, python("quick", "wrong"), SHAPES, rounds=1)
 
 
-def test_one_that_answers_to_other_words_is_an_error(folder):
+def test_an_output_of_reordered_inputs_is_an_error(folder):
     with pytest.raises(ValueError, match="reversed-bf16 and quick return different outputs"):
         measure(folder, python("quick", "reversed-bf16"), [(2, 9)], rounds=0)
 
 
-def test_one_that_ends_is_named_with_its_command(folder):
-    with pytest.raises(ChildProcessError, match=r"broken ended with status 1; to see why, run: .*worker.py"):
+def test_a_worker_that_exits_is_reported_with_its_command(folder):
+    with pytest.raises(ChildProcessError, match=r"broken exited with status 1; to see why, run: .*worker.py"):
         measure(folder, python("broken"), SHAPES, rounds=1)
 
 
@@ -90,7 +90,7 @@ def test_answers_agree_within_a_ten_thousandth(error, fine):
             check_agreement(answers)
 
 
-def test_bfloat16_may_differ_by_more_but_not_by_anything():
+def test_bfloat16_has_a_higher_tolerance():
     check_agreement({"pt": [1.0, -3.0], "pt-bf16": [1.0, -3.1]})
     with pytest.raises(ValueError, match="pt-bf16 and pt"):
         check_agreement({"pt": [1.0, -3.0], "pt-bf16": [1.0, -3.2]})
@@ -98,7 +98,7 @@ def test_bfloat16_may_differ_by_more_but_not_by_anything():
         check_agreement({"pt": [1.0, -3.0], "pt-bf16": [1.0, -3.1], "tf": [1.0, -3.1]})
 
 
-def test_inputs_are_the_same_for_everyone_and_hold_real_tokens_only():
+def test_inputs_are_the_same_for_all_and_contain_only_real_tokens():
     ids, mask = worker.make_inputs(3, 7, 50, seed=1)
     again, _ = worker.make_inputs(3, 7, 50, seed=1)
     other, _ = worker.make_inputs(3, 7, 50, seed=2)
@@ -111,7 +111,7 @@ def test_inputs_are_the_same_for_everyone_and_hold_real_tokens_only():
     assert ((ids[:, 1:-1] >= 4) & (ids[:, 1:-1] < 50)).all()
 
 
-def test_operations_are_those_of_the_encoder():
+def test_the_operations_of_the_encoder_are_counted():
     base = RobertaConfig.base()
     assert report.count_products(base, (1, 1)) == pytest.approx(170e6, rel=1e-3)
     assert (
@@ -127,7 +127,7 @@ def results():
     return found
 
 
-def test_the_share_of_the_limit_is_that_of_the_rates(results):
+def test_the_share_of_the_limit_is_the_ratio_of_the_rates(results):
     config = RobertaConfig.base()
     share = report.count_operations(config, (1, 8)) / report.count_products(config, (1, 8)) / 2
     cells = [cell for column in report.to_table(results, config).columns for cell in column.cells]

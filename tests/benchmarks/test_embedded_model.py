@@ -1,4 +1,4 @@
-"""The count-based baselines of the embedded model."""
+"""Count-based baselines of the embedded model."""
 
 import dataclasses
 import itertools
@@ -32,7 +32,7 @@ def batch(*rows):
     return {"input_ids": np.array(rows)}
 
 
-def test_the_commonest_token_gets_its_share():
+def test_the_commonest_token_has_its_relative_frequency():
     log_probabilities = CommonestToken.count(np.array([4, 4, 4, 5]), 6)(batch([0]), np.array([0, 0]), np.array([0, 0]))
     assert np.exp(log_probabilities[1]) == pytest.approx(np.array([1, 1, 1, 1, 4, 2]) / 10)
 
@@ -51,30 +51,30 @@ def test_counts_of_both_neighbours_are_mixed_with_their_prior():
 
 def test_the_token_seen_between_two_neighbours_is_expected_there():
     model = NeighbourCounts.count(TOKENS, V)
-    assert model.between(5, 7).argmax() == 6
-    assert model.between(0, 6).argmax() == 5
+    assert model.predict_between(5, 7).argmax() == 6
+    assert model.predict_between(0, 6).argmax() == 5
 
 
 @pytest.mark.parametrize("multiplied", [False, True])
 @pytest.mark.parametrize("pair", [(5, 7), (MASK, 7), (5, MASK), (MASK, MASK), (9, 4)])
 def test_every_distribution_sums_to_one_and_none_is_zero(pair, multiplied):
-    distribution = dataclasses.replace(NeighbourCounts.count(TOKENS, V), multiplied=multiplied).between(*pair)
+    distribution = dataclasses.replace(NeighbourCounts.count(TOKENS, V), multiplied=multiplied).predict_between(*pair)
     assert distribution.sum() == pytest.approx(1.0)
     assert (distribution > 0).all()
 
 
-def test_a_masked_neighbour_says_nothing():
+def test_a_masked_neighbour_carries_no_information():
     model = NeighbourCounts.count(TOKENS, V)
-    assert model.between(MASK, MASK) == pytest.approx(model.shares)
+    assert model.predict_between(MASK, MASK) == pytest.approx(model.shares)
     alone = model.right.smooth(7, model.shares, model.pair_strength)
-    assert model.between(MASK, 7) == pytest.approx((alone + model.shares) / 2)
-    assert dataclasses.replace(model, multiplied=True).between(MASK, 7) == pytest.approx(alone)
+    assert model.predict_between(MASK, 7) == pytest.approx((alone + model.shares) / 2)
+    assert dataclasses.replace(model, multiplied=True).predict_between(MASK, 7) == pytest.approx(alone)
 
 
 def test_the_neighbours_of_each_position_are_looked_up():
     model = NeighbourCounts.count(TOKENS, V)
     found = model(batch([0, MASK, 6, 2], [5, MASK, 7, 2]), np.array([1, 0]), np.array([1, 1]))
-    assert np.exp(found) == pytest.approx(np.stack([model.between(5, 7), model.between(0, 6)]))
+    assert np.exp(found) == pytest.approx(np.stack([model.predict_between(5, 7), model.predict_between(0, 6)]))
 
 
 def data(blocks, tokens=None):
@@ -83,7 +83,7 @@ def data(blocks, tokens=None):
     return MaskedBlocks(tokens, np.stack([starts, starts + 6], axis=1), Masking(V, MASK), 9, seed=0)
 
 
-def test_the_stream_is_the_blocks_as_the_model_sees_them():
+def test_joined_blocks_have_their_special_tokens():
     blocks = data(2)
     assert join_blocks(blocks).tolist() == [0, *blocks.tokens[:6], 2, 0, *blocks.tokens[6:], 2]
 
@@ -130,19 +130,19 @@ def texts(tmp_path_factory):
     return folder
 
 
-def of(texts, *patterns, **settings):
+def evaluate(texts, *patterns, **settings):
     return Evaluation(str(texts), [str(texts / pattern) for pattern in patterns], **settings)
 
 
-def test_baselines_are_not_counted_on_what_is_evaluated_or_held_out(texts):
-    evaluation = of(texts, "b.txt", recipe=str(texts / "recipe.toml"))
+def test_baselines_are_not_counted_on_evaluated_or_held_out_documents(texts):
+    evaluation = evaluate(texts, "b.txt", recipe=str(texts / "recipe.toml"))
     assert select_counted(evaluation, [str(texts / "[abh]*.txt")]) == [texts / "a.txt"]
     with pytest.raises(ValueError, match="nothing to count"):
         score_baselines(evaluation, [str(texts / "b.txt"), str(texts / "held.txt")])
 
 
-def test_the_neighbours_say_more_than_the_commonest_token(texts):
-    commonest, *neighbours = score_baselines(of(texts, "held.txt"), [str(texts / "a.txt")]).values()
+def test_neighbour_counts_predict_better_than_the_commonest_token(texts):
+    commonest, *neighbours = score_baselines(evaluate(texts, "held.txt"), [str(texts / "a.txt")]).values()
     assert len(neighbours) == 2
     assert all(score.accuracy > 0.6 > commonest.accuracy for score in neighbours)
     assert all(score.loss < commonest.loss for score in neighbours)

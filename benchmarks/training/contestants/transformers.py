@@ -1,4 +1,4 @@
-"""The published library in PyTorch, with the optimiser that its Trainer takes."""
+"""transformers in PyTorch, with the optimiser that its Trainer uses."""
 
 import numpy as np
 import torch
@@ -9,12 +9,12 @@ IGNORED = -100
 
 
 def version(name):
-    """Of the library."""
+    """Return the version of the library."""
     return transformers.__version__
 
 
 def load(name, folder, precision, dropout):
-    """A step of AdamW on the model's own loss, decay on matrices alone."""
+    """Return a function that runs an AdamW step on the model's loss, with weight decay on matrices only."""
     rates = {"hidden_dropout_prob": dropout, "attention_probs_dropout_prob": dropout}
     model = transformers.RobertaForMaskedLM.from_pretrained(folder, **rates).train()
     named = list(model.named_parameters())

@@ -9,12 +9,12 @@ RATE = 1e-4
 
 
 def version(name):
-    """Of the framework."""
+    """Return the version of the framework."""
     return backend(name).version
 
 
 def load(name, folder, precision, dropout):
-    """A step of the Trainer, its loss waited for."""
+    """Return a function that runs a step of the trainer and waits for the loss."""
     recipe = Recipe.from_dict({"optimizer": {"precision": precision}})
     rates = {"hidden_dropout_prob": dropout, "attention_probs_dropout_prob": dropout}
     framework = backend(name)
