@@ -68,7 +68,7 @@ def examine(source: str, strip_prefix: str = "") -> dict[str, Any]:
         "unexpected": list(report.unexpected),
         "unused": list(report.unused),
         "not_finite": [name for name, tensor in stored.items() if not conversion.is_finite(tensor)],
-        "remarks": list(opened.remarks),
+        "remarks": list(replace(opened, report=report).remarks),
         "tensors": {name: _describe_tensor(tensor) for name, tensor in tensors.items()},
     }
 
