@@ -1,6 +1,7 @@
-"""Checks of output files before a command begins, so that an hour of work is not lost."""
+"""Checks of files before a command begins, so that an hour of work is not lost."""
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 STDOUT = Path("-")  # as a file name
@@ -20,6 +21,24 @@ def check_files(*paths: Path | None) -> None:
             raise ValueError(f"{path} is a folder: give the name of a file")
         if not os.access(path if path.exists() else path.parent, os.W_OK):
             raise ValueError(f"{path} cannot be written: permission denied")
+
+
+def check_inputs(files: Iterable[str]) -> None:
+    """Check that files exist and can be read; `-` is skipped.
+
+    Raises:
+        ValueError: a file does not exist, or cannot be read.
+    """
+    for name in files:
+        path = Path(name)
+        if path == STDOUT:
+            continue
+        if path.is_dir():
+            raise ValueError(f"{path} is a folder: specify the files in it, such as {path}/*.jsonl")
+        if not path.exists():
+            raise ValueError(f"{path}: there is no such file")
+        if not os.access(path, os.R_OK):
+            raise ValueError(f"{path} cannot be read: permission denied")
 
 
 def check_chart(path: Path | None) -> None:

@@ -16,6 +16,8 @@ from roberta_core.cli.frameworks import (
     load_backend,
     resolve_frameworks,
 )
+from roberta_core.cli.predict import predict
+from roberta_core.cli.predict_options import BUDGET, COLUMNS, FORMAT, JSON, OUTPUT, Request
 
 if TYPE_CHECKING:
     from roberta_core.tasks.fill_mask import Filled
@@ -25,8 +27,16 @@ Answers = dict[str, list["Filled"]]  # of each framework
 
 def fill_mask(
     texts: Annotated[
-        list[str], typer.Argument(metavar="TEXT...", help="Texts with at least one <mask> each.", show_default=False)
-    ],
+        list[str] | None,
+        typer.Argument(help="Texts with at least one <mask> each.", show_default=False),
+    ] = None,
+    file: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A file of texts instead of TEXT: JSON lines, JSON, CSV, TSV or Parquet by its suffix; any other "
+            "file, and - for standard input, has one text per line. Repeatable."
+        ),
+    ] = None,
     model: Annotated[
         str, typer.Option(help="A folder with a checkpoint, an embedded model, or a model on the Hub.")
     ] = "roberta-tiny",
@@ -34,14 +44,34 @@ def fill_mask(
     framework: FRAMEWORK = None,
     device: DEVICE = "auto",
     top_k: Annotated[int, typer.Option(min=1, help="Number of predictions per mask.")] = 5,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    columns: COLUMNS = None,
+    format: FORMAT = None,
+    output: OUTPUT = None,
+    as_json: JSON = False,
+    budget: BUDGET = None,
 ) -> None:
-    """Predict the masked tokens of texts, with probabilities; several frameworks are shown side by side."""
+    """Predict the masked tokens of texts, with probabilities; several frameworks are shown side by side.
+
+    With --file the results are those of the other prediction commands: lines of a table, TSV or JSON for each row.
+    """
+    if bool(texts) == bool(file):
+        raise typer.BadParameter("specify TEXT..., or files of texts with --file (but not both)")
+    if not file:
+        given = {"--columns": columns, "--format": format, "--output": output, "--budget": budget}
+        if unused := [name for name, value in given.items() if value is not None]:
+            raise typer.BadParameter(f"{unused[0]} requires --file")
+        return compare_texts(texts or [], model, resolve_frameworks(frameworks, framework), device, top_k, as_json)
+    if frameworks is not None:
+        raise typer.BadParameter("--frameworks compares frameworks on TEXT...; with --file specify one by --framework")
+    predict("fill-mask", Request(model, file, framework, device, columns, format, output, as_json, budget), top_k=top_k)
+
+
+def compare_texts(texts: list[str], model: str, names: list[str], device: str, top_k: int, as_json: bool) -> None:
+    """Show the predictions of each framework for each mask of texts, side by side."""
     from roberta_core import RobertaConfig, load_tokenizer
     from roberta_core.tasks import fill_mask as task
     from roberta_core.tasks.heads import require_head
 
-    names = resolve_frameworks(frameworks, framework)
     require_head(model, task.ARCHITECTURE)
     tokenizer = load_tokenizer(model)
     task.check_texts(tokenizer, texts, RobertaConfig.from_pretrained(model), top_k)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import typer
 
+from roberta_core.data.columns import PAIRS, SINGLES
 from roberta_core.data.records import SUFFIXES, Skipped, read
 
 STDIN = "-"
@@ -26,7 +27,8 @@ class TaskFields:
         build: the pipeline's input from a row's fields.
         split: a row's fields from the parts of a line of text.
         columns: what a table shows of a result.
-        to_rows: the lines of a table from a result.
+        to_rows: the lines of a table from the input of a row and its result.
+        together: columns for several fields that are used before others if a row has all of them.
     """
 
     pipeline: str
@@ -34,19 +36,45 @@ class TaskFields:
     build: Callable[[Mapping[str, Any]], Any]
     split: Callable[[list[str]], dict[str, Any]]
     columns: Sequence[str]
-    to_rows: Callable[[Any], list[dict[str, Any]]]
+    to_rows: Callable[[Any, Any], list[dict[str, Any]]]
+    together: Sequence[Mapping[str, str]] = ()
 
-    def to_json(self, result: Any) -> dict[str, Any]:
+    def read(self, row: Mapping[str, Any], names: Mapping[str, str]) -> Any:
+        """Return the pipeline's input from the columns of a row, those that `names` gives by field before others.
+
+        Raises:
+            ValueError: a field is missing or has a wrong value; the message names its columns.
+        """
+        for group in self.together:
+            if not set(group) & set(names) and all(row.get(column) is not None for column in group.values()):
+                names = {**names, **group}
+        known = {field: (names[field],) if field in names else self.fields[field] for field in self.fields}
+        try:
+            return self.build({field: _find(row, known[field]) for field in self.fields})
+        except MissingFieldError as error:
+            columns = ", ".join(map(str, row)) or "none"
+            wanted = " or ".join(known[error.field])
+            raise ValueError(f"no {error.field} (in {wanted}); the columns are {columns}") from None
+
+    def to_json(self, item: Any, result: Any) -> dict[str, Any]:
         """Return a result as a mapping for a line of JSON."""
         if isinstance(result, dict):
             return result
         return {"results": result.tolist() if hasattr(result, "tolist") else result}
 
 
+class MissingFieldError(ValueError):
+    """A row lacks a field."""
+
+    def __init__(self, field: str):
+        super().__init__(f"no {field}")
+        self.field = field
+
+
 def _need(fields: Mapping[str, Any], *names: str) -> list[Any]:
     for name in names:
         if fields.get(name) is None:
-            raise ValueError(f"there is no column for the field {name}")
+            raise MissingFieldError(name)
     return [fields[name] for name in names]
 
 
@@ -58,6 +86,11 @@ def _get_text(fields: Mapping[str, Any]) -> str:
 def _get_text_or_words(fields: Mapping[str, Any]) -> Any:
     tokens = fields.get("tokens")
     return " ".join(map(str, tokens)) if isinstance(tokens, list) and fields.get("text") is None else _get_text(fields)
+
+
+def _get_pair(fields: Mapping[str, Any]) -> Any:
+    (text,) = _need(fields, "text")
+    return text if fields.get("text_pair") is None else {"text": text, "text_pair": fields["text_pair"]}
 
 
 def _get_query(fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -79,18 +112,53 @@ def _split_text(parts: list[str]) -> dict[str, Any]:
     return {"text": "\t".join(parts)}
 
 
-def _as_list(result: Any) -> list[dict[str, Any]]:
+def _split_pair(parts: list[str]) -> dict[str, Any]:
+    if len(parts) != 2:
+        raise ValueError(f"{len(parts) - 1} tabs; --pairs needs exactly one")
+    return {"text": parts[0], "text_pair": parts[1]}
+
+
+def _as_list(item: Any, result: Any) -> list[dict[str, Any]]:
     return [result] if isinstance(result, dict) else list(result)
 
 
-TEXT = {"text": ("text", "sentence", "content")}
+def _list_entities(item: Any, found: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    return [
+        {**one, "entity": one.get("entity_group", one.get("entity")), "text": item[one["start"] : one["end"]].strip()}
+        for one in found
+    ]
+
+
+def _list_candidates(item: Any, found: Any) -> list[dict[str, Any]]:
+    masks = [found] if isinstance(found[0], dict) else found
+    return [
+        {**one, "mask": number, "token": one["token_str"]}
+        for number, candidates in enumerate(masks, 1)
+        for one in candidates
+    ]
+
+
+def _list_labels(item: Any, found: Mapping[str, Any]) -> list[dict[str, Any]]:
+    text = [found["text"]] if isinstance(found["text"], str) else found["text"]
+    label = ", ".join(found["labels"]) if "labels" in found else found["label"]
+    return [{**found, "label": label, "text": "\t".join(text)}]
+
+
+CLASSIFY = TaskFields(
+    "text-classification",
+    {"text": SINGLES, "text_pair": ("text_pair",)}, _get_pair, _split_text, ("label", "score", "text"), _list_labels,
+    [{"text": first, "text_pair": second} for first, second in PAIRS],
+)  # fmt: skip
+TEXT = {"text": SINGLES}
 TASKS = {
+    "classify": CLASSIFY,
+    "pairs": replace(CLASSIFY, split=_split_pair),
+    "fill-mask": TaskFields(
+        "fill-mask", TEXT, _get_text, _split_text, ("mask", "token", "score", "sequence"), _list_candidates,
+    ),
     "tag": TaskFields(
         "token-classification", {**TEXT, "tokens": ("tokens", "words")}, _get_text_or_words, _split_text,
-        ("entity", "text", "start", "end", "score"),
-        lambda found: [
-            {**one, "entity": one.get("entity_group", one.get("entity")), "text": one["word"].strip()} for one in found
-        ],
+        ("entity", "text", "start", "end", "score"), _list_entities,
     ),
     "answer": TaskFields(
         "question-answering", {"question": ("question",), "context": ("context",)}, _get_question,
@@ -105,7 +173,7 @@ TASKS = {
     ),
     "embed": TaskFields(
         "sentence-embedding", TEXT, _get_text, _split_text, ("vector",),
-        lambda vector: [{"vector": " ".join(f"{value:.6g}" for value in vector.tolist())}],
+        lambda item, vector: [{"vector": " ".join(f"{value:.6g}" for value in vector.tolist())}],
     ),
     "rank": TaskFields(
         "text-ranking", {"query": ("query", "question"), "documents": ("documents", "texts")}, _get_query,
@@ -113,13 +181,13 @@ TASKS = {
     ),
     "zero-shot": TaskFields(
         "zero-shot-classification", TEXT, _get_text, _split_text, ("label", "score"),
-        lambda found: [
+        lambda item, found: [
             {"label": label, "score": score} for label, score in zip(found["labels"], found["scores"], strict=True)
         ],
     ),
     "generate": TaskFields(
         "text-generation", TEXT, _get_text, _split_text, ("text",),
-        lambda found: [{"text": one["generated_text"]} for one in found],
+        lambda item, found: [{"text": one["generated_text"]} for one in found],
     ),
 }  # fmt: skip
 
@@ -146,26 +214,26 @@ def read_rows(task: TaskFields, files: Iterable[str], names: Mapping[str, str]) 
     from roberta_core.pipelines.base import RowError
 
     for file in files:
-        if file == STDIN or Path(file).suffix.lower() not in SUFFIXES:
+        if has_lines(file):
             yield from _read_lines(task, file)
             continue
         skipped = _Reported()
         for record in read(file, skipped):
             yield from skipped.drain()
-            fields = {field: _find(record.fields, names, field, known) for field, known in task.fields.items()}
             try:
-                yield record.place, task.build(fields)
+                yield record.place, task.read(record.fields, names)
             except ValueError as error:
-                columns = ", ".join(map(str, record.fields)) or "none"
-                yield record.place, RowError(f"{error}; the columns are {columns}")
+                yield record.place, RowError(str(error))
         yield from skipped.drain()
 
 
-def _find(fields: Mapping[str, Any], names: Mapping[str, str], field: str, known: Sequence[str]) -> Any:
-    for column in (names[field],) if field in names else known:
-        if fields.get(column) is not None:
-            return fields[column]
-    return None
+def _find(row: Mapping[str, Any], columns: Sequence[str]) -> Any:
+    return next((row[column] for column in columns if row.get(column) is not None), None)
+
+
+def has_lines(file: str) -> bool:
+    """Whether a file has lines of text: standard input, or a file of another suffix than those of records."""
+    return file == STDIN or Path(file).suffix.lower() not in SUFFIXES
 
 
 def _read_lines(task: TaskFields, file: str) -> Iterator[tuple[str, Any]]:

@@ -19,7 +19,7 @@ COMMANDS = {
     "info": "roberta_core.cli.info:info",
     "fill-mask": "roberta_core.cli.fill_mask:fill_mask",
     "finetune": "roberta_core.cli.finetune:finetune",
-    "classify": "roberta_core.cli.classify:classify",
+    "classify": "roberta_core.cli.predict:classify",
     "tag": "roberta_core.cli.predict:tag",
     "answer": "roberta_core.cli.predict:answer",
     "choose": "roberta_core.cli.predict:choose",

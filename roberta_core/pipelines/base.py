@@ -14,8 +14,8 @@ from typing import Any, ClassVar
 
 from roberta_core import checkpoints
 from roberta_core.backend import Backend
-from roberta_core.tasks.base import BUDGET, WINDOW
-from roberta_core.tasks.features import Feature, Output, run_features
+from roberta_core.tasks.base import BUDGET, MEASURED, USUAL_LENGTH, WINDOW
+from roberta_core.tasks.features import Feature, Output, measure_budget, run_features
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Pipeline(ABC):
         backend: the framework.
         model: the framework's own model.
         tokenizer: a `RobertaTokenizerFast` or `TokenizerFast`.
-        budget: tokens per batch, padding counted.
+        budget: tokens per batch, padding counted; None to measure the fastest one if there are many inputs.
         settings: call options of the task, used where a call does not give them.
 
     Raises:
@@ -48,7 +48,7 @@ class Pipeline(ABC):
     architecture: ClassVar[str]
     defaults: ClassVar[Options] = {}  # the call options and their defaults
 
-    def __init__(self, backend: Backend, model: Any, tokenizer: Any, *, budget: int = BUDGET, **settings: Any):
+    def __init__(self, backend: Backend, model: Any, tokenizer: Any, *, budget: int | None = BUDGET, **settings: Any):
         self.backend, self.model, self.tokenizer, self.budget = backend, model, tokenizer, budget
         self.config = model.config
         self.length = min(self.config.max_sequence_length, tokenizer.model_max_length)
@@ -142,12 +142,15 @@ class Pipeline(ABC):
 
     def run(self, features: Sequence[Feature], options: Options) -> list[Output]:
         """Return the model's outputs for each feature."""
+        if self.budget is None and len(features) >= MEASURED:
+            length, choices = min(USUAL_LENGTH, self.length), features[0].has_choices()
+            self.budget = measure_budget(self.backend, self.model, self.tokenizer.unk_token_id, length, choices)
         return run_features(
             self.backend,
             self.model,
             features,
             self.tokenizer.pad_token_id,
-            self.budget,
+            self.budget or BUDGET,
             lambda feature, output: self.keep(feature, output, options),
         )
 

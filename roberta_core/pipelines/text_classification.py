@@ -11,9 +11,11 @@ import numpy as np
 from roberta_core.pipelines.base import Options, Pipeline, require_str
 from roberta_core.tasks.base import softmax
 from roberta_core.tasks.features import Feature, Output, split_windows
+from roberta_core.tokenization.rows import keep_longest_first
 
 FUNCTIONS = ("softmax", "sigmoid", "none")
 LONG = ("windows", "head", "tail", "head+tail")
+COMBINED = {"mean": np.mean, "max": np.max}  # of the scores of windows
 UNSET = object()  # of `top_k`: the published result without it is one label, not a list
 
 
@@ -25,17 +27,24 @@ class TextClassificationPipeline(Pipeline):
         function_to_apply: "softmax", "sigmoid" or "none"; by default what the configuration's problem type means.
         return_all_scores: all labels in their own order; the older spelling of `top_k=None`.
         truncation: truncate a text that is longer than the model accepts at its end, as `long="head"` does.
-        long: what to do with such a text: average the scores of overlapping "windows" (the default), or keep its
-            "head", its "tail", or "head+tail", a quarter of the room for the head. Pairs are only accepted with "head".
+        long: what to do with such a text: combine the scores of overlapping "windows" (the default), or keep its
+            "head", its "tail", or "head+tail", a quarter of the room for the head. Of a pair the longer text is cut
+            and the other one kept whole; with "head" tokens are removed from the longer one until both fit.
+        window_scores: the "mean" or the "max" of each label's score over the windows.
+        detailed: return one mapping for each input with everything that is known about it.
+        threshold: of a multi-label model: the score from which on a label is among the `labels` of a detailed result.
 
     Returns:
-        `{"label", "score"}` for each input; a list of them, best first, with `top_k`.
+        `{"label", "score"}` for each input; a list of them, best first, with `top_k`. With `detailed` a mapping
+        `{"text", "label", "score", "scores", "truncated"}`: the input, its best label, the scores by label, and whether
+        the model has not read all of it; of a multi-label model also `labels`.
     """
 
     task = "text-classification"
     architecture = "ForSequenceClassification"
     defaults = {  # noqa: RUF012  # declared once, never written
         "top_k": UNSET, "function_to_apply": None, "return_all_scores": None, "truncation": False, "long": "windows",
+        "window_scores": "mean", "detailed": False, "threshold": 0.5,
     }  # fmt: skip
 
     def __call__(self, inputs: Any, **options: Any) -> Any:
@@ -52,59 +61,74 @@ class TextClassificationPipeline(Pipeline):
         function = options["function_to_apply"]
         if function is not None and str(function).lower() not in FUNCTIONS:
             raise ValueError(f"function_to_apply is {function!r}; known are {', '.join(FUNCTIONS)}")
-        if options["long"] not in LONG:
-            raise ValueError(f"long is {options['long']!r}; known are {', '.join(LONG)}")
+        for name, known in (("long", LONG), ("window_scores", tuple(COMBINED))):
+            if options[name] not in known:
+                raise ValueError(f"{name} is {options[name]!r}; known are {', '.join(known)}")
 
     def build_features(self, inputs: Sequence[Any], options: Options) -> list[Feature]:
-        """Return a row for each text, several for one that is cut into windows."""
-        if not inputs:
-            return []
+        """Return a row for each text, several for one in windows; `notes` is whether tokens were omitted."""
         pairs = [_split_pair(item) for item in inputs]
-        singles = [number for number, (_, second) in enumerate(pairs) if second is None]
-        features = []
-        texts = [pairs[number][0] for number in singles]
+        texts = list(dict.fromkeys(text for pair in pairs for text in pair if text is not None))
         encoded = self.tokenizer(texts, add_special_tokens=False)["input_ids"] if texts else []
-        for number, ids in zip(singles, encoded, strict=True):
-            features += [Feature(row, {}, number) for row in self._cut(ids, options)]
+        ids = dict(zip(texts, encoded, strict=True))
+        features = []
         for number, (first, second) in enumerate(pairs):
-            if second is not None:
-                features.append(Feature(self._encode_pair(first, second, options), {}, number))
+            rows = self._cut(ids[first], None if second is None else ids[second], options)
+            cut = len(rows) == 1 and len(rows[0]) < self._count(ids[first], None if second is None else ids[second])
+            features += [Feature(row, {}, number, cut) for row in rows]
         return features
 
-    def _cut(self, ids: list[int], options: Options) -> list[list[int]]:
-        room = self.length - self.tokenizer.num_special_tokens_to_add()
-        long = "head" if options["truncation"] else options["long"]
-        if len(ids) <= room or long == "head":
-            parts = [ids[:room]]
-        elif long == "tail":
-            parts = [ids[-room:]]
-        elif long == "head+tail":
-            head = room // 4
-            parts = [ids[:head] + ids[head - room :]]
-        else:
-            parts = [ids[begin:end] for begin, end in split_windows(len(ids), room, room // 4)]
-        return [self.tokenizer.build_inputs_with_special_tokens(part) for part in parts]
+    def _count(self, first: list[int], second: list[int] | None) -> int:
+        """Return the number of tokens of a whole row."""
+        special = self.tokenizer.num_special_tokens_to_add(pair=second is not None)
+        return len(first) + len(second or ()) + special
 
-    def _encode_pair(self, first: str, second: str, options: Options) -> list[int]:
-        ids = self.tokenizer(first, second)["input_ids"]
-        if len(ids) <= self.length:
-            return ids
-        if not options["truncation"] and options["long"] != "head":
-            raise ValueError(
-                f"a pair of texts has {len(ids)} tokens, but the model accepts at most {self.length}: "
-                'pass truncation=True or long="head" to truncate the longer text'
-            )
-        return self.tokenizer(first, second, truncation=True, max_length=self.length)["input_ids"]
+    def _cut(self, first: list[int], second: list[int] | None, options: Options) -> list[list[int]]:
+        """Return the rows of a text or a pair."""
+        long = "head" if options["truncation"] else options["long"]
+        if self._count(first, second) <= self.length:
+            pairs = [(first, second)]
+        elif second is None:
+            room = self.length - self._count([], None)
+            pairs = [(part, None) for part in _take(first, room, long)]
+        elif long == "head":
+            one, other = keep_longest_first((len(first), len(second)), self.length - self._count([], []))
+            pairs = [(first[:one], second[:other])]
+        else:
+            swapped = len(second) > len(first)
+            short, other = (first, second) if swapped else (second, first)
+            room = self.length - self._count(short, [])
+            if room < self.length // 2:
+                raise ValueError(
+                    f"both texts of a pair are long ({len(first)} and {len(second)} tokens, of which the model accepts "
+                    f'{self.length - self._count([], [])} together): pass truncation=True or long="head"'
+                )
+            pairs = [(short, part) if swapped else (part, short) for part in _take(other, room, long)]
+        return [self.tokenizer.build_inputs_with_special_tokens(*pair) for pair in pairs]
 
     def decode(self, item: Any, rows: Sequence[tuple[Feature, Output]], options: Options) -> Any:
-        """Return the labels of a text, the scores averaged over its windows."""
-        scores = np.mean([self._score(output["logits"], options) for _, output in rows], axis=0)  # [K]
+        """Return the labels of a text, the scores combined over its windows."""
+        each = [self._score(output["logits"], options) for _, output in rows]
+        scores = COMBINED[options["window_scores"]](each, axis=0)  # [K]
         labels = [{"label": self.config.id2label[k], "score": score} for k, score in enumerate(scores.tolist())]
+        if options["detailed"]:
+            return self._describe(item, labels, any(feature.notes for feature, _ in rows), options["threshold"])
         top_k, every = options["top_k"], options["return_all_scores"]
         if top_k is UNSET:
             return labels if every else labels[int(scores.argmax())]
         labels.sort(key=lambda label: -label["score"])
         return labels[:top_k]
+
+    def _describe(self, item: Any, labels: list[dict[str, Any]], truncated: bool, threshold: float) -> dict[str, Any]:
+        """Return everything that is known about a text."""
+        first, second = _split_pair(item)
+        best = max(labels, key=lambda label: label["score"])
+        several = {}
+        if self.config.problem_type == "multi_label_classification":
+            several = {"labels": [label["label"] for label in labels if label["score"] >= threshold]}
+        scores = {label["label"]: label["score"] for label in labels}
+        text = first if second is None else [first, second]
+        return {"text": text, **best, **several, "scores": scores, "truncated": truncated}
 
     def _score(self, logits: np.ndarray, options: Options) -> np.ndarray:
         values = logits.astype(np.float64)
@@ -112,6 +136,18 @@ class TextClassificationPipeline(Pipeline):
         if function == "softmax":
             return softmax(values)
         return 1 / (1 + np.exp(-values)) if function == "sigmoid" else values
+
+
+def _take(ids: list[int], room: int, long: str) -> list[list[int]]:
+    """Return the parts of a long text that are read."""
+    if long == "head":
+        return [ids[:room]]
+    if long == "tail":
+        return [ids[-room:]]
+    if long == "head+tail":
+        head = room // 4
+        return [ids[:head] + ids[head - room :]]
+    return [ids[begin:end] for begin, end in split_windows(len(ids), room, room // 4)]
 
 
 def _default_function(config: Any) -> str:
@@ -137,4 +173,5 @@ def _split_pair(item: Any) -> tuple[str, str | None]:
         return require_str(item[0], "text"), require_str(item[1], "text_pair")
     if isinstance(item, str):
         return item, None
-    raise ValueError('an input is a text or a mapping; a pair is {"text": ..., "text_pair": ...}')
+    kind = type(item).__name__
+    raise ValueError(f'an input is {kind}, not a text or a mapping; a pair is {{"text": ..., "text_pair": ...}}')

@@ -17,8 +17,7 @@ from roberta_core.checkpoints import resolve
 from roberta_core.config import RobertaConfig
 from roberta_core.data.batches import Batch
 from roberta_core.data.records import LONGEST, Columns, DataError, Record, Skipped, is_unicode
-from roberta_core.data.streams import find_budget
-from roberta_core.tasks.features import Feature, Output, collate, run_features
+from roberta_core.tasks.features import Feature, Output, collate, measure_budget, run_features
 from roberta_core.tasks.settings import TaskSettings
 from roberta_core.tokenization import load_tokenizer
 
@@ -188,16 +187,8 @@ class Task(ABC):
 
     def measure_budget(self, backend: Backend, model: Any) -> int:
         """Return the tokens per batch that a short measurement finds fastest for rows of the usual length."""
-
-        def run_trial(size: int, length: int) -> None:
-            ids = self.probe(size, length)
-            backend.run(model, {"input_ids": ids, "attention_mask": np.ones_like(ids)})
-
-        return find_budget(run_trial, min(USUAL_LENGTH, self.length))
-
-    def probe(self, size: int, length: int) -> np.ndarray:
-        """Return `input_ids` of unknown tokens, `size` rows of `length`."""
-        return np.full((size, length), self.tokenizer.unk_token_id, np.int64)
+        token, choices = self.tokenizer.unk_token_id, self.architecture == "ForMultipleChoice"
+        return measure_budget(backend, model, token, min(USUAL_LENGTH, self.length), choices)
 
     # Outputs, predictions and scores
 

@@ -152,10 +152,6 @@ class MultipleChoice(Task):
             for number, (row, example) in enumerate(zip(rows, examples, strict=True))
         ]
 
-    def probe(self, size: int, length: int) -> np.ndarray:
-        """Return `input_ids` of unknown tokens, `size` rows of one choice of `length`."""
-        return super().probe(size, length)[:, None, :]
-
     def decode(
         self, examples: Sequence[Example], features: Sequence[Feature], outputs: Sequence[Output]
     ) -> list[Chosen]:

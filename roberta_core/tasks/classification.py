@@ -11,16 +11,12 @@ import numpy as np
 
 from roberta_core.backend import Backend
 from roberta_core.config import RobertaConfig
+from roberta_core.data.columns import PAIRS, SINGLES
 from roberta_core.data.records import DataError, Record
 from roberta_core.tasks import metrics
 from roberta_core.tasks.base import Example, Task, require_label, require_text, softmax
 from roberta_core.tasks.features import Feature, Output
 
-PAIRS = (
-    ("text", "text_pair"), ("sentence1", "sentence2"), ("premise", "hypothesis"), ("question1", "question2"),
-    ("question", "sentence"),
-)  # fmt: skip
-SINGLES = ("text", "sentence", "content")
 LABELS = ("label", "labels", "gold_label", "score")
 ARCHITECTURE = "ForSequenceClassification"
 SINGLE_LABEL, MULTI_LABEL, REGRESSION = "single_label_classification", "multi_label_classification", "regression"

@@ -11,7 +11,7 @@ import numpy as np
 
 from roberta_core.backend import Backend
 from roberta_core.data.batches import IGNORED, Batch
-from roberta_core.data.streams import plan_batches
+from roberta_core.data.streams import find_budget, plan_batches
 from roberta_core.tokenization.rows import split_windows as split_tokens
 
 INPUTS = ("input_ids", "attention_mask")
@@ -100,6 +100,24 @@ def run_features(
             for row, output in zip(rows, split_outputs(found, len(rows)), strict=True):
                 outputs[row] = keep(features[row], output)
     return outputs
+
+
+def measure_budget(backend: Backend, model: Any, token: int, length: int, choices: bool) -> int:
+    """Return the tokens per batch that a short measurement finds fastest.
+
+    Args:
+        backend: the framework.
+        model: the framework's own model.
+        token: the id that the rows consist of.
+        length: tokens of a row.
+        choices: whether a row is a list of choices; one choice is measured.
+    """
+
+    def run_trial(size: int, length: int) -> None:
+        ids = np.full((size, 1, length) if choices else (size, length), token, np.int64)
+        backend.run(model, {"input_ids": ids, "attention_mask": np.ones_like(ids)})
+
+    return find_budget(run_trial, length)
 
 
 def split_outputs(found: Mapping[str, Any], count: int) -> list[dict[str, np.ndarray]]:

@@ -1,3 +1,4 @@
+import csv
 import io
 import json
 import sys
@@ -5,41 +6,52 @@ import sys
 import numpy as np
 import pytest
 
-from roberta_core import RobertaTokenizerFast, cli
-from roberta_core.cli import classify as command
+from roberta_core import RobertaTokenizerFast, checkpoints, cli
+from roberta_core.cli import predict as command
 from roberta_core.config import RobertaConfig
 from roberta_core.outputs import SequenceClassifierOutput
+from roberta_core.parameters import draw
+
+CONFIG = RobertaConfig(
+    vocab_size=4096, hidden_size=12, num_hidden_layers=1, num_attention_heads=3, intermediate_size=20,
+    id2label={0: "short", 1: "long"}, max_position_embeddings=14,
+)  # fmt: skip
 
 
 class LengthBackend:
     """Calls a text long if it has more than six tokens."""
 
-    device = "cpu"
-
-    def __init__(self, missing=()):
-        self.config = RobertaConfig(id2label={0: "short", 1: "long"}, max_position_embeddings=14)
-        self.missing = list(missing)
+    device, config = "cpu", CONFIG
 
     def from_pretrained(self, architecture, source, **settings):
         assert architecture == "ForSequenceClassification"
-        assert settings == {"output_loading_info": True}
-        return self, {"missing_keys": self.missing}
+        assert settings == {}
+        return self
 
     def run(self, model, inputs):
         count = inputs["attention_mask"].sum(1)
         return SequenceClassifierOutput(logits=np.stack([np.zeros(len(count)), count - 6.5], 1).astype(np.float32))
 
 
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    """A folder with a classifier of small texts."""
+    folder = tmp_path_factory.mktemp("classifier")
+    checkpoints.save(folder, CONFIG, "ForSequenceClassification", dict(draw(CONFIG, "ForSequenceClassification")))
+    RobertaTokenizerFast.from_pretrained("roberta-tiny").save_pretrained(folder)
+    return folder
+
+
 @pytest.fixture
-def run(capsys, monkeypatch):
+def run(capsys, monkeypatch, checkpoint):
     """`run(*arguments, stdin=b"")`: the exit status, stdout and stderr."""
 
-    def run(*arguments, stdin=b"", missing=()):
+    def run(*arguments, stdin=b"", model=checkpoint):
         monkeypatch.setattr(command, "resolve_frameworks", lambda *options: ["one"])
-        monkeypatch.setattr(command, "load_backend", lambda name, device: LengthBackend(missing))
+        monkeypatch.setattr(command, "load_backend", lambda name, device: LengthBackend())
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
         with pytest.raises(SystemExit) as ended:
-            cli.main(["classify", "--model", "roberta-tiny", *map(str, arguments)])
+            cli.main(["classify", "--model", str(model), *map(str, arguments)])
         return ended.value.code, *capsys.readouterr()
 
     return run
@@ -70,9 +82,11 @@ def test_a_pair_is_two_texts_with_a_tab_between(run):
     code, out, _ = run("--pairs", "--json", stdin=b"One.\tTwo.\n")
     assert code == 0
     assert json.loads(out)["text"] == ["One.", "Two."]
-    code, _, err = run("--pairs", stdin=b"One.\tTwo.\nThree.\n")
-    assert code == 1
-    assert "-, line 2: 0 tabs; --pairs needs exactly one" in err
+    code, out, err = run("--pairs", stdin=b"One.\tTwo.\nThree.\nFour.\tFive.\n")
+    assert (code, err) == (1, "roberta: 1 of 3 rows have an error\n")
+    rows = [line.split("\t") for line in out.splitlines()]
+    assert rows[1] == ["", "", "standard input, line 2", "0 tabs; --pairs needs exactly one"]
+    assert [row[2:] for row in (rows[0], rows[2])] == [["One.", "Two."], ["Four.", "Five."]]
 
 
 def test_truncated_texts_are_counted(run):
@@ -85,13 +99,43 @@ def test_truncated_texts_are_counted(run):
     assert err == "roberta: 1 text was truncated to 12 tokens, the most that the model accepts\n"
 
 
+def test_a_line_that_is_not_utf_8_does_not_end_the_run(run):
+    code, out, err = run(stdin=b"fine\n\xff\nfine\n")
+    assert (code, err) == (1, "roberta: 1 of 3 rows have an error\n")
+    assert out.splitlines()[1] == "\t\tstandard input, line 2\tnot UTF-8, invalid start byte at byte 0"
+    assert len(out.splitlines()) == 3
+
+
+def test_a_long_text_is_read_in_windows_if_requested(run):
+    long = "She opened the door and went in. " * 3
+    code, out, err = run("--json", "--long", "windows", stdin=long.encode())
+    assert (code, err) == (0, "")
+    assert not json.loads(out)["truncated"]
+
+
+def test_records_of_a_file_are_read_by_their_columns_and_a_bad_one_has_an_error(run, tmp_path):
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text('{"premise": "One.", "hypothesis": "Two."}\n{"body": "x"}\n{"text": 3}\n', encoding="utf-8")
+    code, out, err = run(rows)
+    assert (code, err) == (1, "roberta: 2 of 3 rows have an error\n")
+    header, first, second, third = csv.reader(out.splitlines(), delimiter="\t")
+    assert header == ["place", "label", "score", "text", "error"]
+    assert first[3:] == ["One.\tTwo.", ""]
+    assert second[-1] == "no text (in text or sentence or content); the columns are body"
+    assert third[-1].startswith("an input is int, not a text")
+    code, out, _ = run(rows, "--columns", "text=body", "--json")
+    assert code == 1
+    assert [json.loads(line).get("text") for line in out.splitlines()] == [None, "x", None]
+    assert "no text (in body); the columns are premise, hypothesis" in out
+
+
 @pytest.mark.parametrize(
     ("arguments", "settings", "status", "sentence"),
     [
-        ([], {"stdin": b"fine\n\xff\n"}, 1, "-, line 2: not UTF-8"),
         (["nowhere.txt"], {}, 1, "nowhere.txt"),
-        ([], {"missing": ["classifier.dense.weight"]}, 1, "has no classifier: it lacks classifier.dense.weight"),
+        ([], {"model": "roberta-tiny"}, 1, "is not fine-tuned for text-classification: it lacks classifier.dense"),
         (["--budget", "0"], {}, 2, "--budget"),
+        (["--long", "middle"], {}, 1, "long is 'middle'; known are windows, head, tail, head+tail"),
     ],
 )
 def test_what_cannot_be_done_is_one_sentence(run, arguments, settings, status, sentence):

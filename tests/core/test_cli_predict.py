@@ -1,5 +1,6 @@
 """The prediction commands over a stub pipeline: rows in, lines out, errors in their own column."""
 
+import inspect
 import io
 import json
 import sys
@@ -19,6 +20,7 @@ RESULTS = {
     "rank": [{"index": 1, "score": 0.75, "text": "b"}, {"index": 0, "score": 0.25, "text": "a"}],
     "zero-shot": {"sequence": "x", "labels": ["red", "blue"], "scores": [0.75, 0.25]},
     "generate": [{"generated_text": "x y"}],
+    "fill-mask": [{"score": 0.75, "token": 7, "token_str": " x", "sequence": "a x"}],
 }
 
 
@@ -38,7 +40,7 @@ def run(capsys, monkeypatch):
                     inputs.append(item)
                     yield item if isinstance(item, RowError) else RESULTS[name]
 
-        monkeypatch.setattr(command, "_load", lambda *given: Stub())
+        monkeypatch.setattr(command, "load_runner", lambda *given: Stub())
         monkeypatch.setattr(command, "resolve_frameworks", lambda *options: ["one"])
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
         with pytest.raises(SystemExit) as ended:
@@ -58,6 +60,7 @@ def run(capsys, monkeypatch):
         ("rank", (), "q\ta\tb", {"query": "q", "documents": ["a", "b"]}, ["1", "b", "0.7500"]),
         ("zero-shot", ("--labels", "red,blue"), "x", "x", ["red", "0.7500"]),
         ("generate", (), "x", "x", ["x y"]),
+        ("fill-mask", ("--file", "-"), "a<mask>", "a<mask>", ["1", " x", "0.7500", "a x"]),
     ],
 )
 def test_a_line_of_standard_input_is_a_row(run, name, arguments, line, expected, cells):
@@ -81,7 +84,7 @@ def test_bad_rows_have_a_reason_and_the_others_a_result(run, tmp_path):
     rows = [line.split("\t") for line in out.splitlines()[1:]]
     assert [row[0].rpartition(" ")[2] for row in rows] == ["1", "2", "3", "4"]
     assert [bool(row[1]) for row in rows] == [True, False, False, True]
-    assert rows[1][2] == "there is no column for the field text; the columns are txt"
+    assert rows[1][2] == "no text (in text or sentence or content); the columns are txt"
     assert rows[2][2].startswith("not JSON")
     assert [item for item in inputs if isinstance(item, str)] == ["a", "c"]
 
@@ -126,3 +129,40 @@ def test_a_line_that_is_not_utf_8_is_an_error_of_its_row(run):
     code, out, _, _ = run("embed", stdin=b"a\n\xff\nb\n")
     assert code == 1
     assert "line 2\t\tnot UTF-8, invalid start byte at byte 0" in out
+
+
+def test_every_mask_of_a_row_has_its_lines(run, monkeypatch):
+    (one,) = RESULTS["fill-mask"]
+    monkeypatch.setitem(RESULTS, "fill-mask", [[one, one], [one, one]])
+    code, out, _, _ = run("fill-mask", "--file", "-", stdin=b"a<mask> b<mask>")
+    assert code == 0
+    assert [line.split("\t")[1] for line in out.splitlines()] == ["mask", "1", "1", "2", "2"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("a<mask>", "--file", "-"), "specify TEXT..., or files of texts with --file (but not both)"),
+        (("a<mask>", "--columns", "text=body"), "--columns requires --file"),
+        (("--file", "-", "--frameworks", "pt,tf"), "with --file specify one by --framework"),
+    ],
+)
+def test_texts_and_files_of_fill_mask_are_not_mixed(run, arguments, sentence):
+    code, _, err, inputs = run("fill-mask", *arguments)
+    assert (code, inputs) == (2, [])
+    assert sentence in " ".join(err.split())
+
+
+@pytest.mark.parametrize("name", ["nowhere.jsonl", "."])
+def test_a_file_that_is_not_there_is_refused_before_anything_is_printed(run, name):
+    code, out, err, _ = run("embed", name)
+    assert (code, out) == (1, "")
+    assert "there is no such file" in err or "is a folder" in err
+
+
+def test_the_shared_options_are_those_of_every_command():
+    shared = {"model", "files", "framework", "device", "columns", "format", "output", "as_json", "budget"}
+    for name in ("classify", "tag", "answer", "choose", "embed", "rank", "zero_shot", "generate"):
+        parameters = inspect.signature(getattr(command, name)).parameters
+        assert shared < {*parameters, "new"}
+        assert next(iter(parameters)) == "model"

@@ -156,12 +156,71 @@ def test_head_and_tail_keep_that_part_of_a_long_text(build, long, kept):
     assert both.ids[1:-1] == ids[:5] + ids[-17:]
 
 
-def test_a_pair_that_is_too_long_is_refused_unless_it_may_be_truncated(build):
+def test_a_pair_of_long_texts_is_refused_unless_it_may_be_truncated(build):
     answer = build("text-classification")
-    pair = {"text": "door " * 30, "text_pair": "a window"}
-    with pytest.raises(ValueError, match=r"a pair of texts has \d+ tokens, but the model accepts at most 24"):
+    pair = {"text": "door " * 30, "text_pair": "a window " * 20}
+    with pytest.raises(
+        ValueError, match=r"long \(31 and 41 tokens, of which the model accepts 20 together\): pass trunc"
+    ):
         answer(pair)
     assert answer(pair, truncation=True)["label"] in LABELS["ForSequenceClassification"]
+
+
+@pytest.mark.parametrize(
+    ("long", "parts"),
+    [
+        ("tail", [[*range(12, 30)]]),
+        ("head+tail", [[*range(4), *range(16, 30)]]),
+        ("windows", [[*range(18)], [*range(14, 30)]]),
+        ("head", [[*range(18)]]),
+    ],
+)
+@pytest.mark.parametrize("swapped", [False, True])
+def test_the_longer_text_of_a_pair_is_cut_and_the_other_kept_whole(build, long, parts, swapped):
+    answer = build("text-classification")
+    texts = [" ".join(["door", "garden", "window"] * 10), "a window"]
+    ids, short = answer.tokenizer(texts, add_special_tokens=False)["input_ids"]
+    assert (len(ids), len(short)) == (30, 2)
+    first, second = reversed(texts) if swapped else texts
+    features = answer.build_features([{"text": first, "text_pair": second}], {**answer.settings, "long": long})
+    assert [feature.notes for feature in features] == [long != "windows"] * len(parts)
+    for feature, part in zip(features, parts, strict=True):
+        kept = [ids[place] for place in part]
+        pair = (short, kept) if swapped else (kept, short)
+        assert feature.ids == answer.tokenizer.build_inputs_with_special_tokens(*pair)
+        assert len(feature.ids) <= LENGTH
+
+
+def test_the_scores_of_windows_are_combined_as_specified(build):
+    answer = build("text-classification", settings={"top_k": None, "function_to_apply": "none"})
+    text = "door " * 30 + " window" * 30
+    rows = answer.build_features([text], answer.settings)
+    assert len(rows) > 2
+    each = np.array([_waves(np.array(row.ids), 3).sum(0) for row in rows], np.float64)
+    for name, combine in (("mean", each.mean(0)), ("max", each.max(0))):
+        found = {label["label"]: label["score"] for label in answer(text, top_k=None, window_scores=name)}
+        assert list(map(found.get, LABELS[answer.architecture])) == pytest.approx(combine.tolist(), abs=1e-5)
+    with pytest.raises(ValueError, match="window_scores is 'median'; known are mean, max"):
+        answer(text, window_scores="median")
+
+
+def test_a_detailed_result_says_whether_a_text_was_cut(build):
+    answer = build("text-classification", settings={"detailed": True})
+    short, long = answer(["door", "door " * 40], long="head")
+    assert (short["truncated"], long["truncated"]) == (False, True)
+    assert not answer(["door " * 40], long="windows")[0]["truncated"]
+    assert list(short) == ["text", "label", "score", "scores", "truncated"]
+    assert short["score"] == max(short["scores"].values())
+    assert answer({"text": "a", "text_pair": "b"})["text"] == ["a", "b"]
+
+
+def test_a_detailed_result_of_a_multi_label_model_lists_the_labels_above_the_threshold(build):
+    answer = build("text-classification", problem_type="multi_label_classification", settings={"detailed": True})
+    found = answer(["a door"])[0]
+    logits = _waves(np.array(answer.tokenizer("a door")["input_ids"]), 3).sum(0).astype(np.float64)
+    assert list(found["scores"].values()) == pytest.approx((1 / (1 + np.exp(-logits))).tolist(), abs=1e-6)
+    assert found["labels"] == [label for label, score in found["scores"].items() if score >= 0.5]
+    assert answer(["a door"], threshold=0.0)[0]["labels"] == list(LABELS[answer.architecture])
 
 
 def test_the_published_shapes_of_classification_results(build):

@@ -1,0 +1,79 @@
+"""The options that all prediction commands share, declared once."""
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import wraps
+from pathlib import Path
+from typing import Annotated, Any, get_type_hints
+
+import typer
+
+from roberta_core.cli.frameworks import DEVICE, FRAMEWORK
+
+FORMATS = ("table", "tsv", "jsonl")
+
+MODEL = Annotated[
+    str,
+    typer.Option(
+        help="A folder with a checkpoint, a built-in model (roberta-tiny), or a name on the Hugging Face Hub."
+    ),
+]
+FILES = Annotated[
+    list[str] | None,
+    typer.Argument(
+        help="JSON lines, JSON, CSV, TSV, CoNLL or Parquet files by their suffix; any other file, and - for standard "
+        "input (the default), has one row per line, with its fields separated by tabs.",
+    ),
+]
+COLUMNS = Annotated[
+    list[str] | None,
+    typer.Option(metavar="FIELD=NAME", help="The column that holds a field, such as text=body; may be repeated."),
+]
+FORMAT = Annotated[
+    str | None,
+    typer.Option("--format", help="table, tsv or jsonl; by default a table on a terminal, TSV otherwise."),
+]
+OUTPUT = Annotated[Path | None, typer.Option(help="File to write instead of standard output.")]
+JSON = Annotated[bool, typer.Option("--json", help="Print one line of JSON per row; the same as --format jsonl.")]
+BUDGET = Annotated[
+    int | None,
+    typer.Option(min=1, help="Most tokens per batch, padding included; measured by default.", show_default=False),
+]
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to run on which rows, and where to write the results: the options that all prediction commands share."""
+
+    model: MODEL
+    files: FILES = None
+    framework: FRAMEWORK = None
+    device: DEVICE = "auto"
+    columns: COLUMNS = None
+    format: FORMAT = None
+    output: OUTPUT = None
+    as_json: JSON = False
+    budget: BUDGET = None
+
+    def __post_init__(self) -> None:
+        if self.format is not None and self.format not in FORMATS:
+            raise typer.BadParameter(f"--format is {self.format}; known are {', '.join(FORMATS)}")
+
+
+def with_shared_options(function: Callable[..., None]) -> Callable[..., None]:
+    """Return a command with the options of `Request` around a function's own; the function gets a `Request` first."""
+    shared = inspect.signature(Request, eval_str=True).parameters
+    own = list(inspect.signature(function, eval_str=True).parameters.values())[1:]
+    before = [shared[name] for name in ("model", "files")]
+    after = [parameter for name, parameter in shared.items() if name not in ("model", "files")]
+    parameters = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in (*before, *own, *after)]
+
+    @wraps(function)
+    def command(**given: Any) -> None:
+        function(Request(**{name: given.pop(name) for name in shared}), **given)
+
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # what typer reads
+    hints = get_type_hints(Request, include_extras=True) | get_type_hints(function, include_extras=True)
+    command.__annotations__ = {one.name: hints[one.name] for one in parameters}
+    return command

@@ -1,0 +1,79 @@
+"""Writers of predictions: a table, TSV or JSON lines; a row that could not be used has its reason in `error`."""
+
+import csv
+import json
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TextIO
+
+from roberta_core.cli.predict_inputs import TaskFields
+from roberta_core.cli.terminal import escape_controls, make_console
+
+Row = tuple[str, Any, Any]  # the place of a row, its input and its result; a `RowError` stands for both
+
+
+def is_error(result: Any) -> bool:
+    """Whether a row has no result, but the reason why."""
+    return hasattr(result, "reason")
+
+
+def write_jsonl(task: TaskFields, rows: Iterable[Row], stream: TextIO) -> None:
+    """Write a JSON object per row."""
+    for place, item, result in rows:
+        value = {"error": result.reason} if is_error(result) else task.to_json(item, result)
+        print(json.dumps({"place": place, **value}, ensure_ascii=False), file=stream)
+
+
+def write_tsv(task: TaskFields, rows: Iterable[Row], stream: TextIO) -> None:
+    """Write a header, then the lines of each row."""
+    writer = csv.writer(stream, delimiter="\t", lineterminator="\n")
+    writer.writerow(["place", *task.columns, "error"])
+    for line in _flatten(task, rows):
+        writer.writerow(escape_controls(cell) if stream.isatty() else cell for cell in line)
+
+
+def write_table(task: TaskFields, rows: Iterable[Row], stream: TextIO) -> None:
+    """Write a table, once all rows are done."""
+    from rich.table import Table
+
+    lines = list(_flatten(task, rows))
+    failed = any(line[-1] for line in lines)
+    table = Table("place", *task.columns, *(["error"] if failed else []))
+    for line in lines:
+        table.add_row(*(line if failed else line[:-1]))
+    make_console(file=stream).print(table)
+
+
+def write_lines(task: TaskFields, rows: Iterable[Row], stream: TextIO) -> None:
+    """Write the cells of each row alone, separated by tabs; an error stands after them."""
+    for place, item, result in rows:
+        lines = [["", "", place, result.reason]] if is_error(result) else _list_cells(task, item, result)
+        for cells in lines:
+            line = "\t".join(cells)
+            print(escape_controls(line) if stream.isatty() else line, file=stream)
+
+
+def _flatten(task: TaskFields, rows: Iterable[Row]) -> Iterator[list[str]]:
+    """Yield the lines of a table; errors stand in the last column."""
+    for place, item, result in rows:
+        if is_error(result):
+            yield [place, *[""] * len(task.columns), result.reason]
+            continue
+        for cells in _list_cells(task, item, result):
+            yield [place, *cells, ""]
+
+
+def _list_cells(task: TaskFields, item: Any, result: Any) -> Iterator[list[str]]:
+    for line in task.to_rows(item, result) or [{}]:
+        yield [_show(line.get(name, "")) for name in task.columns]
+
+
+def _show(value: Any) -> str:
+    return f"{value:.4f}" if isinstance(value, float) else str(value)
+
+
+WRITERS: dict[str, Callable[[TaskFields, Iterable[Row], TextIO], None]] = {
+    "jsonl": write_jsonl,
+    "tsv": write_tsv,
+    "table": write_table,
+    "lines": write_lines,
+}
