@@ -4,6 +4,7 @@ import asyncio
 import json
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -80,9 +81,15 @@ def _waves(ids, count):
     return np.cos(ids[..., None] * np.arange(1, count + 1)).astype(np.float32)
 
 
+@cache
+def load_tiny_tokenizer():
+    """The tokenizer of the embedded model."""
+    return RobertaTokenizerFast.from_pretrained("roberta-tiny")
+
+
 def build_pipelines(*tasks, backend=None, **fields):
     """Pipelines over one stub; those of a class share their model."""
-    backend, models, tokenizer = backend or Stub(), {}, RobertaTokenizerFast.from_pretrained("roberta-tiny")
+    backend, models, tokenizer = backend or Stub(), {}, load_tiny_tokenizer()
     for task in tasks:
         kind = PIPELINES[task].architecture
         models.setdefault(kind, Model(kind, tokenizer, **fields))
