@@ -28,18 +28,22 @@ def kill_saves():
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_killed_saves_leave_nothing_wrong(tmp_path):
-    ended = run("kill_saves.py", "--kills", "14", "--folder", str(tmp_path))
+    ended = run("kill_saves.py", "--kills", "20", "--folder", str(tmp_path))
     assert ended.returncode == 0, ended.stdout + ended.stderr
-    assert "14 kills in " in ended.stdout
+    assert "20 kills in " in ended.stdout
     assert " 0 wrong" in ended.stdout
 
 
-def test_a_mixture_of_two_checkpoints_is_found(tmp_path, kill_saves):
+@pytest.mark.parametrize("file", ["config.json", "tokenizer.json"])
+def test_a_mixture_of_two_checkpoints_is_found(tmp_path, kill_saves, file):
+    kill_saves.SOURCES = tmp_path / "sources"
+    kill_saves.make_sources()
+    writer = kill_saves.WRITERS["safetensors"]
     for name in ("old", "new"):
-        kill_saves.save(tmp_path / name, name, "safetensors")
-        assert kill_saves.outcome(tmp_path / name) == name
-    shutil.copy(tmp_path / "old" / "config.json", tmp_path / "new" / "config.json")
-    assert kill_saves.outcome(tmp_path / "new") not in kill_saves.RIGHT["over an old one"]
+        writer.save(tmp_path / name, name)
+        assert kill_saves.examine(writer, tmp_path / name) == name
+    shutil.copy(tmp_path / "old" / file, tmp_path / "new" / file)
+    assert kill_saves.examine(writer, tmp_path / "new") not in kill_saves.RIGHT["over an old one"]
 
 
 def test_fuzzing_finds_nothing_and_ends_with_its_totals(tmp_path):
