@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 
 from roberta_core import checkpoints
 from roberta_core.backend import Backend
+from roberta_core.pipelines.html_fragments import attach_html
 from roberta_core.tasks.base import BUDGET, MEASURED, USUAL_LENGTH, WINDOW
 from roberta_core.tasks.features import Feature, Output, measure_budget, run_features
 
@@ -85,15 +86,21 @@ class Pipeline(ABC):
                 read as results are consumed.
             options: call options of the task.
 
+        A notebook shows a result, or a list of results, with its inputs: entities and answers marked in their texts.
+
         Raises:
             TypeError: an option is unknown.
             ValueError: an input or an option has a wrong value, or the model's outputs are not finite.
         """
         resolved = self._resolve_options(self.settings, options)
         if not self.is_batch(inputs):
-            return next(self.stream([inputs], resolved))
+            result = next(self.stream([inputs], resolved))
+            return attach_html(result, self.task, [(inputs, result)])
         results = self.stream(inputs, resolved)
-        return list(results) if isinstance(inputs, list | tuple) else results
+        if not isinstance(inputs, list | tuple):
+            return results
+        found = list(results)
+        return attach_html(found, self.task, list(zip(inputs, found, strict=True)))
 
     def is_batch(self, inputs: Any) -> bool:
         """Whether `inputs` are several inputs, not one."""

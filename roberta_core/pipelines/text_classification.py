@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from roberta_core.pipelines.base import Options, Pipeline, require_str
+from roberta_core.pipelines.html_fragments import attach_html
 from roberta_core.tasks.base import softmax
 from roberta_core.tasks.features import Feature, Output, split_windows
 from roberta_core.tokenization.rows import keep_longest_first
@@ -50,7 +51,9 @@ class TextClassificationPipeline(Pipeline):
     def __call__(self, inputs: Any, **options: Any) -> Any:
         """Return labels; one text without `top_k` gives a list of one, as published."""
         result = super().__call__(inputs, **options)
-        return [result] if isinstance(inputs, str) and "top_k" not in options else result
+        if not isinstance(inputs, str) or "top_k" in options:
+            return result
+        return attach_html([result], self.task, [(inputs, result)])
 
     def is_batch(self, inputs: Any) -> bool:
         """Whether `inputs` are several inputs; `[[[text, text_pair]]]` is the older spelling of one pair."""

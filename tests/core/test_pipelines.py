@@ -486,3 +486,14 @@ def test_a_cross_encoder_names_its_activation_and_prompt(build):
     assert [row["index"] for row in found] == [row["index"] for row in plain]
     np.testing.assert_allclose(1 / (1 + np.exp([-row["score"] for row in found])), [row["score"] for row in plain])
     assert found[0]["text"] == item["documents"][found[0]["index"]]
+
+
+def test_a_notebook_shows_results_with_their_inputs(build):
+    tag = build("token-classification", settings={"aggregation_strategy": "simple"})
+    one, many = tag("a <b> door"), tag(["a door", "<i> garden"])
+    assert [type(one).__mro__[1], type(many).__mro__[1]] == [list, list]
+    assert all("&lt;" in found._repr_html_() and "<i>" not in found._repr_html_() for found in (one, many))
+    classify = build("text-classification")
+    assert "a &lt;b&gt; door" in classify("a <b> door")._repr_html_()
+    answer = build("question-answering")
+    assert "who &lt;b&gt;?" in answer(question="who <b>?", context="a door")._repr_html_()
