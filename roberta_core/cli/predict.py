@@ -14,12 +14,13 @@ import typer
 from roberta_core.cli.files import check_files, check_inputs
 from roberta_core.cli.frameworks import announce_device, hold_back_stderr, load_backend, resolve_frameworks
 from roberta_core.cli.predict_inputs import STDIN, TASKS, TaskFields, has_lines, parse_columns, read_rows
-from roberta_core.cli.predict_options import Request, with_shared_options
+from roberta_core.cli.predict_options import HTML, Request, with_shared_options
 from roberta_core.cli.predict_outputs import WRITERS, Row, is_error
 from roberta_core.cli.terminal import EarlyExit, format_count
 
 if TYPE_CHECKING:
     from roberta_core.pipelines import Pipeline
+    from roberta_core.pipelines.html_pages import Page
 
 FAILED = 1
 
@@ -42,14 +43,16 @@ def classify(
     window_scores: Annotated[
         str, typer.Option(help="How the scores of windows are combined: mean or max, for each label.")
     ] = "mean",
+    html: HTML = None,
 ) -> None:
     """Classify texts or pairs of texts. A row has the field text, and perhaps text_pair.
 
     A file of text has one text per line, and by default the label, its score and the text are printed for each.
     """
     predict(
-        "pairs" if pairs else "classify", request, lines="lines", long=long, window_scores=window_scores, detailed=True
-    )
+        "pairs" if pairs else "classify", request, lines="lines", html=html,
+        long=long, window_scores=window_scores, detailed=True,
+    )  # fmt: skip
 
 
 @with_shared_options
@@ -61,9 +64,10 @@ def tag(
             help="How tokens are merged into entities: simple, first, average or max; none prints every token."
         ),
     ] = "first",
+    html: HTML = None,
 ) -> None:
     """Find entities in texts with a token-classification model. A row has the field text, or tokens (a list)."""
-    predict("tag", request, aggregation_strategy=aggregation)
+    predict("tag", request, html=html, aggregation_strategy=aggregation)
 
 
 @with_shared_options
@@ -73,12 +77,13 @@ def answer(
     context: Annotated[str | None, typer.Option(help="The text that answers --question.")] = None,
     top_k: TOP = 1,
     unanswerable: Annotated[bool, typer.Option("--unanswerable", help="Allow 'no answer' as a result.")] = False,
+    html: HTML = None,
 ) -> None:
     """Answer questions from contexts with a question-answering model. A row has the fields question and context."""
     if (question is None) != (context is None) or (question is not None and request.files):
         raise typer.BadParameter("--question and --context must be used together, and without files")
     given = None if question is None else [{"question": question, "context": context}]
-    predict("answer", request, given, top_k=top_k, handle_impossible_answer=unanswerable)
+    predict("answer", request, given, html=html, top_k=top_k, handle_impossible_answer=unanswerable)
 
 
 @with_shared_options
@@ -152,7 +157,12 @@ def generate(
 
 
 def predict(
-    command: str, request: Request, given: list[dict[str, Any]] | None = None, lines: str = "tsv", **options: Any
+    command: str,
+    request: Request,
+    given: list[dict[str, Any]] | None = None,
+    lines: str = "tsv",
+    html: Path | None = None,
+    **options: Any,
 ) -> None:
     """Run a task over the rows of files, or over `given` ones; a row that cannot be used is printed with its error.
 
@@ -161,6 +171,7 @@ def predict(
         request: the options that all prediction commands share.
         given: rows to use instead of the files.
         lines: how the results are printed if all rows are lines of text and no format is specified.
+        html: a file for a page of the results.
         **options: call options of the task's pipeline.
 
     Raises:
@@ -169,14 +180,17 @@ def predict(
     """
     task, files = TASKS[command], request.files or [STDIN]
     names = parse_columns(task, request.columns or [])
-    check_files(request.output)
+    check_files(request.output, html)
     check_inputs([] if given else files)
     (name,) = resolve_frameworks(None, request.framework)
     runner = load_runner(task, name, request.device, request.model, request.budget, options)
     rows = [(f"row {number}", item) for number, item in enumerate(given, 1)] if given else None
     source = read_rows(task, files, names) if rows is None else iter(rows)
     kind = _choose_format(request, lines if rows is None and all(map(has_lines, files)) else "tsv")
-    counts = write(task, runner, source, kind, request)
+    page = None if html is None else _build_page(task, request)
+    counts = write(task, runner, source, kind, request, page)
+    if page is not None and html is not None:
+        page.save(html)
     if counts["truncated"]:
         length, texts = runner.length, format_count(counts["truncated"], "text")
         verb = "was" if counts["truncated"] == 1 else "were"
@@ -194,9 +208,17 @@ def _choose_format(request: Request, other: str) -> str:
 
 
 def write(
-    task: TaskFields, runner: Pipeline, source: Iterable[tuple[str, Any]], kind: str, request: Request
+    task: TaskFields,
+    runner: Pipeline,
+    source: Iterable[tuple[str, Any]],
+    kind: str,
+    request: Request,
+    page: Page | None = None,
 ) -> Counter[str]:
-    """Write the results of rows in a format; return the numbers of rows, of errors and of truncated texts."""
+    """Write the results of rows in a format; return the numbers of rows, of errors and of truncated texts.
+
+    Each row is added to the page too, if there is one.
+    """
     held: deque[tuple[str, Any]] = deque()  # rows that were read, but have no result yet
     counts: Counter[str] = Counter()
 
@@ -210,12 +232,21 @@ def write(
             counts["row"] += 1
             counts["error"] += is_error(result)
             counts["truncated"] += isinstance(result, dict) and bool(result.get("truncated"))
-            yield *held.popleft(), result
+            row = *held.popleft(), result
+            if page is not None:
+                page.add(*row)
+            yield row
 
     # The first computations print start-up messages too.
     with hold_back_stderr(), _open_output(request.output) as stream:
         WRITERS[kind](task, rows(), stream)
     return counts
+
+
+def _build_page(task: TaskFields, request: Request) -> Page:
+    from roberta_core.pipelines.html_pages import build_page
+
+    return build_page(task.pipeline, request.model)
 
 
 def _open_output(output: Path | None) -> AbstractContextManager[TextIO]:

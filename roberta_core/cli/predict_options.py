@@ -36,6 +36,10 @@ FORMAT = Annotated[
 ]
 OUTPUT = Annotated[Path | None, typer.Option(help="File to write instead of standard output.")]
 JSON = Annotated[bool, typer.Option("--json", help="Print one line of JSON per row; the same as --format jsonl.")]
+HTML = Annotated[
+    Path | None,
+    typer.Option("--html", help="Also write the results into this file, as one HTML page that needs no other file."),
+]
 BUDGET = Annotated[
     int | None,
     typer.Option(min=1, help="Most tokens per batch, padding included; measured by default.", show_default=False),

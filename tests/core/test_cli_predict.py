@@ -166,3 +166,21 @@ def test_the_shared_options_are_those_of_every_command():
         parameters = inspect.signature(getattr(command, name)).parameters
         assert shared < {*parameters, "new"}
         assert next(iter(parameters)) == "model"
+
+
+def test_a_page_is_written_beside_the_usual_output(run, tmp_path):
+    page = tmp_path / "page.html"
+    code, out, _, _ = run("tag", "--html", page, stdin=b"in <Pa>\n\xff\n")
+    assert code == 1
+    assert out.startswith("place\tentity\t")
+    text = page.read_text(encoding="utf-8")
+    assert 'in <mark style="--hue:210">&lt;Pa&gt;<b>LOC</b></mark>' in text
+    assert "<title>somewhere: token-classification</title>" in text
+    assert "not UTF-8" in text
+    code, _, err, inputs = run(
+        "answer", "--html", tmp_path / "missing" / "page.html", "--question", "a", "--context", "b"
+    )
+    assert (code, inputs) == (1, [])
+    assert "missing" in err
+    assert run("answer", "--html", page, "--question", "who?", "--context", "me")[0] == 0
+    assert "who?<br><b>me</b>" in page.read_text(encoding="utf-8")

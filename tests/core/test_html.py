@@ -8,7 +8,7 @@ import pytest
 
 from roberta_core.pipelines import html_fragments, html_pages
 from roberta_core.pipelines.base import RowError
-from roberta_core.pipelines.html_fragments import Hues, attach_html, mark_text
+from roberta_core.pipelines.html_fragments import Hues, ResultList, attach_html, mark_text
 from roberta_core.pipelines.html_pages import build_page
 
 HOSTILE = "Anna <script>alert('x')</script> & \"Z\u00fcrich\" <img src=x onerror=alert(1)> \U0001f600\nend"
@@ -146,9 +146,9 @@ def test_results_stay_plain_and_have_html_for_notebooks():
     entities = [{"entity_group": "PER", **find(HOSTILE, "Anna")}]
     found = attach_html(entities, "token-classification", [(HOSTILE, entities)])
     assert found == entities
-    assert isinstance(found, list)
     assert repr(found) == repr(entities)
     assert json.loads(json.dumps(found)) == entities
+    assert isinstance(found, ResultList)
     assert read(found._repr_html_()).marks == [["Anna", "PER"]]
     assert read(pickle.loads(pickle.dumps(found))._repr_html_()).marks == [["Anna", "PER"]]
     answer = {"label": 1, "choice": "<b>", "score": 0.5, "scores": [0.5, 0.5]}
