@@ -71,6 +71,18 @@ def serving():
     return loaded("serving_client")
 
 
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory):
+    """A headless browser (see `browser.py`)."""
+    found = loaded("browser")
+    program = found.find_browser()
+    if program is None:
+        pytest.skip("there is no Chromium or Chrome")
+    started = found.Browser(program, tmp_path_factory.mktemp("browser"))
+    yield started
+    started.close()
+
+
 def large_weights(config: RobertaConfig, architecture: str, seed: int = 3) -> dict[str, np.ndarray]:
     """Large weights, biases too: a freshly drawn model hides most mistakes."""
     generator = np.random.default_rng(seed)
