@@ -18,7 +18,8 @@ from roberta_core.config import RobertaConfig
 from roberta_core.outputs import ModelOutput
 
 GROUP = "roberta.backends"
-PREFERRED = ("pt", "tf", "flax")  # the order in which an installed framework is chosen by default
+TITLES = {"pt": "PyTorch", "tf": "TensorFlow", "flax": "JAX"}  # of the frameworks of this project
+PREFERRED = tuple(TITLES)  # the order in which an installed framework is chosen by default
 
 
 class BackendError(ValueError):
@@ -123,6 +124,14 @@ def find_default() -> str:
     return installed[0]
 
 
+def describe_unknown(*names: str) -> str:
+    """Return what is wrong with names of no framework, and what to write instead."""
+    order = sorted(registered(), key=(*PREFERRED, *registered()).index)
+    known = [f"{name} ({TITLES[name]})" if name in TITLES else name for name in order]
+    choices = f"{', '.join(known[:-1])} or {known[-1]}" if len(known) > 1 else "".join(known)
+    return f"there is no framework {', '.join(map(repr, names))}: write {choices}"
+
+
 def require(name: str) -> None:
     """Check that a backend can be loaded, without importing its framework.
 
@@ -130,7 +139,7 @@ def require(name: str) -> None:
         BackendError: the backend is unknown, or its framework is not installed.
     """
     if name not in registered():
-        raise BackendError(f"there is no framework {name!r}; known are {', '.join(sorted(registered()))}")
+        raise BackendError(describe_unknown(name))
     missing = _missing(name)
     if missing:
         raise BackendError(f"{name} needs {' and '.join(missing)}: pip install 'triberta[{name}]'")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from roberta_core.cli.files import check_files
+from roberta_core.cli.files import check_files, check_inputs
 from roberta_core.cli.finetune import parse_reading
 from roberta_core.cli.frameworks import (
     DEVICE,
@@ -106,6 +106,7 @@ def evaluate_files(
     from roberta_core.training.recipe import Recipe
 
     check_files(predictions)
+    check_inputs(files)
     plan, lines, found = Recipe.load(recipe) if recipe else None, [], {}
     for name in names:
         one = load_backend(name, device)

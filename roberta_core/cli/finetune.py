@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from roberta_core.cli.files import check_inputs
 from roberta_core.cli.frameworks import DEVICE, FRAMEWORK, hold_back_stderr, load_backend, resolve_frameworks
 from roberta_core.cli.recording import CHART, TENSORBOARD, Recording
 from roberta_core.cli.training_display import Display, call_after_loss, format_scores, handle_stop
@@ -19,7 +20,8 @@ def finetune(
     task: Annotated[
         str,
         typer.Argument(
-            help="classification (also pairs and regression), tagging, multiple-choice, question-answering."
+            help="classification (also pairs, several labels and regression), tagging, multiple-choice or "
+            "question-answering; `roberta tasks` lists them with their fields."
         ),
     ],
     train: Annotated[
@@ -27,14 +29,27 @@ def finetune(
         typer.Option(help="Training data: .jsonl, .json (also SQuAD), .csv, .tsv, .conll or .parquet. Repeatable."),
     ],
     output: Annotated[Path, typer.Option(help="Output folder for the log, the result and the best model.")],
-    recipe: Annotated[str, typer.Option(help="Name of a built-in recipe, or a TOML file.")],
+    recipe: Annotated[str, typer.Option(help="Name of a built-in recipe (`roberta recipes`), or a TOML file.")],
     model: Annotated[str, typer.Option(help="A folder, an embedded model, or a model on the Hub.")] = "roberta-tiny",
     validation: Annotated[
         list[str] | None, typer.Option(help="Data to evaluate on and to select the best model by. Repeatable.")
     ] = None,
     framework: FRAMEWORK = None,
     device: DEVICE = "auto",
-    seeds: Annotated[str | None, typer.Option(help="Seeds, separated by commas; by default the recipe's.")] = None,
+    epochs: Annotated[
+        float | None, typer.Option(help="Passes over the training data; by default the recipe's.")
+    ] = None,
+    learning_rate: Annotated[
+        float | None, typer.Option(help="Learning rate after the warm-up; by default the recipe's.")
+    ] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Rows per step; by default the recipe's.")] = None,
+    max_length: Annotated[
+        int | None, typer.Option(min=8, help="Most tokens of a row; by default the recipe's, or the model's.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Seed of the run; by default the recipe's.")] = None,
+    seeds: Annotated[
+        str | None, typer.Option(help="Seeds of several runs, separated by commas, instead of --seed.")
+    ] = None,
     columns: Annotated[str | None, typer.Option(help=COLUMNS)] = None,
     header: Annotated[
         str | None, typer.Option(help="Column names of files without a header, separated by commas.")
@@ -55,18 +70,26 @@ def finetune(
     """
     from roberta_core.training import finetune_run as training
     from roberta_core.training.finetune_loop import Validation
-    from roberta_core.training.recipe import FINE_TUNING, Recipe
+    from roberta_core.training.recipe import FINE_TUNING, OVERRIDES, Recipe
     from roberta_core.training.run_log import LOG
 
     (name,) = resolve_frameworks(None, framework)
-    plan, reading = Recipe.load(recipe, FINE_TUNING), parse_reading(columns, header, format, strict)
+    given = {
+        "epochs": epochs, "learning_rate": learning_rate, "batch_size": batch_size, "max_length": max_length,
+        "seed": seed,
+    }  # fmt: skip
+    check_overrides(given, seeds)
+    required = [place for place in FINE_TUNING if place not in {OVERRIDES[name] for name in given if given[name]}]
+    plan = Recipe.load(recipe, required).override(**given)
+    reading = parse_reading(columns, header, format, strict)
     numbers = parse_seeds(seeds, plan.run.seed)
     training.check_output(output, resume)
+    work = training.build_task(task, model, plan.task, reading)
+    check_inputs([*train, *(validation or [])])
     backend = load_backend(name, device)
     folders = training.locate_folders(output, numbers)
     logs = {f"seed {seed}": folder / LOG for seed, folder in folders.items()}
     with handle_stop(), Display(as_json) as display, Recording(chart, tensorboard, logs) as recording:
-        work = training.build_task(task, model, plan.task, reading)
         examples = training.read_examples(work, train, reading, "training", display.report, learn=True)
         kept = training.read_examples(work, validation, reading, "validation", display.report) if validation else []
         features = work.build_features(examples)
@@ -109,6 +132,20 @@ def parse_reading(columns: str | None, header: str | None, format: str | None, s
         else:
             pairs[name] = column
     return Reading(pairs, tuple(header.split(",")) if header else (), format, strict)
+
+
+def check_overrides(given: Mapping[str, float | None], seeds: str | None) -> None:
+    """Check the options that take the place of values of the recipe.
+
+    Raises:
+        typer.BadParameter: a value is not positive, or both --seed and --seeds are specified.
+    """
+    for name in ("epochs", "learning_rate", "batch_size"):
+        value = given[name]
+        if value is not None and not 0 < value < float("inf"):
+            raise typer.BadParameter(f"--{name.replace('_', '-')} is {value}; it must be greater than 0")
+    if given["seed"] is not None and seeds is not None:
+        raise typer.BadParameter("specify --seed for one run or --seeds for several, not both")
 
 
 def parse_seeds(seeds: str | None, default: int) -> list[int]:

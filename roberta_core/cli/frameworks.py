@@ -51,8 +51,7 @@ def resolve_frameworks(
     names = [name.strip() for name in given.split(",")]
     unknown = [name for name in names if name not in backend.registered()]
     if unknown:
-        known = ", ".join(backend.registered())
-        raise typer.BadParameter(f"there is no framework {', '.join(map(repr, unknown))}; known are {known}")
+        raise typer.BadParameter(backend.describe_unknown(*unknown))
     if len(set(names)) < len(names):
         raise typer.BadParameter(f"{given} names a framework twice")
     if framework is not None and len(names) > 1:

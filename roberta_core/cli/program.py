@@ -17,6 +17,8 @@ from roberta_core.entry_points import load_entry_point
 GROUP = "roberta.commands"  # entry points of commands that other packages register
 COMMANDS = {
     "info": "roberta_core.cli.info:info",
+    "tasks": "roberta_core.cli.tasks:tasks",
+    "recipes": "roberta_core.cli.recipes:recipes",
     "fill-mask": "roberta_core.cli.fill_mask:fill_mask",
     "finetune": "roberta_core.cli.finetune:finetune",
     "classify": "roberta_core.cli.predict:classify",

@@ -36,7 +36,12 @@ PIPELINES: dict[str, type[Pipeline]] = {
         TextGenerationPipeline,
     )
 }
-ALIASES = {"sentiment-analysis": "text-classification", "ner": "token-classification"}
+ALIASES = {
+    "classification": "text-classification",  # as `roberta finetune` calls it
+    "tagging": "token-classification",
+    "sentiment-analysis": "text-classification",
+    "ner": "token-classification",
+}
 WANTS = ("config", "weights", "tokenizer", "sentence")  # what a pipeline needs of a repository on the Hub
 HARMLESS = ("trust_remote_code", "use_fast", "feature_extractor", "image_processor", "processor")
 

@@ -13,4 +13,26 @@ TASKS: dict[str, type[Task]] = {
     kind.name: kind for kind in (Classification, Tagging, MultipleChoice, QuestionAnswering)
 }
 
-__all__ = ["TASKS", "Example", "Feature", "FillMask", "Task"]
+# What pipelines, and transformers, call them.
+TASK_ALIASES = {
+    "text-classification": "classification",
+    "sentiment-analysis": "classification",
+    "token-classification": "tagging",
+    "ner": "tagging",
+}
+
+
+def find_task(name: str) -> type[Task]:
+    """Return the task of a name or an alias.
+
+    Raises:
+        ValueError: there is no such task; the message lists the known names.
+    """
+    found = TASKS.get(TASK_ALIASES.get(name, name))
+    if found is None:
+        known = [" or ".join([one, *(alias for alias, task in TASK_ALIASES.items() if task == one)]) for one in TASKS]
+        raise ValueError(f"there is no task {name!r}; known are {', '.join(known)}")
+    return found
+
+
+__all__ = ["TASKS", "TASK_ALIASES", "Example", "Feature", "FillMask", "Task", "find_task"]

@@ -60,7 +60,8 @@ class QuestionAnswering(Task):
 
     name = "question-answering"
     architecture = "ForQuestionAnswering"
-    fields = ("context", "question", "answers")
+    fields = {"context": ("context",), "question": ("question",), "answers": ("answers", "answer")}  # noqa: RUF012
+    recipes = ("squad", "tiny-answering")
     metric = "f1"
     no_answer = ""  # whether a question may have none, as learned or as the checkpoint says; one of NO_ANSWER
 

@@ -55,7 +55,8 @@ class Task(ABC):
     name: ClassVar[str]
     architecture: ClassVar[str]
     metric: ClassVar[str]  # the score that selects the best model
-    fields: ClassVar[tuple[str, ...]]  # the names that `columns` may map
+    fields: ClassVar[Mapping[str, Sequence[str]]]  # the names that `columns` may map, each with the columns by default
+    recipes: ClassVar[tuple[str, ...]] = ()  # built-in recipes for it
     tokenizer: Any
     length: int
     settings: TaskSettings = field(default_factory=TaskSettings)

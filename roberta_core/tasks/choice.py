@@ -42,7 +42,10 @@ class MultipleChoice(Task):
 
     name = "multiple-choice"
     architecture = "ForMultipleChoice"
-    fields = ("context", "question", "choices", "label")
+    fields = {  # noqa: RUF012  # declared once, never written
+        "context": (*CONTEXTS, *QUESTIONS), "question": QUESTIONS, "choices": CHOICES, "label": LABELS,
+    }  # fmt: skip
+    recipes = ("race", "tiny-choice")
     metric = "accuracy"
     choices = 0
     always: int | None = None  # the index of the choice that is right in all training examples

@@ -47,7 +47,8 @@ class Classification(Task):
 
     name = "classification"
     architecture = ARCHITECTURE
-    fields = ("text", "text_pair", "label")
+    fields = {"text": SINGLES, "text_pair": ("text_pair",), "label": LABELS}  # noqa: RUF012
+    recipes = ("glue", "tiny-classification")
     problem_type = ""  # the published one, once it is known
 
     @property

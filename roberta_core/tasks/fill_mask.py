@@ -51,7 +51,7 @@ class FillMask(Task):
     name = "fill-mask"
     architecture = ARCHITECTURE
     metric = ""
-    fields = ("text",)
+    fields = {"text": ("text", "sentence", "content")}  # noqa: RUF012  # declared once, never written
     top_k: int = 5
     vocabulary: int = 0
 

@@ -59,7 +59,8 @@ class Tagging(Task):
 
     name = "tagging"
     architecture = "ForTokenClassification"
-    fields = ("tokens", "labels", "text")
+    fields = {"tokens": WORDS, "labels": LABELS, "text": TEXTS}  # noqa: RUF012  # declared once, never written
+    recipes = ("tiny-tagging",)
 
     @property
     def metric(self) -> str:  # type: ignore[override]

@@ -14,7 +14,7 @@ from roberta_core import checkpoints
 from roberta_core.checkpoints import hub
 from roberta_core.config import RobertaConfig
 from roberta_core.data.records import DataError, Skipped, read
-from roberta_core.tasks import TASKS, Example, Task
+from roberta_core.tasks import Example, Task, find_task
 from roberta_core.tasks.batches import ShuffledFeatures
 from roberta_core.tasks.heads import load_model, require_head
 from roberta_core.tasks.settings import TaskSettings
@@ -49,9 +49,7 @@ class Reading:
 
 def build_task(name: str, source: str, settings: TaskSettings | None, reading: Reading) -> Task:
     """Return a task over the tokenizer of a checkpoint."""
-    if name not in TASKS:
-        raise ValueError(f"there is no task {name!r}; known are {', '.join(TASKS)}")
-    return TASKS[name].from_pretrained(source, settings, dict(reading.columns))
+    return find_task(name).from_pretrained(source, settings, dict(reading.columns))
 
 
 def read_examples(
@@ -62,7 +60,11 @@ def read_examples(
     records = (record for source in sources for record in _read(source, skipped, reading))
     found = task.collect_examples(records, skipped, learn)
     if not found:
-        raise DataError(f"no record is left for {what}: {skipped.sentence() or 'there are none'}")
+        why = skipped.sentence() or "there are none"
+        raise DataError(
+            f"no record is left for {what}: {why}. {task.name} reads the fields {', '.join(task.fields)}; name the "
+            "columns that hold them, such as --columns label=COLUMN"
+        )
     line = {"data": what, "examples": len(found), "skipped": skipped.count, "reasons": skipped.reasons}
     report({**line, **({"target": task.describe()} if learn and task.describe() else {})})
     return found
@@ -239,7 +241,7 @@ def evaluate_task(
     Raises:
         ValueError: the checkpoint has no head for the task, or was fine-tuned for another one.
     """
-    stored = read_task_settings(source, name)
+    stored = read_task_settings(source, find_task(name).name)
     task = build_task(name, source, recipe.task if recipe else stored, reading)
     require_head(source, task.architecture)
     model = backend.from_pretrained(task.architecture, source)

@@ -25,6 +25,15 @@ PRECISIONS = ("float32", "bfloat16")
 # The defaults of these are for pretraining: a fine-tuning recipe sets them itself.
 FINE_TUNING = ("optimizer.batch_size", "optimizer.peak_learning_rate")
 
+# The values that commands change by an option: the option's name, and the place in a recipe.
+OVERRIDES = {
+    "epochs": "task.epochs",
+    "learning_rate": "optimizer.peak_learning_rate",
+    "batch_size": "optimizer.batch_size",
+    "max_length": "task.max_length",
+    "seed": "run.seed",
+}
+
 
 class RecipeError(ValueError):
     """A recipe that cannot be used; the message gives the reason."""
@@ -229,6 +238,24 @@ class Recipe:
         except (ValueError, TypeError) as error:
             raise RecipeError(f"{source}: {error}") from None
 
+    def override(self, **values: Any) -> Self:
+        """Return the recipe with other values; None keeps the recipe's.
+
+        Args:
+            **values: values by the names in `OVERRIDES`.
+
+        Raises:
+            ValueError: a value is wrong.
+        """
+        tables: dict[str, dict[str, Any]] = {}
+        for name, value in values.items():
+            if value is not None:
+                table, _, field = OVERRIDES[name].partition(".")
+                tables.setdefault(table, {})[field] = value
+        return dataclasses.replace(
+            self, **{name: dataclasses.replace(getattr(self, name), **changed) for name, changed in tables.items()}
+        )
+
     @classmethod
     def from_dict(cls, tables: Mapping[str, Any]) -> Self:
         """Return the recipe of some tables; raise `ValueError` for an unknown name or a wrong value."""
@@ -246,6 +273,22 @@ class Recipe:
 def built_in_names() -> list[str]:
     """Return the names of the built-in recipes."""
     return sorted(path.stem for path in FOLDER.glob("*.toml"))
+
+
+def read_text(name: str) -> str:
+    """Return the text of a built-in recipe.
+
+    Raises:
+        RecipeError: there is no such recipe.
+    """
+    if name not in built_in_names():
+        raise RecipeError(f"there is no recipe {name}; built in are {', '.join(built_in_names())}")
+    return (FOLDER / f"{name}.toml").read_text(encoding="utf-8")
+
+
+def read_summary(name: str) -> str:
+    """Return what a built-in recipe is for: its first line."""
+    return read_text(name).partition("\n")[0].removeprefix("# ")
 
 
 def _read_tables(source: str | Path, folder: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import pytest
 from roberta_core import RobertaConfig, RobertaTokenizerFast, backend, checkpoints, cli
 from roberta_core.checkpoints import safetensors_file
 from roberta_core.parameters import draw
-from roberta_core.tasks import metrics
+from roberta_core.tasks import TASKS, find_task, metrics
 from roberta_core.tokenization import train_tokenizer
 from roberta_core.training.schedule import LinearSchedule
 from roberta_core.training.training_checkpoint import State, TrainingError
@@ -304,7 +304,58 @@ def test_what_labels_are_is_reported(files, capsys):
 
 def test_nothing_left_is_an_error_that_says_why(files, capsys):
     run(files, "--columns", "label=stars", code=1)
-    assert "no record is left for training: skipped 10: " in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "no record is left for training: skipped 10: " in error
+    assert "classification reads the fields text, text_pair, label; name the columns that hold them" in error
+
+
+def test_options_take_the_place_of_values_of_the_recipe(files, capsys):
+    options = {"--epochs": 2, "--learning-rate": 0.25, "--batch-size": 3, "--max-length": 40, "--seed": 7}
+    out = run(files, *[part for pair in options.items() for part in pair])
+    recipe = json.loads((out / "result.json").read_text())["recipe"]
+    assert (recipe["task"]["epochs"], recipe["optimizer"]["peak_learning_rate"]) == (2, 0.25)
+    assert (recipe["optimizer"]["batch_size"], recipe["optimizer"]["steps"]) == (3, 7)  # 2 * 10 / 3
+    assert recipe["task"]["max_length"] == 40
+    assert list(json.loads((out / "result.json").read_text())["seeds"]) == ["7"]
+
+
+def test_an_option_can_give_what_a_recipe_for_fine_tuning_must_set(files):
+    (files / "bare.toml").write_text("[task]\nepochs = 1\n")
+    bare = ("--recipe", files / "bare.toml", "--batch-size", 4)
+    run(files, *bare, code=1)
+    run(files, *bare, "--learning-rate", "1e-3")
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (("--epochs", "0"), "--epochs is 0.0; it must be greater than 0"),
+        (("--learning-rate", "nan"), "--learning-rate is nan"),
+        (("--batch-size", "-1"), "--batch-size is -1"),
+        (("--seed", "1", "--seeds", "1,2"), "specify --seed for one run or --seeds for several"),
+    ],
+)
+def test_wrong_options_are_refused_before_data_is_read(files, options, sentence, capsys):
+    (files / "train.jsonl").unlink()
+    run(files, *options, code=2)
+    assert sentence in capsys.readouterr().err
+
+
+def test_a_missing_file_and_an_unknown_task_are_refused_before_a_framework_is_loaded(files, monkeypatch, capsys):
+    monkeypatch.setattr(backend, "load", lambda name: pytest.fail("a framework was loaded"))
+    run(files, "--train", files / "nowhere.csv", code=1)
+    assert "nowhere.csv: there is no such file" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        cli.main(["finetune", "translation", "--train", str(files / "train.jsonl"), "--output", str(files / "o"),
+                  "--recipe", str(files / "recipe.toml"), "--framework", "np"])  # fmt: skip
+    assert "known are classification or text-classification or sentiment-analysis, tagging" in capsys.readouterr().err
+
+
+def test_the_names_of_pipelines_are_names_of_tasks(files, capsys):
+    run(files)
+    assert find_task("sentiment-analysis") is find_task("text-classification") is TASKS["classification"]
+    assert find_task("ner") is find_task("token-classification") is TASKS["tagging"]
+    evaluated(files, "--task", "text-classification")
 
 
 def test_a_result_is_not_overwritten(files, capsys):

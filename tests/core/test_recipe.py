@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from roberta_core.tasks import TASKS
+from roberta_core.training import recipe
 from roberta_core.training.recipe import FINE_TUNING, Recipe, RecipeError, built_in_names
 from roberta_core.training.recipe import TABLES as TABLE_KINDS
 
@@ -130,3 +132,27 @@ def test_every_value_of_a_recipe_is_on_the_page_with_its_default():
     for name, default in wanted.items():
         shown = rows[name].strip("`")
         assert tomllib.loads(f"value = {shown}")["value"] == (list(default) if default == () else default), name
+
+
+def test_every_built_in_recipe_is_for_one_command_and_can_be_printed():
+    tasks = [name for task in TASKS.values() for name in task.recipes]
+    assert len(set(tasks)) == len(tasks)
+    assert set(tasks) <= set(recipe.built_in_names())
+    for name in recipe.built_in_names():
+        text = recipe.read_text(name)
+        assert ("[task]" in text) == (name in tasks)
+        assert recipe.read_summary(name) == text.splitlines()[0][2:]
+    with pytest.raises(RecipeError, match="there is no recipe nope; built in are glue, race"):
+        recipe.read_text("nope")
+    with pytest.raises(RecipeError, match="there is no recipe"):
+        recipe.read_text("../recipes/glue")
+
+
+def test_values_are_overridden_and_checked():
+    glue = Recipe.load("glue")
+    assert glue.override(epochs=None, seed=None) == glue
+    changed = glue.override(epochs=1.5, learning_rate=1e-3, batch_size=8, max_length=64, seed=3)
+    assert (changed.task.epochs, changed.task.max_length, changed.run.seed) == (1.5, 64, 3)
+    assert (changed.optimizer.peak_learning_rate, changed.optimizer.batch_size) == (1e-3, 8)
+    with pytest.raises(ValueError, match="batch_size 6 is not a multiple of micro_batch_size 4"):
+        Recipe.from_dict({"optimizer": {"micro_batch_size": 4, "batch_size": 8}}).override(batch_size=6)

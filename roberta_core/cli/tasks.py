@@ -1,0 +1,67 @@
+"""`roberta tasks`: list the tasks with their fields, recipes and commands."""
+
+import json
+from typing import Annotated, Any
+
+import typer
+
+
+def tasks(
+    name: Annotated[
+        str | None, typer.Argument(help="A task, to show the columns of its fields too.", show_default=False)
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """List the tasks: the commands that predict and train them, the fields of their records, and the recipes."""
+    found = collect_tasks()
+    if name is not None:
+        chosen = [one for one, facts in found.items() if name in (one, facts["finetune"], *facts["aliases"])]
+        if not chosen:
+            raise ValueError(f"there is no task {name!r}; known are {', '.join(found)}")
+        found = {one: found[one] for one in chosen}
+    if as_json:
+        print(json.dumps(found, indent=2))
+    else:
+        show(found, with_columns=name is not None)
+
+
+def collect_tasks() -> dict[str, dict[str, Any]]:
+    """Return the facts about each task by the name of its pipeline."""
+    from roberta_core.cli.predict_inputs import TASKS as COMMANDS
+    from roberta_core.pipelines import ALIASES, PIPELINES
+    from roberta_core.tasks import TASKS
+    from roberta_core.tasks.heads import TRAINED_BY
+
+    commands = {fields.pipeline: name for name, fields in reversed(COMMANDS.items())}
+    found = {}
+    for name, kind in PIPELINES.items():
+        command, trained = commands.get(name), TRAINED_BY.get(kind.architecture)
+        task = TASKS[trained] if trained else None
+        found[name] = {
+            "aliases": [alias for alias, pipeline in ALIASES.items() if pipeline == name],
+            "class": kind.architecture,
+            "command": command,
+            "input": {field: list(columns) for field, columns in COMMANDS[command].fields.items()} if command else {},
+            "finetune": trained,
+            "training": {field: list(columns) for field, columns in task.fields.items()} if task else {},
+            "recipes": list(task.recipes) if task else [],
+        }
+    return found
+
+
+def show(found: dict[str, dict[str, Any]], with_columns: bool) -> None:
+    """Print the commands of tasks with their fields, or also the columns that hold these by default."""
+    for name, facts in found.items():
+        print(f"{name} (also {', '.join(facts['aliases'])})" if facts["aliases"] else name)
+        if facts["command"] is None:
+            print("  predict: in Python, with pipeline()")
+        for verb, command, fields in (
+            ("predict", facts["command"], facts["input"]),
+            ("train", f"finetune {facts['finetune']}" if facts["finetune"] else None, facts["training"]),
+        ):
+            if command is not None:
+                print(f"  {verb}: roberta {command}, fields {', '.join(fields)}")
+                for field, columns in fields.items() if with_columns else ():
+                    print(f"    {field}: in the column {' or '.join(columns)}")
+        if facts["recipes"]:
+            print(f"  recipes: {', '.join(facts['recipes'])}")
