@@ -1,5 +1,6 @@
 import importlib.util
 import os
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,9 @@ from roberta_core.parameters import Kind, parameters
 # How long drawing an example takes says how busy the machine is, not whether the code is right.
 settings.register_profile("triberta", suppress_health_check=[HealthCheck.too_slow], deadline=None)
 settings.load_profile("triberta")
+
+# A shell's background job ignores SIGINT. The tests of Ctrl-C need the usual handler, here and in processes they start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # No test asks the Hub; this is read when huggingface_hub is imported, also by processes that tests start.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")

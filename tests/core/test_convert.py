@@ -81,5 +81,5 @@ def test_strict_refuses_numbers_that_are_not_finite_and_writes_nothing(start, tm
 
 
 def test_a_source_that_does_not_exist_is_an_error(tmp_path):
-    with pytest.raises(CheckpointError, match="neither a folder nor an embedded model"):
+    with pytest.raises(CheckpointError, match="there is no folder"):
         run(tmp_path / "nothing", tmp_path / "to", "--to", "bin")
