@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
-from roberta_core.cli.files import check_files, check_inputs
+from roberta_core.cli.files import STDOUT, check_files, check_inputs
 from roberta_core.cli.frameworks import announce_device, hold_back_stderr, load_backend, resolve_frameworks
 from roberta_core.cli.predict_inputs import STDIN, TASKS, TaskFields, has_lines, parse_columns, read_rows
 from roberta_core.cli.predict_options import HTML, Request, with_shared_options
@@ -180,6 +180,8 @@ def predict(
     """
     task, files = TASKS[command], request.files or [STDIN]
     names = parse_columns(task, request.columns or [])
+    if html == STDOUT:
+        raise typer.BadParameter("--html needs a file: standard output has the results")
     check_files(request.output, html)
     check_inputs([] if given else files)
     (name,) = resolve_frameworks(None, request.framework)

@@ -177,10 +177,10 @@ def test_a_page_is_written_beside_the_usual_output(run, tmp_path):
     assert 'in <mark style="--hue:210">&lt;Pa&gt;<b>LOC</b></mark>' in text
     assert "<title>somewhere: token-classification</title>" in text
     assert "not UTF-8" in text
-    code, _, err, inputs = run(
-        "answer", "--html", tmp_path / "missing" / "page.html", "--question", "a", "--context", "b"
-    )
-    assert (code, inputs) == (1, [])
-    assert "missing" in err
+    for wrong, message in ((tmp_path, "is a folder"), ("-", "--html needs a file")):
+        code, _, err, inputs = run("answer", "--html", wrong, "--question", "a", "--context", "b")
+        assert code != 0
+        assert inputs == []
+        assert message in err
     assert run("answer", "--html", page, "--question", "who?", "--context", "me")[0] == 0
     assert "who?<br><b>me</b>" in page.read_text(encoding="utf-8")
