@@ -1,4 +1,4 @@
-"""`make check`: the types of the changed files, the quick tests of the core, and the tests of the changed modules."""
+"""`make check`: check the types of changed files, run the quick tests of the core and the tests of changed modules."""
 
 import subprocess
 import sys
@@ -21,15 +21,15 @@ def git(*arguments: str) -> list[str]:
     return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True).stdout.splitlines()
 
 
-def changed_files() -> list[Path]:
-    """Return the Python files that differ from the main branch, or from the last commit on it, and exist."""
+def find_changed_files() -> list[Path]:
+    """Return the existing Python files that differ from the main branch, or from HEAD if there is none."""
     base = next((found[0] for name in ("origin/main", "main") if (found := git("merge-base", "HEAD", name))), "HEAD")
     names = {*git("diff", "--name-only", base), *git("ls-files", "--others", "--exclude-standard")}
     return [ROOT / name for name in sorted(names) if name.endswith(".py") and (ROOT / name).is_file()]
 
 
-def tests_of(path: Path) -> list[Path]:
-    """Return the test files of a changed module, or the file itself if it is one."""
+def find_tests(path: Path) -> list[Path]:
+    """Return the test files of a changed module, or the file itself if it is a test file."""
     package, stem = path.relative_to(ROOT).parts[0], path.stem
     if package == "tests":
         return [path] if stem.startswith("test_") else []
@@ -39,10 +39,10 @@ def tests_of(path: Path) -> list[Path]:
 
 def main() -> int:
     """Run both steps and return the exit status of the first that fails."""
-    changed = changed_files()
+    changed = find_changed_files()
     modules = [str(path) for path in changed if path.relative_to(ROOT).parts[0] in PACKAGES]
     core = [ROOT / "tests" / "core" / f"test_{name}.py" for name in QUICK]
-    tests = [*(ROOT / name for name in ALWAYS), *core, *(test for path in changed for test in tests_of(path))]
+    tests = [*(ROOT / name for name in ALWAYS), *core, *(test for path in changed for test in find_tests(path))]
     steps = [["pyright", *modules]] if modules else []
     steps.append(["pytest", "-q", *(str(test) for test in dict.fromkeys(tests))])
     for name, *arguments in steps:

@@ -1,4 +1,4 @@
-"""A Hub on localhost, as much of one as uploading and downloading models needs; it remembers what it was asked for."""
+"""A minimal model Hub on localhost, to test uploads and downloads; it records the requests."""
 
 import base64
 import hashlib
@@ -21,14 +21,14 @@ def sha(text):
 
 
 class Hub:
-    """Repositories: name -> branch -> file -> content; `secret` and `gated` ones ask for the token."""
+    """A server with repositories (name -> branch -> file -> content); `secret` and `gated` ones require the token."""
 
     TOKEN = "hf_secret"
 
     def __init__(self):
         self.repositories = {}
         self.secret, self.gated = set(), set()
-        self.asked = []  # (method, path)
+        self.asked = []  # requests: (method, path)
         self.broken = False  # answer every request with 500
         hub = self
 
@@ -53,17 +53,17 @@ class Hub:
         self.server.server_close()
 
     def add(self, name, folder, revision="main", prefix=""):
-        """Put the files of a folder into a repository."""
+        """Add the files of a folder to a repository."""
         files = self.repositories.setdefault(name, {"main": {}}).setdefault(revision, {})
         files.update({f"{prefix}{path.name}": path.read_bytes() for path in folder.iterdir() if path.is_file()})
 
     def downloads(self):
-        """The files whose content went out, in order."""
+        """Return the downloaded files in order."""
         found = (RESOLVE.fullmatch(path) for method, path in self.asked if method == "GET")
         return [match["path"] for match in found if match]
 
     def commit(self, name, revision):
-        """The name of a state of a branch."""
+        """Return a hash of the contents of a branch."""
         files = self.repositories[name][revision]
         return sha(repr([(path, hashlib.sha1(content).hexdigest()) for path, content in sorted(files.items())]))
 
@@ -76,16 +76,16 @@ class Hub:
         if self.broken:
             return self.send(request, 500, {"error": "down"})
         for pattern, method in (
-            (COMMIT, self.committed), (PREUPLOAD, self.preupload), (BRANCH, self.branch), (TREE, self.tree),
+            (COMMIT, self.apply_commit), (PREUPLOAD, self.preupload), (BRANCH, self.branch), (TREE, self.tree),
             (RESOLVE, self.resolve), (INFO, self.info),
         ):  # fmt: skip
             if match := pattern.fullmatch(url.path):
-                return self.guarded(request, method, match.groupdict(), body)
+                return self.authorise(request, method, match.groupdict(), body)
         if url.path == "/api/repos/create":
             return self.create(request, json.loads(body))
-        return self.send(request, 200, {})  # the checks of model cards and the like
+        return self.send(request, 200, {})  # checks of model cards and similar requests
 
-    def guarded(self, request, method, where, body):
+    def authorise(self, request, method, where, body):
         name, revision = where["name"], where.get("revision") or "main"
         known = request.headers.get("Authorization") == f"Bearer {self.TOKEN}"
         if name not in self.repositories or (name in self.secret and not known):
@@ -134,7 +134,7 @@ class Hub:
                  for one in json.loads(body)["files"]]  # fmt: skip
         self.send(request, 200, {"files": files})
 
-    def committed(self, request, name, revision, _, body):
+    def apply_commit(self, request, name, revision, _, body):
         files = self.repositories[name][revision]
         for line in map(json.loads, body.splitlines()):
             if line["key"] == "file":

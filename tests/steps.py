@@ -1,4 +1,4 @@
-"""A small model, its recipe and its batches, for the tests of training steps in any framework."""
+"""A small model, its recipe and its batches, to test training steps in any framework."""
 
 import subprocess
 import sys
@@ -36,8 +36,8 @@ CLASSES = {
 }
 
 
-def recipe(dropout: float = 0.0, run: dict | None = None, **optimizer) -> Recipe:
-    """The recipe, with another dropout and other settings of the optimiser."""
+def build_recipe(dropout: float = 0.0, run: dict | None = None, **optimizer) -> Recipe:
+    """Return the recipe with a dropout rate and other settings of the optimiser."""
     rates = {"hidden_dropout_prob": dropout, "attention_probs_dropout_prob": dropout}
     return Recipe.from_dict(
         {
@@ -49,9 +49,11 @@ def recipe(dropout: float = 0.0, run: dict | None = None, **optimizer) -> Recipe
     )
 
 
-def trainer(backend, plan: Recipe | None = None, architecture: str = "ForMaskedLM", seed: int = 0, scale: float = 1.0):
-    """A framework's trainer of a model drawn from a seed, with matrices and tables `scale` times as large."""
-    plan = plan or recipe()
+def build_trainer(
+    backend, plan: Recipe | None = None, architecture: str = "ForMaskedLM", seed: int = 0, scale: float = 1.0
+):
+    """Return a trainer of a randomly initialised model whose matrices and embeddings are multiplied by `scale`."""
+    plan = plan or build_recipe()
     config = plan.config(101)
     config.is_decoder = architecture == "ForCausalLM"
     table = parameters(config, architecture)
@@ -62,34 +64,34 @@ def trainer(backend, plan: Recipe | None = None, architecture: str = "ForMaskedL
     return backend.trainer(backend.from_tensors(architecture, config, tensors), plan)
 
 
-def batch(number: int, rows: int = 4) -> dict[str, np.ndarray]:
-    """A batch of pretraining; its rows have unequal numbers of masked tokens."""
+def build_batch(number: int, rows: int = 4) -> dict[str, np.ndarray]:
+    """Return a pretraining batch; its rows have different numbers of masked tokens."""
     return DATA.batch(number, rows)
 
 
-def labelled(masked: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """A batch of pretraining as the class takes it, with a label for every token."""
+def expand_labels(masked: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Convert a pretraining batch to the inputs of the model class, with a label for every token."""
     labels = np.full_like(masked["input_ids"], -100)
     rows, places = np.nonzero(masked["masked_labels"] != -100)
     labels[rows, masked["masked_positions"][rows, places]] = masked["masked_labels"][rows, places]
     return {"input_ids": masked["input_ids"], "attention_mask": masked["attention_mask"], "labels": labels}
 
 
-def task(architecture: str) -> dict[str, np.ndarray]:
-    """A batch of two rows for any class, the second row padded."""
+def build_task_batch(architecture: str) -> dict[str, np.ndarray]:
+    """Return a batch of two rows with labels for a class; the second row is padded."""
     ids = np.array([[0, 45, 9, 100, 2], [0, 33, 2, 1, 1]])
     if architecture == "ForMultipleChoice":
         ids = np.stack([ids, ids[::-1], ids], axis=1)
     return {"input_ids": ids, "attention_mask": (ids != 1).astype(np.int64), **CLASSES[architecture]}
 
 
-def run(trained, numbers, rate: float = RATE) -> list[float]:
-    """The losses of steps on these batches."""
-    return [float(trained.step([batch(number)], rate)["loss"]) for number in numbers]
+def run_steps(trainer, numbers, rate: float = RATE) -> list[float]:
+    """Train on these batches and return the losses."""
+    return [float(trainer.step([build_batch(number)], rate)["loss"]) for number in numbers]
 
 
-def differing(one, other) -> list[str]:
-    """The tensors and moments of two states that differ in a bit."""
+def find_differences(one, other) -> list[str]:
+    """Return the names of the tensors and moments that are not bitwise equal in two states."""
     parts = ("tensors", "first_moments", "second_moments")
     return [
         f"{part} {name}"
@@ -123,8 +125,8 @@ evaluate_every = {steps}
 evaluation_blocks = 16
 checkpoint_every = 3
 """
-LIMIT = 600  # seconds of CPU time; to compile and take 90 steps needs 30
-PAUSE, LOOKS = 0.002, 600_000  # seconds between two looks, and how many: 20 minutes for a process that sleeps
+LIMIT = 600  # seconds of CPU time; compiling and 90 steps take 30
+PAUSE, LOOKS = 0.002, 600_000  # seconds between two checks, and number of checks: 20 minutes for a process that sleeps
 LIMITED = """
 from resource import RLIMIT_CPU, getrlimit, setrlimit
 from roberta_core.cli import main
@@ -134,8 +136,8 @@ main()
 WORDS = ["the", "old", "man", "came", "to", "a", "house", "by", "sea", "and", "said", "nothing", "of", "it"]
 
 
-def texts(folder: Path, dropout: float, steps: int) -> Path:
-    """Three documents, a tokenizer and a recipe in a folder."""
+def write_texts(folder: Path, dropout: float, steps: int) -> Path:
+    """Write three documents, a tokenizer and a recipe into a folder."""
     from roberta_core.tokenization import train_tokenizer
 
     generator = np.random.default_rng(0)
@@ -147,16 +149,16 @@ def texts(folder: Path, dropout: float, steps: int) -> Path:
     return folder
 
 
-def command(folder: Path, output: Path, framework: str, *further: str) -> list[str]:
-    """The arguments of `roberta pretrain`."""
+def build_command(folder: Path, output: Path, framework: str, *further: str) -> list[str]:
+    """Return the arguments of `roberta pretrain`."""
     return [
         "pretrain", "--texts", str(folder / "[0-9].txt"), "--tokenizer", str(folder), "--recipe",
         str(folder / "recipe.toml"), "--output", str(output), "--framework", framework, "--json", *further,
     ]  # fmt: skip
 
 
-def pretrained(arguments: list[str]) -> None:
-    """Run the command in this process, to its end."""
+def run_command(arguments: list[str]) -> None:
+    """Run the command in this process until it exits."""
     from roberta_core import cli
 
     status = 0
@@ -164,20 +166,20 @@ def pretrained(arguments: list[str]) -> None:
         cli.main(arguments)
     except SystemExit as end:
         status = end.code
-    assert not status, f"it ended with {status}"
+    assert not status, f"it exited with {status}"
 
 
-def killed(
+def run_and_kill(
     arguments: list[str], output: Path, step: int, delay: float = 0.0, limit: int = LIMIT, looks: int = LOOKS
 ) -> None:
-    """Run the command in a process of its own, and kill it some seconds after its checkpoint of that step.
+    """Run the command in a separate process and kill it `delay` seconds after its checkpoint of that step.
 
-    Neither of its limits elapses while the machine is suspended: `limit` is of CPU time, `looks` are counted.
+    Neither limit elapses while the machine is suspended: `limit` is CPU time, `looks` is a number of checks.
     """
     process = subprocess.Popen([sys.executable, "-c", LIMITED.format(limit), *arguments], stdout=subprocess.DEVNULL)
     try:
         while not any(int(path.name[5:]) >= step for path in output.glob("step-???????")):
-            assert process.poll() is None, f"it ended with {process.poll()} before step {step}"
+            assert process.poll() is None, f"it exited with {process.poll()} before step {step}"
             assert looks > 0, f"no checkpoint of step {step}"
             looks -= 1
             time.sleep(PAUSE)

@@ -1,4 +1,4 @@
-"""Phrases that are never right in messages, documentation, docstrings and comments, with what to write instead."""
+"""Check messages, documentation, docstrings and comments for phrases that have a plain replacement."""
 
 import re
 from pathlib import Path
@@ -8,7 +8,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = ("roberta_core", "roberta_pt", "roberta_tf", "roberta_flax", "conformance", "roberta_bench", "benchmarks")
 SUFFIXES = {".py", ".md", ".toml", ".yml", ".cff"}
-# What to write instead: the phrases, in lower case, that are never right.
+# Replacement -> phrases, in lower case.
 PHRASES = {
     "reported, raised, logged or printed": ["told", "is said", "are said"],
     "download, obtain": ["come by"],
@@ -47,8 +47,8 @@ ADVICE = {phrase: advice for advice, phrases in PHRASES.items() for phrase in ph
 INDENT = re.compile(r"\n[ \t]*(?:#:? )?")  # between two lines of a comment or a docstring
 
 
-def faults(text: str) -> list[tuple[int, str, str]]:
-    """Return (line, phrase, what to write instead) for every phrase in a text."""
+def find_phrases(text: str) -> list[tuple[int, str, str]]:
+    """Return (line, phrase, replacement) for every phrase in a text."""
     lines = INDENT.sub("\n", text).lower()
     flat = lines.replace("\n", " ").replace("blank line", "empty line")
     return [
@@ -59,8 +59,8 @@ def faults(text: str) -> list[tuple[int, str, str]]:
     ]
 
 
-def files() -> list[Path]:
-    """Return every file with text for people to read, except this one, which lists the phrases."""
+def list_files() -> list[Path]:
+    """Return every file with text for people, except this one, which lists the phrases."""
     roots = [ROOT / folder for folder in (*FOLDERS, "docs", "tests", ".github")]
     found = [path for root in roots for path in sorted(root.rglob("*")) if path.suffix in SUFFIXES]
     found += [
@@ -69,11 +69,11 @@ def files() -> list[Path]:
     return [path for path in found if path != Path(__file__).resolve() and "_build" not in path.parts]
 
 
-def test_no_file_has_a_phrase_that_is_never_right():
+def test_no_file_has_a_listed_phrase():
     found = [
         f"{path.relative_to(ROOT).as_posix()}:{line}: {phrase!r}: write {better}"
-        for path in files()
-        for line, phrase, better in faults(path.read_text(encoding="utf-8"))
+        for path in list_files()
+        for line, phrase, better in find_phrases(path.read_text(encoding="utf-8"))
     ]
     assert not found, "\n".join(found)
 
@@ -88,9 +88,9 @@ def test_no_file_has_a_phrase_that_is_never_right():
     ],
 )
 def test_a_phrase_is_found_in_messages_comments_docstrings_and_pages(text, line):
-    assert [number for number, _, _ in faults(text)][:1] == [line]
+    assert [number for number, _, _ in find_phrases(text)][:1] == [line]
 
 
 def test_plain_sentences_pass():
     text = "The run resumes from its newest checkpoint. Skipped 3 records: train.csv:17: label is empty. A blank line."
-    assert faults(text) == []
+    assert find_phrases(text) == []

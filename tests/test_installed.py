@@ -1,4 +1,4 @@
-"""What an environment of tox.ini holds: the built wheel, and the frameworks it names and no other."""
+"""An environment of tox.ini contains the built wheel and only the frameworks that it names."""
 
 import os
 import subprocess
@@ -11,7 +11,7 @@ import pytest
 PACKAGES = ("roberta_core", "roberta_pt", "roberta_tf", "roberta_flax", "conformance", "roberta_bench")
 FRAMEWORKS = ("torch", "tensorflow", "keras", "jax", "flax", "optax")
 
-in_tox = pytest.mark.skipif("ROBERTA_TEST_SITE" not in os.environ, reason="only tox says what is to be found")
+in_tox = pytest.mark.skipif("ROBERTA_TEST_SITE" not in os.environ, reason="only tox sets the expected paths")
 
 
 @in_tox
@@ -24,7 +24,7 @@ def test_the_package_is_the_installed_one(package):
 
 
 @in_tox
-def test_a_subprocess_gets_the_installed_package_too():
+def test_a_subprocess_imports_the_installed_package_too():
     command = [sys.executable, "-c", "import roberta_core; print(roberta_core.__file__)"]
     found = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
     assert Path(found).is_relative_to(os.environ["ROBERTA_TEST_SITE"])

@@ -1,7 +1,7 @@
-"""The commands that the documentation shows with their output are run, page by page, and print that output.
+"""Run the commands that the documentation shows, page by page, and compare their output with the page.
 
 A fenced block `text` whose first line starts with `$ ` is a session. Numbers and the widths of tables may differ; `...`
-stands for any text. A block whose first line is a comment with a file's name is written to that file first.
+matches any text. A block whose first line is a comment with a file name is first written to that file.
 """
 
 import doctest
@@ -21,21 +21,21 @@ START = "import sys; from roberta_core.cli import main; main(sys.argv[1:])"
 CHECKER, FLAGS = doctest.OutputChecker(), doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 
-def sessions(text: str) -> list[tuple[str, str]]:
+def find_sessions(text: str) -> list[tuple[str, str]]:
     """Return (command, output) of every command that a page shows with its output; a backslash continues a command."""
     blocks = re.findall(r"^```text\n(\$ .*?)^```", text, re.S | re.M)
     parts = [part for block in blocks for part in re.split(r"^\$ ", block.replace("\\\n", ""), flags=re.M) if part]
     return [(command, output) for command, _, output in (part.partition("\n") for part in parts)]
 
 
-def without_numbers(text: str) -> str:
-    """Replace what differs from machine to machine: numbers, versions, and the lines and spaces around cells."""
+def replace_numbers(text: str) -> str:
+    """Replace what depends on the machine: numbers, versions and the width of table lines."""
     text = re.sub(r"\d[\d,.]*(?:e[+-]?\d+)?(?:\+cpu)?(?:/s)?", "N", text)
     return re.sub(r"([━─┳┻╇┼┴┬])\1*", r"\1", text)
 
 
-def agrees(expected: str, printed: str) -> bool:
-    return CHECKER.check_output(without_numbers(expected), without_numbers(printed), FLAGS)
+def matches(expected: str, printed: str) -> bool:
+    return CHECKER.check_output(replace_numbers(expected), replace_numbers(printed), FLAGS)
 
 
 def write_files(text: str, folder: Path) -> None:
@@ -45,7 +45,7 @@ def write_files(text: str, folder: Path) -> None:
 
 
 def run(command: str, folder: Path) -> str:
-    """Run a `roberta` command, or another one in a shell; return its output, with the error if it failed."""
+    """Run a `roberta` command, or a shell command; return its output, with stderr if it fails."""
     program, *arguments = shlex.split(command)
     call = [sys.executable, "-c", START, *arguments] if program == "roberta" else ["bash", "-c", command]
     ended = subprocess.run(call, cwd=folder, capture_output=True, text=True, timeout=300)
@@ -54,11 +54,11 @@ def run(command: str, folder: Path) -> str:
 
 @pytest.mark.parametrize(
     "page",
-    [page for page in PAGES if sessions(page.read_text(encoding="utf-8"))],
+    [page for page in PAGES if find_sessions(page.read_text(encoding="utf-8"))],
     ids=lambda page: page.relative_to(ROOT).as_posix(),
 )
 def test_the_commands_print_what_the_page_shows(page, tmp_path):
-    shown = sessions(page.read_text(encoding="utf-8"))
+    shown = find_sessions(page.read_text(encoding="utf-8"))
     write_files(page.read_text(encoding="utf-8"), tmp_path)
     needed = {
         name
@@ -70,12 +70,12 @@ def test_the_commands_print_what_the_page_shows(page, tmp_path):
         pytest.skip(f"not installed: {', '.join(missing)}")
     for command, output in shown:
         printed = run(command, tmp_path)
-        assert agrees(output, printed), f"{command}\n\nshown:\n{output}\nprinted:\n{printed}"
+        assert matches(output, printed), f"{command}\n\nshown:\n{output}\nprinted:\n{printed}"
 
 
 def test_a_session_is_found_with_its_commands():
     page = "```text\n$ roberta info \\\n  x\nclass  A\n$ roberta info y\n```\n\n```text\nno session\n```\n"
-    assert sessions(page) == [("roberta info   x", "class  A\n"), ("roberta info y", "")]
+    assert find_sessions(page) == [("roberta info   x", "class  A\n"), ("roberta info y", "")]
 
 
 @pytest.mark.parametrize(
@@ -83,4 +83,4 @@ def test_a_session_is_found_with_its_commands():
     [("loss 1.25 in 4 s\n", True), ("loss   7 in 31.5 s\n", True), ("error 1.25 in 4 s\n", False), ("", False)],
 )
 def test_other_words_are_a_difference_and_other_numbers_are_not(printed, right):
-    assert agrees("loss 1.3 in 5 s\n", printed) is right
+    assert matches("loss 1.3 in 5 s\n", printed) is right

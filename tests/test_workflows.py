@@ -1,4 +1,4 @@
-"""The workflows pin what they run, and the lists of versions agree with pyproject.toml."""
+"""The workflows pin their actions and tools, and the lists of versions agree with pyproject.toml."""
 
 import re
 import tomllib
@@ -12,22 +12,22 @@ REQUIREMENTS = sorted((ROOT / "requirements").glob("*.txt"))
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
 
-def pins(path: Path) -> dict[str, str]:
-    """Return the version of each package that a file of requirements or constraints pins."""
+def read_pins(path: Path) -> dict[str, str]:
+    """Return the pinned version of each package in a file of requirements or constraints."""
     return {
         name.lower().replace("_", "-"): version
         for name, version in re.findall(r"^([\w.-]+)==([^\s;]+)", path.read_text(encoding="utf-8"), re.M)
     }
 
 
-def floors() -> dict[str, str]:
-    """Return the lowest version that pyproject.toml admits of each package that users install."""
+def read_lowest_versions() -> dict[str, str]:
+    """Return the lowest version of each dependency in pyproject.toml, without the extra `dev`."""
     extras = [one for name, group in PROJECT["optional-dependencies"].items() if name != "dev" for one in group]
     found = [re.match(r"([\w.-]+)>=([\w.]+)", one) for one in PROJECT["dependencies"] + extras]
     return {match[1].lower().replace("_", "-"): match[2] for match in found if match}
 
 
-def loose_actions(text: str) -> list[str]:
+def find_unpinned_actions(text: str) -> list[str]:
     """Return the actions that are not pinned to a commit with the version in a comment."""
     used = re.findall(r"uses: (\S+.*)", "\n".join(line for line in text.splitlines() if not line.startswith("#")))
     return [one for one in used if not re.fullmatch(r"[\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", one)]
@@ -35,11 +35,11 @@ def loose_actions(text: str) -> list[str]:
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
 def test_every_action_is_pinned_to_a_commit(path):
-    assert loose_actions(path.read_text(encoding="utf-8")) == []
+    assert find_unpinned_actions(path.read_text(encoding="utf-8")) == []
 
 
 def test_an_action_with_a_tag_is_found():
-    assert loose_actions("      - uses: actions/checkout@v5\n") == ["actions/checkout@v5"]
+    assert find_unpinned_actions("      - uses: actions/checkout@v5\n") == ["actions/checkout@v5"]
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
@@ -57,15 +57,15 @@ def test_every_tool_has_hashes(path):
 
 @pytest.mark.parametrize("path", REQUIREMENTS, ids=lambda path: path.stem)
 def test_the_tools_have_the_versions_of_the_constraints(path):
-    tested = pins(ROOT / "constraints.txt")
-    assert {name: tested[name] for name in pins(path) if name in tested} == {
-        name: version for name, version in pins(path).items() if name in tested
+    tested = read_pins(ROOT / "constraints.txt")
+    assert {name: tested[name] for name in read_pins(path) if name in tested} == {
+        name: version for name, version in read_pins(path).items() if name in tested
     }
 
 
-def test_the_oldest_versions_are_those_that_the_project_admits():
-    oldest = pins(ROOT / "constraints-oldest.txt")
-    lowest = floors()
+def test_the_oldest_versions_are_the_lowest_of_the_project():
+    oldest = read_pins(ROOT / "constraints-oldest.txt")
+    lowest = read_lowest_versions()
     assert {name for name in lowest if name not in oldest} == set()
     assert {name: oldest[name] for name in lowest if not (oldest[name] + ".0").startswith(lowest[name] + ".")} == {}
 

@@ -21,7 +21,7 @@ LOSSES, WEIGHTS = 1e-5, 2e-3
 
 @pytest.fixture(scope="module")
 def texts(steps, tmp_path_factory):
-    return steps.texts(tmp_path_factory.mktemp("texts"), dropout=0.0, steps=STEPS)
+    return steps.write_texts(tmp_path_factory.mktemp("texts"), dropout=0.0, steps=STEPS)
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,7 @@ def whole(steps, texts, tmp_path_factory, adapter):
         if name not in folders:
             adapter(name)  # or skip
             folders[name] = tmp_path_factory.mktemp(f"whole-{name}")
-            steps.pretrained(steps.command(texts, folders[name], name))
+            steps.run_command(steps.build_command(texts, folders[name], name))
         return folders[name]
 
     return made
@@ -48,7 +48,7 @@ def broken(steps, texts, tmp_path_factory, adapter):
         if name not in folders:
             adapter(name)
             folders[name] = tmp_path_factory.mktemp(f"broken-{name}")
-            steps.killed(steps.command(texts, folders[name], name), folders[name], step=9)
+            steps.run_and_kill(steps.build_command(texts, folders[name], name), folders[name], step=9)
         return folders[name]
 
     return made
@@ -68,7 +68,7 @@ def test_a_killed_run_goes_on_in_any_framework(steps, texts, whole, broken, adap
     output = tmp_path / "run"
     shutil.copytree(broken(begun), output)
     assert not (output / "model").exists()
-    steps.pretrained(steps.command(texts, output, gone_on, "--resume"))
+    steps.run_command(steps.build_command(texts, output, gone_on, "--resume"))
     for name in ("model", "optimizer"):
         want, got = (load_file(folder / LAST / f"{name}.safetensors") for folder in (whole(begun), output))
         if begun == gone_on:
@@ -81,11 +81,11 @@ def test_a_killed_run_goes_on_in_any_framework(steps, texts, whole, broken, adap
 
 @pytest.mark.parametrize(("begun", "gone_on"), PAIRS)
 def test_a_state_arrives_in_another_framework_bit_for_bit(steps, adapter, begun, gone_on):
-    one, other = (steps.trainer(adapter(name).backend, seed=seed) for seed, name in enumerate((begun, gone_on)))
-    steps.run(one, range(3))
+    one, other = (steps.build_trainer(adapter(name).backend, seed=seed) for seed, name in enumerate((begun, gone_on)))
+    steps.run_steps(one, range(3))
     state = one.state()
     other.load_state(state)
     arrived = other.state()
-    assert steps.differing(state, arrived) == []
+    assert steps.find_differences(state, arrived) == []
     assert arrived.steps == 3
-    assert steps.run(one, range(3, 8)) == pytest.approx(steps.run(other, range(3, 8)), rel=5e-6)
+    assert steps.run_steps(one, range(3, 8)) == pytest.approx(steps.run_steps(other, range(3, 8)), rel=5e-6)

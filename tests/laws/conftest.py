@@ -1,4 +1,4 @@
-"""Laws: tests that hold for every framework. `adapters/NAME.py` has what they need of one beyond its backend."""
+"""Laws: tests that run for every framework. `adapters/NAME.py` has what a framework needs besides its backend."""
 
 import os
 from collections.abc import Iterator
@@ -16,14 +16,14 @@ from roberta_core import backend
 from roberta_core.config import RobertaConfig
 
 MODULES = {"pt": "torch", "tf": "tensorflow", "flax": "jax"}
-# ROBERTA_TEST_FRAMEWORKS lists the modules that an environment must have: the laws of a required framework that is not
-# installed fail. The laws of one that is neither required nor installed are not collected.
+# ROBERTA_TEST_FRAMEWORKS lists the modules that an environment must have: the laws fail for a required framework that
+# is not installed. They are not collected for a framework that is neither required nor installed.
 REQUIRED = os.environ.get("ROBERTA_TEST_FRAMEWORKS", "").split()
 NAMES = [name for name, module in MODULES.items() if module in REQUIRED or name in backend.available()]
 
 
 class Framework:
-    """A backend, its package and the module `adapters/NAME.py`, whose names are attributes here."""
+    """A backend, its package and its module `adapters/NAME.py`, whose names are also attributes of this object."""
 
     def __init__(self, name: str):
         self.name, self.backend = name, backend.load(name)
@@ -39,34 +39,34 @@ class Framework:
         return getattr(self._adapter, name)
 
     def module(self, name: str) -> Any:
-        """A module of the package, such as "losses"."""
+        """Import a module of the package, such as "losses"."""
         return import_module(f"{self.package}.{name}")
 
     def kind(self, architecture: str) -> Any:
-        """The class of an architecture."""
+        """Return the class of an architecture."""
         return getattr(import_module(self.package), f"{self.PREFIX}Roberta{architecture}")
 
     def tensors(self, model: Any) -> dict[str, np.ndarray]:
-        """The parameters by their published names."""
+        """Return the parameters by their published names."""
         return self.backend.tensors(model)
 
     def change(self, model: Any, name: str, function: Any) -> None:
-        """Replace a parameter by a function of it."""
+        """Replace a parameter by the result of a function of its value."""
         self._adapter.change(model, name, function(self.tensors(model)[name].copy()))
 
     def set_checkpointing(self, model: Any, on: bool) -> None:
         model.gradient_checkpointing_enable() if on else model.gradient_checkpointing_disable()
 
     def half(self, architecture: str, config: RobertaConfig, given: dict, precision: str) -> Any:
-        """A model that computes in half precision."""
+        """Return a model that computes in half precision."""
         return self._adapter.half(self.backend, architecture, config, given, precision)
 
     def fresh(self, architecture: str, config: RobertaConfig, given: dict, **settings: Any) -> Any:
-        """A model of the given tensors."""
+        """Build a model with given tensors."""
         return self.backend.from_tensors(architecture, config, given, **settings)
 
     def kept(self, architecture: str, config: RobertaConfig, given: dict, **settings: Any) -> Any:
-        """The same, built once for all tests where a model that traced a call need not trace it again."""
+        """Build a model, or reuse one from an earlier test where this avoids tracing again."""
         if not self.KEEPS_MODELS:
             return self.fresh(architecture, config, given, **settings)
         key = (architecture, config.to_json_string(use_diff=False), *sorted(settings.items()))
@@ -82,7 +82,7 @@ def load_framework(name: str) -> Framework:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Check a law for each framework, or for each row that `ROWS` of its module finds in it."""
+    """Run a law for each framework, or for each row that the functions in `ROWS` of its module return for it."""
     if "framework" not in metafunc.fixturenames:
         return
     for names, find in getattr(metafunc.module, "ROWS", {}).items():
@@ -95,19 +95,19 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.fixture(scope="session")
 def framework(request) -> Framework:
-    """The framework that a law is checked for."""
+    """Return the framework that a law runs for."""
     return load_framework(request.param)
 
 
 @pytest.fixture(autouse=True)
 def strict(request) -> Iterator[None]:
-    """A framework's own strictness, where it has some."""
+    """Enable the strict mode of the framework, if it has one."""
     with request.getfixturevalue("framework").strict() if "framework" in request.fixturenames else nullcontext():
         yield
 
 
-def mode(name: str) -> Any:
-    """A fixture that enters a context of the adapter."""
+def make_fixture(name: str) -> Any:
+    """Return a fixture that enters a context manager of the adapter."""
 
     @pytest.fixture(name=name)
     def enter(framework, strict) -> Iterator[None]:
@@ -117,38 +117,38 @@ def mode(name: str) -> Any:
     return enter
 
 
-eager = mode("eager")  # the operations one by one, without graphs
-quick = mode("quick")  # the way of calling models in which tests take the least time
-compiled = mode("compiled")  # whole functions after all, inside `quick`
-wide = mode("wide")  # float64 where it is computed in float64
-training = mode("training")  # for training steps
-single_steps = mode("single_steps")  # the same where few steps are taken
-lenient = mode("lenient")  # for other people's code that rests on types that widen
+eager = make_fixture("eager")  # eager execution, without graphs
+quick = make_fixture("quick")  # the execution mode in which tests take the least time
+compiled = make_fixture("compiled")  # compiled functions, inside `quick` too
+wide = make_fixture("wide")  # float64 arrays are not converted to float32
+training = make_fixture("training")  # mode for training steps
+single_steps = make_fixture("single_steps")  # mode for few training steps
+lenient = make_fixture("lenient")  # for third-party code that relies on type promotion
 
 
 @pytest.fixture
 def make(framework, weights):
-    """`make(architecture, config, **settings)`: a model with large weights, which stays as it is."""
+    """Return `make(architecture, config, **settings)`: builds a model with large weights; tests must not change it."""
 
-    def made(architecture: str, config: RobertaConfig, **settings: Any) -> Any:
+    def build(architecture: str, config: RobertaConfig, **settings: Any) -> Any:
         return framework.kept(architecture, config, weights(config, architecture), **settings)
 
-    return made
+    return build
 
 
 @pytest.fixture
 def fresh(framework, weights):
-    """The same for a model that is changed."""
+    """Return the same function for models that a test changes."""
 
-    def made(architecture: str, config: RobertaConfig, **settings: Any) -> Any:
+    def build(architecture: str, config: RobertaConfig, **settings: Any) -> Any:
         return framework.fresh(architecture, config, weights(config, architecture), **settings)
 
-    return made
+    return build
 
 
 @pytest.fixture
 def ids() -> np.ndarray:
-    """Two rows of seven tokens, the second padded on the right."""
+    """Return two rows of seven tokens; the second is padded on the right."""
     return np.array([[0, 45, 9, 100, 23, 71, 2], [0, 33, 80, 2, 1, 1, 1]])
 
 
@@ -161,11 +161,11 @@ def assert_close(got: Any, want: Any, rtol: float = 2e-6) -> None:
 
 @pytest.fixture(scope="session")
 def close():
-    """`close(got, want, rtol)`: equal within a part of the largest value."""
+    """Return `close(got, want, rtol)`: asserts equality within a fraction of the largest value."""
     return assert_close
 
 
 @pytest.fixture(scope="session")
 def apart():
-    """`apart(one, other)`: the largest difference."""
+    """Return `apart(one, other)`: the largest absolute difference."""
     return lambda one, other: abs(np.asarray(one) - np.asarray(other)).max()

@@ -1,6 +1,6 @@
-"""No argument is ignored: each changes what comes back, or is refused with a sentence.
+"""No argument of a call is ignored: each changes the result or is refused with a message.
 
-The tests walk over the signatures, so that an argument without an entry here fails.
+The tests iterate over the signatures, so an argument without an entry here fails.
 """
 
 import copy
@@ -13,7 +13,7 @@ from roberta_core.parameters import ARCHITECTURES
 
 pytestmark = pytest.mark.usefixtures("eager")
 
-# Arguments of a call that are refused with a sentence.
+# Arguments of a call that are refused, with their message.
 REFUSED = {"cache_position": (np.arange(7), "cache_position follows from past_key_values")}
 
 
@@ -25,32 +25,32 @@ def config(config):
 
 @pytest.fixture
 def build(framework, make, config):
-    """A model of a class, a decoder with cross attention if it can be one."""
+    """Return a function that builds a model of a class, as a decoder with cross attention if the class supports it."""
 
-    def built(architecture, **settings):
+    def build(architecture, **settings):
         changed = copy.deepcopy(config)
-        decodes = "encoder_hidden_states" in parameters(framework, architecture)
+        decodes = "encoder_hidden_states" in list_parameters(framework, architecture)
         changed.is_decoder = changed.add_cross_attention = decodes
         return make(architecture, changed, **settings)
 
-    return built
+    return build
 
 
-def parameters(framework, architecture):
-    """The arguments of a call."""
+def list_parameters(framework, architecture):
+    """Return the arguments of a call."""
     return list(inspect.signature(getattr(framework.kind(architecture), framework.FORWARD)).parameters)[1:]
 
 
-def calls(framework):
-    """Every argument of the call of every class."""
-    return [(one, argument) for one in ARCHITECTURES for argument in parameters(framework, one)]
+def list_arguments(framework):
+    """Return every argument of the call of every class."""
+    return [(one, argument) for one in ARCHITECTURES for argument in list_parameters(framework, one)]
 
 
-ROWS = {("architecture", "argument"): calls}
+ROWS = {("architecture", "argument"): list_arguments}
 
 
-def pair(framework, architecture, name, ids):
-    """Two calls that differ in one argument, where it can have an effect."""
+def build_pair(framework, architecture, name, ids):
+    """Return the arguments of two calls that differ in one argument and must give different results."""
     generator = np.random.default_rng(5)
     states, words = (generator.normal(size=shape).astype("f4") for shape in ((2, 5, 12), (*ids.shape, 12)))
     part = generator.normal(size=(2, 3, 2, 4)).astype("f4")
@@ -85,13 +85,13 @@ def pair(framework, architecture, name, ids):
     }[name]
 
 
-def same(framework, one, other):
+def is_equal(framework, one, other):
     (ours, shape), (theirs, wanted) = map(framework.leaves, (one, other))
     return shape == wanted and all(map(np.array_equal, ours, theirs))
 
 
-def check(framework, model, architecture, argument, ids):
-    """Whether an argument has an effect, or is refused."""
+def check_argument(framework, model, architecture, argument, ids):
+    """Assert that an argument has an effect or is refused."""
     if architecture == "ForMultipleChoice":
         ids = np.stack([ids, ids[:, ::-1], ids + 1, ids - 1], axis=1).clip(0, 100)
     if argument in REFUSED:
@@ -99,7 +99,7 @@ def check(framework, model, architecture, argument, ids):
         with pytest.raises(ValueError, match=sentence):
             framework.call(model, ids, **{argument: value})
         return
-    before, after = pair(framework, architecture, argument, ids)
+    before, after = build_pair(framework, architecture, argument, ids)
     if argument == "params":
         after = {**before, "params": framework.doubled(model.params)}
     if framework.is_lacking(architecture, argument):
@@ -107,15 +107,15 @@ def check(framework, model, architecture, argument, ids):
         with pytest.raises(TypeError, match=f"{type(model).__name__} takes .*no {argument}"):
             framework.call(model, **{**before, **after, argument: value})
         return
-    assert not same(framework, framework.call(model, **before), framework.call(model, **after))
+    assert not is_equal(framework, framework.call(model, **before), framework.call(model, **after))
 
 
 def test_every_argument_of_a_call_has_an_effect(framework, build, ids, architecture, argument):
-    check(framework, build(architecture), architecture, argument, ids)
+    check_argument(framework, build(architecture), architecture, argument, ids)
 
 
 @pytest.mark.parametrize("name", ["attention_mask", "position_ids", "head_mask", "use_cache", "output_attentions"])
-def test_an_argument_that_is_ignored_would_be_noticed(framework, build, ids, monkeypatch, name):
+def test_an_ignored_argument_is_detected(framework, build, ids, monkeypatch, name):
     model = build("ForCausalLM")
     forward = getattr(type(model), framework.FORWARD)
 
@@ -123,18 +123,18 @@ def test_an_argument_that_is_ignored_would_be_noticed(framework, build, ids, mon
         given = inspect.signature(forward).bind(*values, **named)
         given.arguments.pop(name, None)
         for key, value in given.arguments.items():
-            if isinstance(value, dict):  # Keras gets all inputs as one
+            if isinstance(value, dict):  # Keras receives all inputs as one dict
                 given.arguments[key] = {other: one for other, one in value.items() if other != name}
         return forward(*given.args, **given.kwargs)
 
     monkeypatch.setattr(type(model), framework.FORWARD, forgetful)
     with pytest.raises(AssertionError):
-        check(framework, model, "ForCausalLM", name, ids)
+        check_argument(framework, model, "ForCausalLM", name, ids)
 
 
 def test_the_same_call_has_the_same_effect(framework, build, ids):
     model = build("ForTokenClassification")
-    assert same(framework, *(framework.call(model, ids) for _ in range(2)))
+    assert is_equal(framework, *(framework.call(model, ids) for _ in range(2)))
 
 
 PART = np.ones((2, 3, 2, 4), "f4")
@@ -149,22 +149,22 @@ PART = np.ones((2, 3, 2, 4), "f4")
         ("ForQuestionAnswering", {"end_positions": np.array([1, 2])}, "an answer has two ends"),
     ],
 )
-def test_half_of_what_is_needed_is_refused(framework, build, ids, architecture, arguments, sentence):
+def test_an_argument_without_its_counterpart_is_refused(framework, build, ids, architecture, arguments, sentence):
     with pytest.raises(ValueError, match=sentence):
         framework.call(build(architecture), ids, **arguments)
 
 
-def test_an_encoder_refuses_to_keep_a_cache(framework, make, config, ids):
+def test_an_encoder_refuses_use_cache(framework, make, config, ids):
     with pytest.raises(ValueError, match="use_cache=True needs a decoder"):
         framework.call(make("Model", config), ids, use_cache=True)
 
 
-def test_a_count_for_losses_that_are_not_summed_is_refused(framework, build, ids):
+def test_a_count_is_refused_without_loss_reduction(framework, build, ids):
     with pytest.raises(ValueError, match="num_items_in_batch divides a sum"):
         framework.call(build("ForCausalLM", loss_reduction="none"), ids, labels=ids, num_items_in_batch=3)
 
 
-def test_a_labelled_call_returns_its_cache_if_it_is_asked_to(framework, build, ids):
+def test_a_labelled_call_returns_its_cache_on_request(framework, build, ids):
     model = build("ForCausalLM")
     assert framework.call(model, ids, labels=ids).past_key_values is None
     assert len(framework.call(model, ids, labels=ids, use_cache=True).past_key_values) == 1

@@ -29,7 +29,7 @@ def test_a_checkpoint_loads_through_the_backend(framework, make, config, tmp_pat
 
 @pytest.mark.usefixtures("wide")
 @pytest.mark.parametrize("array", [np.arange(6).reshape(2, 3), np.arange(6)[::-1], np.arange(6)[::2], np.zeros((2, 0))])
-def test_an_array_becomes_a_tensor(framework, array):
+def test_an_array_is_converted_to_a_tensor(framework, array):
     for given in (array, np.broadcast_to(array, array.shape)):  # which cannot be written to
         tensor = framework.backend.tensor(given)
         assert isinstance(tensor, framework.TENSOR)

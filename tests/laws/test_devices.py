@@ -1,4 +1,4 @@
-"""Models, inputs and training states are on the device of their backend."""
+"""Models, inputs and training states are placed on the device of their backend."""
 
 import subprocess
 import sys
@@ -9,7 +9,7 @@ import pytest
 from roberta_core import backend
 from roberta_core.backend import BackendError
 
-# Two devices of the CPU, and the name that the second one has.
+# Configures two CPU devices; with the name of the second.
 SETUPS = {
     "tf": """
 import tensorflow as tf
@@ -65,7 +65,7 @@ ENDS = {"tf": "CPU:1", "flax": "id=1)}"}
 
 
 @pytest.mark.usefixtures("quick")
-def test_a_backend_on_the_cpu_answers_the_same(framework, config, ids, weights):
+def test_a_backend_on_the_cpu_gives_the_same_result(framework, config, ids, weights):
     given = weights(config, "ForMaskedLM")
     here, there = framework.backend, framework.backend.on("cpu")
     assert (here.device, there.device) == ("", "cpu")
@@ -75,7 +75,7 @@ def test_a_backend_on_the_cpu_answers_the_same(framework, config, ids, weights):
         np.testing.assert_array_equal(got, want)
 
 
-def test_auto_is_a_device_that_the_framework_sees(framework):
+def test_auto_selects_a_device_of_the_framework(framework):
     assert framework.backend.on("auto").device
 
 
@@ -86,8 +86,8 @@ def test_a_device_that_is_missing_is_refused_by_name(framework, device):
 
 
 @pytest.mark.parametrize("name", [name for name in SETUPS if name in backend.available()])
-def test_everything_is_on_the_second_device_if_that_is_requested(name):
-    # PyTorch has no second device of the CPU: see tests/pt/test_devices.py.
+def test_everything_is_on_the_second_device_on_request(name):
+    # PyTorch has no second CPU device: see tests/pt/test_devices.py.
     program = SETUPS[name] + PLACES[name]
     program += PROGRAM.replace("{name}", name).replace("{second}", ENDS[name])
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)

@@ -46,7 +46,7 @@ def test_without_a_mask_pads_are_attended(framework, make, config, ids, apart):
 
 
 @pytest.mark.parametrize("rank", [2, 3, 4])
-def test_a_mask_of_any_rank_means_the_same(framework, make, config, ids, close, rank):
+def test_masks_of_every_rank_are_equivalent(framework, make, config, ids, close, rank):
     model = make("Model", config)
     mask = (ids != 1).astype(int)
     shapes = {2: (mask, (2, 7)), 3: (mask[:, None], (2, 7, 7)), 4: (mask[:, None, None], (2, 1, 7, 7))}
@@ -89,7 +89,7 @@ def test_a_head_mask_silences_its_head(framework, make, config, ids, close):
 @pytest.mark.usefixtures("lenient")
 @pytest.mark.parametrize("precision", ["float16", "bfloat16"])
 def test_half_precision_masks_do_not_overflow(framework, weights, config, ids, precision):
-    given = weights(config, "Model")  # float16's minimum and a score below -16 are more than it holds
+    given = weights(config, "Model")  # the minimum of float16 plus a score below -16 overflows
     given |= {name: 40 * value for name, value in given.items() if name.endswith("query.weight")}
     model = framework.half("Model", config, given, precision)
     for mask in ((ids != 1) & (ids != 0), np.zeros_like(ids)):
@@ -125,7 +125,7 @@ def test_a_decoder_sees_no_later_token(framework, make, config, ids, close, apar
 
 @pytest.mark.parametrize("steps", [1, 2])
 @pytest.mark.parametrize("padded", [False, True])
-def test_decoding_with_a_cache_equals_the_whole(framework, make, config, ids, close, steps, padded):
+def test_decoding_with_a_cache_equals_one_call(framework, make, config, ids, close, steps, padded):
     config.is_decoder = True
     model = make("ForCausalLM", config)
     ids[1] = [1, 1, 0, 33, 80, 60, 2] if padded else ids[0, ::-1]
@@ -155,7 +155,7 @@ def test_cross_attention_reads_the_encoder_and_caches_its_keys(framework, make, 
 
 @pytest.mark.usefixtures("compiled")
 @pytest.mark.parametrize("rate", [0.0, 0.1])
-def test_gradient_checkpointing_changes_no_gradient(framework, fresh, config, ids, rate):
+def test_gradient_checkpointing_does_not_change_gradients(framework, fresh, config, ids, rate):
     config.hidden_dropout_prob = config.attention_probs_dropout_prob = rate
     model, found = fresh("ForMaskedLM", config), []
     for on in (False, True):
@@ -169,8 +169,8 @@ def test_gradient_checkpointing_changes_no_gradient(framework, fresh, config, id
         np.testing.assert_allclose(found[1][name], value, rtol=1e-5, atol=5e-6 * largest, err_msg=name)
 
 
-def test_the_pad_gets_no_gradient_from_being_looked_up(framework, make, config, ids):
-    ids = np.pad(ids, ((0, 0), (0, 9)), constant_values=1)  # the length that XLA has compiled for
+def test_the_embedding_lookup_gives_the_pad_no_gradient(framework, make, config, ids):
+    ids = np.pad(ids, ((0, 0), (0, 9)), constant_values=1)  # the length that XLA has already compiled for
     found = framework.gradients(make("Model", config), lambda output: framework.total(output.last_hidden_state**2), ids)
     for table in ("word_embeddings", "position_embeddings"):
         gradient = found[f"embeddings.{table}.weight"]
@@ -189,7 +189,7 @@ def test_dropout_acts_in_training_only(framework, make, config, ids, close, apar
     close(states(framework, model, ids), plain, 0)
 
 
-def test_the_expected_outputs_of_transformers_are_met(framework, shared, close):
+def test_the_outputs_equal_those_of_transformers(framework, shared, close):
     from safetensors.numpy import load_file
 
     folder = shared / "fixtures/hf"
@@ -208,12 +208,12 @@ def test_relative_positions_are_refused(framework):
 
 
 @pytest.mark.parametrize("fixed", [False, True])
-def test_positions_continue_by_ids_where_the_mask_hides_a_token(framework, make, config, ids, close, fixed):
+def test_positions_count_masked_tokens_that_are_not_padding(framework, make, config, ids, close, fixed):
     config.is_decoder = True
     model = make("ForCausalLM", config)
     ids[1] = [1, 0, 33, 1, 80, 60, 2]
     mask = np.ones_like(ids)
-    mask[0, 1:3] = mask[1, 2] = 0  # hidden, and no padding
+    mask[0, 1:3] = mask[1, 2] = 0  # masked, but not padding
     whole = framework.call(model, ids, attention_mask=mask).logits
     cache = model.init_cache(2, 7) if fixed else None
     for first, last in ((0, 4), (4, 5), (5, 7)):
@@ -227,7 +227,7 @@ def test_positions_continue_by_ids_where_the_mask_hides_a_token(framework, make,
     assert np.asarray(again.real).tolist() == [[7], [5]]
 
 
-def test_a_foreign_cache_is_counted_by_the_mask(framework, make, config, ids, close):
+def test_the_length_of_a_foreign_cache_comes_from_the_mask(framework, make, config, ids, close):
     config.is_decoder = True
     model = make("ForCausalLM", config)
     ids[1] = [1, 1, 0, 33, 80, 60, 2]

@@ -1,4 +1,4 @@
-"""Fine-tuning that is stopped by SIGTERM, by Ctrl-C and by kill -9 ends with the bits of a run that is not."""
+"""Fine-tuning that is interrupted by SIGTERM, Ctrl-C and kill -9 gives the bits of an uninterrupted run."""
 
 import json
 import os
@@ -37,7 +37,7 @@ evaluations = 3
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    """A small checkpoint with its tokenizer, a recipe, and the two data files."""
+    """Return a folder with a small checkpoint and its tokenizer, a recipe, and two data files."""
     folder, generator = tmp_path_factory.mktemp("data"), np.random.default_rng(0)
     (folder / "corpus.txt").write_text((" ".join(WORDS) + ".\n") * 20)
     size = train_tokenizer([folder / "corpus.txt"], 290, folder)
@@ -53,7 +53,7 @@ def data(tmp_path_factory):
     return folder
 
 
-def command(data, output, name, *further):
+def build_command(data, output, name, *further):
     return [
         "finetune", "classification", "--model", str(data), "--train", str(data / "train.jsonl"), "--validation",
         str(data / "test.jsonl"), "--recipe", str(data / "recipe.toml"), "--output", str(output), "--framework", name,
@@ -77,9 +77,9 @@ def read_log(folder):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_stopped_run_ends_with_the_same_bits(steps, data, tmp_path, monkeypatch, capsys, name):
+def test_an_interrupted_run_gives_the_same_bits(steps, data, tmp_path, monkeypatch, capsys, name):
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
-    assert run(command(data, whole, name)) == 0
+    assert run(build_command(data, whole, name)) == 0
     original, due = FineTuning.build_batch, {4: signal.SIGTERM, 8: signal.SIGINT}
 
     def build_batch(self, step):
@@ -88,14 +88,14 @@ def test_a_stopped_run_ends_with_the_same_bits(steps, data, tmp_path, monkeypatc
         return original(self, step)
 
     monkeypatch.setattr(FineTuning, "build_batch", build_batch)
-    assert run(command(data, stopped, name)) == 143
+    assert run(build_command(data, stopped, name)) == 143
     assert f"stopped by SIGTERM after step 4; saved {stopped}/step-0000004. To resume: " in capsys.readouterr().err
-    assert run(command(data, stopped, name, "--resume")) == 130
+    assert run(build_command(data, stopped, name, "--resume")) == 130
     assert "stopped by SIGINT after step 8" in capsys.readouterr().err
     monkeypatch.undo()
-    steps.killed(command(data, stopped, name, "--resume"), stopped, step=12)
+    steps.run_and_kill(build_command(data, stopped, name, "--resume"), stopped, step=12)
     assert not (stopped / "result.json").exists()
-    assert run(command(data, stopped, name, "--resume")) == 0
+    assert run(build_command(data, stopped, name, "--resume")) == 0
     for file in ("model/model.safetensors", "model/config.json", "result.json"):
         assert (stopped / file).read_bytes() == (whole / file).read_bytes(), file
     assert read_log(stopped) == read_log(whole)

@@ -27,22 +27,22 @@ def decoder(make, config):
 
 @pytest.fixture
 def generate(framework):
-    """`generate(model, prompts, ...)`: from NumPy to NumPy."""
+    """Return `generate(model, prompts, ...)`, which accepts and returns NumPy arrays."""
 
-    def generated(model, *prompts, **settings):
+    def generate(model, *prompts, **settings):
         return np.asarray(model.generate(*framework.arguments(prompts), **framework.arguments(settings)))
 
-    return generated
+    return generate
 
 
 @pytest.fixture
 def prompts():
-    """Two prompts, the second padded on the left."""
+    """Return two prompts; the second is padded on the left."""
     return np.array([[0, 45, 9, 100], [1, 1, 0, 33]])
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_a_cache_changes_speed_only(framework, decoder, generate, prompts, way):
+def test_a_cache_does_not_change_the_text(framework, decoder, generate, prompts, way):
     arguments = {**WAYS[way], "max_new_tokens": framework.NEW_TOKENS, "eos_token_id": None}
     cached = generate(decoder, prompts, **arguments)
     assert cached.shape == (2 * arguments.get("num_return_sequences", 1), framework.NEW_TOKENS + 4)
@@ -57,7 +57,7 @@ def test_left_padding_does_not_change_the_text(framework, decoder, generate, pro
     np.testing.assert_array_equal(padded, generate(decoder, prompts[[1, 1], 2:], **arguments)[0, 2:])
 
 
-def test_greedy_text_is_what_the_forward_pass_says(framework, decoder, generate, prompts):
+def test_greedy_text_follows_the_argmax_of_the_forward_pass(framework, decoder, generate, prompts):
     ids = start = prompts[[0, 0]]
     for _ in range(10):
         best = np.asarray(framework.call(decoder, ids).logits)[:, -1].argmax(-1)
@@ -79,7 +79,7 @@ def test_the_encoder_is_read_by_every_beam(make, config, generate, prompts):
 
 
 @pytest.mark.usefixtures("compiled")
-def test_a_fixed_cache_equals_one_that_grows(framework, decoder, ids):
+def test_a_fixed_size_cache_equals_a_growing_cache(framework, decoder, ids):
     mask = np.ones((2, 9), int)
     mask[1, 0] = 0
     ids, near = ids.clip(3), {"rtol": 1e-4, "atol": 1e-4}
@@ -94,7 +94,7 @@ def test_a_fixed_cache_equals_one_that_grows(framework, decoder, ids):
     np.testing.assert_allclose(fixed.logits, growing.logits, **near)
 
 
-def test_all_of_the_output_is_returned_on_request(framework, decoder, prompts):
+def test_the_whole_output_is_returned_on_request(framework, decoder, prompts):
     wanted = {"output_scores": True, "return_dict_in_generate": True}
     output = decoder.generate(framework.arguments(prompts), max_new_tokens=3, eos_token_id=None, **wanted)
     assert type(output) is GenerateOutput
@@ -102,7 +102,7 @@ def test_all_of_the_output_is_returned_on_request(framework, decoder, prompts):
     np.testing.assert_array_equal(scores.argmax(-1), np.asarray(output.sequences)[:, 4:])
 
 
-def test_a_streamer_sees_the_tokens_of_each_step(decoder, generate, prompts):
+def test_a_streamer_receives_the_tokens_of_each_step(decoder, generate, prompts):
     seen = []
     text = generate(decoder, prompts, max_new_tokens=5, eos_token_id=None, streamer=seen.append)
     assert len(seen) == 5
@@ -116,7 +116,7 @@ def test_without_a_prompt_text_begins_with_the_first_token(decoder, generate):
     assert texts[:, 0].tolist() == [start] * 2
 
 
-def test_what_cannot_be_generated_is_refused(make, config, decoder, generate, prompts):
+def test_impossible_requests_are_refused(make, config, decoder, generate, prompts):
     with pytest.raises(ValueError, match="79 new ones exceed the 78"):
         generate(decoder, prompts[:, :1] * 0, max_new_tokens=79)
     with pytest.raises(TypeError, match="max_tokens"):
@@ -138,7 +138,7 @@ def test_what_cannot_be_generated_is_refused(make, config, decoder, generate, pr
         ),
     ],
 )
-def test_generate_refuses_what_it_would_ignore(make, config, generate, arguments, sentence):
+def test_arguments_that_would_be_ignored_are_refused(make, config, generate, arguments, sentence):
     config.is_decoder = config.add_cross_attention = True
     given = {name: np.array(value) for name, value in arguments.items()}
     with pytest.raises(ValueError, match=sentence):

@@ -14,7 +14,7 @@ def add(number, *places):
     return change
 
 
-def test_the_language_model_head_is_gelu_whatever_the_body_uses(framework, make, config):
+def test_the_language_model_head_always_uses_gelu(framework, make, config):
     plain = framework.scores(make("ForMaskedLM", config), HIDDEN)
     config.hidden_act = "relu"
     np.testing.assert_array_equal(framework.scores(make("ForMaskedLM", config), HIDDEN), plain)
@@ -28,7 +28,7 @@ def test_the_language_model_head_scores_with_the_word_embeddings(framework, fres
     assert set(np.nonzero(framework.scores(model, HIDDEN) - before)[2]) == {7}
 
 
-def test_an_untied_head_has_a_matrix_of_its_own(framework, fresh, config):
+def test_an_untied_head_has_a_separate_matrix(framework, fresh, config):
     config.tie_word_embeddings = False
     model = fresh("ForMaskedLM", config)
     assert model.get_output_embeddings() is model.lm_head.decoder

@@ -1,4 +1,4 @@
-"""Inputs of any integer type, arrays and lists give the same result in every framework, or the same sentence."""
+"""Inputs of any integer type, arrays and lists give the same result or the same error in every framework."""
 
 import os
 import threading
@@ -36,7 +36,7 @@ def test_an_id_above_the_range_of_int64_is_refused(framework, make, config):
 
 
 @pytest.mark.parametrize("architecture", ["ForMaskedLM", "ForTokenClassification"])
-def test_fractions_as_class_labels_are_refused(framework, make, config, ids, architecture):
+def test_fractional_class_labels_are_refused(framework, make, config, ids, architecture):
     with pytest.raises(ValueError, match="labels has dtype float32; class labels must be integers"):
         framework.call(make(architecture, config), ids, labels=np.full(ids.shape, 1.5, "f4"))
 
@@ -48,7 +48,7 @@ def test_a_forked_process_is_refused_where_it_would_hang(framework, make, config
     reading, writing = os.pipe()
     child = os.fork()
     if not child:
-        threading.Timer(20, os._exit, [1]).start()  # it would hang
+        threading.Timer(20, os._exit, [1]).start()  # the call would hang
         try:
             model(ids)
         except RuntimeError as error:

@@ -1,6 +1,6 @@
-"""No argument of a method is ignored: each has an effect, or is refused with a sentence.
+"""No argument of a method is ignored: each has an effect or is refused with a message.
 
-The tests walk over the signatures, so that an argument without an entry here or in the adapter fails.
+The tests iterate over the signatures, so an argument without an entry here or in the adapter fails.
 """
 
 import inspect
@@ -12,7 +12,7 @@ import pytest
 pytestmark = pytest.mark.usefixtures("eager")
 
 
-def new(model, **settings):
+def rebuild(model, **settings):
     return type(model)(model.config, **settings)
 
 
@@ -25,41 +25,45 @@ def refuses(call, sentence):
     return refused
 
 
-def resized(**settings):
+def count_resized_rows(**settings):
     return lambda framework, model: framework.value(model.resize_token_embeddings(**settings)).shape[0]
 
 
-def is_drawn_anew(framework, model):
-    one, other = (framework.tensors(new(model, **more)) for more in ({}, {"seed": 7}))
+def depends_on_the_seed(framework, model):
+    one, other = (framework.tensors(rebuild(model, **more)) for more in ({}, {"seed": 7}))
     return any((one[name] != other[name]).any() for name in one)
 
 
-def is_set(framework, model):
+def sets_the_embeddings(framework, model):
     table = framework.embedding(framework.NEW_ROWS, 12)
     model.set_input_embeddings(table)
     return np.array_equal(framework.value(model.get_input_embeddings()), framework.value(table))
 
 
-# Every argument of every method but those of `test_pretrained.py`, with what shows its effect.
 def refuses_mean_resizing(framework, model):
     with pytest.raises(ValueError, match="mean_resizing=True draws"):
         model.resize_token_embeddings(110, mean_resizing=True)
     return True
 
 
+# Every argument of every method, except those in `test_pretrained.py`, with a function that checks its effect.
 METHODS = {
-    ("__init__", "config"): lambda framework, model: new(model).config == model.config,
-    ("__init__", "add_pooling_layer"): lambda framework, model: new(model, add_pooling_layer=False).pooler is None,
-    ("__init__", "seed"): is_drawn_anew,
+    ("__init__", "config"): lambda framework, model: rebuild(model).config == model.config,
+    ("__init__", "add_pooling_layer"): lambda framework, model: rebuild(model, add_pooling_layer=False).pooler is None,
+    ("__init__", "seed"): depends_on_the_seed,
     ("__init__", "attn_implementation"): refuses(
-        lambda model: new(model, attn_implementation="flash"), "known are sdpa"
+        lambda model: rebuild(model, attn_implementation="flash"), "known are sdpa"
     ),
-    ("__init__", "loss_reduction"): lambda framework, model: new(model, loss_reduction="none").loss_reduction == "none",
+    ("__init__", "loss_reduction"): lambda framework, model: (
+        rebuild(model, loss_reduction="none").loss_reduction == "none"
+    ),
     ("from_config", "config"): lambda framework, model: type(model).from_config(model.config).config == model.config,
     ("from_config", "settings"): lambda framework, model: type(model).from_config(model.config, seed=7).seed == 7,
-    ("set_input_embeddings", "embeddings"): is_set,
-    ("resize_token_embeddings", "new_num_tokens"): lambda *given: resized(new_num_tokens=110)(*given) == 110,
-    ("resize_token_embeddings", "pad_to_multiple_of"): lambda *given: resized(pad_to_multiple_of=8)(*given) == 104,
+    ("set_input_embeddings", "embeddings"): sets_the_embeddings,
+    ("resize_token_embeddings", "new_num_tokens"): lambda *given: count_resized_rows(new_num_tokens=110)(*given) == 110,
+    ("resize_token_embeddings", "pad_to_multiple_of"): lambda *given: (
+        count_resized_rows(pad_to_multiple_of=8)(*given) == 104
+    ),
     ("resize_token_type_embeddings", "size"): lambda framework, model: (
         framework.value(model.resize_token_type_embeddings(size=9)).shape[0] == 9
     ),
@@ -86,11 +90,11 @@ def config(config):
     return config
 
 
-def methods(framework):
+def list_methods(framework):
     return {**METHODS, **framework.METHODS}
 
 
-def test_every_argument_of_every_method_is_known(framework):
+def test_every_argument_of_every_method_has_a_check(framework):
     body = framework.kind("Model")
     found = {
         (name, argument)
@@ -102,11 +106,11 @@ def test_every_argument_of_every_method_is_known(framework):
         for argument in inspect.signature(method).parameters
         if argument != "self"
     }
-    assert found - framework.PASSED_ON == methods(framework).keys()
+    assert found - framework.PASSED_ON == list_methods(framework).keys()
 
 
-ROWS = {("method", "option"): methods}
+ROWS = {("method", "option"): list_methods}
 
 
 def test_every_argument_of_a_method_has_an_effect(framework, fresh, config, method, option):
-    assert methods(framework)[method, option](framework, fresh("Model", config))
+    assert list_methods(framework)[method, option](framework, fresh("Model", config))

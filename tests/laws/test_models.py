@@ -44,7 +44,7 @@ def labels(architecture, ids):
     }[architecture]
 
 
-def near(framework, got, want, tolerance=1e-5):
+def assert_near(framework, got, want, tolerance=1e-5):
     (ours, shape), (theirs, wanted) = map(framework.leaves, (got, want))
     assert shape == wanted
     for one, other in zip(ours, theirs, strict=True):
@@ -70,7 +70,7 @@ def test_outputs_have_their_shapes(framework, make, config, architecture, inputs
 def test_the_tuple_is_the_output_without_names(framework, make, config, architecture, inputs, labels, monkeypatch):
     model = make(architecture, config)
     named = framework.call(model, **inputs, **labels)
-    near(framework, framework.call(model, **inputs, **labels, return_dict=False), named.to_tuple())
+    assert_near(framework, framework.call(model, **inputs, **labels, return_dict=False), named.to_tuple())
     monkeypatch.setattr(model.config, "return_dict", False)
     assert type(framework.call(model, **inputs)) is tuple
 
@@ -80,7 +80,7 @@ def test_an_unknown_argument_is_a_type_error(framework, make, config, architectu
         framework.call(make(architecture, config), **inputs, attention_maks=None)
 
 
-def test_a_call_leaves_the_configuration_as_it_was(framework, make, config, architecture, inputs, labels):
+def test_a_call_does_not_change_the_configuration(framework, make, config, architecture, inputs, labels):
     model = make(architecture, config)
     before = copy.deepcopy(model.config)
     framework.call(model, **inputs, **labels)
@@ -120,55 +120,55 @@ def test_bad_inputs_are_refused(framework, make, config, ids, wrong, sentence):
         framework.call(make("ForMaskedLM", config), **{"input_ids": ids, **wrong})
 
 
-def test_the_states_of_an_encoder_need_cross_attention(framework, make, config, ids):
+def test_encoder_states_require_cross_attention(framework, make, config, ids):
     config.is_decoder = True
     with pytest.raises(ValueError, match="encoder_hidden_states requires cross-attention"):
         framework.call(make("ForCausalLM", config), ids, encoder_hidden_states=np.zeros((2, 5, 12), np.float32))
 
 
-def test_embeddings_may_come_in_the_place_of_ids(framework, make, config, architecture, inputs):
+def test_embeddings_can_replace_ids(framework, make, config, architecture, inputs):
     model = make(architecture, config)
-    ids = inputs["input_ids"].clip(2)  # embeddings hide pads, so there are none
+    ids = inputs["input_ids"].clip(2)  # pads cannot be seen in embeddings, so there are none
     words = np.asarray(framework.call(model.get_input_embeddings(), framework.backend.tensor(ids)))
-    near(framework, framework.call(model, inputs_embeds=words).to_tuple(), framework.call(model, ids).to_tuple())
+    assert_near(framework, framework.call(model, inputs_embeds=words).to_tuple(), framework.call(model, ids).to_tuple())
 
 
-def test_losses_come_one_a_label_on_request(framework, fresh, config, architecture, inputs, labels):
+def test_losses_per_label_are_returned_on_request(framework, fresh, config, architecture, inputs, labels):
     model = fresh(architecture, config, loss_reduction="none")
     shape = {"ForCausalLM": (2, 6), "ForMaskedLM": (2, 7), "ForTokenClassification": (2, 7)}.get(architecture, (2,))
     output = framework.call(model, **inputs, **labels)
     assert (tuple(output.loss.shape) == shape) if labels else "loss" not in output
 
 
-def test_the_causal_loss_may_be_divided_by_a_given_count(framework, make, config, ids):
+def test_the_causal_loss_can_be_divided_by_a_given_count(framework, make, config, ids):
     model = make("ForCausalLM", config)
     mean = framework.call(model, ids, labels=ids).loss
     count = framework.call(model, ids, labels=ids, num_items_in_batch=24).loss
     np.testing.assert_allclose(count, mean * 12 / 24, rtol=1e-6)
 
 
-def to_sixteen(value, name):
-    """The length that calls round up to: what XLA compiled for them will do here."""
+def pad_to_sixteen(value, name):
+    """Pad to the length that calls round up to, so that functions already compiled by XLA are used."""
     if value.shape[-1] != 7:
         return value
     pads = [(0, 0)] * (value.ndim - 1) + [(0, 9)]
     return np.pad(value, pads, constant_values={"input_ids": 1, "attention_mask": 0, "labels": -100}[name])
 
 
-def test_every_parameter_with_an_influence_gets_a_gradient(framework, fresh, config, architecture, inputs, labels):
+def test_every_parameter_with_an_effect_has_a_gradient(framework, fresh, config, architecture, inputs, labels):
     def loss(output):
         if labels:
             return output.loss
         return framework.total(output.pooler_output) + framework.total(output.last_hidden_state**2)
 
     model = fresh(architecture, config)
-    given = {name: to_sixteen(value, name) for name, value in (inputs | labels).items()}
+    given = {name: pad_to_sixteen(value, name) for name, value in (inputs | labels).items()}
     found = framework.gradients(model, loss, **given)
     assert found.keys() == framework.tensors(model).keys()
     for name, value in found.items():
         assert value is not None, name
         cancelled = name.endswith("key.bias") or (architecture, name) == ("ForMultipleChoice", "classifier.bias")
-        assert cancelled or abs(value).max() > 0, name  # a softmax takes away what all its scores share
+        assert cancelled or abs(value).max() > 0, name  # a softmax is invariant to a constant added to all scores
 
 
 def test_a_model_without_a_pooler_has_no_pooled_output(framework, make, config, ids):
@@ -187,7 +187,7 @@ def test_only_a_decoder_returns_its_cache(framework, make, config, ids):
     assert framework.call(make("Model", config), ids, use_cache=False).past_key_values is None
 
 
-def test_settings_that_do_not_exist_are_refused(framework, config):
+def test_unknown_settings_are_refused(framework, config):
     with pytest.raises(ValueError, match="attn_implementation is 'flash'; known are sdpa, eager"):
         framework.kind("Model")(config, attn_implementation="flash")
     with pytest.raises(ValueError, match="loss_reduction is 'sum'"):
@@ -197,7 +197,7 @@ def test_settings_that_do_not_exist_are_refused(framework, config):
         framework.kind("ForQuestionAnswering")(config)
 
 
-def test_the_expected_outputs_of_transformers_are_met(framework, shared, architecture):
+def test_the_outputs_equal_those_of_transformers(framework, shared, architecture):
     from safetensors.numpy import load_file
 
     folder = shared / "fixtures/hf"

@@ -1,4 +1,4 @@
-"""The tokenizers give each framework's tensors."""
+"""The tokenizers return tensors of each framework."""
 
 import numpy as np
 import pytest
@@ -23,7 +23,7 @@ def model(framework):
     return framework.kind("ForMaskedLM").from_pretrained("roberta-tiny")
 
 
-def test_columns_are_the_framework_s_tensors(framework, tokenizer, wanted):
+def test_columns_are_tensors_of_the_framework(framework, tokenizer, wanted):
     settings = {"padding": True, "return_offsets_mapping": True, "return_length": True}
     lists = tokenizer(TEXTS, **settings)
     tensors = tokenizer(TEXTS, **settings, **wanted)
@@ -34,7 +34,7 @@ def test_columns_are_the_framework_s_tensors(framework, tokenizer, wanted):
         assert np.array_equal(np.asarray(value), np.array(lists[name]))
 
 
-def test_what_was_padded_or_encoded_before_becomes_tensors(framework, tokenizer, wanted):
+def test_encodings_are_converted_to_tensors_after_padding(framework, tokenizer, wanted):
     padded = tokenizer.pad([tokenizer(text) for text in TEXTS], **wanted)
     whole = tokenizer(TEXTS, padding=True).convert_to_tensors(framework.RETURN_TENSORS)
     for name, value in padded.items():
@@ -53,7 +53,7 @@ def test_an_encoding_moves_to_a_device(framework, tokenizer, wanted):
     assert all(framework.has_moved(value, before[name]) for name, value in encoding.items())
 
 
-def test_a_model_takes_the_encoding_as_it_is(framework, tokenizer, wanted, model):
+def test_a_model_accepts_the_encoding_directly(framework, tokenizer, wanted, model):
     inputs = tokenizer(TEXTS, padding=True, **wanted)
     shape = (*inputs["input_ids"].shape, len(tokenizer))
     assert tuple(model(**inputs).logits.shape) == shape
@@ -61,7 +61,7 @@ def test_a_model_takes_the_encoding_as_it_is(framework, tokenizer, wanted, model
         assert tuple(model(given).logits.shape) == shape
 
 
-def test_a_text_that_is_too_long_is_cut_or_refused_with_the_limit(tokenizer, wanted, model):
+def test_a_text_that_is_too_long_is_truncated_or_refused_with_the_limit(tokenizer, wanted, model):
     limit = model.config.max_sequence_length
     assert tokenizer.model_max_length == limit
     text = "word " * (2 * limit)

@@ -1,4 +1,4 @@
-"""Training steps, and a run that is killed."""
+"""Training steps, and resuming a killed run."""
 
 import numpy as np
 import pytest
@@ -16,24 +16,24 @@ CLASSES = (
 
 @pytest.fixture
 def make(framework, steps):
-    """`make(plan, ...)`: a trainer."""
+    """Return `make(plan, ...)`, which builds a trainer."""
 
-    def made(*arguments, **settings):
-        return steps.trainer(framework.backend, *arguments, **settings)
+    def build(*arguments, **settings):
+        return steps.build_trainer(framework.backend, *arguments, **settings)
 
-    return made
+    return build
 
 
 @pytest.mark.usefixtures("single_steps")
-def test_the_loss_is_that_of_the_model_over_the_masked_positions(framework, make, steps):
-    ours, batch = make(scale=20.0), steps.batch(0)
-    wanted = float(framework.backend.run(ours.model, steps.labelled(batch)).loss)
+def test_the_loss_is_the_loss_of_the_model_at_the_masked_positions(framework, make, steps):
+    ours, batch = make(scale=20.0), steps.build_batch(0)
+    wanted = float(framework.backend.run(ours.model, steps.expand_labels(batch)).loss)
     assert float(ours.step([batch], 0.0)["loss"]) == pytest.approx(wanted, rel=2e-6)
 
 
 @pytest.mark.parametrize("architecture", CLASSES)
-def test_every_class_learns_by_its_own_loss(framework, make, steps, architecture):
-    ours, batch = make(None, architecture, scale=20.0), steps.task(architecture)
+def test_every_class_trains_with_its_own_loss(framework, make, steps, architecture):
+    ours, batch = make(None, architecture, scale=20.0), steps.build_task_batch(architecture)
     losses = [float(framework.backend.run(ours.model, batch).loss)]
     for _ in range(2):
         assert float(ours.step([batch], 1e-3)["loss"]) == pytest.approx(losses[-1], rel=1e-5)
@@ -42,41 +42,41 @@ def test_every_class_learns_by_its_own_loss(framework, make, steps, architecture
 
 
 def test_an_evaluation_sums_over_the_labels_and_changes_nothing(framework, make, steps):
-    ours, batch = make(steps.recipe(0.5)), steps.batch(0)
+    ours, batch = make(steps.build_recipe(0.5)), steps.build_batch(0)
     before = ours.state()
     first, second = ours.evaluate(batch), ours.evaluate(batch)
     assert float(first["loss"]) == float(second["loss"])  # no dropout
     count = (batch["masked_labels"] != -100).sum()
-    wanted = float(framework.backend.run(ours.model, steps.labelled(batch)).loss)
+    wanted = float(framework.backend.run(ours.model, steps.expand_labels(batch)).loss)
     assert (float(first["loss"]) / count, int(first["count"])) == (pytest.approx(wanted, rel=1e-6), count)
     assert 0 <= int(first["correct"]) <= count
-    assert not steps.differing(before, ours.state())
+    assert not steps.find_differences(before, ours.state())
 
 
 def test_training_learns(make, steps):
-    losses = steps.run(make(), range(60))
+    losses = steps.run_steps(make(), range(60))
     assert np.mean(losses[-10:]) < np.mean(losses[:10]) - 0.3
 
 
 @pytest.mark.usefixtures("single_steps")
-def test_a_step_is_adamw_with_decay_on_matrices_alone(framework, make, steps):
-    """The first step of AdamW is the sign of the gradient, then the decay (Loshchilov & Hutter 2019)."""
-    ours, batch = make(steps.recipe(weight_decay=0.5, epsilon=1e-12), scale=20.0), steps.batch(0)
+def test_a_step_is_adamw_with_decay_only_on_matrices(framework, make, steps):
+    """The first step of AdamW is the sign of the gradient plus the decay (Loshchilov & Hutter 2019)."""
+    ours, batch = make(steps.build_recipe(weight_decay=0.5, epsilon=1e-12), scale=20.0), steps.build_batch(0)
     before = ours.state().tensors
-    gradients = framework.backend.gradients(ours.model, steps.labelled(batch), {"loss": np.float32(1)})
+    gradients = framework.backend.gradients(ours.model, steps.expand_labels(batch), {"loss": np.float32(1)})
     ours.step([batch], 1e-3)
     table = parameters(ours.model.config, "ForMaskedLM")
     for name, after in ours.state().tensors.items():
-        clear = np.abs(gradients[name]) > 1e-4  # smaller ones are noise next to epsilon
+        clear = np.abs(gradients[name]) > 1e-4  # smaller ones are of the order of epsilon
         decayed = before[name] * (1 - 1e-3 * 0.5 * has_weight_decay(table[name]))
         wanted = decayed - 1e-3 * np.sign(gradients[name])
         np.testing.assert_allclose(after[clear], wanted[clear], rtol=0, atol=2e-6, err_msg=name)
 
 
 @pytest.mark.usefixtures("single_steps")
-def test_gradients_over_the_norm_are_scaled_down_and_smaller_ones_left(make, steps):
-    free, tight, loose = (make(steps.recipe(clip_norm=norm), scale=20.0) for norm in (0.0, 0.01, 1e6))
-    norms = [float(one.step([steps.batch(0)], 0.0)["gradient_norm"]) for one in (free, tight, loose)]
+def test_only_gradients_over_the_norm_are_clipped(make, steps):
+    free, tight, loose = (make(steps.build_recipe(clip_norm=norm), scale=20.0) for norm in (0.0, 0.01, 1e6))
+    norms = [float(one.step([steps.build_batch(0)], 0.0)["gradient_norm"]) for one in (free, tight, loose)]
     assert norms[0] == pytest.approx(norms[1], rel=1e-6)
     assert norms[0] == pytest.approx(norms[2], rel=1e-6)
     assert norms[0] > 0.01
@@ -90,9 +90,9 @@ def test_gradients_over_the_norm_are_scaled_down_and_smaller_ones_left(make, ste
 
 @pytest.mark.usefixtures("single_steps")
 def test_micro_batches_give_the_step_of_the_whole_batch(make, steps):
-    """Their labels are unequal in number, so a mean of means would be another step."""
+    """They have different numbers of labels, so a mean of means would give a different step."""
     whole, parts = make(scale=20.0), make(scale=20.0)
-    batch = steps.batch(2)
+    batch = steps.build_batch(2)
     batches = [{name: array[rows] for name, array in batch.items()} for rows in (slice(0, 1), slice(1, 4))]
     counts = [(part["masked_labels"] != -100).sum() for part in batches]
     assert counts[0] * 3 != counts[1]
@@ -108,10 +108,10 @@ def test_micro_batches_give_the_step_of_the_whole_batch(make, steps):
 
 @pytest.mark.usefixtures("single_steps")
 def test_lower_layers_learn_at_a_lower_rate(make, steps):
-    ours, slower = (make(steps.recipe(layer_decay=decay), scale=20.0) for decay in (1.0, 0.5))
+    ours, slower = (make(steps.build_recipe(layer_decay=decay), scale=20.0) for decay in (1.0, 0.5))
     before = ours.state().tensors
     for one in (ours, slower):
-        one.step([steps.batch(0)], 1e-3)
+        one.step([steps.build_batch(0)], 1e-3)
     ours, slower = ours.state().tensors, slower.state().tensors
     for name, factor in (
         ("lm_head.dense.weight", 1.0),
@@ -124,45 +124,47 @@ def test_lower_layers_learn_at_a_lower_rate(make, steps):
 
 
 @pytest.mark.usefixtures("single_steps")
-def test_bfloat16_keeps_float32_parameters_and_comes_near(framework, make, steps):
-    half, full = make(steps.recipe(precision="bfloat16")), make()
-    losses = [float(one.step([steps.batch(0)], 1e-3)["loss"]) for one in (half, full)]
+def test_bfloat16_keeps_float32_parameters_and_a_similar_loss(framework, make, steps):
+    half, full = make(steps.build_recipe(precision="bfloat16")), make()
+    losses = [float(one.step([steps.build_batch(0)], 1e-3)["loss"]) for one in (half, full)]
     assert losses[0] != losses[1]
     assert losses[0] == pytest.approx(losses[1], rel=1e-2)
     assert {array.dtype.name for array in half.state().tensors.values()} == {"float32"}
     assert losses[1] == pytest.approx(
-        float(framework.backend.run(make().model, steps.labelled(steps.batch(0))).loss), rel=1e-6
+        float(framework.backend.run(make().model, steps.expand_labels(steps.build_batch(0))).loss), rel=1e-6
     )
 
 
-def test_layers_computed_again_make_the_same_step_dropout_too(make, steps):
-    losses = [steps.run(make(steps.recipe(0.3, {"gradient_checkpointing": on})), range(3)) for on in (False, True)]
+def test_gradient_checkpointing_gives_the_same_step_with_dropout(make, steps):
+    losses = [
+        steps.run_steps(make(steps.build_recipe(0.3, {"gradient_checkpointing": on})), range(3)) for on in (False, True)
+    ]
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
-    assert losses[0] != pytest.approx(steps.run(make(), range(3)), rel=1e-4)  # there is dropout
+    assert losses[0] != pytest.approx(steps.run_steps(make(), range(3)), rel=1e-4)  # dropout has an effect
 
 
-def test_dropout_is_drawn_anew_in_each_step_and_from_the_seed(make, steps):
-    losses = [steps.run(make(steps.recipe(0.3, {"seed": seed})), [0, 0], rate=0.0) for seed in (0, 0, 1)]
+def test_dropout_differs_in_each_step_and_depends_on_the_seed(make, steps):
+    losses = [steps.run_steps(make(steps.build_recipe(0.3, {"seed": seed})), [0, 0], rate=0.0) for seed in (0, 0, 1)]
     assert losses[0] == losses[1]
     assert len({*losses[0], *losses[2]}) == 4
 
 
-def test_a_state_goes_on_to_the_same_bits_dropout_too(make, steps):
-    whole = make(steps.recipe(0.1))
-    steps.run(whole, range(3))
+def test_a_state_resumes_to_the_same_bits_with_dropout(make, steps):
+    whole = make(steps.build_recipe(0.1))
+    steps.run_steps(whole, range(3))
     state = whole.state()
-    steps.run(whole, range(3, 6))
-    resumed = make(steps.recipe(0.1), seed=9)
-    steps.run(resumed, range(2))
+    steps.run_steps(whole, range(3, 6))
+    resumed = make(steps.build_recipe(0.1), seed=9)
+    steps.run_steps(resumed, range(2))
     resumed.load_state(state)
-    assert not steps.differing(state, resumed.state())
-    steps.run(resumed, range(3, 6))
-    assert not steps.differing(whole.state(), resumed.state())
+    assert not steps.find_differences(state, resumed.state())
+    steps.run_steps(resumed, range(3, 6))
+    assert not steps.find_differences(whole.state(), resumed.state())
 
 
 def test_a_state_has_the_published_names_and_shapes(make, steps):
     ours = make()
-    steps.run(ours, range(1))
+    steps.run_steps(ours, range(1))
     wanted = {name: row.shape for name, row in parameters(ours.model.config, "ForMaskedLM").items()}
     for part in ("tensors", "first_moments", "second_moments"):
         assert {name: array.shape for name, array in getattr(ours.state(), part).items()} == wanted
@@ -176,16 +178,16 @@ def test_a_state_of_another_model_is_refused(make):
         ours.load_state(state)
 
 
-def test_a_run_that_is_killed_resumes_to_the_same_bits(framework, steps, tmp_path):
+def test_a_killed_run_resumes_to_the_same_bits(framework, steps, tmp_path):
     (tmp_path / "texts").mkdir()
-    texts = steps.texts(tmp_path / "texts", dropout=0.1, steps=framework.KILLED_STEPS)
+    texts = steps.write_texts(tmp_path / "texts", dropout=0.1, steps=framework.KILLED_STEPS)
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    steps.pretrained(steps.command(texts, whole, framework.backend.name))
+    steps.run_command(steps.build_command(texts, whole, framework.backend.name))
     for number, (step, delay) in enumerate(framework.KILLS):
         further = ["--resume"] if number else []
-        steps.killed(steps.command(texts, killed, framework.backend.name, *further), killed, step, delay)
+        steps.run_and_kill(steps.build_command(texts, killed, framework.backend.name, *further), killed, step, delay)
     assert not (killed / "model").exists()
-    steps.pretrained(steps.command(texts, killed, framework.backend.name, "--resume"))
+    steps.run_command(steps.build_command(texts, killed, framework.backend.name, "--resume"))
     last = f"step-{framework.KILLED_STEPS:07}"
     for name in (f"{last}/model.safetensors", f"{last}/optimizer.safetensors", "model/model.safetensors"):
         wanted, got = load_file(whole / name), load_file(killed / name)

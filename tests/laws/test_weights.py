@@ -10,4 +10,4 @@ def test_a_model_has_exactly_the_tensors_of_the_table(framework, config, archite
     model = framework.kind(architecture)(config)
     table = {name: parameter.shape for name, parameter in parameters(config, architecture).items()}
     assert {name: value.shape for name, value in framework.tensors(model).items()} == table
-    assert framework.own_names(model) == table.keys()  # no state beside the parameters
+    assert framework.own_names(model) == table.keys()  # no state besides the parameters

@@ -27,13 +27,13 @@ def place(steps, tmp_path_factory):
     folder = tmp_path_factory.mktemp("several")
     for name in ("tokenizer", "texts"):
         (folder / name).mkdir()
-    made = steps.texts(folder / "tokenizer", dropout=0.0, steps=12)
+    made = steps.write_texts(folder / "tokenizer", dropout=0.0, steps=12)
     for path in made.glob("[0-9].txt"):
         shutil.move(path, folder / "texts")
     shutil.move(made / "recipe.toml", folder)
     arguments = ["--texts", str(folder / "texts" / "*.txt"), "--tokenizer", str(made), "--prepare"]
     recipe, output = str(folder / "recipe.toml"), str(folder / "run")
-    steps.pretrained(["pretrain", *arguments, "--recipe", recipe, "--output", output])
+    steps.run_command(["pretrain", *arguments, "--recipe", recipe, "--output", output])
     return folder
 
 

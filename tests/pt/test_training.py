@@ -17,14 +17,14 @@ def make(steps):
     """`make(plan, ...)`: a trainer."""
 
     def made(*arguments, **settings):
-        return steps.trainer(BACKEND, *arguments, **settings)
+        return steps.build_trainer(BACKEND, *arguments, **settings)
 
     return made
 
 
 def test_the_masked_positions_are_multiplied_in_few_sizes(make, steps):
     ours, sizes = make(), []
-    batches = [steps.batch(number, rows) for number, rows in ((0, 4), (1, 7), (2, 3), (3, 14))]
+    batches = [steps.build_batch(number, rows) for number, rows in ((0, 4), (1, 7), (2, 3), (3, 14))]
     counts = [int((batch["masked_labels"] != -100).sum()) for batch in batches]
     assert len(set(counts)) == 4
     ours.model.lm_head.register_forward_hook(lambda module, given, out: sizes.append(len(out)))
@@ -84,9 +84,9 @@ def test_memory_that_a_step_freed_is_not_asked_for_again():
 
 
 @pytest.mark.parametrize(
-    ("limits", "said"), [({"limit": 1}, f"ended with {-SIGXCPU} before"), ({"looks": 20}, "no checkpoint of step 9")]
+    ("limits", "said"), [({"limit": 1}, f"exited with {-SIGXCPU} before"), ({"looks": 20}, "no checkpoint of step 9")]
 )
 def test_the_wait_for_a_run_has_an_end(steps, tmp_path, limits, said):
-    command = steps.command(steps.texts(tmp_path, dropout=0.1, steps=90), tmp_path / "run", BACKEND.name)
+    command = steps.build_command(steps.write_texts(tmp_path, dropout=0.1, steps=90), tmp_path / "run", BACKEND.name)
     with pytest.raises(AssertionError, match=said):
-        steps.killed(command, tmp_path / "run", 9, **limits)
+        steps.run_and_kill(command, tmp_path / "run", 9, **limits)
