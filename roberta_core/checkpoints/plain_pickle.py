@@ -13,7 +13,8 @@ from typing import Any
 
 from roberta_core.checkpoints.errors import shorten
 
-MAX_STEPS = 600_000  # instructions; the training checkpoint of roberta-large has 60,000
+MAX_STEPS = 400_000  # instructions; the training checkpoint of roberta-large has 60,000
+MAX_GLOBALS = 20_000  # names of globals, each of which is decoded and looked up
 MAX_ELEMENTS = 400_000  # passed to all calls together; a tuple or list may be passed many times
 MAX_OTHER_KEYS = 2_500  # keys that are not strings: their hashes can be chosen to collide
 MAX_BYTES = 16 << 20  # of one pickle
@@ -84,6 +85,7 @@ class _Machine:
         self.memo: dict[int, Any] = {}
         self.other_keys = 0
         self.elements = 0
+        self.globals = 0
 
     def run(self) -> Any:
         """Execute instructions up to STOP and return the value."""
@@ -104,14 +106,15 @@ class _Machine:
         self.at += count
         return bytes(self.data[self.at - count : self.at])
 
-    def number(self, form: str) -> Any:
-        return struct.unpack(form, self.take(struct.calcsize(form)))[0]
+    def number(self, form: struct.Struct) -> Any:
+        return form.unpack(self.take(form.size))[0]
 
     def line(self) -> str:
-        for end in range(self.at, min(self.at + MAX_NAME, len(self.data))):
-            if self.data[end] == 10:
-                return self.take(end + 1 - self.at)[:-1].decode()
-        raise PickleError(f"it has a name of more than {MAX_NAME} characters")
+        text, end, _ = bytes(self.data[self.at : self.at + MAX_NAME]).partition(b"\n")
+        if not end:
+            raise PickleError(f"it has a name of more than {MAX_NAME} characters")
+        self.at += len(text) + 1
+        return text.decode()
 
     def push(self, value: Any) -> None:
         self.stack.append(value)
@@ -132,6 +135,9 @@ class _Machine:
         raise PickleError("it is broken (a mark is missing)")
 
     def name(self, module: Any, name: Any) -> None:
+        self.globals += 1
+        if self.globals > MAX_GLOBALS:
+            raise PickleError(f"it names more than {MAX_GLOBALS:,} globals")
         short = type(module) is type(name) is str and len(module) + len(name) <= 2 * MAX_NAME
         name = f"{module}.{name}" if short else ""
         if name not in self.names:
@@ -205,20 +211,25 @@ def _tuple(count: int) -> Callable[[_Machine], None]:
 
 
 def _numbers(form: str) -> Callable[[_Machine], None]:
-    return lambda m: m.push(m.number(form))
+    size = struct.Struct(form)
+    return lambda m: m.push(m.number(size))
 
 
 def _text(form: str, encoding: str = "utf-8") -> Callable[[_Machine], None]:
-    return lambda m: m.push(m.take(m.number(form)).decode(encoding))
+    size = struct.Struct(form)
+    return lambda m: m.push(m.take(m.number(size)).decode(encoding))
 
 
 def _bytes(form: str) -> Callable[[_Machine], None]:
-    return lambda m: m.push(m.take(m.number(form)))
+    size = struct.Struct(form)
+    return lambda m: m.push(m.take(m.number(size)))
 
 
 def _long(form: str) -> Callable[[_Machine], None]:
+    width = struct.Struct(form)
+
     def step(machine: _Machine) -> None:
-        size = machine.number(form)
+        size = machine.number(width)
         if size > MAX_INTEGER:
             raise PickleError(f"it has an integer of {size:,} bytes")
         machine.push(int.from_bytes(machine.take(size), "little", signed=True))
@@ -231,11 +242,13 @@ def _constant(value: Any) -> Callable[[_Machine], None]:
 
 
 def _get(form: str) -> Callable[[_Machine], None]:
-    return lambda m: m.push(m.memo[m.number(form)])
+    place = struct.Struct(form)
+    return lambda m: m.push(m.memo[m.number(place)])
 
 
 def _put(form: str) -> Callable[[_Machine], None]:
-    return lambda m: m.memo.__setitem__(m.number(form), m.stack[-1])
+    place = struct.Struct(form)
+    return lambda m: m.memo.__setitem__(m.number(place), m.stack[-1])
 
 
 STOP = ord(".")

@@ -11,16 +11,17 @@ import copy
 import json
 import os
 import random
-import resource
 import shutil
 import sys
 import tempfile
 import time
-import traceback
 from collections import Counter
+from functools import partial
 from pathlib import Path
 
 os.environ["TOKENIZERS_PARALLELISM"] = "false"  # set before the import: threads do not survive a fork
+
+from limited import run_limited
 
 from roberta_core.tokenization import RobertaTokenizer, RobertaTokenizerFast, load_tokenizer
 from roberta_core.tokenization.byte_level_bpe import BYTE_TO_CHARACTER
@@ -129,26 +130,6 @@ def use(folder, scratch):
     return outcome
 
 
-def run_limited(folder, scratch, report):
-    """Use a folder in a process of its own; return what became of it. A traceback is written to `report`."""
-    child = os.fork()
-    if child == 0:
-        status = 3
-        try:
-            used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-            resource.setrlimit(resource.RLIMIT_AS, (used + MEMORY, used + MEMORY))
-            resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS))
-            status = 0 if use(folder, scratch) == "read" else 1
-        except BaseException:
-            report.write_text(traceback.format_exc(), encoding="utf-8", errors="replace")
-        finally:
-            os._exit(status)
-    _, ended = os.waitpid(child, 0)
-    if os.WIFSIGNALED(ended):
-        return f"killed by signal {os.WTERMSIG(ended)}"
-    return {0: "read", 1: "refused"}.get(os.WEXITSTATUS(ended), "traceback")
-
-
 def main():
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     options.add_argument("--inputs", type=int, default=5000)
@@ -167,7 +148,7 @@ def main():
             content = path.read_bytes()
             as_json = path.suffix == ".json" and chance.random() < 0.8
             path.write_bytes(mutate_json(content, chance) if as_json else mutate_bytes(content, chance))
-            outcome = run_limited(folder, scratch, report)
+            outcome = run_limited(partial(use, folder, scratch), report, SECONDS, MEMORY)
             if outcome not in ("read", "refused"):
                 options.findings.mkdir(exist_ok=True)
                 shutil.copytree(folder, options.findings / str(number), dirs_exist_ok=True)

@@ -137,8 +137,8 @@ def find_tokenizer(folder):
 
 
 def find_finetuned(folder):
-    facts = json.loads((folder / finetune_run.TASK).read_text())
-    return facts["task"] if find_checkpoint(folder, "old") == facts["task"] else "mixed"
+    name = find_checkpoint(folder, "old")
+    return name if json.loads((folder / finetune_run.TASK).read_text())["task"] == name else "mixed"
 
 
 def find_training(folder):
@@ -197,6 +197,8 @@ def examine(writer, folder):
     except CheckpointError as error:
         if "between two checkpoints" not in str(error):
             return f"refused: {error}"
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
     checkpoints.finish(folder)
     return f"between, then {writer.find(folder)}"
 

@@ -16,14 +16,18 @@ def run(script, *arguments):
     return subprocess.run([sys.executable, str(HERE / script), *arguments], capture_output=True, text=True, timeout=300)
 
 
-@pytest.fixture(scope="module")
-def kill_saves():
-    spec = importlib.util.spec_from_file_location("kill_saves", HERE / "kill_saves.py")
+def load_script(name):
+    spec = importlib.util.spec_from_file_location(name, HERE / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="module")
+def kill_saves():
+    return load_script("kill_saves")
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
@@ -84,6 +88,30 @@ def test_fuzzing_finds_a_reader_that_crashes_or_hangs(tmp_path, fault, found):
     assert (tmp_path / "found").exists() == (found is not None)
     if found:
         assert f" {found} " in ended.stdout
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="measures the memory of the process with /proc")
+def test_hostile_pickles_are_read_or_refused_within_their_limits(tmp_path):
+    ended = run("fuzz_pickles.py", "--inputs", "60", "--findings", str(tmp_path / "found"))
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert ended.stdout.splitlines()[-1].startswith("60 inputs, 0 tracebacks, 0 killed (over 2 s or 500 MB), ")
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="measures the memory of the process with /proc")
+@pytest.mark.parametrize(
+    ("work", "outcome"),
+    [
+        (lambda: "read", "read"),
+        (lambda: "refused", "refused"),
+        (lambda: {}["injected"], "traceback"),
+        (lambda: bytearray(600 << 20), "traceback"),
+        (lambda: any(iter(int, 1)), "killed by signal "),  # it never ends
+    ],
+)
+def test_work_over_its_limits_is_found(tmp_path, work, outcome):
+    found = load_script("limited").run_limited(work, tmp_path / "report", 1, 500 << 20)
+    assert found.startswith(outcome)
+    assert (tmp_path / "report").exists() == (outcome == "traceback")
 
 
 def test_mutated_configurations_are_accepted_or_refused_in_one_sentence():
