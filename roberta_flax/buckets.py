@@ -88,6 +88,7 @@ def pad_inputs(model: Any, inputs: Mapping[str, Any], sizes: Sizes, larger: Size
         ("inputs_embeds", f"{rows}S.", 0),
         ("encoder_hidden_states", "BE.", 0),
         ("labels", "BS" if model.architecture in BY_TOKEN else "", IGNORED),
+        ("label_weights", "BS" if model.architecture in BY_TOKEN else "", 0),
     ):
         if name in inputs:
             shared = inputs[name].shape[0] != sizes.batch  # one row for the whole batch

@@ -14,6 +14,7 @@ from roberta_flax.layers import upcast
 from roberta_flax.weights import as_concrete
 
 IGNORED = -100
+LEAST = 1e-12  # by which a sum of weights is divided: that of ignored labels is 0
 
 
 def token_loss(logits: Array, labels: Array, reduction: str = "mean", count: Array | int | None = None) -> Array:
@@ -51,6 +52,16 @@ def sequence_loss(logits: Array, labels: Array, problem_type: str | None, reduct
     pointwise = _square_error if problem_type == "regression" else _binary_cross_entropy
     losses = pointwise(logits, targets).mean(axis=1)  # [B]
     return _reduce(losses, jnp.ones_like(losses), reduction)
+
+
+def weighted_loss(logits: Array, labels: Array, weights: Array) -> Array:
+    """The weighted mean of losses: cross entropy by labels and weights [...], or binary cross entropy by [..., K]."""
+    if weights.ndim == logits.ndim:
+        logits = upcast(logits)
+        losses = _binary_cross_entropy(logits, labels.astype(logits.dtype))
+    else:
+        losses = token_loss(logits, labels, "none")
+    return (losses * weights).sum() / jnp.maximum(weights.sum(), LEAST)
 
 
 def infer_problem_type(labels: Array, classes: int) -> str:

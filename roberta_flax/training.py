@@ -28,7 +28,7 @@ from roberta_flax.calls import (
     rebuild_model,
     set_compute_dtype,
 )
-from roberta_flax.losses import IGNORED, token_loss
+from roberta_flax.losses import IGNORED, token_loss, weighted_loss
 from roberta_flax.optimizer import adamw, apply_updates
 from roberta_flax.weights import assign, convert_tensors, flatten, get_device, nest, tensors, variables
 
@@ -189,7 +189,11 @@ def _compute_loss(fixed: _Fixed, params: Any, key: Array, batch: Any) -> Array:
     model = fixed.model(params, key)
     if "masked_labels" in batch:
         return token_loss(*_predict(model, batch))
-    return model._forward(**batch, return_dict=True).loss
+    inputs = dict(batch)
+    if "label_weights" in inputs:
+        labels, weights = inputs.pop("labels"), inputs.pop("label_weights")
+        return weighted_loss(model._forward(**inputs, return_dict=True).logits, labels, weights)
+    return model._forward(**inputs, return_dict=True).loss
 
 
 def _predict(model: Any, batch: Any) -> tuple[Array, Array]:

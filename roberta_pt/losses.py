@@ -13,6 +13,7 @@ from roberta_core.input_validation import check_label_shape, check_labels, check
 from roberta_pt.weights import as_concrete
 
 IGNORED = -100
+LEAST = 1e-12  # by which a sum of weights is divided: that of ignored labels is 0
 
 
 def token_loss(logits: Tensor, labels: Tensor, reduction: str = "mean", count: Tensor | int | None = None) -> Tensor:
@@ -46,6 +47,16 @@ def sequence_loss(logits: Tensor, labels: Tensor, problem_type: str | None, redu
     pointwise = F.mse_loss if problem_type == "regression" else F.binary_cross_entropy_with_logits
     losses = pointwise(logits, targets, reduction="none").mean(dim=1)  # [B]
     return _reduce(losses, torch.ones_like(losses), reduction)
+
+
+def weighted_loss(logits: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
+    """The weighted mean of losses: cross entropy by labels and weights [...], or binary cross entropy by [..., K]."""
+    if weights.dim() == logits.dim():
+        logits = _upcast(logits)
+        losses = F.binary_cross_entropy_with_logits(logits, labels.to(logits.dtype), reduction="none")
+    else:
+        losses = token_loss(logits, labels, "none")
+    return (losses * weights).sum() / weights.sum().clamp(min=LEAST)
 
 
 def infer_problem_type(labels: Tensor, classes: int) -> str:

@@ -22,6 +22,7 @@ from roberta_core.training.recipe import Recipe
 from roberta_core.training.training_checkpoint import State
 from roberta_pt.encoder import SelfAttention
 from roberta_pt.layers import Dropout
+from roberta_pt.losses import weighted_loss
 from roberta_pt.optimizer import adamw, set_rate
 
 # The numbers of glibc's mallopt: how much may lie free at the heap's end, and how large a block within the heap may be.
@@ -111,8 +112,12 @@ class Trainer:
         """The mean loss of a micro-batch: of its masked positions, or what the class makes of its labels."""
         if "masked_labels" in batch:
             return F.cross_entropy(*self._predict(batch))
+        inputs = self._to_inputs(batch)
         with self._autocast():
-            return self.model(**self._to_inputs(batch)).loss
+            if "label_weights" in inputs:
+                labels, weights = inputs.pop("labels"), inputs.pop("label_weights")
+                return weighted_loss(self.model(**inputs).logits, labels, weights)
+            return self.model(**inputs).loss
 
     def _predict(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """The logits [M, V] of the masked positions alone, and their labels [M], -100 for those that fill up."""

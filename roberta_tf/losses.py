@@ -12,6 +12,7 @@ from roberta_tf.layers import get_shape, upcast
 from roberta_tf.weights import as_concrete
 
 IGNORED = -100
+LEAST = 1e-12  # by which a sum of weights is divided: that of ignored labels is 0
 
 
 def token_loss(
@@ -51,6 +52,16 @@ def sequence_loss(logits: tf.Tensor, labels: tf.Tensor, problem_type: str | None
     pointwise = _squared_error if problem_type == "regression" else tf.nn.sigmoid_cross_entropy_with_logits
     losses = tf.reduce_mean(pointwise(targets, logits), axis=1)  # [B]
     return _reduce(losses, tf.ones_like(losses), reduction)
+
+
+def weighted_loss(logits: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
+    """The weighted mean of losses: cross entropy by labels and weights [...], or binary cross entropy by [..., K]."""
+    if weights.shape.rank == logits.shape.rank:
+        logits = upcast(logits)
+        losses = tf.nn.sigmoid_cross_entropy_with_logits(tf.cast(labels, logits.dtype), logits)
+    else:
+        losses = token_loss(logits, labels, "none")
+    return tf.reduce_sum(losses * weights) / tf.maximum(tf.reduce_sum(weights), LEAST)
 
 
 def infer_problem_type(labels: tf.Tensor, classes: int) -> str:

@@ -16,7 +16,7 @@ from roberta_core.data.batches import Batch
 from roberta_core.training.optimizer_step import compute_shares
 from roberta_core.training.recipe import Recipe
 from roberta_core.training.training_checkpoint import State
-from roberta_tf.losses import IGNORED, token_loss
+from roberta_tf.losses import IGNORED, token_loss, weighted_loss
 from roberta_tf.optimizer import adamw
 from roberta_tf.weights import assign, convert_tensors, get_device, to_published, variables
 
@@ -132,7 +132,11 @@ class Trainer:
         """The mean loss of a micro-batch: of its masked positions, or what the class makes of its labels."""
         if "masked_labels" in batch:
             return token_loss(*self._predict(batch, training=True))
-        return self.model(**batch, return_dict=True, training=True).loss
+        inputs = dict(batch)
+        if "label_weights" in inputs:
+            labels, weights = inputs.pop("labels"), inputs.pop("label_weights")
+            return weighted_loss(self.model(**inputs, return_dict=True, training=True).logits, labels, weights)
+        return self.model(**inputs, return_dict=True, training=True).loss
 
     def _predict(self, batch: Mapping[str, tf.Tensor], training: bool) -> tuple[tf.Tensor, tf.Tensor]:
         """The logits [B, K, V] of the masked positions alone, and their labels [B, K]."""

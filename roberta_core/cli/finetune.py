@@ -13,7 +13,10 @@ from roberta_core.cli.frameworks import DEVICE, FRAMEWORK, hold_back_stderr, loa
 from roberta_core.cli.recording import CHART, TENSORBOARD, Recording
 from roberta_core.cli.training_display import Display, call_after_loss, format_scores, handle_stop
 
-COLUMNS = "Columns of the data that hold the task's fields, such as text=review,label=stars."
+COLUMNS = (
+    "Columns of the data that hold the task's fields, such as text=review,label=stars; label=A,B,C names columns of 0 "
+    "and 1 for several labels."
+)
 
 
 def finetune(
@@ -46,6 +49,12 @@ def finetune(
     max_length: Annotated[
         int | None, typer.Option(min=8, help="Most tokens of a row; by default the recipe's, or the model's.")
     ] = None,
+    balance: Annotated[
+        bool, typer.Option("--balance", help="Give each label the same weight in the loss, however frequent it is.")
+    ] = False,
+    class_weights: Annotated[
+        str | None, typer.Option(help="Weights of labels in the loss, such as spam=5,ham=1; others have 1.")
+    ] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Seed of the run; by default the recipe's.")] = None,
     seeds: Annotated[
         str | None, typer.Option(help="Seeds of several runs, separated by commas, instead of --seed.")
@@ -76,7 +85,7 @@ def finetune(
     (name,) = resolve_frameworks(None, framework)
     given = {
         "epochs": epochs, "learning_rate": learning_rate, "batch_size": batch_size, "max_length": max_length,
-        "seed": seed,
+        "balance": balance or None, "class_weights": class_weights, "seed": seed,
     }  # fmt: skip
     check_overrides(given, seeds)
     required = [place for place in FINE_TUNING if place not in {OVERRIDES[name] for name in given if given[name]}]
@@ -134,7 +143,7 @@ def parse_reading(columns: str | None, header: str | None, format: str | None, s
     return Reading(pairs, tuple(header.split(",")) if header else (), format, strict)
 
 
-def check_overrides(given: Mapping[str, float | None], seeds: str | None) -> None:
+def check_overrides(given: Mapping[str, Any], seeds: str | None) -> None:
     """Check the options that take the place of values of the recipe.
 
     Raises:

@@ -86,6 +86,7 @@ class QuestionAnswering(Task):
 
     def learn(self, examples: Sequence[Example]) -> None:
         """Learn whether questions may have no answer."""
+        self.refuse_weights("answers have none")
         self.no_answer = "allowed" if any(not example.fields["answers"] for example in examples) else "never"
 
     @property

@@ -63,6 +63,7 @@ class Task(ABC):
     columns: Columns = field(default_factory=dict)
     labels: tuple[str, ...] = ()
     head_fits: bool = True
+    weights: dict[str, float] = field(default_factory=dict)  # of labels in the loss; empty if all have the same
 
     def __post_init__(self) -> None:
         unknown = sorted(set(self.columns) - set(self.fields))
@@ -120,6 +121,41 @@ class Task(ABC):
         """Take over labels in this order, or in the checkpoint's order if it has the same ones: its head then fits."""
         self.head_fits = set(labels) == set(self.labels)
         self.labels = self.labels if self.head_fits else tuple(labels)
+
+    def learn_weights(self, counts: Mapping[str, int], total: int | None = None) -> None:
+        """Decide the weights of labels in the loss from how often each occurs, as the settings say.
+
+        Args:
+            counts: how often each label occurs.
+            total: for labels that are independent, the number of examples: the weight of a label's occurrences is then
+                how many examples are without it for each that has it.
+
+        Raises:
+            DataError: the settings name an unknown label.
+        """
+        if self.settings.balance:
+            whole = sum(counts.values())
+            self.weights = {
+                label: whole / (len(counts) * count) if total is None else max(total - count, 1) / count
+                for label, count in counts.items()
+            }
+            return
+        given = self.settings.parse_class_weights()
+        if unknown := sorted(set(given) - set(counts)):
+            known = ", ".join(counts)
+            raise DataError(f"class_weights names {', '.join(unknown)}, which no example has; the labels are {known}")
+        self.weights = {label: given.get(label, 1.0) for label in counts} if given else {}
+
+    def describe_weights(self) -> str:
+        """Return the weights of labels in the loss, to append to a description; empty if all have the same."""
+        if not self.weights:
+            return ""
+        return f"; weights {', '.join(f'{label} {weight:.3g}' for label, weight in self.weights.items())}"
+
+    def refuse_weights(self, reason: str) -> None:
+        """Raise `DataError` if the settings ask for weights of labels, which this task does not have."""
+        if self.settings.balance or self.settings.class_weights:
+            raise DataError(f"balance and class_weights need labels of classes: {reason}")
 
     def config(self) -> dict[str, Any]:
         """Return the fields of a model's configuration that belong to the task."""

@@ -103,6 +103,7 @@ class MultipleChoice(Task):
 
     def learn(self, examples: Sequence[Example]) -> None:
         """Learn how many choices an example has: what most have."""
+        self.refuse_weights("the choices of an example have none")
         counts = Counter(len(example.fields["choices"]) for example in examples)
         self.choices = counts.most_common(1)[0][0] if counts else 0
         right = {example.fields["label"] for example in examples}

@@ -3,6 +3,7 @@
 Shapes: K labels.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,7 +21,9 @@ from roberta_core.tasks.features import Feature, Output
 LABELS = ("label", "labels", "gold_label", "score")
 ARCHITECTURE = "ForSequenceClassification"
 SINGLE_LABEL, MULTI_LABEL, REGRESSION = "single_label_classification", "multi_label_classification", "regression"
-PROBLEMS = {"classification": SINGLE_LABEL, "regression": REGRESSION}  # a recipe's word -> the published problem_type
+# A recipe's word -> the published problem_type.
+PROBLEMS = {"classification": SINGLE_LABEL, "multi-label": MULTI_LABEL, "regression": REGRESSION}
+YES, NO = ("1", "1.0", "true", "yes"), ("0", "0.0", "false", "no")  # of a column for one of several labels
 
 Text = str | tuple[str, str]
 
@@ -34,16 +37,22 @@ class Classified:
         score: its score.
         scores: the score of each of the K labels: probabilities, or of a regression the numbers that the model gives.
         truncated: whether the text was longer than the model accepts, and was truncated.
+        labels: of a multi-label model, the labels that are predicted.
     """
 
     label: str
     score: float
     scores: dict[str, float]
     truncated: bool
+    labels: tuple[str, ...] = ()
 
 
 class Classification(Task):
-    """Sequence classification; labels that are numbers with fractions make a regression, unless the recipe says."""
+    """Sequence classification: one label for each text, several, or a number.
+
+    Labels that are numbers with fractions make a regression, and lists of labels or several columns of 0 and 1
+    (`columns={"label": "toxic,threat"}`) a multi-label classification, unless the recipe says.
+    """
 
     name = "classification"
     architecture = ARCHITECTURE
@@ -54,7 +63,7 @@ class Classification(Task):
     @property
     def metric(self) -> str:  # type: ignore[override]
         """The score that selects the best model."""
-        return "pearson" if self.problem_type == REGRESSION else "accuracy"
+        return {REGRESSION: "pearson", MULTI_LABEL: "f1"}.get(self.problem_type, "accuracy")
 
     def read_inputs(self, record: Record) -> dict[str, Any]:
         """Return a text or a pair of texts."""
@@ -72,9 +81,33 @@ class Classification(Task):
         return require_text(self.get_column(record, "text", SINGLES), "text"), None
 
     def read_target(self, record: Record, inputs: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the label as text."""
+        """Return the label as text, or a list of labels."""
+        if columns := self._label_columns():
+            return {"label": [name for name in columns if _is_set(record, name)]}
         column = self.find_column(record, "label", LABELS)
-        return {"label": require_label(record.fields[column], column)}
+        value = record.fields[column]
+        if not isinstance(value, list):
+            return {"label": require_label(value, column)}
+        labels = [require_label(one, column) for one in value]
+        twice = sorted(label for label, count in Counter(labels).items() if count > 1)
+        if twice:
+            raise DataError(
+                f"its labels have {twice[0]!r} twice: list the names of its labels, or make a column of 0 and 1 for "
+                "each label and name them all, as in label=FIRST,SECOND"
+            )
+        return {"label": labels}
+
+    def _label_columns(self) -> list[str]:
+        """Return the columns of several labels; none if one column holds the label."""
+        names = self.columns.get("label", "").split(",")
+        return names if len(names) > 1 else []
+
+    def settle(self, examples: Sequence[Example], learn: bool) -> None:
+        """Make single labels lists of one where several are possible."""
+        problem = PROBLEMS.get(self.settings.problem, "") if learn else self.problem_type
+        for example in examples if problem == MULTI_LABEL else ():
+            if isinstance(example.fields["label"], str):
+                example.fields["label"] = [example.fields["label"]]
 
     def learn(self, examples: Sequence[Example]) -> None:
         """Learn the labels in order (numbers by size), or that they are the values of a regression.
@@ -82,17 +115,33 @@ class Classification(Task):
         Raises:
             DataError: all labels are the same, or some are fractions and others are not numbers.
         """
-        numbers = {example.fields["label"]: _number(example.fields["label"]) for example in examples}
-        checkpoint, self.problem_type = self.problem_type, self._decide_problem(examples, numbers)
+        lists = [example for example in examples if isinstance(example.fields["label"], list)]
+        problem = PROBLEMS.get(self.settings.problem, "")
+        several = problem == MULTI_LABEL or (
+            not problem and 2 * len(lists) > len(examples)
+        )  # `check` reports the others
+        usable = lists if several else [example for example in examples if isinstance(example.fields["label"], str)]
+        found = [example.fields["label"] for example in usable]
+        flat = [label for labels in found for label in ([labels] if isinstance(labels, str) else labels)]
+        numbers = {label: _number(label) for label in flat}
+        checkpoint = self.problem_type
+        self.problem_type = MULTI_LABEL if several else self._decide_problem(usable, numbers)
         if self.problem_type == REGRESSION:
+            self.refuse_weights("these labels are the numbers of a regression")
             self.head_fits = checkpoint == REGRESSION and len(self.labels) == 1
             self.labels = self.labels if self.head_fits else ("score",)
             return
-        if len(numbers) == 1:
-            raise DataError(f"all training examples have the label {next(iter(numbers))!r}: a model needs at least two")
+        labels = self._label_columns() if several else []
         numeric = None not in numbers.values()
-        self.learn_labels(sorted(numbers, key=lambda label: (numbers[label] or 0.0 if numeric else 0.0, label)))
-        self.head_fits = self.head_fits and checkpoint in ("", SINGLE_LABEL)
+        labels = labels or sorted(numbers, key=lambda label: (numbers[label] or 0.0 if numeric else 0.0, label))
+        if found and (len(labels) < 2 or (several and len({frozenset(one) for one in found}) < 2)):
+            raise DataError(f"all training examples have the label {found[0]!r}: a model needs at least two")
+        self.learn_labels(labels)
+        self.head_fits = self.head_fits and checkpoint in ("", self.problem_type)
+        counts = Counter(flat)
+        if self.settings.balance and (rare := [label for label in labels if not counts[label]]):
+            raise DataError(f"balance: no training example has the label {', '.join(rare)}")
+        self.learn_weights({label: counts[label] for label in self.labels}, len(found) if several else None)
 
     def _decide_problem(self, examples: Sequence[Example], numbers: Mapping[str, float | None]) -> str:
         fraction = next((label for label, value in numbers.items() if value is not None and value % 1), None)
@@ -108,16 +157,25 @@ class Classification(Task):
         return REGRESSION
 
     def describe(self) -> str:
-        """Return whether labels are classes, and which, or numbers."""
+        """Return whether labels are classes, and which, or numbers, and the weights."""
         if self.problem_type == REGRESSION:
             return "regression: the labels are numbers"
-        return f"classification with {len(self.labels)} labels: {', '.join(self.labels)}"
+        several = "multi-label " if self.problem_type == MULTI_LABEL else ""
+        labels = ", ".join(self.labels)
+        return f"{several}classification with {len(self.labels)} labels: {labels}{self.describe_weights()}"
 
     def check(self, example: Example) -> str:
         """Return what is wrong with the label: it was not learned, or is not a number."""
         label = example.fields["label"]
-        if self.problem_type == MULTI_LABEL:
-            return "the checkpoint predicts several labels for each text; such labels cannot be scored yet"
+        if isinstance(label, list) != (self.problem_type == MULTI_LABEL):
+            return (
+                f"its label {label!r} is not a list, but the model predicts several labels"
+                if isinstance(label, str)
+                else f"it has a list of labels, {label!r}, but the model predicts one"
+            )
+        if isinstance(label, list):
+            unknown = ", ".join(sorted(set(label) - set(self.labels)))
+            return f"its labels {unknown} are unknown; known are {', '.join(self.labels)}" if unknown else ""
         if self.problem_type == REGRESSION:
             return "" if _number(label) is not None else f"its label {label!r} is not a number"
         return "" if label in self.labels else f"its label {label!r} is unknown; known are {', '.join(self.labels)}"
@@ -153,7 +211,17 @@ class Classification(Task):
         if "label" not in example.fields:
             return {}
         label = example.fields["label"]
-        return {"labels": float(label) if self.problem_type == REGRESSION else self.labels.index(label)}
+        if self.problem_type == REGRESSION:
+            return {"labels": float(label)}
+        if self.problem_type == MULTI_LABEL:
+            present = np.isin(self.labels, label)
+            target: dict[str, Any] = {"labels": present.astype(np.float32)}
+            if self.weights:
+                own = [self.weights[name] for name in self.labels]
+                target["label_weights"] = np.where(present, own, 1.0).astype(np.float32)
+            return target
+        weights = {"label_weights": float(self.weights[label])} if self.weights else {}
+        return {"labels": self.labels.index(label), **weights}
 
     def decode(
         self, examples: Sequence[Example], features: Sequence[Feature], outputs: Sequence[Output]
@@ -172,20 +240,32 @@ class Classification(Task):
             values = 1 / (1 + np.exp(-values))
         scores = dict(zip(self.labels, values.tolist(), strict=True))
         best = self.labels[int(values.argmax())]
-        return Classified(best, scores[best], scores, truncated)
+        several = [label for label, score in scores.items() if score >= self.settings.threshold]
+        return Classified(
+            best, scores[best], scores, truncated, tuple(several) if self.problem_type == MULTI_LABEL else ()
+        )
 
     def value_of(self, prediction: Classified) -> Any:
-        """Return the label, or the number."""
+        """Return the label, the list of labels, or the number."""
+        if self.problem_type == MULTI_LABEL:
+            return list(prediction.labels)
         return prediction.score if self.problem_type == REGRESSION else prediction.label
 
     def expected(self, example: Example) -> Any:
-        """Return the label, or the number."""
+        """Return the label, the list of labels, or the number."""
         label = example.fields["label"]
+        if self.problem_type == MULTI_LABEL:
+            return [name for name in self.labels if name in label]
         return float(label) if self.problem_type == REGRESSION else label
 
     def score(self, examples: Sequence[Example], values: Sequence[Any]) -> dict[str, float]:
-        """Return accuracy, F1 and Matthews' correlation; of a regression Pearson's and Spearman's."""
+        """Return accuracy, F1 and Matthews' correlation; of a regression Pearson's and Spearman's.
+
+        Of several labels the F1 of all decisions, its mean over the labels, and the share of exact predictions.
+        """
         gold = [self.expected(example) for example in examples]
+        if self.problem_type == MULTI_LABEL:
+            return metrics.multi_label(gold, values, self.labels)
         if self.problem_type == REGRESSION:
             return metrics.regression(gold, values)
         return metrics.classification(gold, values, self.labels)
@@ -220,6 +300,18 @@ def as_example(text: Text) -> Example:
     """Return the example of a text or a pair of texts."""
     first, second = text if isinstance(text, tuple) else (text, None)
     return Example("", {"text": first, "text_pair": second})
+
+
+def _is_set(record: Record, column: str) -> bool:
+    """Whether a record has a label that has a column; raise `DataError` if the column is missing or unclear."""
+    if column not in record.fields:
+        raise DataError(f"no label (in {column}); the columns are {', '.join(map(str, record.fields)) or 'none'}")
+    value = str(record.fields[column]).strip().lower()
+    if value not in (*YES, *NO):
+        raise DataError(
+            f"its column {column} is {record.fields[column]!r}; for one of several labels it must be 0 or 1"
+        )
+    return value in YES
 
 
 def _number(label: str) -> float | None:

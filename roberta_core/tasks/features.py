@@ -25,7 +25,8 @@ class Feature:
 
     Args:
         ids: token ids [S], or [C, S] as a list of choices.
-        targets: labels of the model's loss by name: a number, or one for each token; empty if the example has none.
+        targets: labels of the model's loss by name, and their weights: a number, a list with one for each token, or an
+            array with one for each class; empty if the example has none.
         example: index of the example that the row belongs to.
         notes: what the task needs to decode the row's outputs.
     """
@@ -130,9 +131,12 @@ def split_outputs(found: Mapping[str, Any], count: int) -> list[dict[str, np.nda
 
 
 def _pad_targets(values: list[Any], width: int) -> np.ndarray:
+    if isinstance(values[0], np.ndarray):
+        return np.stack(values)
     if not isinstance(values[0], list):
         return np.array(values, np.float32 if isinstance(values[0], float) else np.int64)
-    found = np.full((len(values), width), IGNORED, np.int64)
+    weights = any(isinstance(value, float) for value in values[0])
+    found = np.zeros((len(values), width), np.float32) if weights else np.full((len(values), width), IGNORED, np.int64)
     for row, labels in enumerate(values):
         found[row, : len(labels)] = labels
     return found

@@ -31,6 +31,22 @@ def classification(gold: Sequence[str], predicted: Sequence[str], labels: Sequen
     }
 
 
+def multi_label(
+    gold: Sequence[Collection[str]], predicted: Sequence[Collection[str]], labels: Sequence[str]
+) -> dict[str, float]:
+    """Return F1 over all decisions, its mean over the labels, and the share of examples with exactly their labels."""
+    right, given, expected = (
+        np.array([sum(label in found for found in sets) for label in labels])
+        for sets in ([set(a) & set(b) for a, b in zip(gold, predicted, strict=True)], predicted, gold)
+    )
+    each = [f1(*counts) for counts in zip(right, given, expected, strict=True)]
+    return {
+        "f1": f1(right.sum(), given.sum(), expected.sum()),
+        "f1_mean": float(np.mean(each)),
+        "accuracy": accuracy([set(one) for one in gold], [set(one) for one in predicted]),
+    }
+
+
 def count_confusions(gold: Sequence[str], predicted: Sequence[str], labels: Sequence[str]) -> np.ndarray:
     """Return how often each label was given where each was right: [K right, K given]."""
     numbers = {label: number for number, label in enumerate(labels)}

@@ -4,6 +4,7 @@ Shapes: S sequence, K labels.
 """
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -98,11 +99,13 @@ class Tagging(Task):
         if len(found) == 1:
             raise DataError(f"all training words have the label {next(iter(found))!r}: a model needs at least two")
         self.learn_labels(sorted(found, key=lambda label: (label != OUTSIDE, label)))
+        counts = Counter(label for example in examples for label in example.fields["labels"])
+        self.learn_weights({label: counts[label] for label in self.labels})
 
     def describe(self) -> str:
-        """Return the labels, and whether they mark entities."""
+        """Return the labels, whether they mark entities, and their weights."""
         kind = "entities" if marks_entities(self.labels) else "words"
-        return f"{len(self.labels)} labels of {kind}: {', '.join(self.labels)}"
+        return f"{len(self.labels)} labels of {kind}: {', '.join(self.labels)}{self.describe_weights()}"
 
     def check(self, example: Example) -> str:
         """Return which of the labels were not learned."""
@@ -147,8 +150,12 @@ class Tagging(Task):
     def _target(self, example: Example, firsts: list[int | None]) -> dict[str, Any]:
         if "labels" not in example.fields:
             return {}
-        numbers = [self.labels.index(label) for label in example.fields["labels"]]
-        return {"labels": [IGNORED if word is None else numbers[word] for word in firsts]}
+        labels = example.fields["labels"]
+        numbers = [self.labels.index(label) for label in labels]
+        target: dict[str, Any] = {"labels": [IGNORED if word is None else numbers[word] for word in firsts]}
+        if self.weights:
+            target["label_weights"] = [0.0 if word is None else self.weights[labels[word]] for word in firsts]
+        return target
 
     def decode(
         self, examples: Sequence[Example], features: Sequence[Feature], outputs: Sequence[Output]

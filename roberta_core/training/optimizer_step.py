@@ -27,11 +27,13 @@ def compute_shares(config: RobertaConfig, architecture: str, batches: Sequence[B
     if not batches:
         raise ValueError("a step needs at least one batch")
     counts = [count_labels(config, architecture, batch) for batch in batches]
-    return [count / max(sum(counts), 1) for count in counts]
+    return [count / (sum(counts) or 1) for count in counts]
 
 
 def count_labels(config: RobertaConfig, architecture: str, batch: Batch) -> float:
-    """Return how many labels a mean loss is taken over; each end of an answer counts as half a label."""
+    """Return how many labels a mean loss is taken over, or the sum of their weights; an answer's ends are halves."""
+    if "label_weights" in batch:
+        return float(batch["label_weights"].sum())
     if "masked_labels" in batch:
         return _kept(batch["masked_labels"])
     if architecture not in COUNTS:

@@ -31,6 +31,8 @@ OVERRIDES = {
     "learning_rate": "optimizer.peak_learning_rate",
     "batch_size": "optimizer.batch_size",
     "max_length": "task.max_length",
+    "balance": "task.balance",
+    "class_weights": "task.class_weights",
     "seed": "run.seed",
 }
 

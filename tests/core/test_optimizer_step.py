@@ -38,6 +38,17 @@ def test_a_micro_batch_counts_by_its_labels(architecture, name, one, two, share)
     assert found == pytest.approx([share, 1 - share])
 
 
+def test_a_micro_batch_of_weighted_labels_counts_by_their_weights():
+    batches = [{"labels": np.array([0, 1]), "label_weights": np.array([0.25, 0.25])}, {
+        "labels": np.array([1]), "label_weights": np.array([0.25])}]  # fmt: skip
+    assert compute_shares(CONFIG, "ForSequenceClassification", batches) == pytest.approx([2 / 3, 1 / 3])
+
+
+def test_half_an_answer_alone_counts_as_a_whole_step():
+    batch = {"input_ids": np.zeros((1, 7), int), "start_positions": np.array([3]), "end_positions": np.array([9])}
+    assert compute_shares(CONFIG, "ForQuestionAnswering", [batch]) == [1]
+
+
 def test_an_answer_outside_its_text_does_not_count():
     ids = np.zeros((2, 7), int)
     batches = [

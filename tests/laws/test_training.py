@@ -41,6 +41,27 @@ def test_every_class_trains_with_its_own_loss(framework, make, steps, architectu
     assert losses[2] < losses[1] < losses[0]
 
 
+@pytest.mark.parametrize("case", ["one label", "several labels", "words"])
+def test_the_loss_of_weighted_labels_is_their_weighted_mean_in_one_or_several_batches(framework, make, steps, case):
+    architecture = "ForTokenClassification" if case == "words" else "ForSequenceClassification"
+    ours, batch = make(None, architecture, scale=20.0), steps.task(architecture)
+    logits = np.asarray(framework.backend.run(ours.model, {k: v for k, v in batch.items() if k != "labels"}).logits)
+    if case == "several labels":
+        batch["labels"] = labels = np.array([[1, 0], [1, 1]], np.float32)
+        batch["label_weights"] = weights = np.array([[3, 1], [3, 0.5]], np.float32)
+        losses = np.log1p(np.exp(logits)) - logits * labels
+    else:
+        labels = batch["labels"]
+        weights = np.where(labels == 0, 3, 0.5) * (labels != -100)
+        batch["label_weights"] = weights.astype(np.float32)
+        chosen = np.take_along_axis(logits, np.maximum(labels, 0)[..., None], axis=-1)[..., 0]
+        losses = np.log(np.exp(logits.astype(np.float64)).sum(-1)) - chosen
+    wanted = (losses * weights).sum() / weights.sum()
+    assert float(ours.step([batch], 0.0)["loss"]) == pytest.approx(wanted, rel=2e-5)
+    parts = [{name: array[row : row + 1] for name, array in batch.items()} for row in range(2)]
+    assert float(ours.step(parts, 0.0)["loss"]) == pytest.approx(wanted, rel=2e-5)
+
+
 def test_an_evaluation_sums_over_the_labels_and_changes_nothing(framework, make, steps):
     ours, batch = make(steps.build_recipe(0.5)), steps.build_batch(0)
     before = ours.state()
