@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 MAX_NAMES = 8  # that a message lists; of the others it gives the number
+MAX_LENGTH = 300  # characters of a list of names; the first is always shown
 MAX_WIDTH = 120  # characters of a name from a file that a message shows
 
 
@@ -16,9 +17,12 @@ class UnfinishedSaveError(CheckpointError):
 
 def join_names(names: Iterable[object]) -> str:
     """Join names for a message: the first few, then the number of the others."""
-    names = list(names)
-    text = ", ".join(shorten(str(name)) for name in names[:MAX_NAMES])
-    return text if len(names) <= MAX_NAMES else f"{text} and {len(names) - MAX_NAMES} more"
+    names = [shorten(str(name)) for name in names]
+    shown = min(MAX_NAMES, len(names))
+    while shown > 1 and len(", ".join(names[:shown])) > MAX_LENGTH:
+        shown -= 1
+    text = ", ".join(names[:shown])
+    return text if shown == len(names) else f"{text} and {len(names) - shown} more"
 
 
 def shorten(text: str) -> str:
