@@ -14,17 +14,17 @@ TOKENS = np.arange(4, 75).astype(np.uint16)
 DATA = MaskedBlocks(TOKENS, BLOCKS, Masking(101, 100), LENGTH, seed=3)
 
 
-def restored(batch):
-    """The ids before masking."""
+def restore(batch):
+    """Return the ids before masking."""
     ids = batch["input_ids"].copy()
     rows, places = np.nonzero(batch["masked_labels"] != IGNORED)
     ids[rows, batch["masked_positions"][rows, places]] = batch["masked_labels"][rows, places]
     return ids
 
 
-def test_labels_are_the_tokens_that_stood_at_the_masked_positions():
+def test_labels_are_the_original_tokens_at_the_masked_positions():
     batch = next(DATA.iterate(7))
-    ids = restored(batch)
+    ids = restore(batch)
     for row, (start, stop) in enumerate(BLOCKS):
         real = ids[row][batch["attention_mask"][row] == 1]
         assert real.tolist() == [0, *TOKENS[start:stop], 2]
@@ -42,28 +42,28 @@ def test_unused_places_are_ignored():
     assert (batch["masked_positions"][batch["masked_labels"] == IGNORED] == 0).all()
 
 
-def test_a_batch_depends_on_its_number_alone():
+def test_a_batch_depends_only_on_its_number():
     in_order = [DATA.batch(number, 2) for number in range(6)]
     again = dataclasses.replace(DATA).batch(4, 2)
     assert all((again[name] == in_order[4][name]).all() for name in again)
 
 
-def test_batches_go_on_from_epoch_to_epoch_with_each_block_once_in_each():
-    firsts = [tuple(row[1:3]) for number in range(7) for row in restored(DATA.batch(number, 2))]
+def test_every_epoch_has_every_block_once():
+    firsts = [tuple(row[1:3]) for number in range(7) for row in restore(DATA.batch(number, 2))]
     assert sorted(firsts[:7]) == sorted(firsts[7:]) == sorted((TOKENS[a], TOKENS[a + 1]) for a, _ in BLOCKS)
     assert firsts[:7] != firsts[7:]
 
 
-def test_a_block_is_masked_anew_in_each_epoch():
+def test_a_block_is_masked_differently_in_each_epoch():
     chosen = []
     for epoch in range(4):
         batch = DATA.batch(epoch, 7)
-        row = restored(batch)[:, 1].tolist().index(TOKENS[5])
+        row = restore(batch)[:, 1].tolist().index(TOKENS[5])
         chosen.append(tuple(batch["masked_positions"][row]))
     assert len(set(chosen)) > 2
 
 
-def test_once_can_stop_early():
+def test_iteration_can_be_limited():
     assert [len(batch["input_ids"]) for batch in DATA.iterate(2, limit=5)] == [2, 2, 1]
 
 
@@ -72,10 +72,10 @@ def test_a_corpus_without_a_block_is_refused():
         dataclasses.replace(DATA, blocks=BLOCKS[:0])
 
 
-def test_the_shards_of_a_batch_are_the_batch():
-    whole = [row for number in range(3) for row in restored(DATA.batch(number, 4))]
+def test_the_shards_of_a_batch_contain_the_whole_batch():
+    whole = [row for number in range(3) for row in restore(DATA.batch(number, 4))]
     parts = [dataclasses.replace(DATA, shard=(part, 2)) for part in (0, 1)]
-    split = [row for number in range(3) for part in parts for row in restored(part.batch(number, 2))]
+    split = [row for number in range(3) for part in parts for row in restore(part.batch(number, 2))]
     assert [row[row != 1].tolist() for row in whole] == [row[row != 1].tolist() for row in split]
     with pytest.raises(ValueError, match=r"shard is \(2, 2\)"):
         dataclasses.replace(DATA, shard=(2, 2))
@@ -83,5 +83,5 @@ def test_the_shards_of_a_batch_are_the_batch():
 
 def test_pairs_are_masked_and_restored_like_blocks():
     data = MaskedBlocks(TOKENS, np.array([[0, 5, 9, 12, 1], [5, 9, 30, 35, 0]]), Masking(101, 100), LENGTH, seed=3)
-    ids = restored(data.batch(0, 2))
+    ids = restore(data.batch(0, 2))
     assert sorted(len(row[row != 1]) for row in ids) == [12, 13]

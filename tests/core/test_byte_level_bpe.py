@@ -1,4 +1,4 @@
-"""Byte-level BPE in Python, and the character classes that it shares with the library."""
+"""Byte-level BPE in pure Python, and its character classes, which equal those of the `tokenizers` library."""
 
 import random
 
@@ -19,8 +19,8 @@ from roberta_core.tokenization.byte_level_bpe import (
 )
 
 
-def members(name: str) -> set[str]:
-    """The characters of a class as the table has them."""
+def read_class(name: str) -> set[str]:
+    """Return the characters of a class in the table."""
     found = set()
     for block in unicode_classes.FILE.read_text(encoding="ascii").split("\n\n"):
         head, *lines = block.strip().split("\n")
@@ -32,20 +32,20 @@ def members(name: str) -> set[str]:
 
 
 @pytest.mark.parametrize("name", ["letters", "numbers", "whitespace"])
-def test_the_table_is_the_library_s(name):
-    assert unicode_classes.measure_class(unicode_classes.CLASSES[name]) == members(name)
+def test_the_table_matches_the_library(name):
+    assert unicode_classes.measure_class(unicode_classes.CLASSES[name]) == read_class(name)
 
 
-def test_the_table_of_words_is_the_library_s():
-    words = members("words")
+def test_the_table_of_word_characters_matches_the_library():
+    words = read_class("words")
     edges = {chr(code + by) for code in map(ord, words) for by in (-1, 1)} - words
     sample = [*random.Random(3).sample(sorted(words), 4000), *edges]
     sample = [character for character in sample if ord(character) not in unicode_classes.SURROGATES]
     assert unicode_classes.measure_word_characters(sample) == words & {*sample}
 
 
-def test_the_whitespace_is_that_of_the_table():
-    assert {*WHITESPACE} == members("whitespace")
+def test_the_whitespace_matches_the_table():
+    assert {*WHITESPACE} == read_class("whitespace")
     assert len(WHITESPACE) == 25
 
 
@@ -73,7 +73,7 @@ def test_texts_are_split_into_words_as_published(text, words):
     assert select_word_pattern(text).findall(text) == words
 
 
-def test_the_short_pattern_finds_what_the_whole_one_finds():
+def test_the_short_pattern_splits_like_the_full_pattern():
     generator = random.Random(5)
     for _ in range(300):
         text = "".join(chr(generator.choice([*range(128), 32, 32, 32, 39])) for _ in range(40))
@@ -110,7 +110,7 @@ def test_ignored_special_tokens_still_hide_shorter_tokens_inside_them():
     assert Finder(added, split_special=True).find_parts("<ab>ab") == [(0, 4, None), (4, 6, 2)]
 
 
-def test_the_longest_added_token_wins_and_the_unnormalised_come_first():
+def test_unnormalised_added_tokens_match_first_and_then_the_longest():
     added = {1: AddedToken("ab"), 2: AddedToken("abc"), 3: AddedToken("cd", normalized=False)}
     found = Finder(added).find_parts("abcdabc")
     assert found == [(0, 2, 1), (2, 4, 3), (4, 7, 2)]

@@ -11,7 +11,7 @@ TEXTS = ["A door.", "She opened the door and went in. " * 9, "", "No", "It was t
 
 
 class CountingBackend:
-    """Scores a text by its number of real tokens, and remembers what it was given."""
+    """A backend that scores a text by its number of real tokens and records its inputs."""
 
     def __init__(self, **settings):
         self.config, self.calls = RobertaConfig(**{"num_labels": 2, "max_position_embeddings": 34, **settings}), []
@@ -28,7 +28,7 @@ def tokenizer():
     return RobertaTokenizerFast.from_pretrained("roberta-tiny")
 
 
-def test_each_text_gets_its_answer_in_order_whatever_the_batches(tokenizer):
+def test_answers_are_in_order_for_every_batch_size(tokenizer):
     found = []
     for budget in (1, 40, 10_000, None):
         backend = CountingBackend()
@@ -58,14 +58,14 @@ def test_pads_are_masked(tokenizer):
     assert call["attention_mask"].min() == 0
 
 
-def decoded(config, logits, truncated=False):
-    """What the task of a configuration makes of logits [K]."""
+def decode(config, logits, truncated=False):
+    """Decode logits [K] with the task of a configuration."""
     feature = Feature([0, 2], {}, 0, truncated)
     (answer,) = build_task(None, config).decode([None], [feature], split_outputs({"logits": logits[None]}, 1))
     return answer
 
 
-def test_a_pad_in_the_text_is_a_token_like_any_other(tokenizer):
+def test_a_pad_token_in_the_text_is_not_masked(tokenizer):
     backend = CountingBackend()
     list(classify(backend, backend, tokenizer, ["A <pad> door."], 100))
     assert tokenizer.pad_token_id in backend.calls[0]["input_ids"]
@@ -81,18 +81,18 @@ def test_a_pad_in_the_text_is_a_token_like_any_other(tokenizer):
         ({"num_labels": 2, "problem_type": "regression"}, "regression", [0.0, 0.0]),
     ],
 )
-def test_scores_are_what_the_checkpoint_says_they_are(settings, kind, scores):
+def test_scores_follow_the_problem_type_of_the_checkpoint(settings, kind, scores):
     config = RobertaConfig(**settings)
     assert build_task(None, config).problem_type == kind
-    assert list(decoded(config, np.zeros(config.num_labels, np.float32)).scores.values()) == scores
+    assert list(decode(config, np.zeros(config.num_labels, np.float32)).scores.values()) == scores
 
 
 def test_labels_have_the_names_of_the_configuration():
     config = RobertaConfig(id2label={0: "bad", 1: "good"})
-    answer = decoded(config, np.float32([3, 1]), True)
+    answer = decode(config, np.float32([3, 1]), True)
     assert (answer.label, list(answer.scores), answer.truncated) == ("bad", ["bad", "good"], True)
 
 
 def test_scores_that_are_not_finite_are_refused():
     with pytest.raises(ValueError, match="weights are broken"):
-        decoded(RobertaConfig(), np.float32([0, np.nan]))
+        decode(RobertaConfig(), np.float32([0, np.nan]))

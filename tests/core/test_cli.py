@@ -1,4 +1,4 @@
-"""The command line: its exit statuses, its two outputs, and what it says to wrong input of every kind."""
+"""The command line: exit statuses, stdout and stderr, and the messages for wrong input of every kind."""
 
 import json
 import subprocess
@@ -22,7 +22,7 @@ SEED = 7
 
 
 class SmallBackend:
-    """A backend that scores a token by its id and its place, in NumPy; `shift` makes it disagree."""
+    """A NumPy backend that scores a token by its id and its position; `shift` changes its predictions."""
 
     version, device = "1.2", "cpu"
 
@@ -47,7 +47,7 @@ class SmallBackend:
 
 @pytest.fixture(scope="session")
 def checkpoint(tmp_path_factory):
-    """A checkpoint of a small masked language model, with its tokenizer."""
+    """Return the folder of a small masked language model with its tokenizer."""
     folder = tmp_path_factory.mktemp("checkpoint")
     corpus = folder / "corpus.txt"
     corpus.write_text(TEXT * 20)
@@ -62,7 +62,7 @@ def checkpoint(tmp_path_factory):
 
 @pytest.fixture
 def two_backends(monkeypatch):
-    """Two frameworks that need nothing installed."""
+    """Install two frameworks that have no dependencies."""
     known = {"one": SmallBackend("one", "First"), "two": SmallBackend("two", "Second")}
     monkeypatch.setattr(backend, "registered", lambda: known)
     monkeypatch.setattr(backend, "require", lambda name: None)
@@ -73,7 +73,7 @@ def two_backends(monkeypatch):
 
 @pytest.fixture
 def run(capsys):
-    """Runs a command line; gives its exit status, stdout and stderr."""
+    """Return a function that runs a command line and returns its exit status, stdout and stderr."""
 
     def run(*arguments):
         with pytest.raises(SystemExit) as ended:
@@ -84,8 +84,8 @@ def run(capsys):
     return run
 
 
-def refused(result, status: int, *parts: str) -> None:
-    """The command ended with that status and one sentence on stderr that has these parts."""
+def assert_refused(result, status: int, *parts: str) -> None:
+    """Assert that a command exited with a status and printed one sentence with these parts on stderr."""
     code, out, err = result
     assert code == status, err
     assert out == ""
@@ -111,7 +111,7 @@ def test_a_command_has_its_own_help(run):
     assert "--top-k" in out
 
 
-def test_no_command_shows_the_help_as_wrong_usage(run):
+def test_a_call_without_command_prints_the_help_as_a_usage_error(run):
     code, out, _ = run()
     assert code == 2
     assert "fill-mask" in out
@@ -158,7 +158,7 @@ def test_the_installed_command_ends_with_the_status():
     ],
 )
 def test_wrong_usage_is_one_sentence_and_status_2(run, arguments, parts):
-    refused(run(*arguments), 2, *parts)
+    assert_refused(run(*arguments), 2, *parts)
 
 
 def test_a_command_registered_by_another_package_is_found(run, monkeypatch):
@@ -169,10 +169,10 @@ def test_a_command_registered_by_another_package_is_found(run, monkeypatch):
     code, out, _ = run("--help")
     assert code == 0
     assert "more" in out
-    refused(run("gone"), 1, "gone cannot be loaded", "nowhere_to_be_found")
+    assert_refused(run("gone"), 1, "gone cannot be loaded", "nowhere_to_be_found")
 
 
-def test_the_help_looks_for_commands_once(run, monkeypatch):
+def test_the_help_searches_for_commands_once(run, monkeypatch):
     asked, found = [], program.entry_points
     monkeypatch.setattr(program, "entry_points", lambda group: asked.append(group) or found(group=group))
     assert run("--help")[0] == 0
@@ -180,7 +180,7 @@ def test_the_help_looks_for_commands_once(run, monkeypatch):
 
 
 class RustPanic(BaseException):
-    """As a library in Rust raises."""
+    """An exception like those of libraries in Rust."""
 
 
 @pytest.mark.parametrize(
@@ -196,25 +196,25 @@ class RustPanic(BaseException):
     ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else "",
 )
 def test_every_error_is_one_sentence_without_control_characters(monkeypatch, run, error, parts):
-    def broken(source):
+    def fail(*_):
         raise error
 
-    monkeypatch.setattr("roberta_core.cli.info.examine", broken)
+    monkeypatch.setattr("roberta_core.cli.info.examine", fail)
     monkeypatch.delenv("ROBERTA_TRACEBACK", raising=False)
-    refused(run("info"), 1, *parts)
+    assert_refused(run("info"), 1, *parts)
 
 
-def test_the_traceback_of_a_mistake_of_the_program_is_shown_on_request(monkeypatch):
-    def broken(source):
-        raise KeyError(source)
+def test_the_traceback_of_an_unexpected_error_is_printed_on_request(monkeypatch):
+    def fail(*_):
+        raise KeyError("roberta")
 
-    monkeypatch.setattr("roberta_core.cli.info.examine", broken)
+    monkeypatch.setattr("roberta_core.cli.info.examine", fail)
     monkeypatch.setenv("ROBERTA_TRACEBACK", "1")
     with pytest.raises(KeyError):
         cli.main(["info"])
 
 
-def test_a_reader_that_closes_the_pipe_is_no_error(tmp_path):
+def test_a_closed_pipe_is_not_an_error(tmp_path):
     command = f"{sys.executable} -c 'from roberta_core.cli import main; main()' info --json; echo $? >{tmp_path}/status"
     ended = subprocess.run(f"({command}) | head -c 1", shell=True, capture_output=True, text=True)
     assert (ended.stdout, ended.stderr) == ("{", "")
@@ -222,7 +222,7 @@ def test_a_reader_that_closes_the_pipe_is_no_error(tmp_path):
 
 
 @pytest.mark.parametrize("module", ["roberta_core.cli.program", "roberta_core.cli.info"])
-def test_an_interrupt_while_the_program_is_imported_is_no_traceback(module):
+def test_an_interrupt_during_import_prints_no_traceback(module):
     interrupt = (
         "import signal, sys; from roberta_core.cli import main\n"
         "class Finder:\n"
@@ -234,52 +234,52 @@ def test_an_interrupt_while_the_program_is_imported_is_no_traceback(module):
     assert (ended.returncode, ended.stdout, ended.stderr.strip()) == (130, "", "roberta: interrupted")
 
 
-def test_importing_the_entry_point_loads_next_to_nothing():
+def test_importing_the_entry_point_loads_no_large_module():
     code = "import sys; import roberta_core.cli; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert not {"typer", "rich", "numpy", "json"} & set(loaded)
 
 
-def test_markup_and_escapes_in_texts_are_shown_as_they_are(run, checkpoint, two_backends):
+def test_markup_and_escapes_in_texts_are_printed_literally(run, checkpoint, two_backends):
     text = "[/x]\x1b[m:a:<mask>"
     code, out, err = run("fill-mask", text, "--model", checkpoint, "--frameworks", "one,two")
     assert (code, err) == (0, "")
     assert "[/x]\\x1b[m:a:<mask>" in out
 
 
-def said(code: str) -> tuple[int, str]:
+def run_code(code: str) -> tuple[int, str]:
     program = f"import os, sys\nfrom roberta_core.cli.frameworks import hold_back_stderr\n{code}"
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     return ended.returncode, ended.stderr
 
 
-def test_what_a_library_says_past_python_is_kept_back():
+def test_messages_from_native_code_are_suppressed_at_start_up():
     greet = (
         "with hold_back_stderr(): os.write(2, b'greeting'); print('a warning', file=sys.stderr)\nos.write(2, b'after')"
     )
-    assert said(greet) == (0, "a warning\nafter")
+    assert run_code(greet) == (0, "a warning\nafter")
 
 
-def test_what_a_framework_says_before_it_fails_is_told():
-    status, printed = said("with hold_back_stderr(): os.write(2, b'a reason'); raise OSError")
+def test_messages_before_a_failed_start_up_are_printed():
+    status, printed = run_code("with hold_back_stderr(): os.write(2, b'a reason'); raise OSError")
     assert status == 1
     assert printed.startswith("a reason")
     assert "OSError" in printed
 
 
-def test_start_up_messages_are_not_shown_with_an_error_of_ours():
-    status, printed = said("with hold_back_stderr(): os.write(2, b'noise'); raise ValueError('the reason')")
+def test_start_up_messages_are_not_printed_with_our_own_errors():
+    status, printed = run_code("with hold_back_stderr(): os.write(2, b'noise'); raise ValueError('the reason')")
     assert status == 1
     assert "noise" not in printed
     assert printed.endswith("ValueError: the reason\n")
 
 
-def test_what_a_library_says_after_the_start_is_shown():
+def test_messages_from_native_code_after_start_up_are_printed():
     code = "with hold_back_stderr() as end: os.write(2, b'noise'); end(); os.write(2, b'last words'); os._exit(3)"
-    assert said(code) == (3, "last words")
+    assert run_code(code) == (3, "last words")
 
 
-def test_an_absent_module_cannot_be_imported_until_afterwards(monkeypatch, tmp_path):
+def test_a_hidden_module_can_be_imported_only_afterwards(monkeypatch, tmp_path):
     (tmp_path / "spare").mkdir()
     (tmp_path / "spare" / "part.py").write_text("")
     monkeypatch.syspath_prepend(tmp_path)
@@ -294,13 +294,13 @@ def test_an_absent_module_cannot_be_imported_until_afterwards(monkeypatch, tmp_p
     assert "nowhere_to_be_found" not in sys.modules
 
 
-def test_a_module_that_is_loaded_stays_where_it_is_absent():
+def test_a_loaded_module_is_not_hidden():
     with hide_modules(["json"]):
         assert import_module("json") is json
     assert sys.modules["json"] is json
 
 
-def test_a_framework_is_loaded_without_what_it_has_no_use_for(monkeypatch):
+def test_a_framework_is_loaded_without_unused_modules(monkeypatch):
     monkeypatch.setattr(frameworks, "UNUSED", {"one": ("nowhere_to_be_found",)})
     found = []
     small = SmallBackend("one", "First")
@@ -313,7 +313,7 @@ def test_a_framework_is_loaded_without_what_it_has_no_use_for(monkeypatch):
 # info -----------------------------------------------------------------------------------------------------------------
 
 
-def test_info_tells_class_sizes_and_tensors(run, checkpoint):
+def test_info_prints_class_sizes_and_tensors(run, checkpoint):
     code, out, err = run("info", checkpoint)
     assert (code, err) == (0, "")
     for part in ("RobertaForMaskedLM", "safetensors", "float32", "12", "roberta.encoder.layer.*.intermediate.dense"):
@@ -338,7 +338,7 @@ def test_info_as_json_has_every_tensor(run, checkpoint):
 
 
 @pytest.mark.parametrize("named", [None, ["BertForMadeUp"]])
-def test_info_finds_the_class_where_the_configuration_does_not_name_it(run, checkpoint, tmp_path, named):
+def test_info_infers_a_class_that_the_configuration_does_not_name(run, checkpoint, tmp_path, named):
     config = json.loads((checkpoint / "config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps({**config, "architectures": named}))
     (tmp_path / "model.safetensors").write_bytes((checkpoint / "model.safetensors").read_bytes())
@@ -346,7 +346,7 @@ def test_info_finds_the_class_where_the_configuration_does_not_name_it(run, chec
 
 
 def broken_checkpoints(checkpoint, folder):
-    """Folders that are no checkpoint, each with its error."""
+    """Yield folders that are not checkpoints, each with a part of its error message."""
     weights = (checkpoint / "model.safetensors").read_bytes()
     config = (checkpoint / "config.json").read_text()
     files = {
@@ -373,24 +373,24 @@ def broken_checkpoints(checkpoint, folder):
         yield folder / name, part
 
 
-def test_info_refuses_what_is_no_checkpoint(run, checkpoint, tmp_path):
+def test_info_refuses_folders_that_are_not_checkpoints(run, checkpoint, tmp_path):
     for folder, part in broken_checkpoints(checkpoint, tmp_path):
-        refused(run("info", folder), 1, part)
+        assert_refused(run("info", folder), 1, part)
 
 
 @pytest.mark.parametrize("source", ["nowhere", "", "a/b/c", "x" * 5000, "nul\0byte", "../nowhere"])
-def test_info_refuses_what_is_not_there(run, source):
-    refused(run("info", source), 1)
+def test_info_refuses_a_missing_source(run, source):
+    assert_refused(run("info", source), 1)
 
 
 def test_info_refuses_a_file(run, checkpoint):
-    refused(run("info", checkpoint / "config.json"), 1, "is a file")
+    assert_refused(run("info", checkpoint / "config.json"), 1, "is a file")
 
 
 # fill-mask ------------------------------------------------------------------------------------------------------------
 
 
-def test_frameworks_answer_side_by_side(run, checkpoint, two_backends):
+def test_the_predictions_of_frameworks_are_compared(run, checkpoint, two_backends):
     code, out, err = run("fill-mask", "the old<mask> and", "--model", checkpoint, "--frameworks", "one,two")
     assert (code, err) == (0, "")
     assert "First 1.2" in out
@@ -398,7 +398,7 @@ def test_frameworks_answer_side_by_side(run, checkpoint, two_backends):
     assert "the same tokens" in out
 
 
-def test_a_disagreement_is_said(run, checkpoint, two_backends):
+def test_a_disagreement_is_reported(run, checkpoint, two_backends):
     two_backends["two"].shift = 2.0
     out = run("fill-mask", "the old<mask> and", "--model", checkpoint, "--frameworks", "one,two")[1]
     assert "predict different tokens" in out
@@ -417,7 +417,7 @@ def test_json_has_every_mask_and_framework(run, checkpoint, two_backends):
     assert best[0]["probability"] > best[1]["probability"] > 0
 
 
-def test_without_a_name_the_first_framework_answers(run, checkpoint, two_backends):
+def test_the_first_framework_is_the_default(run, checkpoint, two_backends):
     out = run("fill-mask", "a<mask>", "--model", checkpoint, "--json")[1]
     assert list(json.loads(out)["frameworks"]) == ["one"]
 
@@ -432,23 +432,23 @@ def test_without_a_name_the_first_framework_answers(run, checkpoint, two_backend
         ("x" * 500, ["..."]),
     ],
 )
-def test_a_text_that_cannot_be_filled_is_refused(run, checkpoint, two_backends, text, parts):
-    refused(run("fill-mask", "a<mask>", text, "--model", checkpoint), 1, *parts)
+def test_a_text_without_a_mask_or_too_long_is_refused(run, checkpoint, two_backends, text, parts):
+    assert_refused(run("fill-mask", "a<mask>", text, "--model", checkpoint), 1, *parts)
 
 
 def test_more_tokens_than_the_vocabulary_has_are_refused(run, checkpoint, two_backends):
-    refused(run("fill-mask", "a<mask>", "--model", checkpoint, "--top-k", 9000), 1, "top_k is 9000")
+    assert_refused(run("fill-mask", "a<mask>", "--model", checkpoint, "--top-k", 9000), 1, "top_k is 9000")
 
 
-def test_no_framework_at_all_says_what_to_install(run, checkpoint, monkeypatch):
+def test_the_error_without_any_framework_names_what_to_install(run, checkpoint, monkeypatch):
     monkeypatch.setattr(backend, "available", lambda: ())
-    refused(run("fill-mask", "a<mask>", "--model", checkpoint), 1, "pip install 'triberta[pt]'")
+    assert_refused(run("fill-mask", "a<mask>", "--model", checkpoint), 1, "pip install 'triberta[pt]'")
 
 
-def test_a_framework_that_is_not_installed_says_what_to_install(run, checkpoint, monkeypatch):
+def test_the_error_of_a_missing_framework_names_what_to_install(run, checkpoint, monkeypatch):
     backend.load.cache_clear()
     monkeypatch.setattr(backend.importlib.util, "find_spec", lambda name: None)
-    refused(run("fill-mask", "a<mask>", "--model", checkpoint, "--framework", "flax"), 1, "'triberta[flax]'")
+    assert_refused(run("fill-mask", "a<mask>", "--model", checkpoint, "--framework", "flax"), 1, "'triberta[flax]'")
 
 
 @pytest.mark.parametrize(
@@ -461,12 +461,12 @@ def test_every_command_that_runs_a_model_has_a_device(name):
     assert "--device" in {option for parameter in command.params for option in parameter.opts}
 
 
-def test_a_device_that_is_missing_is_one_sentence(run, checkpoint, two_backends, monkeypatch):
+def test_a_missing_device_is_refused_in_one_sentence(run, checkpoint, two_backends, monkeypatch):
     monkeypatch.setattr(
         SmallBackend, "on", lambda self, device: backend.select_device(self.title, device, ["cuda:0", "cpu"])
     )
     result = run("fill-mask", "a<mask>", "--model", checkpoint, "--device", "cuda:1")
-    refused(result, 1, "there is no device 'cuda:1': First sees cuda:0, cpu")
+    assert_refused(result, 1, "there is no device 'cuda:1': First sees cuda:0, cpu")
 
 
 def test_the_device_is_printed_and_is_the_one_requested(run, checkpoint, two_backends, monkeypatch):
@@ -480,18 +480,18 @@ def test_the_device_is_printed_and_is_the_one_requested(run, checkpoint, two_bac
 
 
 def test_a_missing_model_is_refused_before_a_framework_is_loaded(run, two_backends):
-    refused(run("fill-mask", "a<mask>", "--model", "nowhere"), 1, "nowhere")
+    assert_refused(run("fill-mask", "a<mask>", "--model", "nowhere"), 1, "nowhere")
     assert not hasattr(two_backends["one"], "config")
 
 
 def test_a_folder_without_a_tokenizer_is_refused(run, checkpoint, tmp_path, two_backends):
     for file in ("config.json", "model.safetensors"):
         (tmp_path / file).write_bytes((checkpoint / file).read_bytes())
-    refused(run("fill-mask", "a<mask>", "--model", tmp_path), 1, "vocab.json")
+    assert_refused(run("fill-mask", "a<mask>", "--model", tmp_path), 1, "vocab.json")
 
 
 @pytest.mark.parametrize("file", ["tokenizer.json", "vocab.json"])
 def test_a_broken_tokenizer_is_refused(run, checkpoint, tmp_path, two_backends, file):
     (tmp_path / "config.json").write_bytes((checkpoint / "config.json").read_bytes())
     (tmp_path / file).write_text('{"model": ')
-    refused(run("fill-mask", "a<mask>", "--model", tmp_path), 1)
+    assert_refused(run("fill-mask", "a<mask>", "--model", tmp_path), 1)

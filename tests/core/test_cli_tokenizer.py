@@ -11,7 +11,7 @@ TEXT = "The cat sat on the mat. The dog sat on the log; the cat's dog and the do
 
 @pytest.fixture
 def run(capsys):
-    """Runs a command line; gives its exit status, stdout and stderr."""
+    """Return a function that runs a command line and returns its exit status, stdout and stderr."""
 
     def run(*arguments):
         with pytest.raises(SystemExit) as ended:
@@ -47,12 +47,12 @@ def test_training_twice_gives_the_same_bytes(run, texts, tmp_path):
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes(), name
 
 
-def test_texts_with_few_pairs_are_told(run, texts, tmp_path):
+def test_texts_with_few_pairs_are_reported(run, texts, tmp_path):
     _, out, _ = run("train", texts[0], "--vocab-size", 9000, "--output", tmp_path / "made", "--min-frequency", 3)
     assert " (no further pair occurs 3 times); the tokenizer is in" in out
 
 
-def test_a_vocabulary_goes_to_fairseq_and_comes_back(run, texts, tmp_path):
+def test_a_vocabulary_is_converted_to_fairseq_and_back(run, texts, tmp_path):
     run("train", *texts, "--vocab-size", 280, "--output", tmp_path / "made")
     assert run("to-fairseq", tmp_path / "made", "--output", tmp_path / "fairseq")[0] == 0
     assert {path.name for path in (tmp_path / "fairseq").iterdir()} == {"dict.txt", "encoder.json", "vocab.bpe"}
@@ -74,7 +74,7 @@ def test_a_vocabulary_goes_to_fairseq_and_comes_back(run, texts, tmp_path):
         (["learn"], 2, "No such command 'learn'"),
     ],
 )
-def test_what_cannot_be_done_is_one_sentence(run, tmp_path, monkeypatch, arguments, status, part):
+def test_impossible_requests_are_refused_in_one_sentence(run, tmp_path, monkeypatch, arguments, status, part):
     monkeypatch.chdir(tmp_path)
     code, out, err = run(*arguments)
     assert (code, out, err.count("\n")) == (status, "", 1)
@@ -82,7 +82,7 @@ def test_what_cannot_be_done_is_one_sentence(run, tmp_path, monkeypatch, argumen
     assert not any(tmp_path.iterdir())
 
 
-def test_the_group_alone_shows_its_help_as_wrong_usage(run):
+def test_a_call_without_subcommand_prints_the_help_as_a_usage_error(run):
     code, out, err = run()
     assert (code, err) == (2, "")
     assert all(name in out for name in ("train", "from-fairseq", "to-fairseq"))

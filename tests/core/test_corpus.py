@@ -1,4 +1,4 @@
-"""The corpus on disk."""
+"""The tokenised corpus on disk."""
 
 import numpy as np
 import pytest
@@ -34,17 +34,17 @@ def files(tokenizer):
     return [tokenizer / name for name in DOCUMENTS]
 
 
-def test_tokens_are_those_of_the_whole_document(tokenizer, files, tmp_path):
+def test_tokens_equal_those_of_the_whole_document(tokenizer, files, tmp_path):
     found = corpus.build(tmp_path, files, tokenizer, SEPARATOR)
     starts = found.sentences[found.documents]
-    assert len(starts) == 3  # the empty file is no document
+    assert len(starts) == 3  # the empty file is not a document
     whole = Tokenizer.from_file(str(tokenizer / "tokenizer.json"))
     for path, start, stop in zip(files, starts, starts[1:], strict=False):
         ids = whole.encode(texts.read(path), add_special_tokens=False).ids
         assert found.tokens[start:stop].tolist() == [*ids, SEPARATOR]
 
 
-def test_sentences_begin_where_the_text_says(tokenizer, files, tmp_path):
+def test_sentences_begin_where_they_begin_in_the_text(tokenizer, files, tmp_path):
     found = corpus.build(tmp_path, files[:1], tokenizer, SEPARATOR)
     whole = Tokenizer.from_file(str(tokenizer / "tokenizer.json"))
     pieces = [
@@ -55,7 +55,7 @@ def test_sentences_begin_where_the_text_says(tokenizer, files, tmp_path):
     assert found.documents.tolist() == [0, len(pieces)]
 
 
-def test_small_vocabularies_take_two_bytes_a_token(tokenizer, files, tmp_path):
+def test_small_vocabularies_use_two_bytes_per_token(tokenizer, files, tmp_path):
     assert corpus.build(tmp_path, files, tokenizer, SEPARATOR).tokens.dtype == np.uint16
 
 
@@ -91,7 +91,7 @@ def test_files_without_text_are_refused(tokenizer, files, tmp_path):
         corpus.build(tmp_path, files[2:], tokenizer, SEPARATOR)
 
 
-def test_a_split_of_the_callers_is_given_whole_documents_and_their_numbers(tokenizer, files, tmp_path, monkeypatch):
+def test_a_custom_split_receives_whole_documents_and_their_numbers(tokenizer, files, tmp_path, monkeypatch):
     monkeypatch.setattr(corpus, "CHUNK", 20)
     given = []
 
@@ -129,13 +129,13 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_fault_is_told_with_file_and_line_and_refused_when_strict(tokenizer, files, tmp_path, fault):
-    content, said = FAULTS[fault]
+def test_a_fault_is_reported_with_file_and_line_and_refused_if_strict(tokenizer, files, tmp_path, fault):
+    content, message = FAULTS[fault]
     (tmp_path / "bad.txt").write_bytes(content)
     skipped = Skipped()
     corpus.build(tmp_path / "a", [files[0], tmp_path / "bad.txt"], tokenizer, SEPARATOR, skipped=skipped)
     assert skipped.count == 1
-    assert said in skipped.reasons[0]
+    assert message in skipped.reasons[0]
     for folder in ("a", "b"):
         with pytest.raises(DataError, match=r"bad\.txt"):
             corpus.build(

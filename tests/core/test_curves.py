@@ -1,4 +1,4 @@
-"""The curves of a log: read, drawn, and as TensorBoard reads them."""
+"""The curves of a log: reading, charts and TensorBoard files."""
 
 import json
 
@@ -22,7 +22,7 @@ def log(tmp_path):
     return path
 
 
-def test_every_number_of_a_log_is_a_curve_by_steps(log):
+def test_every_number_of_a_log_is_a_curve_over_steps(log):
     assert curves.read_curves(log) == {
         "loss": {2: 3.0, 4: 2.0},
         "gradient_norm": {2: 1.5, 4: 0.5},
@@ -34,7 +34,7 @@ def test_every_number_of_a_log_is_a_curve_by_steps(log):
     assert curves.extract_scalars(SCORED[0]) == {"f1": 0.75, "accuracy": 0.5}
 
 
-def test_a_step_that_came_again_counts_as_the_resumed_run_had_it(log):
+def test_a_repeated_step_has_the_values_of_the_resumed_run(log):
     with open(log, "a") as stream:
         stream.write('{"step": 5, "lo')  # killed here
         stream.write("\n" + json.dumps({"step": 4, "loss": 1.0}) + "\n")
@@ -42,7 +42,7 @@ def test_a_step_that_came_again_counts_as_the_resumed_run_had_it(log):
 
 
 class Axes:
-    """What is plotted on it."""
+    """Axes that record what is plotted."""
 
     def __init__(self):
         self.lines, self.legends, self.spines = [], 0, self
@@ -62,7 +62,7 @@ class Axes:
 
 @pytest.fixture
 def panels(monkeypatch):
-    """The panels of the chart that is drawn, by their titles."""
+    """Return the panels of the chart that a test draws, by their titles."""
     found = {}
 
     class Figure:
@@ -103,8 +103,8 @@ def test_a_chart_is_a_png(log, tmp_path):
     assert (tmp_path / "curves.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
 
 
-def events(folder):
-    """What TensorBoard's own reader finds, sums checked: (step, scalars, whether a session begins)."""
+def read_events(folder):
+    """Read events with TensorBoard's reader, which verifies checksums: (step, scalars, whether a session begins)."""
     loader = pytest.importorskip("tensorboard.backend.event_processing.event_file_loader")
     (path,) = folder.glob("*tfevents*")
     for event in loader.RawEventFileLoader(str(path)).Load():
@@ -117,14 +117,14 @@ def test_tensorboard_reads_the_numbers_by_step(tmp_path):
     board = curves.Board(tmp_path)
     for line in LINES:
         board.add(line)
-    found = list(events(tmp_path))  # before it is closed: what was added can be seen
+    found = list(read_events(tmp_path))  # values are visible before the file is closed
     board.close()
     assert [(step, scalars) for step, scalars, _ in found if scalars] == [
         (line["step"], curves.extract_scalars(line)) for line in LINES if "checkpoint" not in line
     ]
 
 
-def test_a_resumed_run_replaces_what_a_killed_one_had_said_of_later_steps(tmp_path):
+def test_a_resumed_run_replaces_the_later_steps_of_a_killed_run(tmp_path):
     accumulators = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     killed, resumed = curves.Board(tmp_path), None
     for step in (2, 4, 6):
@@ -147,7 +147,7 @@ def test_each_seed_has_its_own_folder(tmp_path):
     assert sorted(path.parent.name for path in tmp_path.rglob("*tfevents*")) == ["seed-1", "seed-2"]
 
 
-def test_what_is_not_installed_is_named_with_its_extra(monkeypatch):
+def test_a_missing_package_is_named_with_its_extra(monkeypatch):
     def missing(name):
         raise ImportError(name)
 

@@ -1,4 +1,4 @@
-"""The embedded model's files and what its card says."""
+"""The files and the card of the embedded model."""
 
 import json
 import re
@@ -19,8 +19,8 @@ CONFIG = RobertaConfig.from_pretrained(FOLDER)
 TENSORS = safetensors_file.read(FOLDER)
 
 
-def tables():
-    """The card's tables of scores: of each, the rows by name as (loss, accuracy)."""
+def read_tables():
+    """Return the score tables of the card: for each table, (loss, accuracy) by the name of the row."""
     found, rows = [], None
     for line in CARD.splitlines():
         if re.match(r"\| *\| *loss *\| *accuracy *\|", line):
@@ -36,11 +36,11 @@ def test_it_is_found_by_its_name():
     assert resolve("roberta-tiny") == FOLDER
 
 
-def test_it_takes_at_most_twelve_megabytes():
+def test_its_size_is_at_most_twelve_megabytes():
     assert sum(path.stat().st_size for path in FOLDER.iterdir()) <= 12_000_000
 
 
-def test_its_tensors_are_those_of_the_class_in_half_precision_and_finite():
+def test_its_tensors_are_complete_finite_and_in_half_precision():
     table = parameters(CONFIG, "ForMaskedLM")
     assert {name: array.shape for name, array in TENSORS.items()} == {name: one.shape for name, one in table.items()}
     assert {array.dtype for array in TENSORS.values()} == {np.dtype(np.float16)}
@@ -49,24 +49,24 @@ def test_its_tensors_are_those_of_the_class_in_half_precision_and_finite():
 
 
 def test_no_weight_is_lost_to_half_precision():
-    """Values below float16's normal range would be a small share of a trained model; many mean a wrong scale."""
+    """A trained model has few values below the normal range of float16; many values would mean a wrong scale."""
     values = np.concatenate([np.abs(array.astype(np.float32)).ravel() for array in TENSORS.values()])
     assert (values < 2.0**-14).mean() < 0.01
 
 
-def test_it_was_made_by_the_built_in_recipes():
+def test_it_was_trained_with_the_built_in_recipes():
     first, second = Recipe.load("roberta-tiny"), Recipe.load("roberta-tiny-continued")
     assert Recipe.from_dict(json.loads((FOLDER / "recipe.json").read_text())) == second
     assert (second.data, second.masking) == (first.data, first.masking)
-    wanted = first.config(vocab_size=8192)
+    expected = first.config(vocab_size=8192)
     assert {**CONFIG.to_diff_dict(), "dtype": None, "architectures": None} == {
-        **wanted.to_diff_dict(),
+        **expected.to_diff_dict(),
         "dtype": None,
         "architectures": None,
     }
 
 
-def test_its_tokenizer_has_the_ids_that_the_configuration_names():
+def test_its_tokenizer_has_the_ids_of_the_configuration():
     vocabulary = Vocabulary.from_folder(FOLDER)
     assert vocabulary.size == CONFIG.vocab_size == 8192
     assert (vocabulary.first, vocabulary.pad, vocabulary.last) == (
@@ -78,13 +78,13 @@ def test_its_tokenizer_has_the_ids_that_the_configuration_names():
 
 
 @pytest.mark.parametrize("name", ["vocab.json", "merges.txt", "tokenizer_config.json", "special_tokens_map.json"])
-def test_the_files_of_either_tokenizer_are_there(name):
+def test_the_files_of_both_tokenizers_exist(name):
     assert (FOLDER / name).is_file()
 
 
-def test_the_card_says_at_least_a_fifth_right_and_a_loss_below_the_neighbours():
-    assert len(tables()) == 2  # held-out documents, wikitext
-    for rows in tables():
+def test_the_card_reports_an_accuracy_of_a_fifth_and_a_loss_below_the_baselines():
+    assert len(read_tables()) == 2  # held-out documents, wikitext
+    for rows in read_tables():
         loss, accuracy = rows["roberta-tiny"]
         assert accuracy >= 0.2
         assert loss < rows["neighbour counts, added"][0]
@@ -98,6 +98,6 @@ def test_the_card_names_the_documents_held_out():
         assert (word or str(int(re.sub(r"\D", "", name)))) in CARD
 
 
-def test_the_card_says_what_it_counts():
+def test_the_card_reports_what_is_counted():
     assert f"{sum(one.size for one in parameters(CONFIG, 'ForMaskedLM').values()):,}" in CARD
     assert f"{(FOLDER / 'model.safetensors').stat().st_size / 1e6:.1f} MB" in CARD

@@ -1,4 +1,4 @@
-"""Commands and verifiers are loaded from the distribution's own files, and need no extra."""
+"""Commands and verifiers are loaded from the files of this distribution and require no extra."""
 
 import os
 import subprocess
@@ -20,8 +20,8 @@ sys.modules.update(dict.fromkeys(FRAMEWORKS + OTHERS))
 RUN = "import sys\nfrom roberta_core.cli import main\nmain(sys.argv[1:])"
 
 
-def roberta(*arguments, code="", folder=None):
-    """Run the command in a process; `folder` comes first on its path."""
+def run_roberta(*arguments, code="", folder=None):
+    """Run the command in a separate process with `folder` first on its path."""
     paths = [str(one) for one in (folder, os.environ.get("PYTHONPATH")) if one]
     return subprocess.run(
         [sys.executable, "-P", "-c", code + RUN, *map(str, arguments)],
@@ -33,7 +33,7 @@ def roberta(*arguments, code="", folder=None):
 
 @pytest.fixture(scope="module")
 def packages(tmp_path_factory):
-    """A folder with packages of a user that have the names of this project's, and fail when imported."""
+    """Return a folder with packages that have the names of ours and fail on import."""
     folder = tmp_path_factory.mktemp("user")
     for name in ("conformance", "benchmarks", "tests"):
         (folder / name).mkdir()
@@ -43,20 +43,20 @@ def packages(tmp_path_factory):
 
 @pytest.mark.parametrize("name", ["conformance", "benchmarks"])
 def test_the_packages_of_the_user_come_first_on_the_path(packages, name):
-    ended = roberta(code=f"import {name}\n", folder=packages)
+    ended = run_roberta(code=f"import {name}\n", folder=packages)
     assert f"RuntimeError: this is the {name} of the user" in ended.stderr
 
 
 def test_a_package_of_the_user_called_conformance_does_not_break_parity(packages, tmp_path):
     (tmp_path / "texts").write_text("No.", encoding="utf-8")
     command = ("parity", "roberta-tiny", "--frameworks", "oracle", "--texts", tmp_path / "texts")
-    ended = roberta(*command, folder=packages)
+    ended = run_roberta(*command, folder=packages)
     assert (ended.returncode, ended.stderr) == (0, "")
     assert "hidden_states.4" in ended.stdout
 
 
 def test_a_package_of_the_user_called_benchmarks_does_not_break_bench(packages):
-    ended = roberta("bench", "--help", folder=packages)
+    ended = run_roberta("bench", "--help", folder=packages)
     assert (ended.returncode, ended.stderr) == (0, "")
     assert "--shapes" in ended.stdout
 
@@ -64,7 +64,7 @@ def test_a_package_of_the_user_called_benchmarks_does_not_break_bench(packages):
 def test_a_package_of_the_user_called_conformance_does_not_break_the_verification(packages, tmp_path):
     hidden = "from roberta_core import backend\nbackend.available = lambda: ()\n"
     command = ("convert", "roberta-tiny", tmp_path / "out", "--to", "h5", "--verify")
-    ended = roberta(*command, code=hidden, folder=packages)
+    ended = run_roberta(*command, code=hidden, folder=packages)
     assert (ended.returncode, ended.stderr) == (0, "")
     assert "NumPy float64, both checkpoints" in ended.stdout
 
@@ -73,24 +73,24 @@ def test_a_package_of_the_user_called_conformance_does_not_break_the_verificatio
     "arguments", [("--help",), ("info", "roberta-tiny"), ("parity", "--help"), ("bench", "--help")]
 )
 def test_a_command_needs_no_extra(arguments):
-    ended = roberta(*arguments, code=BLOCKED)
+    ended = run_roberta(*arguments, code=BLOCKED)
     assert (ended.returncode, ended.stderr) == (0, "")
     assert "cannot be loaded" not in ended.stdout
 
 
 def test_a_command_that_needs_a_framework_names_the_extra():
-    ended = roberta("parity", code=BLOCKED)
+    ended = run_roberta("parity", code=BLOCKED)
     assert ended.returncode == 1
     assert ended.stderr == "roberta: no framework is installed: pip install 'triberta[all]'\n"
 
 
-def test_the_public_name_is_used_where_it_is_this_package():
+def test_the_public_name_is_used_if_it_is_this_package():
     command = load_entry_point(EntryPoint("parity", "conformance.command:parity", "roberta.commands"))
     assert command.__module__ == "conformance.command"
 
 
 def test_an_entry_point_of_another_distribution_keeps_its_own_package(tmp_path, monkeypatch):
-    """Another distribution may have a package of the same name: its entry points mean that one."""
+    """The entry points of another distribution with a package of the same name refer to that package."""
     (tmp_path / "other_suite").mkdir()
     (tmp_path / "other_suite" / "__init__.py").write_text("def command(): return 'other'")
     (tmp_path / "root" / "other_suite").mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""Evaluating a checkpoint on texts, and its command, with a framework that is NumPy."""
+"""Evaluation of a checkpoint on texts and the command for it, with a NumPy framework."""
 
 import json
 
@@ -17,7 +17,7 @@ RECIPE = '[model]\nmax_position_embeddings = 19\n[data]\nsequence_length = 17\nh
 
 
 class Constant:
-    """A framework whose models always favour one token."""
+    """A framework whose models always predict one token."""
 
     version, device = "1", "cpu"
 
@@ -55,7 +55,7 @@ def texts(tmp_path_factory):
     return folder
 
 
-def of(texts, *patterns, **settings):
+def build_evaluation(texts, *patterns, **settings):
     return Evaluation(str(texts), [str(texts / pattern) for pattern in patterns], **settings)
 
 
@@ -69,8 +69,8 @@ def test_the_softmax_is_over_the_vocabulary_at_each_position():
     assert found[:, 7] == pytest.approx(np.exp(3) / (np.exp(3) + 10))
 
 
-def test_a_model_is_scored_on_the_text_tokens_alone(texts):
-    evaluation = of(texts, "b.txt")
+def test_a_model_is_scored_only_on_text_tokens(texts):
+    evaluation = build_evaluation(texts, "b.txt")
     labels = np.concatenate([batch["masked_labels"].ravel() for batch in evaluation.batches])
     labels = labels[labels > 3]
     favourite = int(np.bincount(labels).argmax())
@@ -79,21 +79,21 @@ def test_a_model_is_scored_on_the_text_tokens_alone(texts):
     assert found.accuracy == (labels == favourite).mean()
 
 
-def test_the_texts_are_cut_to_what_the_model_takes(texts):
-    assert {batch["input_ids"].shape[1] for batch in of(texts, "b.txt").batches} <= {16, 17}
+def test_texts_are_split_to_the_length_of_the_model(texts):
+    assert {batch["input_ids"].shape[1] for batch in build_evaluation(texts, "b.txt").batches} <= {16, 17}
 
 
-def test_of_the_texts_only_those_held_out_are_scored(texts):
+def test_only_held_out_texts_are_scored_on_request(texts):
     recipe = str(texts / "recipe.toml")
-    evaluation = of(texts, "[abh]*.txt", recipe=recipe, only_held_out=True)
+    evaluation = build_evaluation(texts, "[abh]*.txt", recipe=recipe, only_held_out=True)
     assert [path.name for path in evaluation.files] == ["held.txt"]
     with pytest.raises(ValueError, match="none of the texts is held out"):
-        of(texts, "a.txt", recipe=recipe, only_held_out=True)
+        build_evaluation(texts, "a.txt", recipe=recipe, only_held_out=True)
 
 
-def test_blocks_bound_how_much_is_scored(texts):
-    assert of(texts, "a.txt", blocks=3).count == 3
-    assert len(of(texts, "a.txt", blocks=3).batches[0]["input_ids"]) == 3
+def test_the_number_of_scored_blocks_can_be_limited(texts):
+    assert build_evaluation(texts, "a.txt", blocks=3).count == 3
+    assert len(build_evaluation(texts, "a.txt", blocks=3).batches[0]["input_ids"]) == 3
 
 
 @pytest.fixture
@@ -127,7 +127,7 @@ def test_the_command_shows_a_table(call):
     assert "%" in out
 
 
-def test_held_out_of_what_is_asked(call):
-    status, _, said = call("--framework", "one", "--only-held-out")
+def test_held_out_texts_require_a_recipe(call):
+    status, _, message = call("--framework", "one", "--only-held-out")
     assert status == 2
-    assert "--only-held-out requires a --recipe" in said
+    assert "--only-held-out requires a --recipe" in message

@@ -11,7 +11,7 @@ CONFIG = RobertaConfig(vocab_size=VOCABULARY, hidden_size=12, num_attention_head
 
 
 class LetterTokenizer:
-    """A token a letter a..f, `_` being the mask; its own padding would be on the left if asked."""
+    """A tokenizer with the tokens a to f and the mask `_`, which pads on the left by default."""
 
     mask_token, mask_token_id, pad_token_id, unk_token_id = "_", MASK, PAD, 3
 
@@ -32,7 +32,7 @@ class LetterTokenizer:
 
 
 class NextLetterBackend:
-    """Scores of 2 for the letter after the one before the mask, 1 for the one after that; counts its calls."""
+    """A backend that scores the letter after the one before the mask with 2, the next with 1, and counts its calls."""
 
     calls = 0
     scores = (2.0, 1.0)
@@ -51,13 +51,13 @@ class Model:
     config = CONFIG
 
 
-def filled(texts, *, left=False, top_k=2, backend=None, budget=None):
+def fill(texts, *, left=False, top_k=2, backend=None, budget=None):
     return fill_mask(backend or NextLetterBackend(), Model(), LetterTokenizer(left), texts, top_k, budget)
 
 
 @pytest.mark.parametrize("left", [False, True])
-def test_each_mask_is_read_at_its_own_place_whatever_the_padding(left):
-    answers = filled(["ab_d", "c_ab_"], left=left)
+def test_each_mask_is_read_at_its_position_with_any_padding(left):
+    answers = fill(["ab_d", "c_ab_"], left=left)
     assert [(one.text, one.position) for one in answers] == [(0, 3), (1, 2), (1, 5)]
     assert [[candidate.token for candidate in one.candidates] for one in answers] == [
         ["c", "d"],
@@ -66,32 +66,32 @@ def test_each_mask_is_read_at_its_own_place_whatever_the_padding(left):
     ]
 
 
-def test_the_sequence_has_the_token_in_its_mask_alone():
-    assert [one.candidates[0].sequence for one in filled(["a_c_"])] == ["abc_", "a_cd"]
+def test_the_sequence_has_the_token_only_at_its_mask():
+    assert [one.candidates[0].sequence for one in fill(["a_c_"])] == ["abc_", "a_cd"]
 
 
 def test_probabilities_are_those_of_the_softmax():
-    (answer,) = filled(["a_"])
+    (answer,) = fill(["a_"])
     total = np.exp(2) + np.exp(1) + VOCABULARY - 2
     assert [one.probability for one in answer.candidates] == pytest.approx([np.exp(2) / total, np.exp(1) / total])
 
 
-def test_of_equal_tokens_the_lower_id_comes_first():
+def test_ties_are_sorted_by_id():
     backend = NextLetterBackend()
     backend.scores = (0.0, 0.0)
-    (answer,) = filled(["a_"], top_k=3, backend=backend)
+    (answer,) = fill(["a_"], top_k=3, backend=backend)
     assert [one.token_id for one in answer.candidates] == [0, 1, 2]
 
 
 def test_many_texts_are_run_in_batches():
     backend = NextLetterBackend()
-    answers = filled(["a_"] * 33, backend=backend, budget=16 * len("<a_>"))
+    answers = fill(["a_"] * 33, backend=backend, budget=16 * len("<a_>"))
     assert backend.calls == 3
     assert [one.text for one in answers] == list(range(33))
 
 
-def test_no_text_gives_no_answer():
-    assert filled([]) == []
+def test_no_text_gives_no_prediction():
+    assert fill([]) == []
 
 
 @pytest.mark.parametrize("score", [float("nan"), float("inf")])
@@ -99,23 +99,23 @@ def test_scores_that_are_not_finite_are_refused(score):
     backend = NextLetterBackend()
     backend.scores = (score, 1.0)
     with pytest.raises(ValueError, match="not finite"):
-        filled(["a_"], backend=backend)
+        fill(["a_"], backend=backend)
 
 
 @pytest.mark.parametrize("top_k", [-1, 0, VOCABULARY + 1])
 def test_a_top_k_outside_the_vocabulary_is_refused(top_k):
     with pytest.raises(ValueError, match=f"top_k is {top_k}, but the vocabulary has {VOCABULARY}"):
-        filled(["a_"], top_k=top_k)
+        fill(["a_"], top_k=top_k)
 
 
 def test_a_text_without_a_mask_is_refused():
     with pytest.raises(ValueError, match="there is no _ in 'abc'"):
-        filled(["a_", "abc"])
+        fill(["a_", "abc"])
 
 
 def test_a_text_that_is_too_long_is_refused():
     with pytest.raises(ValueError, match="has 18 tokens; the model accepts at most 17"):
-        filled(["_" + "a" * 15])
+        fill(["_" + "a" * 15])
 
 
 def test_the_softmax_of_large_scores_is_finite():

@@ -12,7 +12,7 @@ TABLE = np.random.default_rng(0).normal(0, 2, (VOCABULARY, VOCABULARY, VOCABULAR
 
 
 class Pairs:
-    """A model whose next token depends on the last two."""
+    """A model whose next token depends on the last two tokens."""
 
     def __init__(self, table=TABLE):
         self.table, self.calls = table, 0
@@ -39,8 +39,8 @@ def run(prompts=PROMPTS, mask=MASK, table=TABLE, longest=50, **arguments):
     return generate(Pairs(table), prompts, mask, Settings(**{"pad_token_id": PAD, **arguments}), longest)
 
 
-def likelihood(tokens, prompt, table=TABLE):
-    """The log-probability of tokens after a prompt, by definition."""
+def compute_likelihood(tokens, prompt, table=TABLE):
+    """Return the log-probability of tokens after a prompt by its definition."""
     history, total = list(prompt), 0.0
     for token in tokens:
         total += log_softmax(table[history[-2], history[-1]][None])[0, token]
@@ -48,7 +48,7 @@ def likelihood(tokens, prompt, table=TABLE):
     return total
 
 
-def test_greedy_takes_the_best_token_each_time():
+def test_greedy_search_selects_the_best_token_in_each_step():
     sequences = run(max_new_tokens=5).sequences
     assert sequences.shape == (2, 8)
     np.testing.assert_array_equal(sequences[:, :3], PROMPTS)
@@ -57,7 +57,7 @@ def test_greedy_takes_the_best_token_each_time():
             assert row[index] == TABLE[row[index - 2], row[index - 1]].argmax()
 
 
-def test_lengths_count_as_published():
+def test_lengths_are_counted_as_in_transformers():
     assert run(max_length=9).sequences.shape[1] == 9
     assert run(max_length=4, max_new_tokens=6).sequences.shape[1] == 9
     assert run().sequences.shape[1] == 20
@@ -67,7 +67,7 @@ def test_lengths_count_as_published():
         run(max_new_tokens=8, longest=10)
 
 
-def test_a_row_that_ended_is_filled_with_pads():
+def test_a_finished_row_is_padded():
     table = TABLE.copy()
     table[:, :, EOS] = -50
     table[6, :, EOS] = 50  # the second prompt ends at its second new token
@@ -76,7 +76,7 @@ def test_a_row_that_ended_is_filled_with_pads():
     assert EOS not in sequences[0]
 
 
-def test_decoding_stops_when_every_row_has_ended():
+def test_decoding_stops_when_every_row_is_finished():
     table = np.zeros_like(TABLE)
     table[:, :, EOS] = 9
     assert run(table=table, max_new_tokens=10, eos_token_id=EOS).sequences.shape == (2, 4)
@@ -84,13 +84,13 @@ def test_decoding_stops_when_every_row_has_ended():
     assert run(table=table, max_new_tokens=10).sequences.shape == (2, 13)
 
 
-def test_the_same_seed_draws_the_same_text_and_another_one_another():
+def test_sampling_depends_only_on_the_seed():
     one, again, other = (run(do_sample=True, max_new_tokens=30, seed=seed).sequences for seed in (4, 4, 5))
     np.testing.assert_array_equal(one, again)
     assert (one != other).any()
 
 
-def test_tokens_are_drawn_by_their_chances():
+def test_tokens_are_sampled_with_their_probabilities():
     chances = np.array([0.5, 0.0, 0.3, 0.2])
     with np.errstate(divide="ignore"):
         tokens = draw_tokens(np.tile(np.log(chances), (20_000, 1)), np.random.default_rng(0))
@@ -106,13 +106,13 @@ def test_temperature_top_k_and_top_p_narrow_the_choice():
     assert np.isfinite(warp(scores, Settings(top_p=0.01, **settings))).tolist() == [[True, False, False, False]]
 
 
-def test_repetition_is_penalised_in_both_directions():
+def test_the_repetition_penalty_works_for_both_signs_of_scores():
     scores = np.array([[2.0, -2.0, 3.0, 1.0]])
     got = apply_constraints(scores, np.array([[0, 1, 1]]), 0, Settings(repetition_penalty=2.0))
     np.testing.assert_array_equal(got, [[1.0, -4.0, 3.0, 1.0]])
 
 
-def test_no_ngram_comes_twice():
+def test_no_ngram_is_repeated():
     sequence = np.array([[4, 5, 6, 4, 5]])
     scores = apply_constraints(np.zeros((1, 7)), sequence, 0, Settings(no_repeat_ngram_size=3))
     assert np.flatnonzero(np.isinf(scores[0])).tolist() == [6]
@@ -126,12 +126,12 @@ def test_wide_beams_find_the_best_of_all_sequences():
     every = list(itertools.product(range(VOCABULARY), repeat=made))
     output = run(max_new_tokens=made, num_beams=49)
     for row, prompt in enumerate(PROMPTS):
-        best = max(every, key=lambda tokens: likelihood(tokens, prompt))
+        best = max(every, key=lambda tokens: compute_likelihood(tokens, prompt))
         assert tuple(output.sequences[row, 3:]) == best
-        assert output.sequences_scores[row] == pytest.approx(likelihood(best, prompt) / made, rel=1e-5)
+        assert output.sequences_scores[row] == pytest.approx(compute_likelihood(best, prompt) / made, rel=1e-5)
 
 
-def test_beams_weigh_ended_sequences_by_their_length():
+def test_beam_scores_of_finished_sequences_are_normalised_by_length():
     def best(penalty):
         every = [
             tokens
@@ -139,7 +139,7 @@ def test_beams_weigh_ended_sequences_by_their_length():
             for tokens in itertools.product(range(VOCABULARY), repeat=made)
             if EOS not in tokens[:-1] and (tokens[-1] == EOS or made == 3)
         ]
-        return max(every, key=lambda tokens: likelihood(tokens, PROMPTS[0]) / len(tokens) ** penalty)
+        return max(every, key=lambda tokens: compute_likelihood(tokens, PROMPTS[0]) / len(tokens) ** penalty)
 
     for penalty in (0.0, 1.0, 3.0):
         sequences = run(
@@ -149,10 +149,10 @@ def test_beams_weigh_ended_sequences_by_their_length():
         assert tuple(sequences[0, 3 : 3 + len(want)]) == want
 
 
-def test_one_beam_and_greedy_agree_and_more_beams_are_no_worse():
+def test_one_beam_equals_greedy_and_more_beams_are_not_worse():
     greedy = run(max_new_tokens=4).sequences
     scores = [run(max_new_tokens=4, num_beams=beams).sequences_scores for beams in (2, 5, 20)]
-    alone = [likelihood(row[3:], row[:3]) / 4 for row in greedy]
+    alone = [compute_likelihood(row[3:], row[:3]) / 4 for row in greedy]
     assert (scores[0] >= np.array(alone) - 1e-5).all()
     assert (scores[2] >= scores[1] - 1e-5).all()
 
@@ -167,7 +167,7 @@ def test_several_sequences_of_a_prompt_are_returned():
     assert (sampled[0] != sampled[1]).any()
 
 
-def test_scores_and_steps_are_shown_on_request():
+def test_scores_and_steps_are_returned_on_request():
     seen = []
     output = run(max_new_tokens=4, output_scores=True, streamer=seen.append)
     np.testing.assert_array_equal(np.stack(seen, axis=1), output.sequences[:, 3:])

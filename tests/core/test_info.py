@@ -1,4 +1,4 @@
-"""`roberta info` on every format: what it is, how its keys are respell, what is missing."""
+"""`roberta info` on every format: dialect, conversion of the keys, and missing tensors."""
 
 import numpy as np
 import pytest
@@ -11,15 +11,17 @@ from roberta_core.parameters import draw
 
 
 @pytest.fixture
-def plain(config):
-    """A configuration that fairseq can express too."""
+def fairseq_config(config):
+    """Return a configuration that fairseq can express too."""
     config.type_vocab_size = 1
     return config
 
 
 @pytest.mark.parametrize("format", FORMATS, ids=lambda format: format.name)
-def test_every_format_is_told(plain, tmp_path, format, capsys):
-    checkpoints.save(tmp_path, plain, "ForMaskedLM", dict(draw(plain, "ForMaskedLM")), format=format.name)
+def test_every_format_is_reported(fairseq_config, tmp_path, format, capsys):
+    checkpoints.save(
+        tmp_path, fairseq_config, "ForMaskedLM", dict(draw(fairseq_config, "ForMaskedLM")), format=format.name
+    )
     facts = examine(str(tmp_path))
     assert (facts["format"], facts["files"], facts["class"]) == (format.name, [format.file], "RobertaForMaskedLM")
     assert facts["dialect"] == ("fairseq" if format.name == "fairseq" else format.dialect)
@@ -29,7 +31,7 @@ def test_every_format_is_told(plain, tmp_path, format, capsys):
     assert f"{format.name}, float32" in capsys.readouterr().out
 
 
-def test_shards_are_told(config, tmp_path):
+def test_shards_are_reported(config, tmp_path):
     tensors = dict(draw(config, "ForMaskedLM"))
     checkpoints.save(tmp_path, config, "ForMaskedLM", tensors, format="bin", max_shard_size="10KB")
     files = examine(str(tmp_path))["files"]
@@ -37,7 +39,7 @@ def test_shards_are_told(config, tmp_path):
     assert sorted(files) == sorted(path.name for path in tmp_path.glob("pytorch_model*"))
 
 
-def test_what_is_missing_and_what_is_not_finite_is_told(config, tmp_path, capsys):
+def test_missing_and_non_finite_tensors_are_reported(config, tmp_path, capsys):
     tensors = dict(draw(config, "Model", pooler=False))
     tensors["embeddings.LayerNorm.bias"] = np.full(12, np.inf, np.float32)
     checkpoints.save(tmp_path, config, "Model", tensors)
@@ -53,7 +55,7 @@ def test_what_is_missing_and_what_is_not_finite_is_told(config, tmp_path, capsys
     assert "classifier was newly initialised" in shown
 
 
-def test_a_folder_of_fairseq_needs_no_configuration(shared):
+def test_a_fairseq_folder_needs_no_configuration(shared):
     facts = examine(str(shared / "fixtures/fairseq/v0.12.2-classification"))
     assert (facts["format"], facts["dialect"]) == ("fairseq", "fairseq")
     assert facts["class"] == "RobertaForSequenceClassification"

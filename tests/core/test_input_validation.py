@@ -19,7 +19,7 @@ IDS = np.full((2, 7), 5)
 
 
 class Unreadable(NamedTuple):
-    """What a framework hands over when it cannot read values: only a shape."""
+    """An array of a framework whose values cannot be read, only its shape."""
 
     shape: tuple
 
@@ -90,7 +90,7 @@ STATES = np.ones((2, 5, 12))
 
 
 @pytest.mark.parametrize("mask", [(2, 5), (2, 7, 5), (2, 1, 7, 5)])
-def test_an_encoder_has_rows_of_the_same_batch_and_a_mask_over_them(mask):
+def test_encoder_states_have_the_same_batch_size_and_a_matching_mask(mask):
     good = {"input_ids": IDS, "encoder_hidden_states": STATES, "encoder_attention_mask": np.ones(mask)}
     check_inputs(cross(), good)
     for name, wrong in (
@@ -103,7 +103,7 @@ def test_an_encoder_has_rows_of_the_same_batch_and_a_mask_over_them(mask):
             check_inputs(cross(), {**good, name: wrong})
 
 
-def test_a_mask_over_an_encoder_that_did_not_come_is_refused():
+def test_an_encoder_mask_without_encoder_states_is_refused():
     with pytest.raises(ValueError, match="encoder_attention_mask requires encoder_hidden_states"):
         check_inputs(cross(), {"input_ids": IDS, "encoder_attention_mask": np.ones((2, 5))})
 
@@ -123,13 +123,13 @@ def test_a_cache_of_another_model_or_without_its_encoder_is_refused():
             check_inputs(cross(), {"input_ids": IDS, "past_key_values": cache}, past_length=4)
 
 
-def test_a_head_mask_over_heads_that_are_gone_is_refused():
+def test_a_head_mask_over_pruned_heads_is_refused():
     pruned = RobertaConfig.from_dict({**CONFIG.to_dict(), "pruned_heads": {"1": [0]}})
     with pytest.raises(ValueError, match="heads of this model were pruned"):
         check_inputs(pruned, {"input_ids": IDS, "head_mask": np.ones(3)})
 
 
-def test_values_that_cannot_be_read_are_let_through():
+def test_values_that_cannot_be_read_are_accepted():
     check_inputs(CONFIG, {"input_ids": Unreadable((2, 400))})
 
 
@@ -158,7 +158,7 @@ def test_labels_are_classes_or_ignored():
         ("ForQuestionAnswering", None, None, None),
     ],
 )
-def test_labels_choose_from_the_classes_of_their_head(architecture, labels, problem_type, classes):
+def test_labels_are_checked_against_the_classes_of_the_head(architecture, labels, problem_type, classes):
     config = RobertaConfig(vocab_size=101, num_labels=4, problem_type=problem_type)
     inputs = {"input_ids": np.full((2, 3, 7), 5), "labels": labels}
     assert count_label_classes(config, architecture, inputs) == classes
@@ -180,7 +180,7 @@ def test_labels_of_another_shape_are_refused(architecture, name, shape, sentence
     check_all_labels(config, architecture, {"input_ids": IDS, name: IDS % 4 if shape == (2, 6) else None})
 
 
-def test_choices_have_three_axes():
+def test_multiple_choice_inputs_have_three_axes():
     check_choices("input_ids", (2, 4, 7))
     with pytest.raises(ValueError, match=r"\[2, 7\]; multiple choice requires \[batch, choices, sequence\]"):
         check_choices("input_ids", (2, 7))

@@ -1,4 +1,4 @@
-"""The core stands at the bottom: it loads no framework, and quickly."""
+"""The core loads no framework and loads quickly."""
 
 import json
 import subprocess
@@ -9,7 +9,7 @@ import pytest
 import roberta_core
 
 FRAMEWORKS = ("torch", "tensorflow", "keras", "jax", "jaxlib", "flax", "optax")
-SECONDS = 0.2  # of `import roberta_core`, of processor time: others may be using the machine
+SECONDS = 0.2  # of CPU time for `import roberta_core`, independent of other load
 RUNS = 5
 
 EVERYTHING = """
@@ -19,35 +19,35 @@ for module in pkgutil.walk_packages(roberta_core.__path__, "roberta_core."):
 """
 
 
-def in_a_new_process(code: str) -> str:
+def run_in_new_process(code: str) -> str:
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
 
 
-def frameworks_loaded_by(code: str) -> set[str]:
-    modules = json.loads(in_a_new_process(f"{code}\nimport json, sys\nprint(json.dumps(sorted(sys.modules)))"))
+def find_loaded_frameworks(code: str) -> set[str]:
+    modules = json.loads(run_in_new_process(f"{code}\nimport json, sys\nprint(json.dumps(sorted(sys.modules)))"))
     return set(modules) & set(FRAMEWORKS)
 
 
 def test_importing_the_core_loads_no_framework():
-    assert frameworks_loaded_by("import roberta_core") == set()
+    assert find_loaded_frameworks("import roberta_core") == set()
 
 
 def test_importing_every_module_of_the_core_loads_no_framework():
-    assert frameworks_loaded_by(EVERYTHING) == set()
+    assert find_loaded_frameworks(EVERYTHING) == set()
 
 
-def test_a_framework_that_is_loaded_is_seen():
-    assert frameworks_loaded_by("import sys, types; sys.modules['torch'] = types.ModuleType('torch')") == {"torch"}
+def test_a_loaded_framework_is_detected():
+    assert find_loaded_frameworks("import sys, types; sys.modules['torch'] = types.ModuleType('torch')") == {"torch"}
 
 
 def test_importing_the_core_is_quick():
     timed = "import time; start = time.process_time(); import roberta_core; print(time.process_time() - start)"
-    assert min(float(in_a_new_process(timed)) for _ in range(RUNS)) < SECONDS
+    assert min(float(run_in_new_process(timed)) for _ in range(RUNS)) < SECONDS
 
 
 def test_the_public_names_are_found_on_first_use():
     code = "import roberta_core; print([getattr(roberta_core, name).__name__ for name in roberta_core.HOMES])"
-    assert in_a_new_process(code).strip() == str(list(roberta_core.HOMES))
+    assert run_in_new_process(code).strip() == str(list(roberta_core.HOMES))
 
 
 def test_an_unknown_name_is_an_attribute_error():

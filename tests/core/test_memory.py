@@ -1,11 +1,11 @@
-"""A corpus that is ten times larger than the memory that a process may take is still trained on."""
+"""Training on a corpus ten times larger than the memory limit of the process."""
 
 import subprocess
 import sys
 
 import pytest
 
-LIMIT = 16 << 20  # bytes that may be taken beyond what is there once everything is imported
+LIMIT = 16 << 20  # bytes in addition to the memory used after all imports
 TIMES = 10
 LENGTH = 512
 
@@ -40,15 +40,15 @@ print(len(data), sum(int(data.batch(number, 8)["attention_mask"].sum()) for numb
 """
 
 
-def trained(folder, how):
+def train(folder, how):
     return subprocess.run([sys.executable, "-c", CODE, str(folder), how], capture_output=True, text=True)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the limit and its measure are Linux's")
 def test_a_corpus_ten_times_the_memory_is_packed_and_masked(tmp_path):
-    done = trained(tmp_path, "mapped")
+    done = train(tmp_path, "mapped")
     assert done.returncode == 0, done.stderr[-2000:]
     blocks, tokens = map(int, done.stdout.split())
     assert blocks >= LIMIT * TIMES // 2 // LENGTH
     assert tokens > 19 * 8 * 400
-    assert "MemoryError" in trained(tmp_path, "whole").stderr  # the limit is one
+    assert "MemoryError" in train(tmp_path, "whole").stderr  # check that the limit is effective

@@ -1,4 +1,4 @@
-"""The measures of tasks, against values worked out by hand."""
+"""The metrics of tasks, compared with values computed by hand."""
 
 import math
 import subprocess
@@ -25,7 +25,7 @@ def test_regression_has_correlations_and_no_warning_for_a_constant():
     assert metrics.regression([1.0, 2.0], [3.0, 3.0]) == {"pearson": 0.0, "spearman": 0.0, "squared_error": 2.5}
 
 
-def test_tagging_counts_whole_entities():
+def test_tagging_counts_complete_entities():
     gold = [["B-PER", "I-PER", "O", "B-LOC"]]
     labels = ("O", "B-PER", "I-PER", "B-LOC")
     found = metrics.tagging(gold, [["B-PER", "O", "O", "B-LOC"]], labels)
@@ -33,7 +33,7 @@ def test_tagging_counts_whole_entities():
     assert metrics.tagging(gold, [["O"] * 4], labels)["f1"] == 0.0
 
 
-def test_parts_of_speech_are_scored_by_words_and_not_as_entities():
+def test_part_of_speech_tags_are_scored_by_words_and_not_as_entities():
     found = metrics.tagging([["ADP", "OTHER", "X"]], [["ADP", "OBJ", "X"]], ("ADP", "OBJ", "OTHER", "X"))
     assert found == {"accuracy": pytest.approx(2 / 3), "f1": pytest.approx(2 / 4)}
     assert metrics.tagging([["1", "0"]], [["1", "0"]], ("0", "1")) == {"accuracy": 1.0, "f1": 1.0}
@@ -69,7 +69,7 @@ def test_every_metric_has_its_direction(name, value, best, better):
         (["x x y"], "x y y", 0, 2 / 3),
     ],
 )
-def test_answers_are_compared_as_squad_does(answers, given, exact, f1):
+def test_answers_are_normalised_as_in_squad(answers, given, exact, f1):
     found = metrics.answering([answers], [given])
     assert found == {"exact_match": exact, "f1": pytest.approx(f1)}
 

@@ -1,4 +1,4 @@
-"""Micro-batches, what each counts, and the rate of each tensor."""
+"""Micro-batches and their weights, and the learning rate of each tensor."""
 
 import numpy as np
 import pytest
@@ -33,7 +33,7 @@ def test_a_batch_is_split_by_rows():
         ("ForMultipleChoice", "labels", [1], [0, 1, 1], 1 / 4),
     ],
 )
-def test_a_micro_batch_counts_by_its_labels(architecture, name, one, two, share):
+def test_a_micro_batch_is_weighted_by_its_labels(architecture, name, one, two, share):
     found = compute_shares(CONFIG, architecture, [{name: np.array(one)}, {name: np.array(two)}])
     assert found == pytest.approx([share, 1 - share])
 
@@ -58,18 +58,18 @@ def test_an_answer_outside_its_text_does_not_count():
     assert compute_shares(CONFIG, "ForQuestionAnswering", batches) == pytest.approx([1 / 3, 2 / 3])
 
 
-def test_a_step_without_labels_counts_nothing():
+def test_a_step_without_labels_has_weight_zero():
     assert compute_shares(CONFIG, "ForMaskedLM", [{"masked_labels": np.full((2, 3), -100)}]) == [0]
 
 
-def test_a_step_needs_a_batch_and_a_class_with_a_loss():
+def test_a_step_requires_a_batch_and_a_class_with_a_loss():
     with pytest.raises(ValueError, match="needs at least one batch"):
         compute_shares(CONFIG, "ForMaskedLM", [])
     with pytest.raises(ValueError, match="Model has no loss"):
         compute_shares(CONFIG, "Model", [{"labels": np.zeros(1, int)}])
 
 
-def test_each_layer_learns_slower_than_the_one_above_it():
+def test_each_layer_has_a_lower_learning_rate_than_the_one_above():
     factors = compute_rate_factors(parameters(CONFIG, "ForSequenceClassification", pooler=True), 2, 0.5)
     heights = {
         "roberta.embeddings.LayerNorm.bias": 1 / 8,

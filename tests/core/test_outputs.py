@@ -20,7 +20,7 @@ def test_a_field_is_read_by_name_attribute_index_and_slice():
     assert output.hidden_states is None
 
 
-def test_an_absent_or_unknown_field_is_an_error_where_it_should_be():
+def test_access_to_an_absent_or_unknown_field_is_an_error():
     output = MaskedLMOutput(logits="l")
     with pytest.raises(KeyError):
         output["loss"]
@@ -30,7 +30,7 @@ def test_an_absent_or_unknown_field_is_an_error_where_it_should_be():
         MaskedLMOutput(pooler_output=1)
 
 
-def test_a_field_set_later_takes_its_place():
+def test_a_field_set_later_keeps_the_declared_order():
     output = MaskedLMOutput(logits="l")
     output.loss = 2
     output["hidden_states"] = "h"

@@ -27,7 +27,7 @@ def test_roberta_base_has_its_published_tensors():
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 @pytest.mark.parametrize("dialect", ["pt", "tf", "flax"])
-def test_every_name_and_shape_is_what_transformers_wrote(shared, architecture, dialect):
+def test_every_name_and_shape_equals_that_of_transformers(shared, architecture, dialect):
     from safetensors import safe_open
 
     folder = shared / f"fixtures/hf/checkpoints/{architecture}/{dialect}-safetensors"
@@ -51,7 +51,7 @@ def test_the_count_of_tensors_follows_the_layers():
         assert len(parameters(decoder, "ForCausalLM")) == 5 + 26 * layers + 5
 
 
-def test_an_untied_head_stores_its_own_matrix():
+def test_an_untied_head_stores_a_separate_matrix():
     config = RobertaConfig(**TINY, tie_word_embeddings=False)
     assert parameters(config, "ForMaskedLM")["lm_head.decoder.weight"].shape == (101, 12)
     assert aliases(config, "ForMaskedLM") == {"lm_head.decoder.bias": "lm_head.bias"}
@@ -59,14 +59,14 @@ def test_an_untied_head_stores_its_own_matrix():
     assert not aliases(config, "ForTokenClassification")
 
 
-def test_pruned_heads_narrow_their_layer_only():
+def test_pruned_heads_change_only_the_sizes_of_their_layer():
     table = parameters(RobertaConfig(**TINY, pruned_heads={"1": [0, 2]}), "Model")
     assert table["encoder.layer.1.attention.self.query.weight"].shape == (4, 12)
     assert table["encoder.layer.1.attention.output.dense.weight"].shape == (12, 4)
     assert table["encoder.layer.0.attention.self.query.weight"].shape == (12, 12)
 
 
-def test_weight_decay_leaves_biases_and_norms_alone():
+def test_biases_and_norms_have_no_weight_decay():
     table = parameters(RobertaConfig(**TINY), "ForMaskedLM")
     spared = {name for name, parameter in table.items() if not has_weight_decay(parameter)}
     assert spared == {name for name in table if name.endswith("bias") or "LayerNorm" in name or "layer_norm" in name}
@@ -89,7 +89,7 @@ def test_initial_values_have_their_distribution():
     assert words[2:].std() == pytest.approx(0.3, rel=0.02)
 
 
-def test_one_tensor_drawn_alone_is_the_same():
+def test_a_tensor_drawn_alone_has_the_same_values():
     config = RobertaConfig(**TINY)
     whole = dict(draw(config, "ForTokenClassification", 3))
     alone = dict(draw(config, "ForTokenClassification", 3, only={"classifier.weight"}))
@@ -109,7 +109,7 @@ def test_seeds_and_tensors_differ_from_each_other():
     assert (first[name.format("key")] != first[name.format("query")]).any()
 
 
-def test_what_cannot_be_built_is_refused():
+def test_unknown_classes_and_settings_are_refused():
     with pytest.raises(ValueError, match="ForMasked' is not a RoBERTa class"):
         parameters(RobertaConfig(), "ForMasked")
     with pytest.raises(ValueError, match="num_labels must be 2, got 3"):

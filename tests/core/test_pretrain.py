@@ -1,4 +1,4 @@
-"""A run from texts to a checkpoint, and its command, with a framework that is NumPy."""
+"""Pretraining from texts to a checkpoint and the command for it, with a NumPy framework."""
 
 import json
 
@@ -37,7 +37,7 @@ checkpoint_every = 3
 
 
 class NumPyTrainer:
-    """Each step adds the learning rate to all numbers; at `broken_at` the loss is NaN, from `risen_at` it doubles."""
+    """A trainer that adds the learning rate to all values; NaN loss at `broken_at`, double loss from `risen_at`."""
 
     broken_at = risen_at = None
 
@@ -91,10 +91,10 @@ def texts(tmp_path_factory):
 
 @pytest.fixture
 def call(texts, tmp_path, monkeypatch, capfd):
-    """Run the command with these further arguments: its status, what it printed, what it said on stderr."""
+    """Return a function that runs the command with more arguments and returns its exit status, stdout and stderr."""
     monkeypatch.setattr(backend, "load", lambda name: NumPyBackend())
 
-    def called(*arguments):
+    def call_command(*arguments):
         command = [
             "pretrain",
             "--texts",
@@ -109,7 +109,7 @@ def call(texts, tmp_path, monkeypatch, capfd):
         printed = capfd.readouterr()
         return end.value.code, printed.out, printed.err
 
-    return called
+    return call_command
 
 
 def test_documents_are_held_out_by_the_recipe_and_by_patterns(texts):
@@ -118,7 +118,7 @@ def test_documents_are_held_out_by_the_recipe_and_by_patterns(texts):
     assert [[path.name for path in files] for files in (train, held_out)] == [["a.txt"], ["b.txt", "held.txt"]]
 
 
-def test_a_split_that_cannot_be_is_refused(texts):
+def test_an_impossible_split_is_refused(texts):
     recipe = Recipe.load(texts / "recipe.toml")
     with pytest.raises(ValueError, match=r"holds out documents that are not among the texts: held\.txt"):
         pretrain_run.split_documents(recipe, [str(texts / "a.txt")])
@@ -138,7 +138,7 @@ def test_a_tokenizer_without_the_special_tokens_is_refused(texts, tmp_path):
         pretrain_run.Vocabulary.from_folder(tmp_path)
 
 
-def test_documents_are_split_as_requested_to_train_on_and_held_out(texts, tmp_path):
+def test_training_and_held_out_documents_have_separate_splits(texts, tmp_path):
     recipe, vocabulary = Recipe.load(texts / "recipe.toml"), pretrain_run.Vocabulary.from_folder(texts)
     files = [texts / "a.txt"], [texts / "held.txt"]
     splits = (lambda text, document: [text, text], lambda text, document: [text])
@@ -160,7 +160,7 @@ def test_a_framework_that_does_not_train_is_refused(texts, tmp_path):
         pretrain_run.prepare(Answers(), recipe, vocabulary, [texts / "a.txt"], [], tmp_path, lambda line: None)
 
 
-def test_the_command_trains_and_leaves_a_checkpoint(call, texts, tmp_path):
+def test_the_command_trains_and_saves_a_checkpoint(call, texts, tmp_path):
     status, out, _ = call()
     assert status == 0
     assert "step 3: held-out loss 1.500, masked accuracy 50.0%" in " ".join(out.split())
@@ -175,7 +175,7 @@ def test_the_command_trains_and_leaves_a_checkpoint(call, texts, tmp_path):
     assert (model / "merges.txt").read_bytes() == (texts / "merges.txt").read_bytes()
 
 
-def test_the_model_can_be_stored_in_half_precision(call, tmp_path):
+def test_the_model_can_be_saved_in_half_precision(call, tmp_path):
     assert call("--dtype", "float16")[0] == 0
     stored = safetensors_file.read(tmp_path / "model")
     assert {array.dtype for array in stored.values()} == {np.dtype(np.float16)}
@@ -185,7 +185,7 @@ def test_the_model_can_be_stored_in_half_precision(call, tmp_path):
     assert safetensors_file.metadata(tmp_path / "model") == {"format": "pt"}
 
 
-def test_json_is_one_object_a_line(call, tmp_path):
+def test_json_has_one_object_per_line(call, tmp_path):
     _, out, _ = call("--json")
     lines = [json.loads(line) for line in out.splitlines()]
     assert lines[0] == {"framework": "NumPy", "version": "2", "device": "cpu"}
@@ -197,34 +197,34 @@ def test_json_is_one_object_a_line(call, tmp_path):
 
 def test_a_run_is_not_overwritten_but_resumed(call):
     assert call()[0] == 0
-    status, _, said = call()
-    assert (status, said.count("\n")) == (1, 1)
-    assert "already has a run: continue it with --resume" in said
+    status, _, message = call()
+    assert (status, message.count("\n")) == (1, 1)
+    assert "already has a run: continue it with --resume" in message
     assert call("--resume")[0] == 0
 
 
-def test_a_loss_that_is_no_number_is_said_in_one_sentence(call, monkeypatch):
+def test_a_nan_loss_is_reported_in_one_sentence(call, monkeypatch):
     monkeypatch.setattr(NumPyTrainer, "broken_at", 4)
-    status, _, said = call("--json")
-    assert (status, said.count("\n")) == (1, 1)
-    assert "step 4: loss nan" in said
+    status, _, message = call("--json")
+    assert (status, message.count("\n")) == (1, 1)
+    assert "step 4: loss nan" in message
 
 
 @pytest.mark.parametrize(
-    ("arguments", "status", "said"),
+    ("arguments", "status", "message"),
     [
         (("--dtype", "float8"), 2, "known are float32, float16"),
         (("--recipe", "none"), 1, "no recipe none"),
         (("--held-out", "none.txt"), 1, "no file is called none.txt"),
     ],
 )
-def test_wrong_arguments_are_refused(call, arguments, status, said):
+def test_wrong_arguments_are_refused(call, arguments, status, message):
     got, _, error = call(*arguments)
     assert got == status
-    assert said in error
+    assert message in error
 
 
-def test_texts_can_be_prepared_alone_and_faults_are_told(call, texts, tmp_path, monkeypatch):
+def test_texts_can_be_prepared_separately_and_faults_are_reported(call, texts, tmp_path, monkeypatch):
     monkeypatch.setattr(backend, "load", lambda name: pytest.fail("a framework was asked for"))
     (tmp_path / "bad.txt").write_bytes(b"It was late.\n\xff\n")
     status, printed, _ = call("--prepare", "--json", "--texts", str(tmp_path / "bad.txt"))
@@ -246,7 +246,7 @@ def test_the_curves_are_drawn_and_written_for_tensorboard(call, tmp_path):
     assert len(list((tmp_path / "board").glob("*tfevents*"))) == 1
 
 
-def test_the_curves_of_a_run_that_breaks_down_are_drawn_too(call, tmp_path, monkeypatch):
+def test_the_curves_of_a_failed_run_are_drawn_too(call, tmp_path, monkeypatch):
     pytest.importorskip("matplotlib")
     monkeypatch.setattr(NumPyTrainer, "broken_at", 4)
     assert call("--chart", str(tmp_path / "curves.png"))[0] == 1
@@ -265,14 +265,14 @@ def test_curves_that_cannot_be_written_are_refused_before_the_run(call, tmp_path
     assert not (tmp_path / "log.jsonl").exists()
 
 
-def test_a_collapse_is_said(call, monkeypatch):
+def test_a_collapse_is_reported(call, monkeypatch):
     monkeypatch.setattr(NumPyTrainer, "risen_at", 5)
     status, printed, _ = call()
     assert status == 0
     assert "step 6: the loss has risen to 5.000 from 2.500 at step 2" in " ".join(printed.split())
 
 
-def test_training_goes_on_from_a_checkpoint_with_its_tokenizer(texts, tmp_path, monkeypatch):
+def test_training_starts_from_a_checkpoint_with_its_tokenizer(texts, tmp_path, monkeypatch):
     given = []
 
     class Backend(NumPyBackend):

@@ -1,4 +1,4 @@
-"""The training loop, with a trainer that only counts."""
+"""The pretraining loop, with a trainer that only records its batches."""
 
 import dataclasses
 import json
@@ -27,7 +27,7 @@ RECIPE = Recipe.from_dict(
 
 
 class Counter:
-    """Its one tensor is a digest of the batches and learning rates so far; the loss is what `losses` says."""
+    """A trainer whose tensor is a digest of all batches and learning rates; the losses come from `losses`."""
 
     def __init__(self, losses=None):
         self.value, self.steps, self.losses = np.zeros(1), 0, losses or {}
@@ -60,7 +60,7 @@ def log(folder):
     return [json.loads(line) for line in (folder / LOG).read_text().splitlines()]
 
 
-def test_the_log_has_the_means_since_the_last_line(tmp_path):
+def test_the_log_has_the_means_since_the_last_entry(tmp_path):
     run(tmp_path).run()
     lines = [line for line in log(tmp_path) if "loss" in line]
     assert [(line["step"], line["loss"]) for line in lines] == [(4, 2.5), (8, 6.5), (10, 9.5)]
@@ -68,7 +68,7 @@ def test_the_log_has_the_means_since_the_last_line(tmp_path):
     assert all(line["tokens_per_second"] > 0 for line in lines)
 
 
-def test_checkpoints_and_evaluations_come_when_the_recipe_says(tmp_path):
+def test_checkpoints_and_evaluations_follow_the_recipe(tmp_path):
     pretraining = run(tmp_path)
     pretraining.held_out = pretraining.data
     pretraining.run()
@@ -79,7 +79,7 @@ def test_checkpoints_and_evaluations_come_when_the_recipe_says(tmp_path):
     assert evaluated[0]["held_out_accuracy"] == pytest.approx(1 / 3)
 
 
-def test_every_line_of_the_log_is_reported(tmp_path):
+def test_every_log_entry_is_reported(tmp_path):
     lines = []
     run(tmp_path, report=lines.append).run()
     assert lines == log(tmp_path)
@@ -90,7 +90,7 @@ class Killed(BaseException):
 
 
 @pytest.mark.parametrize("killed_at", range(1, 11))
-def test_a_run_that_was_stopped_goes_on_to_the_same_end(tmp_path, killed_at):
+def test_an_interrupted_run_resumes_to_the_same_result(tmp_path, killed_at):
     whole, stopped, resumed = Counter(), Counter(), Counter()
     run(tmp_path / "whole", whole).run()
 
@@ -107,16 +107,16 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_end(tmp_path, killed_at):
     assert pretraining.step == (killed_at - 1) // 3 * 3
     pretraining.run()
     assert resumed.value == whole.value
-    assert lines_of(tmp_path / "stopped") == lines_of(tmp_path / "whole")
+    assert read_lines(tmp_path / "stopped") == read_lines(tmp_path / "whole")
 
 
-def lines_of(folder):
+def read_lines(folder):
     return [{name: value for name, value in line.items() if name != "tokens_per_second"} for line in log(folder)]
 
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
 @pytest.mark.parametrize("at", range(1, 11))
-def test_a_signal_ends_a_run_with_a_checkpoint_of_its_step(tmp_path, name, at):
+def test_a_signal_stops_a_run_with_a_checkpoint_of_its_step(tmp_path, name, at):
     whole, stopped, resumed = Counter(), Counter(), Counter()
     run(tmp_path / "whole", whole).run()
 
@@ -139,11 +139,11 @@ def test_a_signal_ends_a_run_with_a_checkpoint_of_its_step(tmp_path, name, at):
     assert pretraining.resume()
     pretraining.run()
     assert resumed.value == whole.value
-    kept = [line for line in lines_of(tmp_path / "stopped") if "loss" in line]
-    assert kept == [line for line in lines_of(tmp_path / "whole") if "loss" in line]
+    kept = [line for line in read_lines(tmp_path / "stopped") if "loss" in line]
+    assert kept == [line for line in read_lines(tmp_path / "whole") if "loss" in line]
 
 
-def test_the_second_signal_ends_a_run_at_once(tmp_path):
+def test_the_second_signal_stops_a_run_immediately(tmp_path):
     stopped = Counter()
 
     def step(batches, learning_rate):
@@ -155,7 +155,7 @@ def test_the_second_signal_ends_a_run_at_once(tmp_path):
         run(tmp_path, stopped).run()
 
 
-def test_a_signal_during_an_evaluation_saves_and_the_evaluation_is_done_after_resuming(tmp_path):
+def test_an_evaluation_interrupted_by_a_signal_is_repeated_after_resuming(tmp_path):
     stopped = Counter()
     stopped.evaluate = lambda batch: signal.raise_signal(signal.SIGTERM) or {"loss": 6.0, "correct": 1, "count": 3}
     first = run(tmp_path, stopped)
@@ -169,10 +169,10 @@ def test_a_signal_during_an_evaluation_saves_and_the_evaluation_is_done_after_re
     assert [line["step"] for line in log(tmp_path) if "held_out_loss" in line] == [5, 10]
 
 
-def test_the_log_has_no_step_twice_after_resuming(tmp_path):
+def test_the_log_has_every_step_once_after_resuming(tmp_path):
     run(tmp_path).run()
     with open(tmp_path / LOG, "a") as stream:
-        stream.write('{"step": 10, "lo')  # as a kill leaves it
+        stream.write('{"step": 10, "lo')  # as after a kill
     shutil.rmtree(tmp_path / "step-0000010")
     pretraining = run(tmp_path)
     pretraining.resume()
@@ -180,7 +180,7 @@ def test_the_log_has_no_step_twice_after_resuming(tmp_path):
     assert [line["step"] for line in log(tmp_path) if "loss" in line] == [4, 8, 10]
 
 
-def test_the_speed_does_not_count_evaluations_and_checkpoints(tmp_path, monkeypatch):
+def test_the_speed_excludes_evaluations_and_checkpoints(tmp_path, monkeypatch):
     clock = [0.0]
     monkeypatch.setattr("time.perf_counter", lambda: clock[0])
     trainer = Counter()
@@ -198,10 +198,10 @@ def test_the_speed_does_not_count_evaluations_and_checkpoints(tmp_path, monkeypa
     pretraining.held_out = pretraining.data
     pretraining.run()
     speeds = [line["tokens_per_second"] for line in log(tmp_path) if "loss" in line]
-    assert speeds == [33, 33, 33]  # 3 rows of 11 tokens a step
+    assert speeds == [33, 33, 33]  # 3 rows of 11 tokens per step
 
 
-def test_a_batch_comes_in_micro_batches_of_the_size_that_the_recipe_says(tmp_path):
+def test_a_batch_is_split_into_micro_batches_of_the_size_in_the_recipe(tmp_path):
     whole, parts = Counter(), Counter()
     run(tmp_path / "whole", whole).run()
     optimizer = dataclasses.replace(RECIPE.optimizer, micro_batch_size=1)
@@ -210,20 +210,20 @@ def test_a_batch_comes_in_micro_batches_of_the_size_that_the_recipe_says(tmp_pat
     assert parts.value == pytest.approx(whole.value)
 
 
-def test_the_checkpoint_notes_where_the_data_stood(tmp_path):
+def test_the_checkpoint_has_the_position_in_the_data(tmp_path):
     run(tmp_path).run()
     notes = json.loads((tmp_path / "step-0000010" / "trainer.json").read_text())
     assert (notes["step"], notes["epoch"], notes["position"]) == (10, 1, 10)  # 30 samples of 20 blocks
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
-def test_a_loss_that_is_no_number_ends_the_run_before_it_is_saved(tmp_path, value):
+def test_a_nan_loss_stops_the_run_before_it_is_saved(tmp_path, value):
     with pytest.raises(TrainingError, match=f"step 5: loss {value}"):
         run(tmp_path, Counter({5: value})).run()
     assert sorted(path.name for path in tmp_path.glob("step-*")) == ["step-0000003"]
 
 
-def test_another_recipe_or_other_texts_are_not_resumed(tmp_path):
+def test_a_run_with_another_recipe_or_texts_is_not_resumed(tmp_path):
     run(tmp_path).run()
     optimizer = dataclasses.replace(RECIPE.optimizer, peak_learning_rate=0.25)
     with pytest.raises(TrainingError, match=r"another recipe \(see its optimizer\)"):
@@ -232,13 +232,13 @@ def test_another_recipe_or_other_texts_are_not_resumed(tmp_path):
         run(tmp_path, blocks=21).resume()
 
 
-def test_a_loss_that_rises_far_above_its_lowest_is_noticed(tmp_path):
+def test_a_loss_far_above_its_minimum_is_reported(tmp_path):
     run(tmp_path, Counter(dict.fromkeys(range(1, 9), 2.0) | {9: 2.9, 10: 3.3})).run()
     lines = [line for line in log(tmp_path) if "loss" in line]
     assert ["remark" in line for line in lines] == [False, False, True]
     assert "risen to 3.100 from 2.000 at step 4: the model has collapsed" in lines[-1]["remark"]
 
 
-def test_a_loss_that_wavers_is_not_taken_for_a_collapse(tmp_path):
+def test_an_oscillating_loss_is_not_a_collapse(tmp_path):
     run(tmp_path, Counter(dict.fromkeys(range(1, 9), 2.0) | {9: 2.9, 10: 3.0})).run()
     assert not any("remark" in line for line in log(tmp_path))

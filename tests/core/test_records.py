@@ -1,4 +1,4 @@
-"""Reading examples from files: every format, and every fault with its file and line."""
+"""Reading examples from files in every format; faults are reported with file and line."""
 
 import json
 
@@ -61,7 +61,7 @@ def test_quotation_marks_of_a_tsv_are_characters(tmp_path):
     assert [row["text"] for row in fields(tmp_path / "a.tsv")[0]] == ['"good', 'bad"']
 
 
-def test_conll_sentences_end_at_blank_lines(tmp_path):
+def test_conll_sentences_end_at_empty_lines(tmp_path):
     (tmp_path / "a.conll").write_text("-DOCSTART-\tO\n\nNew\tB-LOC\nYork\tI-LOC\n\t\nis\tO\n\n\n")
     found, skipped = fields(tmp_path / "a.conll")
     assert found == [{"tokens": ["New", "York"], "labels": ["B-LOC", "I-LOC"]}, {"tokens": ["is"], "labels": ["O"]}]
@@ -77,7 +77,7 @@ COMMENTED = {
 
 
 @pytest.mark.parametrize("name", COMMENTED)
-def test_comments_are_no_words(tmp_path, name):
+def test_comments_are_not_words(tmp_path, name):
     (tmp_path / "a.conll").write_text(COMMENTED[name] + "\n" + COMMENTED[name])
     found, skipped = fields(tmp_path / "a.conll")
     assert found == [{"tokens": ["a", "b"], "labels": ["O", "B-x"]}] * 2
@@ -85,7 +85,7 @@ def test_comments_are_no_words(tmp_path, name):
 
 
 @pytest.mark.parametrize("label", ["O", "B-x", "SYM", "NN$", "#"])
-def test_a_number_sign_as_a_word_stays_a_word(tmp_path, label):
+def test_a_number_sign_can_be_a_word(tmp_path, label):
     (tmp_path / "a.conll").write_text(f"# {label}\n1 B-x\n\nb O\n# {label}\n")
     found, _ = fields(tmp_path / "a.conll")
     assert [row["tokens"] for row in found] == [["#", "1"], ["b", "#"]]
@@ -104,7 +104,7 @@ def test_conllu_has_forms_and_parts_of_speech_without_ranges_and_empty_nodes(tmp
     ]
 
 
-def test_an_unclosed_quotation_mark_costs_its_own_line_only(tmp_path):
+def test_an_unclosed_quotation_mark_skips_only_its_line(tmp_path):
     content = 'text,label\ngood,1\n"bad, 0\n' + "fine,1\n" * 50_000 + '"a\nb",0\n'
     (tmp_path / "a.csv").write_text(content)
     found, skipped = fields(tmp_path / "a.csv")
@@ -129,13 +129,13 @@ def test_a_header_that_cannot_be_read_is_refused(tmp_path):
         fields(tmp_path / "a.csv")
 
 
-def test_columns_of_one_name_are_refused(tmp_path):
+def test_duplicate_columns_are_refused(tmp_path):
     (tmp_path / "a.csv").write_text("text,text\ngood,1\n")
     with pytest.raises(DataError, match="line 1: several columns are named 'text'"):
         fields(tmp_path / "a.csv")
 
 
-def test_labels_that_a_dataset_marks_as_missing_are_missing():
+def test_missing_labels_of_a_dataset_are_missing():
     class ClassLabel:
         names = ("bad", "good")
 
@@ -145,7 +145,7 @@ def test_labels_that_a_dataset_marks_as_missing_are_missing():
     assert fields(Dataset([{"label": -1}, {"label": 0}]))[0] == [{"label": None}, {"label": "bad"}]
 
 
-def test_the_questions_of_squad_come_with_their_context(tmp_path):
+def test_questions_of_squad_have_their_context(tmp_path):
     question = {"id": "q", "question": "Who?", "answers": []}
     document = {"data": [{"title": "T", "paragraphs": [{"context": "C", "qas": [question]}, {"context": "D"}]}]}
     (tmp_path / "a.json").write_text(json.dumps(document))
@@ -182,19 +182,19 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_fault_is_told_with_file_and_line_and_refused_when_strict(tmp_path, fault):
-    name, content, said = FAULTS[fault]
+def test_a_fault_is_reported_with_file_and_line_and_refused_if_strict(tmp_path, fault):
+    name, content, message = FAULTS[fault]
     (tmp_path / name).write_bytes(content)
     skipped = Skipped()
     list(read(tmp_path / name, skipped))
     assert skipped.count == 1
-    assert said in skipped.reasons[0]
-    assert said in skipped.sentence()
+    assert message in skipped.reasons[0]
+    assert message in skipped.sentence()
     with pytest.raises(DataError, match=r"a\.\w+"):
         list(read(tmp_path / name, Skipped(strict=True)))
 
 
-def test_the_lines_after_a_fault_are_read_and_numbered_rightly(tmp_path):
+def test_lines_after_a_fault_are_read_with_correct_numbers(tmp_path):
     (tmp_path / "a.tsv").write_bytes(b"text\tlabel\n" + b"x" * 4 * (LONGEST + 5) + b"\n\xff\t1\na\tb\tc\ngood\t1\n")
     skipped = Skipped()
     found = list(read(tmp_path / "a.tsv", skipped))
@@ -207,7 +207,7 @@ def test_an_unknown_format_is_refused(tmp_path):
         list(read(tmp_path / "a.xyz", Skipped()))
 
 
-def test_only_the_first_reasons_are_told_in_full():
+def test_only_the_first_reasons_are_reported():
     skipped = Skipped()
     for number in range(9):
         skipped.add(f"line {number}", "bad")

@@ -1,4 +1,4 @@
-"""The one measure for models and baselines."""
+"""The scores of models and baselines."""
 
 import math
 
@@ -14,7 +14,7 @@ BATCH = {
 }
 
 
-def always(token, probability=0.5, size=10):
+def build_constant(token, probability=0.5, size=10):
     def predict(batch, rows, columns):
         probabilities = np.full((len(rows), size), (1 - probability) / (size - 1))
         probabilities[:, token] = probability
@@ -23,34 +23,34 @@ def always(token, probability=0.5, size=10):
     return predict
 
 
-def test_loss_and_accuracy_are_means_over_the_text_tokens_masked():
-    found = score(always(7), [BATCH], special=(0, 1, 2))
+def test_loss_and_accuracy_are_means_over_masked_text_tokens():
+    found = score(build_constant(7), [BATCH], special=(0, 1, 2))
     assert found.count == 2
     assert found.accuracy == 0.5
     assert found.loss == pytest.approx(-(math.log(0.5) + math.log(0.5 / 9)) / 2)
 
 
-def test_special_labels_count_only_if_they_are_text():
-    assert score(always(2), [BATCH], special=()).count == 3
-    assert score(always(2), [BATCH], special=(2,)).accuracy == 0.0
+def test_special_tokens_count_only_if_they_are_text():
+    assert score(build_constant(2), [BATCH], special=()).count == 3
+    assert score(build_constant(2), [BATCH], special=(2,)).accuracy == 0.0
 
 
-def test_a_predictor_is_asked_for_the_masked_positions():
+def test_a_predictor_is_called_with_the_masked_positions():
     asked = []
 
     def predict(batch, rows, columns):
         asked.append((rows.tolist(), columns.tolist()))
-        return always(7)(batch, rows, columns)
+        return build_constant(7)(batch, rows, columns)
 
     score(predict, [BATCH], special=())
     assert asked == [([0, 1, 1], [1, 1, 3])]
 
 
-def test_nothing_to_score_is_refused():
+def test_an_empty_evaluation_is_refused():
     with pytest.raises(ValueError, match="nothing to score"):
-        score(always(7), [], special=())
+        score(build_constant(7), [], special=())
 
 
-def test_an_impossible_token_is_refused():
+def test_a_probability_of_zero_is_refused():
     with np.errstate(divide="ignore"), pytest.raises(ValueError, match="the loss of 2 tokens is inf"):
-        score(always(7, probability=1.0), [BATCH], special=(2,))
+        score(build_constant(7, probability=1.0), [BATCH], special=(2,))

@@ -13,7 +13,7 @@ def test_a_batch_has_rows_of_similar_length_within_the_budget():
         assert len(rows) == 1 or len(rows) * max(lengths[row] for row in rows) <= 82
 
 
-def test_batches_have_few_sizes():
+def test_batches_have_few_different_sizes():
     assert [round_down(size) for size in (1, 2, 3, 7, 8, 31, 32, 33, 63, 64, 100)] == [
         1,
         2,
@@ -31,28 +31,28 @@ def test_batches_have_few_sizes():
     assert {len(rows) for rows in plan_batches(lengths, 512)} == {8, 16, 32, 64}
 
 
-def test_rows_without_a_token_are_batched_too():
+def test_empty_rows_are_batched_too():
     assert list(plan_batches([0, 0, 0], 2)) == [[0, 1], [2]]
 
 
-def test_the_smallest_budget_that_keeps_the_machine_busy_is_chosen(monkeypatch):
+def test_the_smallest_budget_with_full_throughput_is_chosen(monkeypatch):
     clock, calls = [0.0], []
     monkeypatch.setattr(time, "perf_counter", lambda: clock[0])
 
     def run(size, length):
         calls.append((size, length))
-        clock[0] += max(0.05, size * length / 1e4)  # 500 tokens take as long as one
+        clock[0] += max(0.05, size * length / 1e4)  # up to 500 tokens take as long as one
 
     assert find_budget(run, 32) == 512
     assert set(calls) == {(8, 32), (16, 32), (32, 32), (64, 32)}
     assert len(calls) == 4 * (1 + streams.TRIALS)
 
 
-def test_a_busy_moment_does_not_end_the_search_for_a_budget(monkeypatch):
+def test_one_slow_measurement_does_not_stop_the_search_for_a_budget(monkeypatch):
     clock = [0.0]
     monkeypatch.setattr(streams.time, "perf_counter", lambda: clock[0])
 
     def run(size, length):
-        clock[0] += 9.0 if size == 16 else 0.1  # all take as long, but for the moment of 512 tokens
+        clock[0] += 9.0 if size == 16 else 0.1  # all take the same time, except the measurement with 512 tokens
 
     assert find_budget(run, 32, budgets=(256, 512, 1024)) == 1024

@@ -8,7 +8,7 @@ WORDS = "roberta.embeddings.word_embeddings.weight"
 
 
 @pytest.mark.parametrize("size", [90, 101, 120])
-def test_a_vocabulary_keeps_its_first_words(config, weights, size):
+def test_a_resized_vocabulary_keeps_its_first_rows(config, weights, size):
     old = weights(config, "ForMaskedLM")
     new_config, changed = resize_vocabulary(config, "ForMaskedLM", old, size)
     assert (new_config.vocab_size, config.vocab_size) == (size, 101)
@@ -56,7 +56,7 @@ def test_pruned_heads_lose_their_rows_and_columns(config, weights):
     assert not config.pruned_heads
 
 
-def test_heads_are_counted_as_in_the_whole_model(config, weights):
+def test_heads_are_numbered_as_in_the_unpruned_model(config, weights):
     old = weights(config, "Model")
     first, changed = prune_heads(config, "Model", old, {0: [0]})
     second, again = prune_heads(first, "Model", {**old, **changed}, {0: [0, 2]})
@@ -67,7 +67,7 @@ def test_heads_are_counted_as_in_the_whole_model(config, weights):
     assert all(values.shape == shapes[name] for name, values in again.items())
 
 
-def test_what_cannot_be_cut_is_refused(config, weights):
+def test_impossible_changes_are_refused(config, weights):
     old = weights(config, "Model")
     with pytest.raises(ValueError, match=r"layer 2 has no heads \[0\]: the model has 2 layers of 3 heads"):
         prune_heads(config, "Model", old, {2: [0]})

@@ -1,4 +1,4 @@
-"""The features, predictions and faults of every task, over the embedded model's tokenizer."""
+"""Features, predictions and faults of every task, with the tokenizer of the embedded model."""
 
 import itertools
 import math
@@ -22,8 +22,8 @@ def tokenizer():
     return RobertaTokenizerFast.from_pretrained("roberta-tiny")
 
 
-def made(name, tokenizer, rows, length=32, **settings):
-    """A task that has learnt from the rows, their examples, and what was skipped."""
+def build(name, tokenizer, rows, length=32, **settings):
+    """Return a task fitted to the rows, their examples, and the skipped records."""
     task, skipped = TASKS[name](tokenizer, length, Settings(**settings)), Skipped()
     records = [Record(row, f"F, line {number}") for number, row in enumerate(rows, 1)]
     return task, task.collect_examples(records, skipped, learn=True), skipped
@@ -41,7 +41,7 @@ def question(start=None, answer="a white house", **more):
 
 def test_single_texts_and_pairs_are_framed_and_labels_numbered(tokenizer):
     rows = [{"sentence": "Good.", "label": 10}, {"premise": "A.", "hypothesis": "B.", "label": 9}]
-    task, examples, _ = made("classification", tokenizer, rows)
+    task, examples, _ = build("classification", tokenizer, rows)
     single, pair = task.build_features(examples)
     assert task.labels == ("9", "10")
     assert (single.ids, single.targets) == (tokenizer("Good.")["input_ids"], {"labels": 1})
@@ -51,7 +51,7 @@ def test_single_texts_and_pairs_are_framed_and_labels_numbered(tokenizer):
 
 def test_fractions_make_a_regression(tokenizer):
     rows = [{"text": "a", "label": "1.5"}, {"text": "b", "label": "2"}, {"text": "c", "label": "3.25"}]
-    task, examples, _ = made("classification", tokenizer, rows)
+    task, examples, _ = build("classification", tokenizer, rows)
     assert task.config() == {"id2label": {0: "score"}, "problem_type": "regression"}
     features = task.build_features(examples)
     batch = task.collate(features)
@@ -61,8 +61,8 @@ def test_fractions_make_a_regression(tokenizer):
     assert [task.value_of(prediction) for prediction in predictions] == [1.0, 2.0, 3.0]
 
 
-def test_a_batch_is_padded_to_few_lengths_and_its_mask_says_so(tokenizer):
-    task, examples, _ = made("classification", tokenizer, [{"text": "a", "label": 0}, {"text": "a " * 20, "label": 1}])
+def test_a_batch_is_padded_to_few_lengths_and_masked(tokenizer):
+    task, examples, _ = build("classification", tokenizer, [{"text": "a", "label": 0}, {"text": "a " * 20, "label": 1}])
     features = task.build_features(examples)
     batch = task.collate(features)
     assert batch["input_ids"].shape[1] % STEP == 0
@@ -70,9 +70,9 @@ def test_a_batch_is_padded_to_few_lengths_and_its_mask_says_so(tokenizer):
     assert (batch["input_ids"][batch["attention_mask"] == 0] == tokenizer.pad_token_id).all()
 
 
-def test_a_word_has_its_label_at_its_first_piece_alone(tokenizer):
+def test_a_word_has_its_label_only_at_its_first_piece(tokenizer):
     words = ["Unquestionably", "in", "Yokohama"]
-    task, examples, _ = made("tagging", tokenizer, [{"tokens": words, "labels": ["O", "O", "B-location"]}])
+    task, examples, _ = build("tagging", tokenizer, [{"tokens": words, "labels": ["O", "O", "B-location"]}])
     (feature,) = task.build_features(examples)
     labels, firsts = feature.targets["labels"], feature.notes
     assert len(feature.ids) > len(words) + 2
@@ -82,10 +82,10 @@ def test_a_word_has_its_label_at_its_first_piece_alone(tokenizer):
     assert tokenizer.decode(feature.ids[firsts.index(2) :]).strip().startswith("Yokohama")
 
 
-def test_a_long_sentence_goes_on_in_the_next_row_and_every_word_is_predicted(tokenizer):
+def test_a_long_sentence_continues_in_the_next_row_and_every_word_is_predicted(tokenizer):
     words = ["Yokohama", "unquestionably"] * 20
     labels = [f"L{number % 3}" for number in range(40)]
-    task, examples, _ = made(
+    task, examples, _ = build(
         "tagging", tokenizer, [{"tokens": words, "labels": labels}, {"tokens": ["a"], "labels": ["L0"]}]
     )
     features = task.build_features(examples)
@@ -105,7 +105,7 @@ def test_choices_are_rows_of_one_feature(tokenizer):
         {"prompt": "He", "ending0": "sat.", "ending1": "flew to the moon.", "label": "1"},
         {"article": "He sat.", "question": "Who _ ?", "options": ["sat", "lay"], "answer": "A"},
     ]
-    task, examples, _ = made("multiple-choice", tokenizer, rows)
+    task, examples, _ = build("multiple-choice", tokenizer, rows)
     first, second = task.build_features(examples)
     assert first.ids == [tokenizer("He", end)["input_ids"] for end in ("sat.", "flew to the moon.")]
     assert second.ids[1] == tokenizer("He sat.", "Who lay ?")["input_ids"]
@@ -113,16 +113,16 @@ def test_choices_are_rows_of_one_feature(tokenizer):
     assert task.collate([first, second])["input_ids"].shape == (2, 2, 16)
 
 
-def test_the_context_is_cut_before_the_question_and_its_choice(tokenizer):
+def test_the_context_is_truncated_before_the_question_and_its_choice(tokenizer):
     row = {"context": "word " * 50, "question": "one two three four", "choices": ["five", "six"], "label": 0}
-    task, examples, _ = made("multiple-choice", tokenizer, [row], longest_question=3)
+    task, examples, _ = build("multiple-choice", tokenizer, [row], longest_question=3)
     ids = task.build_features(examples)[0].ids[0]
     assert len(ids) == 32
     assert ids[-4:-1] == tokenizer("one two three four five", add_special_tokens=False)["input_ids"][:3]
 
 
 def windows(tokenizer, row, **settings):
-    task, examples, skipped = made("question-answering", tokenizer, [row], **settings)
+    task, examples, skipped = build("question-answering", tokenizer, [row], **settings)
     assert not skipped.count, skipped.reasons
     return task, examples, task.build_features(examples)
 
@@ -140,7 +140,7 @@ def test_windows_cover_the_context_and_overlap(tokenizer):
 @pytest.mark.parametrize(
     "answer", ["a white house", "white house near the river", "sea. He saw", "the captain", "The old"]
 )
-def test_the_target_is_the_answer_where_the_window_has_it_whole_and_else_nowhere(tokenizer, answer):
+def test_only_a_window_with_the_whole_answer_has_it_as_target(tokenizer, answer):
     _, _, features = windows(tokenizer, question(answer=answer), length=24, overlap=6)
     begin, found = CONTEXT.find(answer), 0
     for feature in features:
@@ -154,9 +154,9 @@ def test_the_target_is_the_answer_where_the_window_has_it_whole_and_else_nowhere
     assert found < len(features)
 
 
-def answered(tokenizer, rows, null=0.0, **settings):
-    """Outputs that point at the target of each window, `<s>` scoring `null`."""
-    task, examples, _ = made("question-answering", tokenizer, rows, length=24, overlap=4, **settings)
+def answer_questions(tokenizer, rows, null=0.0, **settings):
+    """Build outputs that point at the target of each window; `<s>` has the score `null`."""
+    task, examples, _ = build("question-answering", tokenizer, rows, length=24, overlap=4, **settings)
     features = task.build_features(examples)
     outputs = []
     for feature in features:
@@ -169,7 +169,7 @@ def answered(tokenizer, rows, null=0.0, **settings):
 
 
 def test_the_best_span_of_all_windows_is_the_answer(tokenizer):
-    task, examples, (answer,) = answered(tokenizer, [question()])
+    task, examples, (answer,) = answer_questions(tokenizer, [question()])
     assert answer.text == "a white house"
     best, begin = answer.candidates[0], CONTEXT.find("a white house")
     assert (best.text, best.score, best.start, best.end) == ("a white house", 10.0, begin, begin + 13)
@@ -181,17 +181,17 @@ CHOICE = {"prompt": "a", "choices": ["b", "c"], "label": 0}
 NO_ANSWER = {"question": "Why?", "context": CONTEXT, "answers": [], "is_impossible": True}
 
 
-def test_there_is_no_answer_if_that_scores_better_and_the_data_has_such_questions(tokenizer):
-    assert answered(tokenizer, [question()], null=6.0)[2][0].text == "a white house"
-    task, examples, found = answered(tokenizer, [question(), NO_ANSWER], null=6.0)
+def test_no_answer_is_predicted_if_it_scores_better_and_the_data_has_such_questions(tokenizer):
+    assert answer_questions(tokenizer, [question()], null=6.0)[2][0].text == "a white house"
+    task, examples, found = answer_questions(tokenizer, [question(), NO_ANSWER], null=6.0)
     assert [answer.text for answer in found] == ["", ""]
     assert task.score(examples, [answer.text for answer in found]) == {"f1": 0.5, "exact_match": 0.5}
-    found = answered(tokenizer, [question(), NO_ANSWER], null=6.0, null_threshold=3.0)[2]
+    found = answer_questions(tokenizer, [question(), NO_ANSWER], null=6.0, null_threshold=3.0)[2]
     assert found[0].text == "a white house"
 
 
-def test_no_answer_scores_as_in_the_window_that_is_surest_of_one(tokenizer):
-    task, examples, _ = made("question-answering", tokenizer, [question(), NO_ANSWER], length=24, overlap=4)
+def test_the_no_answer_score_is_the_lowest_of_all_windows(tokenizer):
+    task, examples, _ = build("question-answering", tokenizer, [question(), NO_ANSWER], length=24, overlap=4)
     features = task.build_features(examples)
     outputs = []
     for number, feature in enumerate(features):
@@ -204,7 +204,7 @@ def test_no_answer_scores_as_in_the_window_that_is_surest_of_one(tokenizer):
         assert answer.null_score == 2 * min(own)
 
 
-def test_an_answer_never_ends_before_it_begins_nor_is_too_long(tokenizer):
+def test_an_answer_neither_ends_before_it_begins_nor_exceeds_the_limit(tokenizer):
     task, examples, features = windows(tokenizer, question(), length=64, longest_answer=3)
     generator = np.random.default_rng(0)
     for _ in range(20):
@@ -237,12 +237,12 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_fault_is_told_with_its_place(tokenizer, fault):
-    name, row, said = FAULTS[fault]
-    _, examples, skipped = made(name, tokenizer, [row])
+def test_a_fault_is_reported_with_its_place(tokenizer, fault):
+    name, row, message = FAULTS[fault]
+    _, examples, skipped = build(name, tokenizer, [row])
     assert not examples
     assert skipped.reasons[0].startswith("F, line 1: ")
-    assert said in skipped.reasons[0]
+    assert message in skipped.reasons[0]
 
 
 @pytest.mark.parametrize(
@@ -253,17 +253,17 @@ def test_a_fault_is_told_with_its_place(tokenizer, fault):
         ("multiple-choice", [CHOICE], {**CHOICE, "choices": list("bcd")}),
     ],
 )  # fmt: skip
-def test_what_training_did_not_show_is_unknown_afterwards(tokenizer, name, good, bad):
-    task, _, _ = made(name, tokenizer, good)
+def test_labels_unseen_in_training_are_unknown_afterwards(tokenizer, name, good, bad):
+    task, _, _ = build(name, tokenizer, good)
     skipped = Skipped()
     assert len(task.collect_examples([Record(good[0], "G"), Record(bad, "B, line 7")], skipped)) == 1
     assert skipped.reasons[0].startswith("B, line 7: ")
 
 
 @pytest.mark.parametrize("name", ["classification", "tagging"])
-def test_the_labels_survive_in_the_configuration(tokenizer, name):
+def test_the_labels_are_saved_in_the_configuration(tokenizer, name):
     row = {"text": "a", "label": "x", "tokens": ["a", "b"], "labels": ["O", "B-x"]}
-    task, _, _ = made(name, tokenizer, [row, {**row, "label": "y"}])
+    task, _, _ = build(name, tokenizer, [row, {**row, "label": "y"}])
     again = TASKS[name](tokenizer, 32, Settings())
     again.read_config(RobertaConfig(**task.config()))
     assert again.labels == task.labels
@@ -272,27 +272,27 @@ def test_the_labels_survive_in_the_configuration(tokenizer, name):
 @pytest.mark.parametrize("label", ["", " ", "nan", "NaN", math.nan, None, []])
 def test_a_missing_label_is_skipped_with_its_place(tokenizer, label):
     rows = [{"text": "a", "label": 1.5}, {"text": "b", "label": label}, {"text": "c", "label": 2}]
-    task, examples, skipped = made("classification", tokenizer, rows)
+    task, examples, skipped = build("classification", tokenizer, rows)
     assert [example.fields["label"] for example in examples] == ["1.5", "2"]
     assert skipped.count == 1
     assert skipped.reasons[0].startswith("F, line 2: ")
     assert task.config()["problem_type"] == "regression"
     words = [{"tokens": ["a", "b"], "labels": ["O", "B-x"]}, {"tokens": ["a", "b"], "labels": ["O", label]}]
-    assert len(made("tagging", tokenizer, words)[1]) == 1
+    assert len(build("tagging", tokenizer, words)[1]) == 1
 
 
-def test_annotators_that_did_not_agree_give_no_label(tokenizer):
+def test_disagreeing_annotators_give_no_label(tokenizer):
     rows = [{"premise": "a", "hypothesis": "b", "gold_label": label} for label in ("neutral", "-", "contradiction")]
-    task, examples, skipped = made("classification", tokenizer, rows)
+    task, examples, skipped = build("classification", tokenizer, rows)
     assert (task.labels, len(examples)) == (("contradiction", "neutral"), 2)
     assert skipped.reasons == ["F, line 2: its annotators did not agree on a label: '-'"]
-    task, _, _ = made("classification", tokenizer, [{"text": "a", "label": "-"}, {"text": "b", "label": "+"}])
+    task, _, _ = build("classification", tokenizer, [{"text": "a", "label": "-"}, {"text": "b", "label": "+"}])
     assert task.labels == ("+", "-")
 
 
-def test_ignored_words_of_a_sentence_are_no_class(tokenizer):
+def test_ignored_words_of_a_sentence_are_not_a_class(tokenizer):
     rows = [{"tokens": ["a", "b"], "ner_tags": tags} for tags in ([0, 1], [0, -100])]
-    task, examples, skipped = made("tagging", tokenizer, rows)
+    task, examples, skipped = build("tagging", tokenizer, rows)
     assert (task.labels, len(examples)) == (("0", "1"), 1)
     assert "word 2 has no label" in skipped.reasons[0]
 
@@ -300,10 +300,10 @@ def test_ignored_words_of_a_sentence_are_no_class(tokenizer):
 def test_a_column_of_fractions_and_words_is_refused(tokenizer):
     rows = [{"text": "a", "label": "1.5"}, {"text": "b", "label": "good"}, {"text": "c", "label": "2"}]
     with pytest.raises(DataError, match=r"F, line 2: its label 'good' is not a number, but '1\.5' is a fraction"):
-        made("classification", tokenizer, rows)
-    task, examples, skipped = made("classification", tokenizer, rows, problem="regression")
+        build("classification", tokenizer, rows)
+    task, examples, skipped = build("classification", tokenizer, rows, problem="regression")
     assert (task.problem_type, len(examples), skipped.count) == ("regression", 2, 1)
-    assert made("classification", tokenizer, rows, problem="classification")[0].labels == ("1.5", "2", "good")
+    assert build("classification", tokenizer, rows, problem="classification")[0].labels == ("1.5", "2", "good")
 
 
 @pytest.mark.parametrize(
@@ -312,13 +312,13 @@ def test_a_column_of_fractions_and_words_is_refused(tokenizer):
 )
 def test_a_single_label_cannot_be_learned(tokenizer, name, row):
     with pytest.raises(DataError, match="a model needs at least two"):
-        made(name, tokenizer, [row, row])
+        build(name, tokenizer, [row, row])
 
 
-def test_parts_of_speech_are_chosen_by_accuracy(tokenizer):
+def test_part_of_speech_tagging_selects_models_by_accuracy(tokenizer):
     rows = [{"tokens": ["a", "b"], "labels": ["DET", "NOUN"]}]
-    assert made("tagging", tokenizer, rows)[0].metric == "accuracy"
-    assert made("tagging", tokenizer, [{"tokens": ["a", "b"], "labels": ["O", "B-x"]}])[0].metric == "f1"
+    assert build("tagging", tokenizer, rows)[0].metric == "accuracy"
+    assert build("tagging", tokenizer, [{"tokens": ["a", "b"], "labels": ["O", "B-x"]}])[0].metric == "f1"
 
 
 @pytest.mark.parametrize("answer", [" a white house", "a white house \n", " a white house \n"])
@@ -342,11 +342,11 @@ def test_windows_never_share_more_than_half_of_their_tokens(tokenizer):
 
 
 def test_an_answer_does_not_depend_on_other_questions(tokenizer):
-    alone = answered(tokenizer, [question()], null=6.0, no_answer="never")[2][0]
-    assert answered(tokenizer, [question(), NO_ANSWER], null=6.0, no_answer="never")[2][0] == alone
+    alone = answer_questions(tokenizer, [question()], null=6.0, no_answer="never")[2][0]
+    assert answer_questions(tokenizer, [question(), NO_ANSWER], null=6.0, no_answer="never")[2][0] == alone
     assert alone.text == "a white house"
-    assert answered(tokenizer, [question()], null=6.0, no_answer="allowed")[2][0].text == ""
-    task = made("question-answering", tokenizer, [question(), NO_ANSWER])[0]
+    assert answer_questions(tokenizer, [question()], null=6.0, no_answer="allowed")[2][0].text == ""
+    task = build("question-answering", tokenizer, [question(), NO_ANSWER])[0]
     again = TASKS["question-answering"](tokenizer, 32)
     again.read_config(RobertaConfig(**task.config()))
     assert again.allows_no_answer
@@ -360,7 +360,7 @@ def test_an_answer_does_not_depend_on_other_questions(tokenizer):
 
 def test_the_premise_of_copa_is_read_with_its_question(tokenizer):
     row = {"premise": "The man fell.", "question": "cause", "choice1": "He slipped.", "choice2": "He sang.", "label": 0}
-    task, examples, _ = made("multiple-choice", tokenizer, [row], length=64)
+    task, examples, _ = build("multiple-choice", tokenizer, [row], length=64)
     (feature,) = task.build_features(examples)
     assert feature.ids[0] == tokenizer("The man fell.", "What was the cause of this? He slipped.")["input_ids"]
 
@@ -370,22 +370,22 @@ def test_the_premise_of_copa_is_read_with_its_question(tokenizer):
 )
 def test_labels_of_choices_are_counted_from_0_or_from_1(tokenizer, labels, indices):
     rows = [{"context": "a", "answerA": "b", "answerB": "c", "answerC": "d", "label": label} for label in labels]
-    _, examples, skipped = made("multiple-choice", tokenizer, rows)
+    _, examples, skipped = build("multiple-choice", tokenizer, rows)
     assert [example.fields["label"] for example in examples] == indices
     assert skipped.count == 0
 
 
-def test_labels_of_choices_that_may_be_counted_either_way_are_refused(tokenizer):
+def test_ambiguous_labels_of_choices_are_refused(tokenizer):
     rows = [{"context": "a", "choices": ["b", "c", "d"], "label": label} for label in (1, 2, 1)]
     with pytest.raises(DataError, match="the labels are from 1 to 2, so they may be counted from 0 or from 1"):
-        made("multiple-choice", tokenizer, rows)
-    _, examples, _ = made("multiple-choice", tokenizer, rows, first_label=1)
+        build("multiple-choice", tokenizer, rows)
+    _, examples, _ = build("multiple-choice", tokenizer, rows, first_label=1)
     assert [example.fields["label"] for example in examples] == [0, 1, 0]
 
 
-def test_what_training_labels_are_counted_from_holds_afterwards(tokenizer):
+def test_the_first_number_of_training_labels_is_used_afterwards(tokenizer):
     rows = [{"context": "a", "choices": ["b", "c"], "label": label} for label in (1, 2)]
-    task, _, _ = made("multiple-choice", tokenizer, rows)
+    task, _, _ = build("multiple-choice", tokenizer, rows)
     again = TASKS["multiple-choice"](tokenizer, 32)
     again.read_config(RobertaConfig(**task.config()))
     assert again.collect_examples([Record(rows[0], "F")], Skipped())[0].fields["label"] == 0
@@ -393,15 +393,15 @@ def test_what_training_labels_are_counted_from_holds_afterwards(tokenizer):
 
 def test_a_choice_that_is_always_right_is_reported(tokenizer):
     rows = [{"context": "a", "choices": ["b", "c"], "label": label} for label in (0, 0, 1)]
-    task, _, _ = made("multiple-choice", tokenizer, rows)
+    task, _, _ = build("multiple-choice", tokenizer, rows)
     assert task.describe() == "2 choices, counted from 0"
-    task, _, _ = made("multiple-choice", tokenizer, rows[:2])
+    task, _, _ = build("multiple-choice", tokenizer, rows[:2])
     assert task.describe().endswith("in all training examples choice 1 is the right one")
 
 
 def test_endings_are_in_the_order_of_their_numbers(tokenizer):
     row = {"context": "a", "label": 10, **{f"ending{n}": f"e{n}" for n in (10, 1, 0, 2, 3, 4, 5, 6, 7, 8, 9)}}
-    _, (example,), _ = made("multiple-choice", tokenizer, [row])
+    _, (example,), _ = build("multiple-choice", tokenizer, [row])
     assert example.fields["choices"] == [f"e{n}" for n in range(11)]
     assert example.fields["label"] == 10
 
@@ -413,7 +413,7 @@ def test_columns_of_an_unknown_field_are_refused(tokenizer, name):
 
 
 @pytest.mark.parametrize("name", TASKS)
-def test_half_of_a_surrogate_pair_is_skipped(tokenizer, name):
+def test_a_lone_surrogate_is_skipped(tokenizer, name):
     row = {"text": "\ud800", "label": 0, "tokens": ["\ud800"], "labels": ["O"], "context": "\ud800"}
     row |= {"question": "\ud800", "choices": ["a", "\ud800"], "answers": []}
     task, skipped = TASKS[name](tokenizer, 32), Skipped()
@@ -421,23 +421,23 @@ def test_half_of_a_surrogate_pair_is_skipped(tokenizer, name):
     assert skipped.reasons[0].startswith("F, line 1: ")
 
 
-def test_every_feature_comes_once_an_epoch_in_batches_of_one_size(tokenizer):
+def test_every_epoch_has_every_feature_once_in_batches_of_one_size(tokenizer):
     rows = [{"text": f"{'a ' * (number % 7)}{number}", "label": number % 2} for number in range(23)]
-    task, examples, _ = made("classification", tokenizer, rows)
+    task, examples, _ = build("classification", tokenizer, rows)
     features = task.build_features(examples)
     data = ShuffledFeatures(task, features, 5, seed=1)
     batches = [data.batch(number) for number in range(23)]  # five epochs
     assert {len(batch["labels"]) for batch in batches} == {5}
     rows = [tuple(row[row != 1]) for batch in batches for row in batch["input_ids"]]
-    wanted = sorted(tuple(feature.ids) for feature in features)
+    expected = sorted(tuple(feature.ids) for feature in features)
     for epoch in range(5):
-        assert sorted(rows[epoch * 23 : (epoch + 1) * 23]) == wanted
+        assert sorted(rows[epoch * 23 : (epoch + 1) * 23]) == expected
     assert rows[:23] != rows[23:46]
     np.testing.assert_equal(ShuffledFeatures(task, features, 5, seed=1).batch(7), batches[7])
 
 
 def test_an_evaluation_has_every_feature_once_in_full_batches(tokenizer):
-    task, examples, _ = made("classification", tokenizer, [{"text": "a " * n, "label": n % 2} for n in range(1, 8)])
+    task, examples, _ = build("classification", tokenizer, [{"text": "a " * n, "label": n % 2} for n in range(1, 8)])
     found = list(batch_features(task, task.build_features(examples), 3))
     assert sorted(place for places, _ in found for place in places) == list(range(7))
     assert {len(batch["input_ids"]) for _, batch in found} == {3}

@@ -1,4 +1,4 @@
-"""Predictions of every task from records without labels, with a backend that is NumPy."""
+"""Predictions of every task from records without labels, with a NumPy backend."""
 
 from types import SimpleNamespace
 
@@ -19,7 +19,7 @@ def tokenizer():
 
 
 class Backend:
-    """Outputs by a function of `input_ids`; remembers the inputs of every call."""
+    """A backend whose outputs are a function of `input_ids`; records the inputs of every call."""
 
     def __init__(self, outputs):
         self.outputs, self.calls = outputs, []
@@ -35,7 +35,7 @@ def predict(task, outputs, rows, budget=None):
     return list(task.predict(Backend(outputs), None, task.read_examples(records), budget))
 
 
-def test_texts_are_classified_in_order_whatever_the_budget(tokenizer):
+def test_texts_are_classified_in_order_with_every_budget(tokenizer):
     task = TASKS["classification"](tokenizer, LENGTH)
     task.read_config(RobertaConfig(id2label={0: "short", 1: "long"}))
     rows = [{"text": "word " * count} for count in (3, 90, 1, 20)]
@@ -121,13 +121,13 @@ def test_examples_may_have_different_numbers_of_choices(tokenizer):
     assert sum(found[1].scores) == pytest.approx(1)
 
 
-def test_masks_are_filled_through_the_same_path(tokenizer):
+def test_masks_are_filled_with_the_same_function(tokenizer):
     task = FillMask(tokenizer, LENGTH, top_k=2)
-    wanted = tokenizer(" door", add_special_tokens=False)["input_ids"][0]
+    expected = tokenizer(" door", add_special_tokens=False)["input_ids"][0]
 
     def outputs(ids):
         logits = np.zeros((*ids.shape, len(tokenizer)), np.float32)
-        logits[..., wanted] = 5
+        logits[..., expected] = 5
         return {"logits": logits}
 
     (found,) = predict(task, outputs, [{"text": "She opened the<mask> and the<mask>."}])
@@ -135,7 +135,7 @@ def test_masks_are_filled_through_the_same_path(tokenizer):
     assert found[0].candidates[0].sequence == "She opened the door and the<mask>."
 
 
-def test_predictions_are_made_as_examples_come(tokenizer, monkeypatch):
+def test_predictions_are_yielded_while_examples_are_read(tokenizer, monkeypatch):
     monkeypatch.setattr(base, "WINDOW", 3)
     task, read = TASKS["classification"](tokenizer, LENGTH), []
     task.read_config(RobertaConfig())
@@ -150,7 +150,7 @@ def test_predictions_are_made_as_examples_come(tokenizer, monkeypatch):
     assert len(read) == 3
 
 
-def test_many_examples_have_their_budget_measured_once(tokenizer, monkeypatch):
+def test_the_budget_of_many_examples_is_measured_once(tokenizer, monkeypatch):
     monkeypatch.setattr(base, "WINDOW", 3)
     monkeypatch.setattr(base, "MEASURED", 3)
     measured = []
@@ -178,7 +178,7 @@ ROWS = {
 
 
 @pytest.mark.parametrize("name", TASKS)
-def test_a_record_without_label_serves_for_prediction_and_not_for_training(tokenizer, name):
+def test_a_record_without_label_is_accepted_only_for_prediction(tokenizer, name):
     task = TASKS[name](tokenizer, LENGTH, labels=("x",))
     record = Record(ROWS[name], "F, line 3")
     (example,) = task.read_examples([record])
@@ -199,7 +199,7 @@ def test_a_record_without_inputs_is_refused_or_counted(tokenizer, name):
     assert skipped.count == 1
 
 
-def test_a_task_is_that_of_a_checkpoint(tmp_path):
+def test_the_task_is_inferred_from_the_checkpoint(tmp_path):
     task = TASKS["classification"].from_pretrained("roberta-tiny")
     config = RobertaConfig.from_pretrained("roberta-tiny")
     assert (task.length, task.labels) == (config.max_sequence_length, ("LABEL_0", "LABEL_1"))

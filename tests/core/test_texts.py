@@ -1,4 +1,4 @@
-"""Finding documents and splitting sentences."""
+"""Search for documents and splitting into sentences."""
 
 import pytest
 from hypothesis import given
@@ -12,12 +12,12 @@ def test_sentences_end_at_marks_and_empty_lines():
     assert texts.split_sentences(text) == ["He came.", ' "Who?" she said.', "\n\nThe man left!", " And then"]
 
 
-def test_a_number_is_not_cut_at_its_point():
+def test_a_number_is_not_split_at_its_decimal_point():
     assert texts.split_sentences("Version 3.5 of it.") == ["Version 3.5 of it."]
 
 
 @given(st.text(alphabet=st.sampled_from("ab AB.!?\n\"'”)(\t"), max_size=60))
-def test_sentences_lose_nothing_but_blanks_at_the_end(text):
+def test_sentences_lose_only_whitespace_at_the_end(text):
     pieces = texts.split_sentences(text)
     assert text.startswith("".join(pieces))
     assert not text[len("".join(pieces)) :].strip()
@@ -32,7 +32,7 @@ def test_files_are_found_by_name_by_glob_and_by_list(tmp_path):
     assert [path.name for path in found] == ["a.txt", "b.txt", "c.rst"]
 
 
-def test_what_is_not_there_is_named(tmp_path):
+def test_missing_files_are_named(tmp_path):
     (tmp_path / "list").write_text("gone.txt\n")
     for pattern in (str(tmp_path / "*.txt"), f"@{tmp_path / 'list'}", f"@{tmp_path / 'no-list'}"):
         with pytest.raises(ValueError, match=r"\*\.txt|gone\.txt|no-list"):

@@ -1,4 +1,4 @@
-"""A vocabulary from and to fairseq's dict.txt."""
+"""Conversion of a vocabulary from and to fairseq's dict.txt."""
 
 import json
 
@@ -19,7 +19,7 @@ def trained(tmp_path_factory):
 
 
 @pytest.mark.parametrize("kind", [RobertaTokenizerFast, RobertaTokenizer])
-def test_what_is_written_is_read_with_the_same_ids(trained, tmp_path, kind):
+def test_a_written_vocabulary_is_read_with_the_same_ids(trained, tmp_path, kind):
     tokenizer = kind.from_pretrained(trained)
     paths = write_fairseq(tokenizer, tmp_path)
     assert [path.rsplit("/")[-1] for path in paths] == ["dict.txt", "encoder.json", "vocab.bpe"]
@@ -30,7 +30,7 @@ def test_what_is_written_is_read_with_the_same_ids(trained, tmp_path, kind):
     assert (tmp_path / "vocab.bpe").read_text(encoding="utf-8").startswith("#version: 0.2\n")
 
 
-def test_the_numbers_are_gpt_2_s_and_the_lines_give_the_ids(tmp_path):
+def test_entries_are_gpt2_ids_and_line_numbers_give_the_ids(tmp_path):
     letters = sorted(read_letters())
     (tmp_path / "encoder.json").write_text(json.dumps({token: number for number, token in enumerate(letters)}))
     (tmp_path / "vocab.bpe").write_text("#version: 0.2\n")
@@ -51,7 +51,7 @@ def read_letters():
     return CHARACTER_TO_BYTE
 
 
-def test_the_published_vocabulary_goes_out_and_comes_back(shared, tmp_path):
+def test_the_published_vocabulary_is_converted_and_restored(shared, tmp_path):
     folder = shared / "data" / "roberta-base"
     if not folder.is_dir():
         pytest.skip(f"no published vocabulary in {folder}")
@@ -73,14 +73,14 @@ def test_the_published_vocabulary_goes_out_and_comes_back(shared, tmp_path):
         ("vocab.bpe", "#version: 0.2\na b c\n", "line 2 is 'a b c'"),
     ],
 )
-def test_what_is_broken_is_refused_by_its_line(trained, tmp_path, name, content, message):
+def test_a_broken_file_is_refused_with_its_line(trained, tmp_path, name, content, message):
     write_fairseq(RobertaTokenizerFast.from_pretrained(trained), tmp_path)
     (tmp_path / name).write_text(content, encoding="utf-8")
     with pytest.raises(ValueError, match=message):
         read_fairseq(tmp_path)
 
 
-def test_a_file_that_is_not_beside_is_named(trained, tmp_path):
+def test_a_missing_file_is_named(trained, tmp_path):
     write_fairseq(RobertaTokenizerFast.from_pretrained(trained), tmp_path)
     (tmp_path / "encoder.json").rename(tmp_path / "elsewhere.json")
     with pytest.raises(
@@ -92,7 +92,7 @@ def test_a_file_that_is_not_beside_is_named(trained, tmp_path):
     )
 
 
-def test_ids_that_fairseq_cannot_have_are_refused(trained, tmp_path):
+def test_ids_without_a_place_in_fairseq_are_refused(trained, tmp_path):
     tokenizer = RobertaTokenizerFast.from_pretrained(trained)
     tokenizer.add_tokens("new")
     with pytest.raises(ValueError, match="begin with <s> <pad> </s> <unk> and end with <mask>"):

@@ -1,5 +1,5 @@
-"""Tokenizers of other kinds from tokenizer.json: Unigram ones of CamemBERT's and XLM-RoBERTa's layout, made by the real
-libraries (tests/relatives/make.py), and others. Expected values are the reference's."""
+"""Other tokenizers from tokenizer.json: Unigram with the layouts of CamemBERT and XLM-RoBERTa, built by the real
+libraries (tests/relatives/make.py), and others. The expected values are from transformers."""
 
 import copy
 import json
@@ -32,29 +32,29 @@ def expected(made):
 
 
 def as_lists(encoding):
-    """Spans as lists, as JSON has them."""
+    """Convert spans to lists, as in JSON."""
     return json.loads(json.dumps(dict(encoding)))
 
 
-def test_texts_have_the_reference_s_ids_offsets_and_words(tokenizer, expected):
+def test_ids_offsets_and_words_equal_those_of_transformers(tokenizer, expected):
     assert isinstance(tokenizer, TokenizerFast)
     for one in expected["texts"]:
         encoding = tokenizer(one["text"], return_offsets_mapping=True)
         assert encoding.input_ids == one["input_ids"] == tokenizer(one["text"]).input_ids
         assert as_lists(encoding)["offset_mapping"] == one["offset_mapping"]
         assert encoding.word_ids() == one["word_ids"]
-        known = tokenizer.get_vocab().keys()  # for an unknown token the reference shows what stood in the text
+        known = tokenizer.get_vocab().keys()  # for an unknown token transformers returns the original text
         assert encoding.tokens() == [t.strip() if t.strip() in known else "<unk>" for t in one["tokens"]]
         assert tokenizer(one["text"].split(), is_split_into_words=True).input_ids == one["words"]
 
 
-def test_ids_decode_as_the_reference_s(tokenizer, expected):
+def test_decoded_texts_equal_those_of_transformers(tokenizer, expected):
     for one in expected["texts"]:
         assert tokenizer.decode(one["input_ids"]) == one["decoded"]
         assert tokenizer.decode(np.array(one["input_ids"]), skip_special_tokens=True) == one["skipped"]
 
 
-def test_pairs_windows_and_batches_are_the_reference_s(tokenizer, expected):
+def test_pairs_windows_and_batches_equal_those_of_transformers(tokenizer, expected):
     pair = expected["pair"]
     first, second = "la fille aime", "the soft cheese, 3,14"
     assert as_lists(tokenizer(first, second, return_offsets_mapping=True)) == pair
@@ -73,7 +73,7 @@ def test_the_special_tokens_have_their_roles(tokenizer, expected):
     assert tokenizer.num_special_tokens_to_add(pair=True) == 4
 
 
-def test_the_limit_is_that_of_the_positions(made, tokenizer, tmp_path):
+def test_the_maximum_length_follows_the_positions(made, tokenizer, tmp_path):
     assert tokenizer.model_max_length > 1e29
     tokenizer.save_pretrained(tmp_path)
     (tmp_path / "config.json").write_text((made / "Model" / "config.json").read_text())
@@ -84,7 +84,7 @@ def test_the_limit_is_that_of_the_positions(made, tokenizer, tmp_path):
     assert load_tokenizer(tmp_path).model_max_length > 1e29
 
 
-def test_a_saved_one_comes_back_as_it_was(tokenizer, tmp_path):
+def test_a_saved_tokenizer_is_restored(tokenizer, tmp_path):
     tokenizer.add_tokens(["fromage"])
     tokenizer.add_special_tokens({"additional_special_tokens": [AddedToken("<x>", lstrip=True)]})
     names = {Path(path).name for path in tokenizer.save_pretrained(tmp_path)}
@@ -100,7 +100,7 @@ def test_a_saved_one_comes_back_as_it_was(tokenizer, tmp_path):
 
 
 @pytest.mark.parametrize("make_copy", [copy.deepcopy, lambda one: pickle.loads(pickle.dumps(one))])
-def test_a_copy_encodes_alike_and_is_its_own(tokenizer, make_copy):
+def test_a_copy_encodes_equally_and_is_independent(tokenizer, make_copy):
     other = make_copy(tokenizer)
     other.add_tokens("camembert")
     assert other("la fille").input_ids == tokenizer("la fille").input_ids
@@ -114,7 +114,7 @@ def test_special_tokens_can_be_text(tokenizer):
     assert tokenizer("<x>", add_special_tokens=False).tokens() == ["<x>"]
 
 
-def test_what_a_file_decides_is_refused_as_an_argument(tokenizer, made):
+def test_arguments_that_the_file_determines_are_refused(tokenizer, made):
     with pytest.raises(ValueError, match=r"add_prefix_space has no effect here: tokenizer\.json determines"):
         tokenizer("a", add_prefix_space=True)
     with pytest.raises(TypeError, match="errors"):
@@ -129,13 +129,13 @@ def test_what_a_file_decides_is_refused_as_an_argument(tokenizer, made):
         RobertaTokenizerFast.from_pretrained(made / "tokenizer")
 
 
-def test_the_model_s_own_files_can_be_saved(tokenizer, tmp_path):
+def test_the_files_of_the_model_can_be_saved(tokenizer, tmp_path):
     (path,) = tokenizer.save_vocabulary(tmp_path / "new", "xx")
     assert Path(path).name == "xx-unigram.json"
     assert Path(path).is_file()
 
 
-def test_types_and_missing_roles_are_the_file_s(tmp_path):
+def test_token_types_and_missing_roles_follow_the_file(tmp_path):
     words = {word: index for index, word in enumerate(["[CLS]", "[SEP]", "[PAD]", "a", "b"])}
     whole = Tokenizer(models.WordLevel(words, unk_token="a"))
     whole.pre_tokenizer = pre_tokenizers.Whitespace()
@@ -159,7 +159,7 @@ def test_types_and_missing_roles_are_the_file_s(tmp_path):
     assert tokenizer(["a", "a b"], padding=True).input_ids == [[0, 3, 1, 2], [0, 3, 4, 1]]
 
 
-def test_a_folder_of_roberta_s_own_kind_gives_roberta_s_tokenizer(tmp_path):
+def test_a_folder_with_a_roberta_vocabulary_gives_the_roberta_tokenizer(tmp_path):
     (tmp_path / "text.txt").write_text("a text of words\n" * 9, encoding="utf-8")
     train_tokenizer([tmp_path / "text.txt"], 280, tmp_path / "made")
     tokenizer = load_tokenizer(tmp_path / "made", padding_side="left")

@@ -1,4 +1,4 @@
-"""What tokenizers read from the files of a folder: older and newer names, hostile content, wrong types."""
+"""Loading tokenizers from the files of a folder: older and newer names, hostile content, wrong types."""
 
 import json
 import os
@@ -29,7 +29,7 @@ def kind(request):
 
 @pytest.fixture
 def folder(tmp_path):
-    """The folder of a saved tokenizer."""
+    """Return the folder of a saved tokenizer."""
     RobertaTokenizerFast(VOCABULARY, MERGES).save_pretrained(tmp_path)
     return tmp_path
 
@@ -90,7 +90,7 @@ def reload(tokenizer, folder):
     return type(tokenizer).from_pretrained(folder)
 
 
-def test_special_tokens_given_as_text_keep_the_flags_of_their_file(kind, folder):
+def test_special_tokens_passed_as_strings_keep_the_flags_of_their_file(kind, folder):
     entry = {"content": "<x>", "lstrip": True, "special": True}
     decoder = json.loads((folder / "tokenizer_config.json").read_text())["added_tokens_decoder"]
     change(folder, "tokenizer_config.json", additional_special_tokens=["<x>"])
@@ -99,18 +99,18 @@ def test_special_tokens_given_as_text_keep_the_flags_of_their_file(kind, folder)
     assert kind.from_pretrained(folder)("a <x>", add_special_tokens=False).tokens() == ["a", "<x>"]
 
 
-def test_a_null_takes_a_role_away(kind, folder):
+def test_null_removes_the_role_of_a_token(kind, folder):
     change(folder, "tokenizer_config.json", mask_token=..., bos_token=...)
     for _ in forms(folder):
         tokenizer = kind.from_pretrained(folder)
         assert (tokenizer.mask_token, tokenizer.mask_token_id, tokenizer.bos_token) == (None, None, None)
         assert "<mask>" not in tokenizer.all_special_tokens
-        assert tokenizer("<mask>").input_ids == [0, SIZE - 1, 2]  # still in the vocabulary, and found
+        assert tokenizer("<mask>").input_ids == [0, SIZE - 1, 2]  # still in the vocabulary and matched
         assert reload(tokenizer, folder / "again").mask_token is None
     assert kind(VOCABULARY, MERGES, mask_token=None).mask_token is None
 
 
-def test_tokenizer_json_alone_determines_the_tokens_around_texts(kind, folder):
+def test_only_tokenizer_json_determines_the_tokens_around_texts(kind, folder):
     tokenizer = kind(VOCABULARY, MERGES, cls_token="[CLS]", sep_token="[SEP]", add_prefix_space=True)
     tokenizer.save_pretrained(folder)
     (folder / "tokenizer_config.json").unlink()
@@ -130,7 +130,7 @@ def test_a_missing_token_is_refused_where_it_is_needed(kind, role):
         tokenizer.pad({"input_ids": [[1], [1, 2]]}) if role == "pad_token" else tokenizer.backend_tokenizer
 
 
-def test_an_id_that_is_left_out_counts_as_a_row(folder):
+def test_an_unused_id_counts_as_a_row(folder):
     (folder / "added_tokens.json").write_text(json.dumps({"<x>": SIZE + 1}))
     (folder / "tokenizer.json").unlink()
     tokenizer = RobertaTokenizer.from_pretrained(folder)
@@ -179,7 +179,7 @@ def test_an_object_of_the_library_can_be_given_by_its_published_name():
 
 
 @pytest.mark.parametrize("make", [*BOTH, lambda *parts: TokenizerFast(RobertaTokenizerFast(*parts).backend_tokenizer)])
-def test_use_does_not_change_the_pickle(make):
+def test_calls_do_not_change_the_pickle(make):
     tokenizer = make(VOCABULARY, MERGES)
     before = pickle.dumps(tokenizer)
     encoding = tokenizer("he a <mask>", return_offsets_mapping=True, split_special_tokens=True)
@@ -196,8 +196,8 @@ def test_use_does_not_change_the_pickle(make):
 # Hostile files -------------------------------------------------------------------------------------------------------
 
 
-def refusal(call, *arguments, seconds=2.0):
-    """The sentence with which a call is refused; it takes less than so many seconds of processor time."""
+def catch_refusal(call, *arguments, seconds=2.0):
+    """Return the message of a refused call; asserts that the call takes less than a number of seconds of CPU time."""
     start = time.process_time()
     with pytest.raises((ValueError, OSError)) as caught:
         call(*arguments)
@@ -220,7 +220,7 @@ def test_a_model_that_the_library_panics_on_is_refused(load, folder):
     for name in ("continuing_subword_prefix", "end_of_word_suffix"):
         saved["model"] |= {"continuing_subword_prefix": "", "end_of_word_suffix": "", name: "##"}
         (folder / "tokenizer.json").write_text(json.dumps(saved))
-        assert f"{name} '##' is not supported" in refusal(load, folder)
+        assert f"{name} '##' is not supported" in catch_refusal(load, folder)
 
 
 def test_a_template_without_its_token_is_refused(folder):
@@ -231,7 +231,7 @@ def test_a_template_without_its_token_is_refused(folder):
         "type": "TemplateProcessing", "single": [part, text], "pair": [part, text], "special_tokens": {},
     }  # fmt: skip
     (folder / "tokenizer.json").write_text(json.dumps(saved))
-    refusal(load_tokenizer, folder)
+    catch_refusal(load_tokenizer, folder)
 
 
 @pytest.mark.parametrize("load", LOADERS.values(), ids=LOADERS)
@@ -241,24 +241,24 @@ def test_ids_out_of_range_are_refused(load, folder, index):
     saved = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
     saved["model"]["vocab"]["new"] = index
     (folder / "tokenizer.json").write_text(json.dumps(saved))
-    assert expected in refusal(load, folder)
+    assert expected in catch_refusal(load, folder)
     del saved["model"]["vocab"]["new"]
     saved["added_tokens"].append({**saved["added_tokens"][0], "content": "new", "id": index})
     (folder / "tokenizer.json").write_text(json.dumps(saved))
-    assert expected in refusal(load, folder)
+    assert expected in catch_refusal(load, folder)
     (folder / "tokenizer.json").unlink()
     (folder / "added_tokens.json").write_text(json.dumps({"new": index}))
-    assert expected in refusal(load, folder)
+    assert expected in catch_refusal(load, folder)
     (folder / "added_tokens.json").unlink()
     change(folder, "vocab.json", new=... if index is None else index)
-    assert expected in refusal(load, folder)
+    assert expected in catch_refusal(load, folder)
 
 
 def test_too_many_added_tokens_are_refused_before_they_are_indexed(kind, folder):
     many = {f"<x{number}>": SIZE + number for number in range(100_000)}
     (folder / "added_tokens.json").write_text(json.dumps(many))
     (folder / "tokenizer.json").unlink()
-    assert "100005 added tokens; at most 100000 are supported" in refusal(kind.from_pretrained, folder, seconds=5)
+    assert "100005 added tokens; at most 100000 are supported" in catch_refusal(kind.from_pretrained, folder, seconds=5)
     with pytest.raises(ValueError, match="alternate 2999 times"):
         RobertaTokenizerFast(VOCABULARY, MERGES).add_tokens(
             [AddedToken(f"<x{number}>", special=number % 2 == 0) for number in range(2999)]
@@ -284,17 +284,17 @@ def test_special_tokens_around_texts_do_not_depend_on_the_normaliser():
 
 
 @pytest.mark.parametrize("value", ["-1", "0", "-Infinity", "NaN", '"512"', "[]", "true"])
-def test_a_maximum_length_that_is_none_is_refused(kind, folder, value):
+def test_an_invalid_maximum_length_is_refused(kind, folder, value):
     path = folder / "tokenizer_config.json"
     content = json.loads(path.read_text(encoding="utf-8"))
     del content["model_max_length"]
     path.write_text(json.dumps(content)[:-1] + f', "model_max_length": {value}}}', encoding="utf-8")
-    assert "model_max_length must be a number of tokens above 0" in refusal(kind.from_pretrained, folder)
+    assert "model_max_length must be a number of tokens above 0" in catch_refusal(kind.from_pretrained, folder)
     with pytest.raises(ValueError, match="model_max_length must be a number of tokens above 0"):
         kind(VOCABULARY, MERGES, model_max_length=json.loads(value))
 
 
-def test_an_infinite_maximum_length_is_none(kind, folder):
+def test_an_infinite_maximum_length_means_no_limit(kind, folder):
     change(folder, "tokenizer_config.json", model_max_length=float("inf"))
     assert kind.from_pretrained(folder).model_max_length == int(1e30)
 
@@ -339,12 +339,12 @@ def test_wrong_types_are_refused_in_one_sentence_or_read(name, field, folder):
     "text", ["[" * 100_000, '{"a": ' * 100_000, '{"\\ud800": 1}', '{"a": ' + "9" * 5000 + "}", "", "3"]
 )
 @pytest.mark.parametrize("name", ["vocab.json", "tokenizer_config.json", "tokenizer.json", "special_tokens_map.json"])
-def test_text_that_is_no_object_is_refused_with_its_file(folder, name, text):
+def test_content_that_is_not_an_object_is_refused_with_its_file(folder, name, text):
     if name == "vocab.json":
         (folder / "tokenizer.json").unlink()
     (folder / name).write_text(text)
     for load in LOADERS.values():
-        assert name in refusal(load, folder)
+        assert name in catch_refusal(load, folder)
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes on this system")
@@ -354,10 +354,10 @@ def test_special_files_are_refused(folder, name):
         (folder / "tokenizer.json").unlink()
     (folder / name).unlink()
     os.mkfifo(folder / name)
-    assert "not a regular file" in refusal(load_tokenizer, folder)
+    assert "not a regular file" in catch_refusal(load_tokenizer, folder)
     (folder / name).unlink()
     (folder / name).symlink_to("/dev/zero")
-    assert "not a regular file" in refusal(load_tokenizer, folder)
+    assert "not a regular file" in catch_refusal(load_tokenizer, folder)
 
 
 @pytest.mark.parametrize(
@@ -389,7 +389,7 @@ def test_added_tokens_that_contradict_the_vocabulary_are_refused(kind, added, me
         kind(VOCABULARY, MERGES, added=added)
 
 
-def test_fuzzing_finds_nothing_and_ends_with_its_totals(tmp_path):
+def test_fuzzing_finds_nothing_and_prints_its_totals(tmp_path):
     script = Path(__file__).with_name("fuzz_tokenizers.py")
     command = [sys.executable, str(script), "--inputs", "60", "--findings", str(tmp_path / "found")]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=300)

@@ -31,7 +31,7 @@ def test_the_vocabulary_has_the_published_layout(files, tmp_path):
     assert len(merges) == 1 + SIZE - 5 - 256
 
 
-def test_the_trained_tokenizer_is_ready_for_use(files, tmp_path):
+def test_the_trained_tokenizer_can_be_used_directly(files, tmp_path):
     train_tokenizer(files, SIZE, tmp_path / "out", model_max_length=40)
     tokenizer = RobertaTokenizerFast.from_pretrained(tmp_path / "out")
     assert {path.name for path in (tmp_path / "out").iterdir()} == set(FILES)
@@ -48,7 +48,7 @@ def test_the_same_files_give_the_same_bytes(files, tmp_path):
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes(), name
 
 
-def test_line_ends_and_byte_order_marks_leave_no_trace(files, tmp_path):
+def test_line_ends_and_byte_order_marks_do_not_change_the_vocabulary(files, tmp_path):
     train_tokenizer(files, SIZE, tmp_path / "one")
     for path in files:
         path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n"))
@@ -58,7 +58,7 @@ def test_line_ends_and_byte_order_marks_leave_no_trace(files, tmp_path):
 
 
 @pytest.mark.parametrize("block", [1, 2, 3, 5, 17, 64, 10_000])
-def test_the_size_of_the_blocks_changes_no_text_and_no_word(block, tmp_path):
+def test_the_block_size_does_not_change_texts_and_words(block, tmp_path):
     path = tmp_path / "text.txt"
     text = "Aé b\r\nc\r\n\r\n  d\n\n\ne\rf 🤗\r\n \r\ng  \nlast\r\n"
     path.write_bytes(b"\xef\xbb\xbf" + text.encode())
@@ -89,7 +89,7 @@ def test_texts_with_few_pairs_give_a_smaller_vocabulary(tmp_path):
     assert RobertaTokenizerFast.from_pretrained(tmp_path / "out").mask_token_id == 4 + 256 + 1
 
 
-def test_what_cannot_be_trained_is_refused(files, tmp_path):
+def test_impossible_requests_are_refused(files, tmp_path):
     with pytest.raises(ValueError, match=r"vocab_size 260 is too small.*need 261"):
         train_tokenizer(files, 260, tmp_path / "out")
     with pytest.raises(ValueError, match="no files"):

@@ -1,4 +1,4 @@
-"""The tokenizers' call surface. Expected ids of the published vocabulary are the published ones."""
+"""The public interface of the tokenizers. Expected ids of the published vocabulary are those of transformers."""
 
 import copy
 import doctest
@@ -22,7 +22,7 @@ MERGES = [("Ġ", "a"), ("Ġ", "b"), ("h", "e"), ("l", "l"), ("he", "ll"), ("hell
 
 
 def small_vocabulary() -> dict[str, int]:
-    """Special tokens, the bytes in order from id 4, the merges, the mask last."""
+    """Build a vocabulary: special tokens, the bytes in order from id 4, the merges, and the mask last."""
     tokens = ["<s>", "<pad>", "</s>", "<unk>", *(BYTE_TO_CHARACTER[byte] for byte in range(256))]
     return {token: index for index, token in enumerate([*tokens, *("".join(pair) for pair in MERGES), "<mask>"])}
 
@@ -58,7 +58,7 @@ def published(shared):
 
 @pytest.fixture(scope="module")
 def forms(published, tmp_path_factory):
-    """The published vocabulary from its two files, and from the one file made of them."""
+    """Return tokenizers with the published vocabulary, from its two files and from one file."""
     files = published / "vocab.json", published / "merges.txt"
     path = tmp_path_factory.mktemp("whole") / "tokenizer.json"
     RobertaTokenizerFast(*files).backend_tokenizer.save(str(path))
@@ -80,7 +80,9 @@ FORMS = ["fast, two files", "fast, one file", "python, two files", "python, one 
 def test_the_published_texts_have_their_published_ids(forms, form, published):
     golden = json.loads((published / "golden_encodings.json").read_text(encoding="utf-8"))
     assert len(golden) == 28
-    wrong = {text: forms[form].encode(text) for text, wanted in golden.items() if forms[form].encode(text) != wanted}
+    wrong = {
+        text: forms[form].encode(text) for text, expected in golden.items() if forms[form].encode(text) != expected
+    }
     assert wrong == {}
 
 
@@ -102,7 +104,7 @@ def test_the_published_offsets_around_whitespace_and_the_mask(forms, form):
 # Ids, texts, special tokens ------------------------------------------------------------------------------------------
 
 
-def test_a_text_and_a_pair_stand_between_their_special_tokens(tokenizer):
+def test_texts_and_pairs_are_enclosed_by_special_tokens(tokenizer):
     assert tokenizer("hello a").input_ids == [CLS, *ids("hello", "Ġa"), SEP]
     assert tokenizer("a", "b").input_ids == [CLS, *ids("a"), SEP, SEP, *ids("b"), SEP]
     assert tokenizer("").input_ids == [CLS, SEP]
@@ -119,7 +121,7 @@ def test_the_special_tokens_have_the_published_ids(tokenizer):
     assert len(tokenizer) - 1 == MASK
 
 
-def test_special_tokens_in_a_text_are_themselves(tokenizer):
+def test_special_tokens_in_a_text_are_recognised(tokenizer):
     assert tokenizer("<s>a</s><pad>", add_special_tokens=False).input_ids == [CLS, *ids("a"), SEP, PAD]
     literal = tokenizer("<s>", add_special_tokens=False, split_special_tokens=True)
     assert literal.input_ids == ids("<", "s", ">")
@@ -135,22 +137,22 @@ def test_the_mask_absorbs_only_the_whitespace_before_it(tokenizer):
     ("text", "spaced"),
     [("a", "Ġa"), (" a", "Ġa"), ("\na", "Ġ Ċ a"), ("<mask>a", "<mask> Ġa"), ("a<mask>a", "Ġa <mask> Ġa")],
 )
-def test_a_prefix_space_is_put_before_each_part_that_begins_with_none(tokenizer, text, spaced):
-    wanted = ids(*spaced.split())
-    assert tokenizer(text, add_special_tokens=False, add_prefix_space=True).input_ids == wanted
+def test_a_prefix_space_is_added_to_each_part_without_one(tokenizer, text, spaced):
+    expected = ids(*spaced.split())
+    assert tokenizer(text, add_special_tokens=False, add_prefix_space=True).input_ids == expected
     tokenizer.add_prefix_space = True
-    assert tokenizer(text, add_special_tokens=False).input_ids == wanted
+    assert tokenizer(text, add_special_tokens=False).input_ids == expected
     assert tokenizer("a", add_special_tokens=False, add_prefix_space=False).input_ids == ids("a")
 
 
-def test_words_are_encoded_one_by_one(tokenizer):
+def test_words_are_encoded_separately(tokenizer):
     encoding = tokenizer(["hello", "ab", "", "a"], is_split_into_words=True, return_offsets_mapping=True)
     assert encoding.input_ids == [CLS, *ids("Ġ", "hello", "Ġa", "b", "Ġa"), SEP]
     assert encoding.word_ids() == [None, 0, 0, 1, 1, 3, None]
     assert encoding.offset_mapping == [(0, 0), (0, 0), (0, 5), (0, 1), (1, 2), (0, 1), (0, 0)]
 
 
-def test_tokens_and_ids_turn_into_each_other(tokenizer):
+def test_tokens_and_ids_are_converted_into_each_other(tokenizer):
     assert tokenizer.tokenize("hello <mask> b") == ["hello", "<mask>", "Ġb"]
     assert tokenizer.convert_tokens_to_ids(["hello", "<mask>", "no such"]) == [*ids("hello"), MASK, UNK]
     assert tokenizer.convert_tokens_to_ids("Ġb") == VOCABULARY["Ġb"]
@@ -166,7 +168,7 @@ def test_an_id_outside_the_vocabulary_is_refused(tokenizer, index):
         tokenizer.decode([CLS, index])
 
 
-def test_decoding_takes_lists_arrays_and_one_id(tokenizer):
+def test_decoding_accepts_lists_arrays_and_one_id(tokenizer):
     row = tokenizer("hello <mask> b").input_ids
     assert tokenizer.decode(row) == "<s>hello<mask> b</s>"
     assert tokenizer.decode(np.array(row), skip_special_tokens=True) == "hello b"
@@ -176,14 +178,14 @@ def test_decoding_takes_lists_arrays_and_one_id(tokenizer):
 
 
 @pytest.mark.parametrize(("errors", "text"), [("replace", "\ufffda"), ("ignore", "a")])
-def test_bytes_that_are_no_text_decode_as_errors_says(kind, errors, text):
+def test_invalid_utf8_is_decoded_according_to_errors(kind, errors, text):
     tokenizer = kind(VOCABULARY, MERGES, errors=errors)
     assert tokenizer.decode([VOCABULARY[BYTE_TO_CHARACTER[0xC3]], *ids("a")]) == text
 
 
 @settings(deadline=None, max_examples=200)
 @given(st.text(alphabet=st.characters(exclude_categories=["Cs"])), st.sampled_from(BOTH))
-def test_decoding_gives_the_text_back(text, kind):
+def test_decoding_restores_the_text(text, kind):
     tokenizer = kind(VOCABULARY, MERGES)
     encoding = tokenizer(text, split_special_tokens=True)
     assert tokenizer.decode(encoding.input_ids[1:-1]) == text
@@ -196,7 +198,7 @@ TEXTS = st.lists(st.sampled_from([*"ab  \n\t\u2003\x1céя日🤗\u0301", "hello
 
 @settings(deadline=None, max_examples=200)
 @given(TEXTS, st.booleans(), st.booleans(), st.sampled_from(BOTH))
-def test_every_span_holds_the_text_of_its_token(text, trim, spaced, kind):
+def test_every_span_contains_the_text_of_its_token(text, trim, spaced, kind):
     tokenizer = kind(VOCABULARY, MERGES, trim_offsets=trim, add_prefix_space=spaced)
     encoding = tokenizer(text, return_offsets_mapping=True, add_special_tokens=False)
     assert tokenizer.decode(encoding.input_ids) == "".join(
@@ -214,7 +216,7 @@ def test_every_span_holds_the_text_of_its_token(text, trim, spaced, kind):
             assert part.lstrip() == piece.lstrip()
 
 
-def test_a_lone_surrogate_is_refused_by_its_place(tokenizer):
+def test_a_lone_surrogate_is_refused_with_its_place(tokenizer):
     with pytest.raises(ValueError, match=r"character 2 of the text is the lone surrogate U\+D800"):
         tokenizer(["good", "ba\ud800d"])
 
@@ -241,11 +243,11 @@ def test_a_batch_is_padded_to_its_longest_row(tokenizer):
         ({"padding": "do_not_pad"}, 5),
     ],
 )
-def test_padding_reaches_the_length_asked_for(tokenizer, options, size):
+def test_padding_extends_to_the_requested_length(tokenizer, options, size):
     assert len(tokenizer("abc", **options).input_ids) == size
 
 
-def test_padding_goes_to_the_side_asked_for(tokenizer):
+def test_padding_is_added_on_the_requested_side(tokenizer):
     row = tokenizer("a", padding="max_length", max_length=5, padding_side="left", return_offsets_mapping=True)
     assert row.input_ids == [PAD, PAD, CLS, *ids("a"), SEP]
     assert row.attention_mask == [0, 0, 1, 1, 1]
@@ -255,7 +257,7 @@ def test_padding_goes_to_the_side_asked_for(tokenizer):
     assert tokenizer("a", padding="max_length", max_length=4).input_ids[0] == PAD
 
 
-def test_truncation_cuts_the_side_asked_for(tokenizer):
+def test_truncation_removes_tokens_on_the_requested_side(tokenizer):
     assert tokenizer("abcde", truncation=True, max_length=5).input_ids == [CLS, *ids("a", "b", "c"), SEP]
     assert tokenizer("abcde", max_length=5).input_ids == [CLS, *ids("a", "b", "c"), SEP]
     tokenizer.truncation_side = "left"
@@ -278,7 +280,7 @@ def test_a_pair_is_truncated_as_published(tokenizer, strategy, sizes, room, kept
     assert (row.count(VOCABULARY["c"]), row.count(VOCABULARY["d"])) == kept
 
 
-def test_what_is_cut_off_follows_in_rows_that_overlap(tokenizer):
+def test_truncated_tokens_are_returned_in_overlapping_rows(tokenizer):
     rows = tokenizer(
         ["abcdefg", "h"], truncation=True, max_length=5, stride=1, return_overflowing_tokens=True
     )  # fmt: skip
@@ -290,14 +292,14 @@ def test_what_is_cut_off_follows_in_rows_that_overlap(tokenizer):
 
 
 def test_windows_of_a_context_keep_their_question(tokenizer):
-    wanted = {"return_overflowing_tokens": True, "return_offsets_mapping": True}
-    rows = tokenizer("ab", "cdefg", truncation="only_second", max_length=8, **wanted)
+    options = {"return_overflowing_tokens": True, "return_offsets_mapping": True}
+    rows = tokenizer("ab", "cdefg", truncation="only_second", max_length=8, **options)
     assert [tokenizer.decode(row, skip_special_tokens=True) for row in rows.input_ids] == ["abcd", "abef", "abg"]
     assert rows.offset_mapping[1] == [(0, 0), (0, 1), (1, 2), (0, 0), (0, 0), (2, 3), (3, 4), (0, 0)]
     assert rows.sequence_ids(1) == [None, 0, 0, None, None, 1, 1, None]
 
 
-def test_two_texts_that_overflow_meet_window_by_window(tokenizer):
+def test_windows_of_two_long_texts_are_combined(tokenizer):
     rows = tokenizer("abc", "defg", truncation=True, max_length=8, return_overflowing_tokens=True)
     texts = [tokenizer.decode(row, skip_special_tokens=True) for row in rows.input_ids]
     assert texts == ["abde", "cde", "cfg", "abfg"]
@@ -305,14 +307,14 @@ def test_two_texts_that_overflow_meet_window_by_window(tokenizer):
         tokenizer("abc", "defg", truncation=True, max_length=5, return_overflowing_tokens=True)
 
 
-def test_the_own_limit_holds_where_no_other_is_given(kind):
+def test_the_limit_of_the_tokenizer_is_the_default(kind):
     tokenizer = kind(VOCABULARY, MERGES, model_max_length=6)
     assert len(tokenizer("abcdefgh", truncation=True).input_ids) == 6
     assert len(tokenizer("a", padding="max_length").input_ids) == 6
     assert len(tokenizer("abcdefgh").input_ids) == 10
 
 
-def test_truncation_without_any_limit_leaves_the_text_whole(tokenizer):
+def test_truncation_without_a_limit_does_not_change_the_text(tokenizer):
     assert len(tokenizer("abcdefgh", truncation=True).input_ids) == 10
 
 
@@ -332,18 +334,18 @@ def test_truncation_without_any_limit_leaves_the_text_whole(tokenizer):
         ({"return_tensors": "mlx"}, "return_tensors 'mlx' is unknown"),
     ],
 )
-def test_what_cannot_be_done_is_refused_with_the_numbers(tokenizer, arguments, message):
+def test_impossible_options_are_refused_with_the_numbers(tokenizer, arguments, message):
     with pytest.raises(ValueError, match=message):
         tokenizer("abc", "def", **arguments)
 
 
 @pytest.mark.parametrize("text", [None, 3, [3], ["a", None], [["a", "b", "c"]], {"a": 1}, b"a"])
-def test_what_is_no_text_is_refused(tokenizer, text):
+def test_inputs_that_are_not_texts_are_refused(tokenizer, text):
     with pytest.raises(ValueError, match="text must be a string"):
         tokenizer(text)
 
 
-def test_second_texts_must_be_as_many(tokenizer):
+def test_both_lists_of_texts_must_have_the_same_length(tokenizer):
     with pytest.raises(ValueError, match="a batch of 2 texts needs as many second texts, not 1"):
         tokenizer(["a", "b"], ["c"])
     with pytest.raises(ValueError, match="not one text"):
@@ -358,7 +360,7 @@ def test_an_unknown_keyword_argument_is_refused(kind, tokenizer):
 
 
 @pytest.mark.parametrize("pairs", [[("a", "b"), ("c", "d")], [["a", "b"], ["c", "d"]]])
-def test_a_batch_of_pairs_may_come_as_one_list(tokenizer, pairs):
+def test_a_batch_of_pairs_can_be_one_list(tokenizer, pairs):
     assert tokenizer(pairs).input_ids == tokenizer(["a", "c"], ["b", "d"]).input_ids
 
 
@@ -382,7 +384,7 @@ def test_arrays_are_int64_with_a_row_for_each_text(tokenizer):
         tokenizer(["abc", "a"], return_tensors="np")
 
 
-def test_lists_become_tensors_afterwards(tokenizer):
+def test_lists_can_be_converted_to_tensors_later(tokenizer):
     encoding = tokenizer(["abc", "a"], padding=True)
     assert encoding.convert_to_tensors("np") is encoding
     assert {name: (type(value), value.shape) for name, value in encoding.items()} == {
@@ -397,7 +399,7 @@ def test_lists_become_tensors_afterwards(tokenizer):
         tokenizer("a").convert_to_tensors("mlx")
 
 
-def test_a_row_of_an_encoding_has_all_that_is_known_of_it(tokenizer):
+def test_a_row_of_an_encoding_has_all_attributes(tokenizer):
     encoding = tokenizer(["ab", "a"], ["b", "c"], padding=True)
     assert [len(row) for row in encoding.encodings] == [7, 7]
     row = encoding[1]
@@ -413,7 +415,7 @@ def test_a_row_of_an_encoding_has_all_that_is_known_of_it(tokenizer):
 
 
 @pytest.mark.parametrize("name", ["pt", "tf", "jax"])
-def test_a_framework_that_is_not_there_says_what_to_install(tokenizer, name, monkeypatch):
+def test_the_error_of_a_missing_framework_names_what_to_install(tokenizer, name, monkeypatch):
     def fail(_):
         raise ModuleNotFoundError("No module named 'framework'")
 
@@ -423,7 +425,7 @@ def test_a_framework_that_is_not_there_says_what_to_install(tokenizer, name, mon
         tokenizer("a", return_tensors=name)
 
 
-def test_a_target_is_encoded_alike_and_stands_beside_as_labels(tokenizer):
+def test_a_target_is_encoded_equally_and_returned_as_labels(tokenizer):
     assert tokenizer("a", text_target="b c", return_length=True) == {
         **tokenizer("a", return_length=True),
         "labels": tokenizer("b c").input_ids,
@@ -432,7 +434,7 @@ def test_a_target_is_encoded_alike_and_stands_beside_as_labels(tokenizer):
     assert tokenizer("a", None, "b", "c").labels == tokenizer("b", "c").input_ids
 
 
-def test_positions_of_arguments_are_the_published_ones(tokenizer):
+def test_positional_arguments_have_the_published_order(tokenizer):
     whole = tokenizer("abc", None, None, None, False, "max_length", True, 5, 0, False, None, "left", "np")
     assert whole.input_ids.tolist() == [[PAD, PAD, *ids("a", "b", "c")]]
     assert tokenizer.encode("abc", None, False, "max_length", True, 5, 0, "left", "np").tolist() == [
@@ -442,14 +444,14 @@ def test_positions_of_arguments_are_the_published_ones(tokenizer):
     assert tokenizer.batch_encode_plus(["abc"], False, False, True, 2).input_ids == [ids("a", "b")]
 
 
-def test_an_encoding_is_the_keywords_of_a_call(tokenizer):
+def test_an_encoding_can_be_unpacked_into_a_call(tokenizer):
     def model(input_ids=None, attention_mask=None):
         return input_ids, attention_mask
 
     assert model(**tokenizer("a")) == ([CLS, *ids("a"), SEP], [1, 1, 1])
 
 
-def test_an_encoding_knows_where_its_tokens_come_from(tokenizer):
+def test_an_encoding_maps_tokens_to_words_and_characters(tokenizer):
     encoding = tokenizer("hello ab", "b")
     assert encoding.tokens() == ["<s>", "hello", "Ġa", "b", "</s>", "</s>", "b", "</s>"]
     assert encoding.word_ids() == [None, 0, 1, 1, None, None, 0, None]
@@ -464,7 +466,7 @@ def test_an_encoding_knows_where_its_tokens_come_from(tokenizer):
     assert (encoding.token_to_word(3), encoding.token_to_sequence(6), encoding.n_sequences) == (1, 1, 2)
 
 
-def test_a_pickled_encoding_keeps_its_columns_alone(tokenizer):
+def test_a_pickled_encoding_keeps_only_its_columns(tokenizer):
     encoding = pickle.loads(pickle.dumps(tokenizer("ab")))
     assert encoding == {"input_ids": [CLS, *ids("a", "b"), SEP], "attention_mask": [1, 1, 1, 1]}
     with pytest.raises(ValueError, match="encode the text again"):
@@ -476,7 +478,7 @@ def test_a_pickled_encoding_keeps_its_columns_alone(tokenizer):
 # Added tokens, files -------------------------------------------------------------------------------------------------
 
 
-def test_added_tokens_are_found_whole(tokenizer):
+def test_added_tokens_are_not_split(tokenizer):
     assert tokenizer.add_tokens(["naïve", "hello"]) == 1
     index = len(VOCABULARY)
     assert (len(tokenizer), tokenizer.vocab_size) == (index + 1, index)
@@ -499,13 +501,13 @@ def test_additional_tokens_must_be_a_list(kind, tokenizer, value):
     assert len(tokenizer) == len(VOCABULARY)
 
 
-def test_decoding_several_texts_names_the_other_method(tokenizer):
+def test_the_error_of_decoding_several_texts_names_batch_decode(tokenizer):
     for ids_of_texts in ([[CLS, MASK]], np.array([[CLS, MASK]])):
         with pytest.raises(ValueError, match="use batch_decode"):
             tokenizer.decode(ids_of_texts)
 
 
-def test_a_saved_tokenizer_comes_back_as_it_was(kind, tokenizer, tmp_path):
+def test_a_saved_tokenizer_is_restored(kind, tokenizer, tmp_path):
     tokenizer.add_tokens("naïve")
     tokenizer.add_special_tokens({"additional_special_tokens": ["<a>"], "pad_token": "<p>"})
     tokenizer.model_max_length, tokenizer.truncation_side, tokenizer.add_prefix_space = 77, "left", True
@@ -538,7 +540,7 @@ def test_the_newer_name_of_additional_tokens_is_read(kind, tmp_path):
 
 
 @pytest.mark.parametrize(("legacy", "left_out"), [(True, {"tokenizer.json"}), (False, {"vocab.json", "merges.txt"})])
-def test_either_form_can_be_saved_alone(kind, tokenizer, tmp_path, legacy, left_out):
+def test_each_form_can_be_saved_alone(kind, tokenizer, tmp_path, legacy, left_out):
     both = {"vocab.json", "merges.txt", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"}
     tokenizer.save_pretrained(tmp_path, legacy)
     assert {path.name for path in tmp_path.iterdir()} == both - left_out
@@ -575,7 +577,9 @@ def test_the_library_itself_reads_the_saved_file(tokenizer, tmp_path):
         (33, None, 33),
     ],
 )
-def test_the_limit_is_what_is_stated_and_what_the_positions_hold(kind, tokenizer, tmp_path, stated, config, limit):
+def test_the_maximum_length_is_the_lower_of_stated_limit_and_positions(
+    kind, tokenizer, tmp_path, stated, config, limit
+):
     tokenizer.save_pretrained(tmp_path)
     path = tmp_path / "tokenizer_config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"model_max_length": stated}))
@@ -592,7 +596,7 @@ def test_a_prefix_names_the_vocabulary_files(kind, tokenizer, tmp_path):
 
 
 @pytest.mark.parametrize("make_copy", [copy.deepcopy, lambda tokenizer: pickle.loads(pickle.dumps(tokenizer))])
-def test_a_copy_encodes_alike_and_is_its_own(tokenizer, make_copy):
+def test_a_copy_encodes_equally_and_is_independent(tokenizer, make_copy):
     other = make_copy(tokenizer)
     other.add_tokens("hell")
     assert tokenizer("hello").input_ids == [CLS, *ids("hello"), SEP]
@@ -612,7 +616,7 @@ def test_a_copy_encodes_alike_and_is_its_own(tokenizer, make_copy):
         ("tokenizer.json", "{}", "not a tokenizer"),
     ],
 )
-def test_a_broken_file_is_refused_by_its_name(kind, tokenizer, tmp_path, name, content, message):
+def test_a_broken_file_is_refused_with_its_name(kind, tokenizer, tmp_path, name, content, message):
     tokenizer.save_pretrained(tmp_path)
     if name != "tokenizer.json":
         (tmp_path / "tokenizer.json").unlink()
@@ -631,7 +635,7 @@ def test_a_folder_without_a_tokenizer_is_refused(kind, tmp_path):
 # The documented methods ----------------------------------------------------------------------------------------------
 
 
-def test_ids_are_framed_as_a_call_frames_them(tokenizer):
+def test_special_tokens_are_added_as_in_a_call(tokenizer):
     assert tokenizer.build_inputs_with_special_tokens([7, 8]) == [CLS, 7, 8, SEP]
     assert tokenizer.build_inputs_with_special_tokens([7], [8, 9]) == [CLS, 7, SEP, SEP, 8, 9, SEP]
     assert tokenizer.build_inputs_with_special_tokens([], []) == [CLS, SEP, SEP, SEP]
@@ -651,7 +655,7 @@ def test_the_special_tokens_mask_has_both_forms(tokenizer):
         tokenizer.get_special_tokens_mask([7], [8], already_has_special_tokens=True)
 
 
-def test_the_older_calls_are_calls(tokenizer):
+def test_the_older_methods_equal_calls(tokenizer):
     options = {"return_special_tokens_mask": True, "max_length": 4}
     assert tokenizer.encode_plus("abc", "d", **options) == tokenizer("abc", "d", **options)
     assert tokenizer.batch_encode_plus(["abc", "d"], **options) == tokenizer(["abc", "d"], **options)
@@ -688,7 +692,7 @@ def test_encoded_texts_are_padded_afterwards(tokenizer):
         ({"input_ids": [[7, 8]], "attention_mask": [[1]]}, r"attention_mask does not have the lengths of input_ids"),
     ],
 )
-def test_what_cannot_be_padded_is_refused(tokenizer, encoded, message):
+def test_inputs_that_cannot_be_padded_are_refused(tokenizer, encoded, message):
     with pytest.raises(ValueError, match=message):
         tokenizer.pad(encoded)
 
@@ -701,7 +705,7 @@ def test_the_examples_of_the_docstrings_run(module):
     assert (found.failed, found.attempted > 1) == (0, True)
 
 
-def test_texts_of_objects_show_what_they_hold(kind):
+def test_the_repr_of_objects_shows_their_contents(kind):
     tokenizer = kind(VOCABULARY, MERGES, model_max_length=9, name_or_path="x")
     assert repr(tokenizer).startswith(
         f"{kind.__name__}(name_or_path='x', vocab_size=267, length=267, model_max_length=9, padding_side='right', "
@@ -713,11 +717,11 @@ def test_texts_of_objects_show_what_they_hold(kind):
     assert "input_ids=list of 198 lists of 3 to 4," in repr(tokenizer(["a", "ab"] * 99))
 
 
-# The rest of the published methods; expected values are the reference's -----------------------------------------------
+# Other published methods; the expected values are from transformers --------------------------------------------------
 
 
 class Tensor:
-    """An array that, like PyTorch's tensors, has an `__index__`, whatever its sizes."""
+    """An array that has an `__index__` for every shape, like tensors of PyTorch."""
 
     def __init__(self, values):
         self.values = np.array(values)
@@ -757,7 +761,7 @@ def test_special_ids_can_be_set(tokenizer):
         tokenizer.eos_token_id = 9999
 
 
-def test_the_description_of_a_tokenizer_makes_it_again(kind, tokenizer):
+def test_init_kwargs_rebuild_the_tokenizer(kind, tokenizer):
     assert sorted(tokenizer.init_kwargs) == [
         "add_prefix_space", "bos_token", "clean_up_tokenization_spaces", "cls_token", "eos_token", "errors",
         "mask_token", "model_input_names", "model_max_length", "name_or_path", "pad_token", "padding_side", "sep_token",

@@ -1,4 +1,4 @@
-"""The fast and the pure-Python tokenizer give the same answer to everything, and the ids of the bare library."""
+"""The fast and the pure-Python tokenizer return the same results, and the ids of the `tokenizers` library."""
 
 import json
 from concurrent.futures import ThreadPoolExecutor
@@ -33,7 +33,7 @@ TEXTS = st.lists(st.sampled_from(PIECES) | CHARACTERS, max_size=14).map("".join)
 
 @pytest.fixture(scope="module")
 def tokenizers(tmp_path_factory):
-    """A trained pair, and one with added tokens of every kind."""
+    """Return a trained pair of tokenizers, and one with added tokens of every kind."""
     folder = tmp_path_factory.mktemp("trained")
     (folder / "corpus.txt").write_text(CORPUS, encoding="utf-8")
     train_tokenizer([folder / "corpus.txt"], 330, folder)
@@ -44,8 +44,8 @@ def tokenizers(tmp_path_factory):
     return plain, added
 
 
-def answer(tokenizer, *texts, **options):
-    """What a call gives: the columns with the origin of every token, or the sentence with which it refuses."""
+def call(tokenizer, *texts, **options):
+    """Return the columns of a call with the origin of every token, or the message of its refusal."""
     try:
         encoding = tokenizer(*texts, **options)
     except ValueError as error:
@@ -76,7 +76,7 @@ def test_both_give_the_same_rows_and_refusals(tokenizers, text, pair, options, t
         tokenizer.trim_offsets = trim
         tokenizer.truncation_side = tokenizer.padding_side = "left" if left else "right"
     fast, python = tokenizers[which]
-    assert answer(fast, text, pair, **options) == answer(python, text, pair, **options)
+    assert call(fast, text, pair, **options) == call(python, text, pair, **options)
 
 
 @settings(deadline=None, max_examples=100)
@@ -84,11 +84,11 @@ def test_both_give_the_same_rows_and_refusals(tokenizers, text, pair, options, t
 def test_both_give_the_same_words(tokenizers, words, which):
     fast, python = tokenizers[which]
     options = {"is_split_into_words": True, "return_offsets_mapping": True, "padding": True}
-    assert answer(fast, words, **options) == answer(python, words, **options)
+    assert call(fast, words, **options) == call(python, words, **options)
 
 
-def ids_or_refusal(encode, *arguments, **options):
-    """The ids, or OVERLAP where the library panics and the tokenizers refuse with that sentence."""
+def encode_or_refuse(encode, *arguments, **options):
+    """Return the ids, or OVERLAP if the library panics, in which case the tokenizers refuse with that message."""
     try:
         encoding = encode(*arguments, **options)
     except ValueError as error:
@@ -121,23 +121,23 @@ SMALL_TEXTS = st.lists(PARTS | MORE_PARTS, max_size=8).map("".join)
     st.lists(SMALL_TEXTS, max_size=4),
     *[st.booleans()] * 2,
 )
-def test_ids_are_those_of_the_bare_library_with_the_saved_file(added, text, words, prefix, split):
+def test_ids_equal_those_of_the_library_with_the_saved_file(added, text, words, prefix, split):
     for kind in (RobertaTokenizerFast, RobertaTokenizer):
         tokenizer = kind(SMALL, SMALL_MERGES, add_prefix_space=prefix)
         tokenizer.add_tokens([AddedToken(content, **flags) for content, flags in added])
         bare = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
         bare.encode_special_tokens = split
         options = {"split_special_tokens": split}
-        expected = ids_or_refusal(bare.encode, text)
-        assert ids_or_refusal(tokenizer, text, **options) == expected
+        expected = encode_or_refuse(bare.encode, text)
+        assert encode_or_refuse(tokenizer, text, **options) == expected
         with_spans = {"return_offsets_mapping": True, **options}
-        assert ids_or_refusal(tokenizer, text, **with_spans) == expected
+        assert encode_or_refuse(tokenizer, text, **with_spans) == expected
         tokenizer.add_prefix_space = True  # words are always encoded as after a space
         bare = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
         bare.encode_special_tokens = split
         options["is_split_into_words"] = True
-        expected = ids_or_refusal(bare.encode, words, is_pretokenized=True)
-        assert ids_or_refusal(tokenizer, words, **options) == expected
+        expected = encode_or_refuse(bare.encode, words, is_pretokenized=True)
+        assert encode_or_refuse(tokenizer, words, **options) == expected
 
 
 @pytest.mark.parametrize("kind", [RobertaTokenizerFast, RobertaTokenizer])
@@ -194,7 +194,7 @@ def test_dropout_of_merges_is_refused_by_the_pure_python_tokenizer():
         encoding.word_ids()
 
 
-def test_the_origin_of_tokens_is_refused_after_the_tokenizer_changed():
+def test_the_origin_of_tokens_is_refused_after_the_tokenizer_has_changed():
     tokenizer = RobertaTokenizerFast(SMALL, SMALL_MERGES)
     encoding = tokenizer("a xx")
     tokenizer.add_tokens(["xx"])
@@ -228,7 +228,7 @@ def test_threads_with_different_options_do_not_disturb_each_other(kind):
 @settings(deadline=None, max_examples=100)
 @given(st.lists(st.integers(0, 330 + 6), max_size=12), st.booleans(), st.sampled_from(["replace", "ignore", "strict"]))
 def test_both_decode_to_the_same_text(tokenizers, ids, skip, errors):
-    def decoded(tokenizer):
+    def decode(tokenizer):
         tokenizer.errors = errors
         try:
             return tokenizer.decode(ids, skip_special_tokens=skip), tokenizer.convert_ids_to_tokens(ids)
@@ -236,7 +236,7 @@ def test_both_decode_to_the_same_text(tokenizers, ids, skip, errors):
             return str(error)
 
     fast, python = tokenizers[1]
-    assert decoded(fast) == decoded(python)
+    assert decode(fast) == decode(python)
 
 
 @pytest.mark.parametrize(
@@ -248,9 +248,9 @@ def test_both_accept_very_long_texts(tokenizers, text):
 
 
 def test_both_refuse_a_lone_surrogate(tokenizers):
-    said = answer(tokenizers[0][0], "a\udc80")
-    assert said == answer(tokenizers[0][1], "a\udc80")
-    assert "lone surrogate U+DC80" in said
+    message = call(tokenizers[0][0], "a\udc80")
+    assert message == call(tokenizers[0][1], "a\udc80")
+    assert "lone surrogate U+DC80" in message
 
 
 def test_both_write_the_same_files(tokenizers, tmp_path):
@@ -264,7 +264,7 @@ def test_both_write_the_same_files(tokenizers, tmp_path):
         assert (tmp_path / "fast" / name).read_bytes() == (tmp_path / "python" / name).read_bytes(), name
 
 
-def test_a_byte_that_the_vocabulary_lacks_is_the_unknown_token():
+def test_a_byte_outside_the_vocabulary_is_the_unknown_token():
     letters = [character for byte, character in BYTE_TO_CHARACTER.items() if byte != ord("z")]
     vocabulary = {token: index for index, token in enumerate(["<s>", "<pad>", "</s>", "<unk>", *letters, "<mask>"])}
     for kind in (RobertaTokenizerFast, RobertaTokenizer):

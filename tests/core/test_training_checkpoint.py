@@ -1,4 +1,4 @@
-"""Training checkpoints: whole or not there."""
+"""Training checkpoints are complete or absent."""
 
 import json
 import os
@@ -18,24 +18,24 @@ def state(steps):
     return State(arrays, halves, quarters, steps, {"pt": np.arange(steps, dtype=np.uint8)})
 
 
-def saved(folder, *steps, keep=2):
+def save(folder, *steps, keep=2):
     for step in steps:
         training_checkpoint.save(folder, state(step), {"vocab_size": 101}, {"epoch": 0}, keep)
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_what_is_saved_is_loaded(tmp_path):
-    saved(tmp_path, 7)
+def test_a_saved_state_is_loaded(tmp_path):
+    save(tmp_path, 7)
     found, notes = training_checkpoint.load(tmp_path / "step-0000007")
     for part in ("tensors", "first_moments", "second_moments", "random"):
-        wanted, got = getattr(state(7), part), getattr(found, part)
-        assert set(wanted) == set(got)
-        assert all((wanted[name] == got[name]).all() and wanted[name].dtype == got[name].dtype for name in wanted)
+        expected, got = getattr(state(7), part), getattr(found, part)
+        assert set(expected) == set(got)
+        assert all((expected[name] == got[name]).all() and expected[name].dtype == got[name].dtype for name in expected)
     assert (found.steps, notes["epoch"]) == (7, 0)
 
 
-def test_the_files_are_those_of_a_model_with_the_optimizer_beside(tmp_path):
-    saved(tmp_path, 7)
+def test_a_checkpoint_has_the_files_of_a_model_and_of_the_optimizer(tmp_path):
+    save(tmp_path, 7)
     assert sorted(path.name for path in (tmp_path / "step-0000007").iterdir()) == [
         "config.json",
         "model.safetensors",
@@ -46,11 +46,11 @@ def test_the_files_are_those_of_a_model_with_the_optimizer_beside(tmp_path):
 
 
 def test_the_last_two_are_kept(tmp_path):
-    assert saved(tmp_path, 8, 9, 10, 1000) == ["step-0000010", "step-0001000"]
+    assert save(tmp_path, 8, 9, 10, 1000) == ["step-0000010", "step-0001000"]
 
 
-def test_the_newest_whole_one_is_found(tmp_path):
-    saved(tmp_path, 9, 10)
+def test_the_newest_complete_checkpoint_is_found(tmp_path):
+    save(tmp_path, 9, 10)
     assert training_checkpoint.find_newest(tmp_path).name == "step-0000010"
     with open(tmp_path / "step-0000010" / "optimizer.safetensors", "r+b") as stream:
         stream.truncate(40)
@@ -65,17 +65,17 @@ def damage(path):
         stream.truncate(40)
 
 
-def test_damaged_ones_are_not_counted_among_those_kept(tmp_path):
-    saved(tmp_path, 7)
+def test_damaged_checkpoints_do_not_count_as_kept(tmp_path):
+    save(tmp_path, 7)
     for step in (8, 9):
         shutil.copytree(tmp_path / "step-0000007", tmp_path / f"step-000000{step}")
         damage(tmp_path / f"step-000000{step}")
-    assert saved(tmp_path, 10) == [f"step-{step:07d}" for step in (7, 8, 9, 10)]
-    assert saved(tmp_path, 11) == [f"step-{step:07d}" for step in (8, 9, 10, 11)]
+    assert save(tmp_path, 10) == [f"step-{step:07d}" for step in (7, 8, 9, 10)]
+    assert save(tmp_path, 11) == [f"step-{step:07d}" for step in (8, 9, 10, 11)]
 
 
-def test_a_run_resumes_from_the_newest_whole_one_and_names_those_that_are_damaged(tmp_path):
-    saved(tmp_path, 9, 10)
+def test_a_run_resumes_from_the_newest_complete_checkpoint_and_names_damaged_ones(tmp_path):
+    save(tmp_path, 9, 10)
     damage(tmp_path / "step-0000010")
     path, damages = training_checkpoint.find_resumable(tmp_path)
     assert path == tmp_path / "step-0000009"
@@ -94,8 +94,8 @@ def test_a_run_resumes_from_the_newest_whole_one_and_names_those_that_are_damage
         ('{"sizes": {"gone": 3}}', "instead of None"),
     ],
 )
-def test_where_no_checkpoint_is_whole_the_damage_is_named(tmp_path, contents, part):
-    saved(tmp_path, 9)
+def test_the_damage_is_named_if_no_checkpoint_is_complete(tmp_path, contents, part):
+    save(tmp_path, 9)
     trainer = tmp_path / "step-0000009" / "trainer.json"
     trainer.unlink() if contents is None else trainer.write_text(contents)
     with pytest.raises(
@@ -115,7 +115,7 @@ def test_without_a_run_there_is_nothing_to_resume(tmp_path):
 
 @pytest.mark.parametrize("name", ["model.safetensors", "optimizer.safetensors", "random.safetensors", "config.json"])
 def test_contents_that_have_changed_since_are_refused(tmp_path, name):
-    saved(tmp_path, 9)
+    save(tmp_path, 9)
     path = tmp_path / "step-0000009" / name
     path.write_bytes(path.read_bytes()[:-1] + b"\x01")
     with pytest.raises(TrainingError, match=rf"is damaged: the contents of {name} have changed"):
@@ -125,14 +125,14 @@ def test_contents_that_have_changed_since_are_refused(tmp_path, name):
 def test_the_files_have_the_modes_that_the_umask_gives(tmp_path):
     before = os.umask(0o027)
     try:
-        saved(tmp_path, 9)
+        save(tmp_path, 9)
     finally:
         os.umask(before)
     assert {path.stat().st_mode & 0o777 for path in (tmp_path / "step-0000009").iterdir()} == {0o640}
 
 
-def test_half_written_ones_are_passed_over_and_cleaned_away(tmp_path):
-    saved(tmp_path, 9)
+def test_incomplete_checkpoints_are_skipped_and_deleted(tmp_path):
+    save(tmp_path, 9)
     shutil.copytree(tmp_path / "step-0000009", tmp_path / f"step-0000011{training_checkpoint.UNFINISHED}")
     assert training_checkpoint.find_newest(tmp_path).name == "step-0000009"
     training_checkpoint.remove_unfinished(tmp_path)
@@ -140,8 +140,8 @@ def test_half_written_ones_are_passed_over_and_cleaned_away(tmp_path):
 
 
 @pytest.mark.parametrize("failing", ["rename", "fsync"])
-def test_a_save_that_fails_leaves_the_older_one(tmp_path, monkeypatch, failing):
-    saved(tmp_path, 9)
+def test_a_failed_save_keeps_the_older_checkpoint(tmp_path, monkeypatch, failing):
+    save(tmp_path, 9)
 
     def fail(*_):
         raise OSError(28, "No space left on device")
@@ -153,11 +153,11 @@ def test_a_save_that_fails_leaves_the_older_one(tmp_path, monkeypatch, failing):
 
 
 def test_a_step_can_be_saved_again(tmp_path):
-    assert saved(tmp_path, 9, 9) == ["step-0000009"]
+    assert save(tmp_path, 9, 9) == ["step-0000009"]
 
 
-def test_a_broken_one_is_refused_by_name(tmp_path):
-    saved(tmp_path, 9)
+def test_a_broken_checkpoint_is_refused_with_its_name(tmp_path):
+    save(tmp_path, 9)
     path = tmp_path / "step-0000009"
     notes = json.loads((path / "trainer.json").read_text())
     (path / "trainer.json").write_text(json.dumps({**notes, "format": 99}))

@@ -86,8 +86,8 @@ def build_pair(framework, architecture, name, ids):
 
 
 def is_equal(framework, one, other):
-    (ours, shape), (theirs, wanted) = map(framework.leaves, (one, other))
-    return shape == wanted and all(map(np.array_equal, ours, theirs))
+    (ours, shape), (theirs, expected) = map(framework.leaves, (one, other))
+    return shape == expected and all(map(np.array_equal, ours, theirs))
 
 
 def check_argument(framework, model, architecture, argument, ids):

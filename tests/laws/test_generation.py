@@ -95,8 +95,8 @@ def test_a_fixed_size_cache_equals_a_growing_cache(framework, decoder, ids):
 
 
 def test_the_whole_output_is_returned_on_request(framework, decoder, prompts):
-    wanted = {"output_scores": True, "return_dict_in_generate": True}
-    output = decoder.generate(framework.arguments(prompts), max_new_tokens=3, eos_token_id=None, **wanted)
+    options = {"output_scores": True, "return_dict_in_generate": True}
+    output = decoder.generate(framework.arguments(prompts), max_new_tokens=3, eos_token_id=None, **options)
     assert type(output) is GenerateOutput
     scores = np.stack(list(map(np.asarray, output.scores)), axis=1)
     np.testing.assert_array_equal(scores.argmax(-1), np.asarray(output.sequences)[:, 4:])

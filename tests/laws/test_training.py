@@ -27,8 +27,8 @@ def make(framework, steps):
 @pytest.mark.usefixtures("single_steps")
 def test_the_loss_is_the_loss_of_the_model_at_the_masked_positions(framework, make, steps):
     ours, batch = make(scale=20.0), steps.build_batch(0)
-    wanted = float(framework.backend.run(ours.model, steps.expand_labels(batch)).loss)
-    assert float(ours.step([batch], 0.0)["loss"]) == pytest.approx(wanted, rel=2e-6)
+    expected = float(framework.backend.run(ours.model, steps.expand_labels(batch)).loss)
+    assert float(ours.step([batch], 0.0)["loss"]) == pytest.approx(expected, rel=2e-6)
 
 
 @pytest.mark.parametrize("architecture", CLASSES)
@@ -68,8 +68,8 @@ def test_an_evaluation_sums_over_the_labels_and_changes_nothing(framework, make,
     first, second = ours.evaluate(batch), ours.evaluate(batch)
     assert float(first["loss"]) == float(second["loss"])  # no dropout
     count = (batch["masked_labels"] != -100).sum()
-    wanted = float(framework.backend.run(ours.model, steps.expand_labels(batch)).loss)
-    assert (float(first["loss"]) / count, int(first["count"])) == (pytest.approx(wanted, rel=1e-6), count)
+    expected = float(framework.backend.run(ours.model, steps.expand_labels(batch)).loss)
+    assert (float(first["loss"]) / count, int(first["count"])) == (pytest.approx(expected, rel=1e-6), count)
     assert 0 <= int(first["correct"]) <= count
     assert not steps.find_differences(before, ours.state())
 
@@ -90,8 +90,8 @@ def test_a_step_is_adamw_with_decay_only_on_matrices(framework, make, steps):
     for name, after in ours.state().tensors.items():
         clear = np.abs(gradients[name]) > 1e-4  # smaller ones are of the order of epsilon
         decayed = before[name] * (1 - 1e-3 * 0.5 * has_weight_decay(table[name]))
-        wanted = decayed - 1e-3 * np.sign(gradients[name])
-        np.testing.assert_allclose(after[clear], wanted[clear], rtol=0, atol=2e-6, err_msg=name)
+        expected = decayed - 1e-3 * np.sign(gradients[name])
+        np.testing.assert_allclose(after[clear], expected[clear], rtol=0, atol=2e-6, err_msg=name)
 
 
 @pytest.mark.usefixtures("single_steps")
@@ -120,8 +120,8 @@ def test_micro_batches_give_the_step_of_the_whole_batch(make, steps):
     one, other = whole.step([batch], 1e-3), parts.step(batches, 1e-3)
     assert float(other["loss"]) == pytest.approx(float(one["loss"]), rel=1e-6)
     assert float(other["gradient_norm"]) == pytest.approx(float(one["gradient_norm"]), rel=1e-5)
-    wanted, got = whole.state().first_moments, parts.state().first_moments
-    for name, mean in wanted.items():
+    expected, got = whole.state().first_moments, parts.state().first_moments
+    for name, mean in expected.items():
         np.testing.assert_allclose(got[name], mean, rtol=1e-4, atol=1e-6 * np.abs(mean).max() + 1e-8, err_msg=name)
     second = [float(one.step(given, 1e-3)["loss"]) for one, given in ((whole, [batch]), (parts, batches))]
     assert second[1] == pytest.approx(second[0], rel=1e-5)
@@ -186,9 +186,9 @@ def test_a_state_resumes_to_the_same_bits_with_dropout(make, steps):
 def test_a_state_has_the_published_names_and_shapes(make, steps):
     ours = make()
     steps.run_steps(ours, range(1))
-    wanted = {name: row.shape for name, row in parameters(ours.model.config, "ForMaskedLM").items()}
+    expected = {name: row.shape for name, row in parameters(ours.model.config, "ForMaskedLM").items()}
     for part in ("tensors", "first_moments", "second_moments"):
-        assert {name: array.shape for name, array in getattr(ours.state(), part).items()} == wanted
+        assert {name: array.shape for name, array in getattr(ours.state(), part).items()} == expected
 
 
 def test_a_state_of_another_model_is_refused(make):
@@ -211,7 +211,7 @@ def test_a_killed_run_resumes_to_the_same_bits(framework, steps, tmp_path):
     steps.run_command(steps.build_command(texts, killed, framework.backend.name, "--resume"))
     last = f"step-{framework.KILLED_STEPS:07}"
     for name in (f"{last}/model.safetensors", f"{last}/optimizer.safetensors", "model/model.safetensors"):
-        wanted, got = load_file(whole / name), load_file(killed / name)
-        assert set(wanted) == set(got)
-        assert [key for key in wanted if wanted[key].tobytes() != got[key].tobytes()] == []
+        expected, got = load_file(whole / name), load_file(killed / name)
+        assert set(expected) == set(got)
+        assert [key for key in expected if expected[key].tobytes() != got[key].tobytes()] == []
     assert len(load_file(killed / "model" / "model.safetensors")) > 20
