@@ -103,15 +103,16 @@ def _build_endpoint(route: Route, service: Service) -> Any:
             if isinstance(result, AsyncIterator):
                 return EventStream(result, settings.timeout)
             return Response(await _encode(result), media_type="application/json")
-        except Problem as problem:
-            return problem.to_response()
+        except Problem as found:
+            problem = found
         except (ClientDisconnected, CallDropped):
             return Response(status_code=499)  # it cannot be sent any more
         except ModelFailure:
-            return Problem(500, "the model failed on this request; the server's log has the reason").to_response()
+            problem = Problem(500, "the model failed on this request; the server's log has the reason")
         except Exception:
             logger.exception("A request to %s failed", route.path)
-            return Problem(500, "the server failed on this request; its log has the reason").to_response()
+            problem = Problem(500, "the server failed on this request; its log has the reason")
+        return problem.to_response(route.describe_problem(problem))
 
     return answer
 

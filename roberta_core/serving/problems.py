@@ -45,9 +45,11 @@ class Problem(Exception):  # noqa: N818  # the word of RFC 9457
         }
         return {name: value for name, value in members.items() if value is not None}
 
-    def to_response(self) -> Response:
-        """Return the answer."""
-        body = json.dumps(self.to_dict())  # escapes what is not ASCII: a wrong name may have half of a surrogate pair
+    def to_response(self, members: Mapping[str, Any] | None = None) -> Response:
+        """Return the answer; `members` are further ones, which the clients of a route read."""
+        body = json.dumps(
+            {**self.to_dict(), **(members or {})}
+        )  # escapes what is not ASCII: a wrong name may have half of a surrogate pair
         return Response(body, self.status, self.headers, MEDIA_TYPE)
 
 

@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from roberta_core.serving.problems import Problem
 from roberta_core.serving.service import Service
 from roberta_core.serving.settings import ServerSettings
 from roberta_core.serving.validation import Schema
@@ -20,6 +21,7 @@ class Route:
         answer: the schema of the answer.
         handle: the answer to a validated body.
         example: a body for the OpenAPI document.
+        describe_problem: members of an error that the route's clients read besides those of a problem.
     """
 
     path: str
@@ -28,6 +30,7 @@ class Route:
     answer: Schema
     handle: Callable[[Service, dict[str, Any]], Awaitable[Any]]
     example: dict[str, Any]
+    describe_problem: Callable[[Problem], dict[str, Any]] = lambda problem: {}
 
 
 def as_list(value: Any) -> list[Any]:

@@ -194,6 +194,12 @@ def _describe_type(model: ServedModel) -> dict[str, Any]:
     return {"embedding": {"pooling": "+".join(target.pipeline.modules.pooling.modes)}}
 
 
+def describe_problem(problem: Problem) -> dict[str, Any]:
+    """Return the error that the clients of text-embeddings-inference read."""
+    kind = "Overloaded" if problem.status == 429 else "Backend" if problem.status >= 500 else "Validation"
+    return {"error": problem.detail, "error_type": kind}
+
+
 def _several_texts(**more: Any) -> Any:
     return lambda settings: build_object(
         {"inputs": build_texts_or_ids(settings)}, {**TRUNCATION, **more, "model": OPTIONAL_MODEL}
@@ -209,18 +215,18 @@ ROUTES = (
     Route(
         "/embed", "One vector for each input.",
         _several_texts(normalize={"type": "boolean", "default": True}, prompt_name=PROMPT), VECTORS, embed,
-        {"inputs": ["a door", "a window"]},
+        {"inputs": ["a door", "a window"]}, describe_problem,
     ),
     Route(
         "/embed_all", "The hidden state of each token.", _several_texts(), build_array(VECTORS),
-        embed_all, {"inputs": "a door"},
+        embed_all, {"inputs": "a door"}, describe_problem,
     ),
     Route(
         "/predict", "Labels of texts or pairs of texts.",
         lambda settings: build_object(
             {"inputs": build_pairs(settings)}, {**TRUNCATION, "raw_scores": BOOLEAN, "model": OPTIONAL_MODEL}
         ),
-        {"anyOf": [PREDICTIONS, build_array(PREDICTIONS)]}, predict, {"inputs": "a fine film"},
+        {"anyOf": [PREDICTIONS, build_array(PREDICTIONS)]}, predict, {"inputs": "a fine film"}, describe_problem,
     ),
     Route(
         "/rerank", "Texts by how well they answer a query.",
@@ -232,7 +238,7 @@ ROUTES = (
             {**TRUNCATION, "raw_scores": BOOLEAN, "return_text": BOOLEAN, "model": OPTIONAL_MODEL},
         ),
         build_array(build_object({"index": INTEGER, "score": NUMBER}, {"text": STRING})), rerank,
-        {"query": "Who opened the door?", "texts": ["She did.", "It rained."]},
+        {"query": "Who opened the door?", "texts": ["She did.", "It rained."]}, describe_problem,
     ),
     Route(
         "/similarity", "Cosine similarity of a text with others.",
@@ -251,6 +257,7 @@ ROUTES = (
             },
         ),
         build_array(NUMBER), compare, {"inputs": {"source_sentence": "a door", "sentences": ["a gate", "a cat"]}},
+        describe_problem,
     ),
     Route(
         "/tokenize", "Tokens of texts.",
@@ -261,7 +268,7 @@ ROUTES = (
                 "model": OPTIONAL_MODEL,
             },
         ),
-        build_array(build_array(TOKEN)), tokenize, {"inputs": "a door"},
+        build_array(build_array(TOKEN)), tokenize, {"inputs": "a door"}, describe_problem,
     ),
     Route(
         "/decode", "Texts of token ids.",
@@ -269,6 +276,6 @@ ROUTES = (
             {"ids": {"anyOf": [build_ids(settings), build_array(build_ids(settings), most=settings.max_inputs)]}},
             {"skip_special_tokens": {"type": "boolean", "default": True}, "model": OPTIONAL_MODEL},
         ),
-        build_array(STRING), decode, {"ids": [0, 100, 2]},
+        build_array(STRING), decode, {"ids": [0, 100, 2]}, describe_problem,
     ),
 )  # fmt: skip

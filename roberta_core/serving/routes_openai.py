@@ -55,6 +55,12 @@ def describe_model(name: str) -> dict[str, Any]:
     return {"id": name, "object": "model", "created": 0, "owned_by": "triberta"}
 
 
+def describe_problem(problem: Problem) -> dict[str, Any]:
+    """Return the error that OpenAI's clients read."""
+    kind = "server_error" if problem.status >= 500 else "invalid_request_error"
+    return {"error": {"message": problem.detail, "type": kind, "param": problem.field, "code": problem.status}}
+
+
 def _build_request(settings: ServerSettings) -> Schema:
     return build_object(
         {"input": build_texts_or_ids(settings)},
@@ -77,6 +83,6 @@ ROUTES = (
                 "usage": build_object({"prompt_tokens": INTEGER, "total_tokens": INTEGER}),
             }
         ),
-        create_embeddings, {"input": ["a door", "a window"]},
+        create_embeddings, {"input": ["a door", "a window"]}, describe_problem,
     ),
 )  # fmt: skip

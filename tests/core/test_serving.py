@@ -139,6 +139,14 @@ def test_openai_embeddings_come_as_numbers_or_base64(ask, pipelines):
     assert ask("/v1/embeddings", {"input": "a", "model": "gpt"})[1]["field"] == "model"
 
 
+def test_errors_have_the_members_that_clients_read_too(ask):
+    _, problem = ask("/v1/embeddings", {"input": "a", "model": "gpt"})
+    error = {"type": "invalid_request_error", "param": "model", "code": 404}
+    assert problem["error"] == {"message": problem["detail"], **error}
+    _, problem = ask("/embed", {"inputs": LONG})
+    assert (problem["error"], problem["error_type"], problem["limit"]) == (problem["detail"], "Validation", 24)
+
+
 def test_generated_text_comes_at_once_or_in_events(serving, pipelines):
     body = {"inputs": "a door", "max_new_tokens": 5}
     service = serving.build_service({"tiny": pipelines})

@@ -214,8 +214,8 @@ def test_models_have_names_and_tasks(tmp_path, pipelines):
     assert parse_sources([str(folder), "b=roberta-tiny"]) == {"my-model": str(folder), "b": "roberta-tiny"}
     with pytest.raises(ValueError, match="two models are called a"):
         parse_sources(["a=b", "a=c"])
-    with pytest.raises(ValueError, match="there is no task 'tagging'"):
-        parse_tasks("ner,tagging")
+    with pytest.raises(ValueError, match="there is no task 'colouring'"):
+        parse_tasks("ner,colouring")
     assert parse_tasks("ner, fill-mask") == ("token-classification", "fill-mask")
     config = pipelines["fill-mask"].config
     for named, labels, expected in (
