@@ -6,6 +6,7 @@ import logging
 import sys
 import time
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any
 
 import h11
@@ -109,7 +110,7 @@ class Server(uvicorn.Server):
         self._drained_at = 0.0
         settings = service.settings
         config = uvicorn.Config(
-            build_app(service, on_failure=self.stop),
+            trace(build_app(service, on_failure=self.stop)),
             host=host, port=port, http=PatientProtocol, ws="none", lifespan="on", log_level="warning", access_log=False,
             server_header=False, timeout_keep_alive=KEEP_ALIVE, limit_concurrency=settings.max_connections,
             h11_max_incomplete_event_size=settings.max_header,
@@ -143,6 +144,15 @@ class Server(uvicorn.Server):
     def _get_url(self) -> str:
         host, port, *_ = self.servers[0].sockets[0].getsockname()
         return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+def trace(app: Any) -> Any:
+    """Return the application with a span for each request, if OpenTelemetry's instrumentation is installed."""
+    try:
+        tracing = import_module("opentelemetry.instrumentation.asgi")
+    except ImportError:
+        return app
+    return tracing.OpenTelemetryMiddleware(app)
 
 
 def serve(service: Service, host: str, port: int, announce: Callable[[str], None]) -> None:

@@ -5,13 +5,15 @@ import json
 import re
 import signal
 import socket
+import sys
 import threading
 import time
+import types
 from contextlib import suppress
 
 import pytest
 
-from roberta_core.serving.server import Server, serve
+from roberta_core.serving.server import Server, serve, trace
 
 BODY = json.dumps({"inputs": "a door"})
 REQUEST = (
@@ -160,6 +162,18 @@ def test_a_shutdown_answers_what_was_accepted_and_refuses_what_comes_after(servi
     assert running.service.accepted == running.service.answered == 5
     with pytest.raises(ConnectionRefusedError):
         running.connect()
+
+
+def test_requests_are_traced_if_opentelemetry_is_installed(monkeypatch):
+    for name in ("opentelemetry", "opentelemetry.instrumentation", "opentelemetry.instrumentation.asgi"):
+        monkeypatch.setitem(sys.modules, name, None)
+    assert trace("app") == "app"
+    module = types.ModuleType("opentelemetry.instrumentation.asgi")
+    module.OpenTelemetryMiddleware = lambda app: ("traced", app)
+    for name in ("opentelemetry", "opentelemetry.instrumentation"):
+        monkeypatch.setitem(sys.modules, name, types.ModuleType(name))
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    assert trace("app") == ("traced", "app")
 
 
 def test_a_port_in_use_and_a_failed_warm_up_are_errors(serving, running):

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -102,6 +103,26 @@ def test_answers_are_those_of_the_pipelines(server):
     waits = [server.start_posting("/v1/embeddings", {"input": one}) for one in texts * 4]
     for wait, expected in zip(waits, list(embed(texts)) * 4, strict=True):
         np.testing.assert_allclose(wait()[1]["data"][0]["embedding"], expected, atol=1e-6)
+
+
+def test_the_examples_of_the_page_give_their_output(server):
+    page = (Path(__file__).parents[2] / "docs" / "serving.md").read_text(encoding="utf-8")
+    examples = re.findall(
+        r"^\$ curl localhost:8000(\S+) -H 'Content-Type: application/json' -d '(.*)'\n(.*)$", page, re.M
+    )
+    assert len(examples) >= 4
+    for path, body, expected in examples:
+        _, found = server.post(path, json.loads(body))
+        assert found == round_numbers(json.loads(expected))
+
+
+def round_numbers(value):
+    """The value with numbers that may differ by rounding."""
+    if isinstance(value, float):
+        return pytest.approx(value, abs=1e-5)
+    if isinstance(value, list):
+        return [round_numbers(one) for one in value]
+    return {name: round_numbers(one) for name, one in value.items()} if isinstance(value, dict) else value
 
 
 def test_a_model_that_fails_answers_500_and_the_server_stays(server):
