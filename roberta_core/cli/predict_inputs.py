@@ -12,7 +12,7 @@ from typing import Any
 import typer
 
 from roberta_core.data.columns import PAIRS, SINGLES
-from roberta_core.data.records import SUFFIXES, Skipped, read
+from roberta_core.data.records import SUFFIXES, Record, Skipped, read
 
 STDIN = "-"
 
@@ -29,6 +29,7 @@ class TaskFields:
         columns: what a table shows of a result.
         to_rows: the lines of a table from the input of a row and its result.
         together: columns for several fields that are used before others if a row has all of them.
+        task: the task of `roberta finetune` that reads the fields of a row, instead of `build`.
     """
 
     pipeline: str
@@ -38,6 +39,7 @@ class TaskFields:
     columns: Sequence[str]
     to_rows: Callable[[Any, Any], list[dict[str, Any]]]
     together: Sequence[Mapping[str, str]] = ()
+    task: str = ""
 
     def read(self, row: Mapping[str, Any], names: Mapping[str, str]) -> Any:
         """Return the pipeline's input from the columns of a row, those that `names` gives by field before others.
@@ -45,6 +47,10 @@ class TaskFields:
         Raises:
             ValueError: a field is missing or has a wrong value; the message names its columns.
         """
+        if self.task:
+            from roberta_core import tasks
+
+            return tasks.TASKS[self.task](None, 0, columns=names).read_inputs(Record(row, ""))
         for group in self.together:
             if not set(group) & set(names) and all(row.get(column) is not None for column in group.values()):
                 names = {**names, **group}
@@ -169,7 +175,7 @@ TASKS = {
         "multiple-choice",
         {"context": ("context", "premise", "prompt"), "question": ("question",), "choices": ("choices", "endings")},
         _get_choices, lambda parts: {"context": parts[0], "choices": parts[1:]},
-        ("label", "choice", "score"), _as_list,
+        ("label", "choice", "score"), _as_list, task="multiple-choice",
     ),
     "embed": TaskFields(
         "sentence-embedding", TEXT, _get_text, _split_text, ("vector",),

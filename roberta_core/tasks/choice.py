@@ -18,14 +18,14 @@ from roberta_core.tasks import metrics
 from roberta_core.tasks.base import Example, Task, require_label, require_text, softmax
 from roberta_core.tasks.features import Feature, Output
 
-CONTEXTS = ("context", "prompt", "article", "sent1", "passage", "premise", "sentence")
-QUESTIONS = ("question", "sent2")
+CONTEXTS = ("context", "prompt", "article", "sent1", "passage", "premise", "sentence", "ctx", "goal")
+QUESTIONS = ("question", "sent2", "question_stem")
 # COPA's questions are single words; these are the questions that SuperGLUE's authors ask.
 SPELLED_OUT = {"cause": "What was the cause of this?", "effect": "What happened as a result?"}
-CHOICES, LABELS = ("choices", "options", "endings"), ("label", "answer", "gold", "labels")
-NUMBERED = re.compile(r"(?:choice|ending|option|answer)_?(\d+|[a-e])", re.IGNORECASE)
-
-NUMBERED_FROM_0 = re.compile(r"(?:choice|ending|option|answer)_?0", re.IGNORECASE)
+CHOICES, LABELS = ("choices", "options", "endings"), ("label", "answer", "gold", "labels", "answerKey")
+NUMBERED = re.compile(r"(?:choice|ending|option|answer|sol)_?(\d+|[a-e])", re.IGNORECASE)
+NUMBERED_FROM_0 = re.compile(r"(?:choice|ending|option|answer|sol)_?0", re.IGNORECASE)
+GAP = "_"  # where a choice belongs in a question (RACE) or a sentence (WinoGrande)
 
 
 @dataclass(frozen=True)
@@ -53,30 +53,45 @@ class MultipleChoice(Task):
 
     def read_inputs(self, record: Record) -> dict[str, Any]:
         """Return a context, perhaps a question, and the choices."""
+        record = _flatten_question(record)
         context = require_text(self.get_column(record, "context", (*CONTEXTS, *QUESTIONS)), "context")
         names = [self.columns["question"]] if "question" in self.columns else QUESTIONS
         question = next((record.fields[name] for name in names if isinstance(record.fields.get(name), str)), "")
         question = "" if question == context else SPELLED_OUT.get(question, question)
-        return {"context": context, "question": question, "choices": self._choices(record)}
+        before, gap, after = context.partition(GAP)
+        if gap and not question and before.strip() and GAP not in after:
+            context, question = before.rstrip(), gap + after
+        choices, keys = self._choices(record)
+        return {"context": context, "question": question, "choices": choices, **({"keys": keys} if keys else {})}
 
-    def _choices(self, record: Record) -> list[str]:
+    def _choices(self, record: Record) -> tuple[list[str], list[str]]:
+        """Return the choices, and what labels call them if the record says."""
         if "choices" not in self.columns:
             names = sorted(filter(NUMBERED.fullmatch, map(str, record.fields)), key=_number_in)
             if len(names) > 1:
-                return [require_text(record.fields[name], name) for name in names]
+                return [require_text(record.fields[name], name) for name in names], []
         elif "," in self.columns["choices"]:
             names = self.columns["choices"].split(",")
-            return [require_text(record.fields.get(name), name) for name in names]
+            return [require_text(record.fields.get(name), name) for name in names], []
         found = self.get_column(record, "choices", CHOICES)
+        keys: list[Any] = []
+        if isinstance(found, Mapping):  # CommonsenseQA and ARC: {"label": [...], "text": [...]}
+            keys, found = found.get("label", []), found.get("text")
+        elif isinstance(found, list) and found and all(isinstance(choice, Mapping) for choice in found):
+            keys, found = [choice.get("label") for choice in found], [choice.get("text") for choice in found]
         if not isinstance(found, list) or len(found) < 2:
             raise DataError("its choices are not a list of two or more")
-        return [require_text(choice, "choice") for choice in found]
+        if keys and (not isinstance(keys, list) or len(set(map(str, keys))) != len(found)):
+            raise DataError(f"its {len(found)} choices have the labels {keys!r}")
+        return [require_text(choice, "choice") for choice in found], [str(key) for key in keys]
 
     def read_target(self, record: Record, inputs: Mapping[str, Any]) -> dict[str, Any]:
         """Return which choice is right: its index, or (`counted`) a number that `settle` turns into one."""
         count = len(inputs["choices"])
         given = self.get_column(record, "label", LABELS)
         label = require_label(int(given) if isinstance(given, float) and given.is_integer() else given)
+        if label in inputs.get("keys", ()):
+            return {"label": inputs["keys"].index(label), "counted": False}
         letter = string.ascii_uppercase.find(label.upper()) if len(label) == 1 and label.isalpha() else -1
         number = letter if letter >= 0 else int(label) if label.isdecimal() else -1
         counted = letter < 0 and not any(NUMBERED_FROM_0.fullmatch(str(name)) for name in record.fields)
@@ -175,6 +190,15 @@ class MultipleChoice(Task):
         return metrics.choice([example.fields["label"] for example in examples], values)
 
 
+def _flatten_question(record: Record) -> Record:
+    """Return a record whose question is a mapping with `stem` and `choices`, as in ARC's files, without that level."""
+    question = record.fields.get("question")
+    if not isinstance(question, Mapping) or "stem" not in question:
+        return record
+    inner = {"question": question["stem"], "choices": question.get("choices")}
+    return Record({**record.fields, **inner}, record.place)
+
+
 def _choose(example: Example, logits: np.ndarray) -> Chosen:
     best = int(logits.argmax())
     return Chosen(best, example.fields["choices"][best], tuple(softmax(logits).tolist()))
@@ -206,4 +230,4 @@ def _join(question: str, choice: str) -> str:
     """Return a question with a choice: after it, or in its gap, which is written `_` as in RACE."""
     if not question:
         return choice
-    return question.replace("_", choice) if "_" in question else f"{question} {choice}"
+    return question.replace(GAP, choice) if GAP in question else f"{question} {choice}"

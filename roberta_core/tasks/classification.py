@@ -18,7 +18,7 @@ from roberta_core.tasks import metrics
 from roberta_core.tasks.base import Example, Task, require_label, require_text, softmax
 from roberta_core.tasks.features import Feature, Output
 
-LABELS = ("label", "labels", "gold_label", "score")
+LABELS = ("label", "labels", "gold_label", "score", "is_duplicate")
 ARCHITECTURE = "ForSequenceClassification"
 SINGLE_LABEL, MULTI_LABEL, REGRESSION = "single_label_classification", "multi_label_classification", "regression"
 # A recipe's word -> the published problem_type.

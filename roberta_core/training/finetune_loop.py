@@ -77,7 +77,7 @@ def describe_collapse(task: Task, examples: Sequence[Example], predictions: Sequ
 def _find_distinct(values: Sequence[Any]) -> set[Hashable]:
     found: set[Hashable] = set()
     for value in values:
-        found.update(value if isinstance(value, list) else [value])
+        found.update((value or ["no label"]) if isinstance(value, list) else [value])
     return found
 
 

@@ -184,3 +184,17 @@ def test_a_page_is_written_beside_the_usual_output(run, tmp_path):
         assert message in err
     assert run("answer", "--html", page, "--question", "who?", "--context", "me")[0] == 0
     assert "who?<br><b>me</b>" in page.read_text(encoding="utf-8")
+
+
+def test_choices_are_read_in_the_layouts_of_training_data(run, tmp_path):
+    path = tmp_path / "rows.jsonl"
+    path.write_text(
+        '{"premise": "a", "choice1": "b", "choice2": "c", "question": "cause"}\n'
+        '{"question": "d", "choices": {"label": ["A", "B"], "text": ["e", "f"]}}\n{"premise": "a"}\n',
+        encoding="utf-8",
+    )
+    code, out, _, inputs = run("choose", path)
+    assert code == 1
+    assert [(item["context"], item["choices"]) for item in inputs[:2]] == [("a", ["b", "c"]), ("d", ["e", "f"])]
+    assert inputs[0]["question"] == "What was the cause of this?"
+    assert "no choices (in choices or options or endings); the columns are premise" in out
