@@ -76,7 +76,13 @@ def answer(
     question: Annotated[str | None, typer.Option(help="A question to answer from --context, instead of files.")] = None,
     context: Annotated[str | None, typer.Option(help="The text that answers --question.")] = None,
     top_k: TOP = 1,
-    unanswerable: Annotated[bool, typer.Option("--unanswerable", help="Allow 'no answer' as a result.")] = False,
+    unanswerable: Annotated[
+        bool | None,
+        typer.Option(
+            "--unanswerable/--answerable",
+            help="Whether 'no answer' is a possible result; by default as in training, else not.",
+        ),
+    ] = None,
     html: HTML = None,
 ) -> None:
     """Answer questions from contexts with a question-answering model. A row has the fields question and context."""

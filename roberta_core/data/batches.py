@@ -13,6 +13,8 @@ from roberta_core.data.masking import Masking
 from roberta_core.data.packing import assemble, count_tokens, shuffle_blocks
 
 IGNORED = -100
+SAMPLE = 200  # blocks in which the rate of masking is measured
+TOLERANCE = 0.2  # of the requested rate
 STEP = 8  # S is a multiple of this
 
 Batch = dict[str, np.ndarray]
@@ -69,6 +71,20 @@ class MaskedBlocks:
         count = len(self) if limit is None else min(limit, len(self))
         for start in range(0, count, size):
             yield self.collate([self._masked(0, index) for index in range(start, min(start + size, count))])
+
+    def describe_masking_rate(self) -> str:
+        """Return a sentence if the share of masked tokens is far from the requested one, else an empty string."""
+        chosen = total = 0
+        for index in np.linspace(0, len(self) - 1, min(SAMPLE, len(self))).astype(int):
+            ids, _, positions = self._masked(0, int(index))
+            chosen, total = chosen + len(positions), total + len(ids)
+        rate = self.masking.rate
+        if abs(chosen - rate * total) <= max(TOLERANCE * rate * total, 1):
+            return ""
+        return (
+            f"{chosen / total:.1%} of the tokens are masked instead of {rate:.1%} (in {min(SAMPLE, len(self))} "
+            "blocks): in most blocks the next whole word would be too many"
+        )
 
     def collate(self, sequences: list[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> Batch:
         """Return `input_ids` and `attention_mask` [B, S], `masked_positions` and `masked_labels` [B, K], all int64."""

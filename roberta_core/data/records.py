@@ -303,13 +303,26 @@ def _parquet(path: Path, skipped: Skipped, header: Sequence[str]) -> Iterator[Re
     except ImportError:
         raise DataError(f"{path}: Parquet files need pyarrow: pip install 'triberta[train]'") from None
     try:
-        number = 0
-        for batch in parquet.ParquetFile(path).iter_batches():
+        file, number = parquet.ParquetFile(path), 0
+        named = _read_label_names(file.schema_arrow.metadata or {})
+        for batch in file.iter_batches():
             for row in batch.to_pylist():
-                yield Record(row, f"{path}, row {number}")
+                fields = {name: _named(value, named.get(name)) for name, value in row.items()}
+                yield Record(fields, f"{path}, row {number}")
                 number += 1
     except ArrowException as error:
         raise DataError(f"{path}: not a Parquet file: {error}") from None
+
+
+def _read_label_names(metadata: Mapping[bytes, bytes]) -> dict[str, Sequence[str]]:
+    """Return the names of labels by column that `datasets` stores in a Parquet file."""
+    try:
+        features = json.loads(metadata.get(b"huggingface", b"{}"))["info"]["features"].items()
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return {}
+    inner = {name: feature.get("feature", feature) if isinstance(feature, dict) else {} for name, feature in features}
+    found = {name: one.get("names") for name, one in inner.items() if isinstance(one, dict)}
+    return {name: names for name, names in found.items() if isinstance(names, list)}
 
 
 def _mappings(rows: Iterable[Any], skipped: Skipped) -> Iterator[Record]:

@@ -35,7 +35,8 @@ class QuestionAnsweringPipeline(Pipeline):
         max_answer_len: the most tokens of an answer.
         max_seq_len: the most tokens of a window, question included.
         doc_stride: tokens that two windows of a long context share.
-        handle_impossible_answer: whether "" is an answer too, with the score of "no answer".
+        handle_impossible_answer: whether "" is an answer too, with the score of "no answer"; None means that the
+            configuration of the model decides, which fine-tuning stores, and False if it does not.
         align_to_words: extend answers to whole words.
 
     Returns:
@@ -45,7 +46,7 @@ class QuestionAnsweringPipeline(Pipeline):
     task = "question-answering"
     architecture = "ForQuestionAnswering"
     defaults = {  # noqa: RUF012  # declared once, never written
-        "top_k": 1, "max_answer_len": 15, "max_seq_len": None, "doc_stride": None, "handle_impossible_answer": False,
+        "top_k": 1, "max_answer_len": 15, "max_seq_len": None, "doc_stride": None, "handle_impossible_answer": None,
         "align_to_words": True,
     }  # fmt: skip
 
@@ -130,10 +131,15 @@ class QuestionAnsweringPipeline(Pipeline):
                 same = found.setdefault(answer.lower(), {"score": 0.0, "start": begin, "end": stop, "answer": answer})
                 same["score"] += score
         answers = list(found.values())
-        if options["handle_impossible_answer"]:
+        allowed = options["handle_impossible_answer"]
+        if self._may_have_no_answer() if allowed is None else allowed:
             answers.append({"score": null, "start": 0, "end": 0, "answer": ""})
         answers = sorted(answers, key=lambda answer: -answer["score"])[:top_k]
         return answers[0] if len(answers) == 1 else answers
+
+    def _may_have_no_answer(self) -> bool:
+        stored = (self.config.task_specific_params or {}).get(self.task)
+        return isinstance(stored, Mapping) and stored.get("no_answer") == "allowed"
 
 
 def _normalise(output: Output, allowed: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:

@@ -98,6 +98,19 @@ class QuestionAnswering(Task):
         """Return whether questions may have no answer."""
         return "questions may have no answer" if self.allows_no_answer else "every question has an answer"
 
+    def check(self, example: Example) -> str:
+        """Refuse a question without an answer if neither the settings nor the checkpoint say whether there may be any.
+
+        Raises:
+            DataError: it is undecided.
+        """
+        if not example.fields["answers"] and not (self.settings.no_answer or self.no_answer):
+            raise DataError(
+                f"{example.place}: the question has no answer, and the checkpoint does not say whether questions may "
+                "have none: use --recipe squad2, or set no_answer in the table [task] of the recipe"
+            )
+        return ""
+
     def config(self) -> dict[str, Any]:
         """Return two labels, start and end, and whether questions may have no answer."""
         return {"num_labels": 2} | self.as_parameters(no_answer="allowed" if self.allows_no_answer else "never")

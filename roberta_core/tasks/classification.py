@@ -4,7 +4,7 @@ Shapes: K labels.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +23,7 @@ ARCHITECTURE = "ForSequenceClassification"
 SINGLE_LABEL, MULTI_LABEL, REGRESSION = "single_label_classification", "multi_label_classification", "regression"
 # A recipe's word -> the published problem_type.
 PROBLEMS = {"classification": SINGLE_LABEL, "multi-label": MULTI_LABEL, "regression": REGRESSION}
+MISSING = "-1"  # how `datasets` writes a missing label
 YES, NO = ("1", "1.0", "true", "yes"), ("0", "0.0", "false", "no")  # of a column for one of several labels
 
 Text = str | tuple[str, str]
@@ -131,6 +132,9 @@ class Classification(Task):
             self.head_fits = checkpoint == REGRESSION and len(self.labels) == 1
             self.labels = self.labels if self.head_fits else ("score",)
             return
+        if not self.settings.problem and not several and has_missing_label(numbers):
+            numbers.pop(MISSING)  # `check` reports the examples
+            flat = found = [label for label in found if label != MISSING]
         labels = self._label_columns() if several else []
         numeric = None not in numbers.values()
         labels = labels or sorted(numbers, key=lambda label: (numbers[label] or 0.0 if numeric else 0.0, label))
@@ -162,7 +166,10 @@ class Classification(Task):
             return "regression: the labels are numbers"
         several = "multi-label " if self.problem_type == MULTI_LABEL else ""
         labels = ", ".join(self.labels)
-        return f"{several}classification with {len(self.labels)} labels: {labels}{self.describe_weights()}"
+        doubt = (
+            f"; {MISSING} is a class: remove its records if it means a missing label" if MISSING in self.labels else ""
+        )
+        return f"{several}classification with {len(self.labels)} labels: {labels}{self.describe_weights()}{doubt}"
 
     def check(self, example: Example) -> str:
         """Return what is wrong with the label: it was not learned, or is not a number."""
@@ -178,6 +185,8 @@ class Classification(Task):
             return f"its labels {unknown} are unknown; known are {', '.join(self.labels)}" if unknown else ""
         if self.problem_type == REGRESSION:
             return "" if _number(label) is not None else f"its label {label!r} is not a number"
+        if label not in self.labels and has_missing_label({label, *self.labels}):
+            return f'its label is missing: {MISSING} beside labels from 0 (problem = "classification" makes it a class)'
         return "" if label in self.labels else f"its label {label!r} is unknown; known are {', '.join(self.labels)}"
 
     def config(self) -> dict[str, Any]:
@@ -300,6 +309,12 @@ def as_example(text: Text) -> Example:
     """Return the example of a text or a pair of texts."""
     first, second = text if isinstance(text, tuple) else (text, None)
     return Example("", {"text": first, "text_pair": second})
+
+
+def has_missing_label(labels: Collection[str]) -> bool:
+    """Return whether -1 among labels is no class: the others are 0, 1, 2 and so on, at least three of them."""
+    others = {*labels} - {MISSING}
+    return MISSING in labels and len(others) > 2 and others == {str(number) for number in range(len(others))}
 
 
 def _is_set(record: Record, column: str) -> bool:

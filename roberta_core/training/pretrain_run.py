@@ -181,6 +181,8 @@ def prepare(
             f"sequence_length is {recipe.data.sequence_length}, but {source} accepts at most {most} tokens"
         )
     blocks, kept = prepare_corpus(recipe, vocabulary, train, held_out, output, progress, skipped, splits)
+    if note := blocks.describe_masking_rate():
+        report({"note": note})
     if source is None:
         model = backend.from_tensors(ARCHITECTURE, config, dict(draw(config, ARCHITECTURE, recipe.run.seed)))
     else:

@@ -85,3 +85,15 @@ def test_pairs_are_masked_and_restored_like_blocks():
     data = MaskedBlocks(TOKENS, np.array([[0, 5, 9, 12, 1], [5, 9, 30, 35, 0]]), Masking(101, 100), LENGTH, seed=3)
     ids = restore(data.batch(0, 2))
     assert sorted(len(row[row != 1]) for row in ids) == [12, 13]
+
+
+def test_a_masking_rate_that_is_not_achieved_is_reported():
+    assert DATA.describe_masking_rate() == ""
+    starts = np.zeros(101, bool)
+    starts[::5] = True
+    tokens = np.tile(np.arange(5, 10, dtype=np.uint16), 40)  # words of five tokens in blocks of seven
+    blocks = np.arange(0, 195, 5)[:, None] + [0, 5]
+    data = MaskedBlocks(tokens, blocks, Masking(101, 100, starts=starts), LENGTH, seed=3)
+    assert data.describe_masking_rate() == ""  # they do not fit, so their tokens are chosen
+    few = MaskedBlocks(tokens, blocks, Masking(101, 100, rate=0.7, starts=starts), LENGTH, seed=3)
+    assert "of the tokens are masked instead of 70.0% (in 39 blocks)" in few.describe_masking_rate()

@@ -295,6 +295,24 @@ def test_answers_do_not_depend_on_the_other_questions_of_a_batch(build):
         assert together == pytest.approx(answer(example))
 
 
+@pytest.mark.parametrize(
+    ("stored", "option", "expected"),
+    [
+        (None, None, False),
+        ("allowed", None, True),
+        ("never", None, False),
+        ("allowed", False, False),
+        (None, True, True),
+    ],
+)
+def test_no_answer_is_possible_if_the_option_or_else_the_configuration_says_so(build, stored, option, expected):
+    fields = {"task_specific_params": {"question-answering": {"no_answer": stored}}} if stored else {}
+    answers = build("question-answering", **fields)(
+        question="who?", context="a door", top_k=50, handle_impossible_answer=option
+    )
+    assert any(answer["answer"] == "" for answer in answers) == expected
+
+
 def test_a_question_that_fills_the_window_is_refused(build):
     with pytest.raises(ValueError, match="leaves no room in windows of 20 tokens"):
         build("question-answering")(question="why " * 30, context="a door", max_seq_len=20)

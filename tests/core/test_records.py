@@ -40,6 +40,22 @@ def test_a_dataset_is_any_sequence_of_mappings_and_its_label_names_are_used():
     assert [row["label"] for row in found] == ["good", "bad"]
 
 
+def test_the_label_names_in_a_parquet_file_are_used(tmp_path):
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    label = {"names": ["bad", "good"], "_type": "ClassLabel"}
+    features = {"label": label, "tags": {"feature": label, "_type": "Sequence"}, "text": {"dtype": "string"}}
+    table = pyarrow.Table.from_pylist(
+        [{"label": 1, "tags": [0, 1], "text": "a"}, {"label": -1, "tags": [], "text": "b"}]
+    )
+    for stored in ({"info": {"features": features}}, {"info": None}):
+        parquet.write_table(table.replace_schema_metadata({"huggingface": json.dumps(stored)}), tmp_path / "a.parquet")
+        found = fields(tmp_path / "a.parquet")[0]
+        assert [row["label"] for row in found] == (["good", None] if stored["info"] else [1, -1])
+    assert found[0]["tags"] == [0, 1]
+
+
 def test_parquet_is_read(tmp_path):
     pyarrow = pytest.importorskip("pyarrow")
     from pyarrow import parquet

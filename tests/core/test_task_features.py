@@ -358,6 +358,38 @@ def test_an_answer_does_not_depend_on_other_questions(tokenizer):
     assert not again.allows_no_answer
 
 
+def test_a_question_without_an_answer_is_refused_if_the_checkpoint_does_not_state_that_there_are_any(tokenizer):
+    task = TASKS["question-answering"](tokenizer, 32)
+    task.read_config(RobertaConfig())  # as of a published checkpoint
+    with pytest.raises(DataError, match=r"F: the question has no answer, and the checkpoint does not say .* squad2"):
+        task.collect_examples([Record(question(), "E"), Record(NO_ANSWER, "F")], Skipped())
+    assert len(task.collect_examples([Record(question(), "E")], Skipped())) == 1
+    for decided in ("allowed", "never"):
+        task = TASKS["question-answering"](tokenizer, 32, Settings(no_answer=decided))
+        assert len(task.collect_examples([Record(NO_ANSWER, "F")], Skipped())) == 1
+        assert task.allows_no_answer == (decided == "allowed")
+
+
+def test_minus_one_beside_labels_from_zero_is_a_missing_label(tokenizer):
+    rows = [{"text": "a", "label": label} for label in (0, 1, -1, 2, 1)]
+    task, examples, skipped = build("classification", tokenizer, rows)
+    assert task.labels == ("0", "1", "2")
+    assert len(examples) == 4
+    assert skipped.count == 1
+    assert "its label is missing: -1" in skipped.sentence()
+    later = Skipped()
+    assert task.collect_examples([Record({"text": "b", "label": -1}, "F, row 7")], later) == []
+    assert "F, row 7: its label is missing: -1" in later.sentence()
+
+
+@pytest.mark.parametrize("labels", [(-1, 0, 1), (-1, 1), (-2, -1, 0, 1), (-1, 1, 2, 3)])
+def test_minus_one_among_other_labels_is_a_class_and_the_description_warns(tokenizer, labels):
+    task, examples, _ = build("classification", tokenizer, [{"text": "a", "label": label} for label in labels])
+    assert len(examples) == len(labels)
+    assert task.labels == tuple(map(str, labels))
+    assert "-1 is a class" in task.describe()
+
+
 def test_the_premise_of_copa_is_read_with_its_question(tokenizer):
     row = {"premise": "The man fell.", "question": "cause", "choice1": "He slipped.", "choice2": "He sang.", "label": 0}
     task, examples, _ = build("multiple-choice", tokenizer, [row], length=64)
