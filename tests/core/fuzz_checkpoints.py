@@ -1,9 +1,9 @@
 """Feed mutated files to every reader of checkpoints: `python tests/core/fuzz_checkpoints.py --inputs 100000`.
 
-A file is a good one with a few bytes set, inserted, removed, copied or cut off. Whatever comes, a reader gives arrays
-that lie in the file or raises `CheckpointError` (for config.json `ValueError` or `TypeError`); anything else is a
-crash, a few seconds of CPU time without an answer are a hang. Both are written to a folder, and the exit status is 1.
-The last line has the totals. Not a test: it takes minutes.
+A mutated file is a valid one in which a few bytes are set, inserted, removed, copied or truncated. A reader must return
+arrays inside the file or raise `CheckpointError` (for config.json `ValueError` or `TypeError`); anything else is a
+crash, and a few seconds of CPU time without a result are a hang. Both are written to a folder; the exit status is
+then 1. The last line has the totals. Not a test: it takes minutes.
 """
 
 import argparse
@@ -25,14 +25,14 @@ from roberta_core.checkpoints.shards import index_name
 from roberta_core.config import CONFIG_NAME, RobertaConfig
 from roberta_core.parameters import parameters
 
-SLOW = 5.0  # seconds of this process, so a suspended machine is not a hang; usual files take milliseconds
+SLOW = 5.0  # seconds of CPU time, so a suspended machine is not a hang; usual files take milliseconds
 INTERESTING = [b"\0", b"\xff", b"\x7f", b"\x80", b"\xff" * 4, b"\xff" * 8, b"\0" * 8, b"..", b"/", b'"', b"9" * 12]
 
 
-def good_files(folder):
-    """(what, folder, the file in it to change, how it is read): each format, made by ourselves, and what stands beside.
+def build_files(folder):
+    """Return (description, folder, file to mutate, function that reads it) for each format, index and configuration.
 
-    Also the older stream of torch if that is there.
+    Includes the older stream format of torch if torch is installed.
     """
     config = RobertaConfig(
         vocab_size=11, hidden_size=4, num_attention_heads=2, intermediate_size=6, num_hidden_layers=1,
@@ -42,18 +42,18 @@ def good_files(folder):
     found = []
     for row in formats.FORMATS:
         checkpoints.save(folder / row.name, config, "ForMaskedLM", tensors, format=row.name)
-        found.append((row.name, folder / row.name, row.file, lambda place, read=row.read: summed(read(place))))
+        found.append((row.name, folder / row.name, row.file, lambda place, read=row.read: touch_values(read(place))))
     shards = folder / "shards"
     checkpoints.save(shards, config, "ForMaskedLM", tensors, max_shard_size="1KB")
     found.append(
-        ("index", shards, index_name(safetensors_file.FILE), lambda place: summed(safetensors_file.read(place)))
+        ("index", shards, index_name(safetensors_file.FILE), lambda place: touch_values(safetensors_file.read(place)))
     )
     found.append(("fairseq, settings", folder / "fairseq", fairseq_file.FILE, fairseq_file.read_config))
     found.append(("config.json", folder / "safetensors", CONFIG_NAME, RobertaConfig.from_pretrained))
     whole = folder / "whole"
     checkpoints.save(whole, config, "ForMaskedLM", tensors, format="bin")
     found.append(
-        ("bin, as a model", whole, bin_file.FILE, lambda place: summed(conversion.open_checkpoint(place).tensors))
+        ("bin, as a model", whole, bin_file.FILE, lambda place: touch_values(conversion.open_checkpoint(place).tensors))
     )
     try:
         import torch
@@ -62,17 +62,20 @@ def good_files(folder):
     state = {name: torch.from_numpy(array) for name, array in tensors.items()}
     (folder / "stream").mkdir()
     torch.save(state, folder / "stream" / bin_file.FILE, _use_new_zipfile_serialization=False)
-    return [*found, ("bin, old stream", folder / "stream", bin_file.FILE, lambda place: summed(bin_file.read(place)))]
+    return [
+        *found,
+        ("bin, old stream", folder / "stream", bin_file.FILE, lambda place: touch_values(bin_file.read(place))),
+    ]
 
 
-def summed(tensors):
+def touch_values(tensors):
     """Touch every value."""
     for name in tensors:
         tensors[name].sum()
 
 
-def mutated(content, chance):
-    """One to six changes, most of them near the beginning, where the structure is."""
+def mutate(content, chance):
+    """Make one to six changes, most of them near the beginning, where the structure is."""
     content = bytearray(content)
     for _ in range(chance.randint(1, 6)):
         at = chance.randrange(min(len(content), chance.choice([64, 1024, 8192, 1 << 30]))) if content else 0
@@ -92,8 +95,8 @@ def mutated(content, chance):
     return bytes(content)
 
 
-def one(file, read, folder):
-    """Read a folder to the end; "read" or "refused"."""
+def read_once(file, read, folder):
+    """Read a folder completely; return "read" or "refused"."""
     refusals = (CheckpointError, ValueError, TypeError) if file == CONFIG_NAME else (CheckpointError,)
     try:
         read(folder)
@@ -105,13 +108,13 @@ def one(file, read, folder):
 
 
 def replace(path, content):
-    """Write a file again: some file systems sync one that is written over."""
+    """Delete and write a file, because some file systems sync a file that is overwritten."""
     path.unlink()
     path.write_bytes(content)
 
 
-def anonymous():
-    """Megabytes of memory that are not of mapped files; None where there is no /proc."""
+def measure_anonymous():
+    """Return the megabytes of memory that are not mapped files, or None without /proc."""
     try:
         text = Path("/proc/self/status").read_text()
     except OSError:
@@ -120,10 +123,10 @@ def anonymous():
 
 
 class Hang(BaseException):
-    """No reader passes it on as a file that cannot be read."""
+    """Raised after too much CPU time; no reader catches it, because it is not an `Exception`."""
 
 
-def too_slow(*_):
+def raise_hang(*_):
     raise Hang(f"more than {SLOW} seconds of CPU time")
 
 
@@ -135,16 +138,16 @@ def main():
     options = options.parse_args()
     chance, start, peak = random.Random(options.seed), time.perf_counter(), 0
     counts = Counter()
-    signal.signal(signal.SIGPROF, too_slow)
+    signal.signal(signal.SIGPROF, raise_hang)
     warnings.simplefilter("ignore")
     with tempfile.TemporaryDirectory() as folder, np.errstate(all="ignore"):
-        files = [(*row, (row[1] / row[2]).read_bytes()) for row in good_files(Path(folder))]
+        files = [(*row, (row[1] / row[2]).read_bytes()) for row in build_files(Path(folder))]
         for number in range(options.inputs):
             name, place, file, read, content = files[number % len(files)]
-            replace(place / file, mutated(content, chance))
+            replace(place / file, mutate(content, chance))
             signal.setitimer(signal.ITIMER_PROF, SLOW)
             try:
-                outcome = one(file, read, place)
+                outcome = read_once(file, read, place)
             except Hang:
                 outcome = "hang"
             except Exception as error:
@@ -156,7 +159,7 @@ def main():
                 (options.findings / f"{number}-{file}").write_bytes((place / file).read_bytes())
             replace(place / file, content)
             counts[name, outcome] += 1
-            peak = max(peak, anonymous() or 0) if number % 100 == 0 else peak
+            peak = max(peak, measure_anonymous() or 0) if number % 100 == 0 else peak
     for (name, outcome), count in sorted(counts.items()):
         print(f"{name:18} {outcome:20} {count:8,}")
     crashes = sum(count for (_, outcome), count in counts.items() if outcome.startswith("crash"))

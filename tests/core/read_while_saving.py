@@ -2,8 +2,8 @@
 
 A writer alternates between two checkpoints (weights, config.json and tokenizer files) in the same folder, in every
 format and in one file or in shards. Readers load the model as the frameworks do, open it for conversion, and load the
-tokenizer. Every answer must be one of the two checkpoints. A mixture, an error or a hang is a finding; the exit status
-is then 1. Not a test: that runs it for a second.
+tokenizer. Every result must be one of the two checkpoints. A mixture, an error or a hang is a finding; the exit status
+is then 1. A test runs this script for a second.
 """
 
 import argparse
@@ -29,7 +29,7 @@ WAYS = [(row.name, size) for row in FORMATS for size in ("5GB", "10KB") if (row.
 
 
 class Model(PreTrainedBase):
-    """A model without a framework: only its configuration."""
+    """A model without a framework, which has only a configuration."""
 
     architecture = "ForMaskedLM"
     has_pooler = False
@@ -39,7 +39,7 @@ class Model(PreTrainedBase):
 
 
 def make(number):
-    """Return a checkpoint whose configuration, tensors and tokenizer all tell its number."""
+    """Return a checkpoint whose configuration, tensors and tokenizer depend on its number."""
     config = RobertaConfig(hidden_dropout_prob=number / 10, type_vocab_size=1, layer_norm_eps=1e-5, **SIZES)
     source = checkpoints.resolve("roberta-tiny")
     tokenizer = RobertaTokenizerFast.from_pretrained(source, model_max_length=20 + number)

@@ -11,7 +11,7 @@ import pytest
 from roberta_core.checkpoints import CheckpointError, finish, safetensors_file
 from roberta_core.checkpoints.atomic import NOTE, is_plain_name, refuse_unfinished, transaction
 
-# Three checkpoints that share file names: old and new are equal in shape, other has more layers and one file only.
+# Three checkpoints with the same file names: old and new have the same shapes, other has more layers and only one file.
 COMMON = """
 import json, os, random, resource, signal, sys, time
 import numpy as np
@@ -148,7 +148,7 @@ def run(script, *arguments):
 
 @pytest.fixture
 def memory(tmp_path):
-    """A folder in memory where there is one: hundreds of saves onto a busy disk take minutes."""
+    """Return a folder in memory if possible: hundreds of saves to a busy disk take minutes."""
     if not os.access("/dev/shm", os.W_OK):
         yield tmp_path
         return
@@ -164,7 +164,7 @@ def put(folder, contents=(), **more):
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 @pytest.mark.parametrize(("before", "after"), [("old", "new"), ("old", "other"), ("other", "old")])
-def test_a_save_killed_at_any_step_leaves_old_or_new_or_says_that_it_is_between(memory, before, after):
+def test_a_save_killed_at_any_step_leaves_the_old_or_new_checkpoint_or_is_detected(memory, before, after):
     outcomes = run(EVERY_STEP, memory, before, after)
     order = [before, f"between, then {after}", after]
     assert set(outcomes) == set(order)
@@ -172,7 +172,7 @@ def test_a_save_killed_at_any_step_leaves_old_or_new_or_says_that_it_is_between(
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-def test_saves_killed_at_random_moments_leave_a_whole_checkpoint_or_say_so(memory):
+def test_saves_killed_at_random_moments_leave_a_whole_checkpoint_or_are_detected(memory):
     outcomes = run(RANDOM, memory, 0)
     whole = {"old", "new", "other"}
     assert set(outcomes) <= whole | {f"between, then {name}" for name in whole}
@@ -180,7 +180,7 @@ def test_saves_killed_at_random_moments_leave_a_whole_checkpoint_or_say_so(memor
 
 
 @pytest.mark.parametrize("limit", [100, 1500, 3000, 20_000])
-def test_a_full_disk_is_said_and_leaves_the_old_checkpoint(tmp_path, limit):
+def test_a_full_disk_is_reported_and_keeps_the_old_checkpoint(tmp_path, limit):
     sentence, clean, left = run(FULL, tmp_path, limit)
     assert "File too large" in sentence
     assert str(tmp_path) in sentence
@@ -190,8 +190,8 @@ def test_a_full_disk_is_said_and_leaves_the_old_checkpoint(tmp_path, limit):
 
 
 @pytest.mark.parametrize("target", ["{}", "{}/new"])
-def test_a_read_only_folder_is_said(target):
-    with tempfile.TemporaryDirectory() as outer:  # pytest's own folders are closed to other users
+def test_a_read_only_folder_is_reported(target):
+    with tempfile.TemporaryDirectory() as outer:  # other users cannot access the folders of pytest
         os.chmod(outer, 0o755)
         folder = Path(outer) / "checkpoint"
         sentence, left = run(READ_ONLY, folder, target)
@@ -204,15 +204,15 @@ def test_a_read_only_folder_is_said(target):
 def test_files_are_synced_before_they_get_their_names(tmp_path, monkeypatch):
     calls = []
 
-    def recorded(name, call):
+    def record(name, call):
         def wrapped(*arguments):
             calls.append(name)
             return call(*arguments)
 
         monkeypatch.setattr(os, name, wrapped)
 
-    recorded("fsync", os.fsync)
-    recorded("replace", os.replace)
+    record("fsync", os.fsync)
+    record("replace", os.replace)
     put(tmp_path, a=b"new")
     assert calls == ["fsync", "replace", "fsync"]
     calls.clear()
@@ -220,14 +220,14 @@ def test_files_are_synced_before_they_get_their_names(tmp_path, monkeypatch):
     assert calls == ["fsync"] * 4 + ["replace", "fsync"] + ["replace"] * 2 + ["fsync"] * 2
 
 
-def test_a_file_where_the_folder_should_be_is_said(tmp_path):
+def test_a_file_in_place_of_the_folder_is_reported(tmp_path):
     (tmp_path / "model").write_text("mine")
     with pytest.raises(CheckpointError, match=r"saving to .* failed"):
         safetensors_file.write(tmp_path / "model", {})
     assert (tmp_path / "model").read_text() == "mine"
 
 
-def test_a_folder_with_the_name_of_a_file_is_said_before_anything_changes(tmp_path):
+def test_a_folder_with_the_name_of_a_file_is_reported_before_anything_changes(tmp_path):
     put(tmp_path, a=b"old")
     (tmp_path / "b").mkdir()
     with pytest.raises(CheckpointError, match="a folder has the name of the file"):
@@ -247,7 +247,7 @@ def test_an_interrupted_save_leaves_nothing_behind(tmp_path, stop):
     assert os.listdir(tmp_path) == []
 
 
-def test_a_symbolic_link_is_replaced_and_its_target_left_alone(tmp_path):
+def test_a_symbolic_link_is_replaced_and_its_target_is_not_changed(tmp_path):
     (tmp_path / "blob").write_bytes(b"shared")
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "a").symlink_to(tmp_path / "blob")
@@ -256,7 +256,7 @@ def test_a_symbolic_link_is_replaced_and_its_target_left_alone(tmp_path):
     assert (tmp_path / "blob").read_bytes() == b"shared"
 
 
-def test_equal_small_files_are_not_written_again(tmp_path):
+def test_unchanged_small_files_are_not_written_again(tmp_path):
     for _ in range(2):
         with transaction(tmp_path) as save:
             save.write("config.json", b"{}")
@@ -270,7 +270,7 @@ def test_files_get_the_usual_permissions(tmp_path):
     assert (tmp_path / "a").stat().st_mode == (tmp_path / "usual").stat().st_mode
 
 
-def test_temporary_files_of_killed_saves_are_swept_up(tmp_path):
+def test_temporary_files_of_killed_saves_are_deleted(tmp_path):
     (tmp_path / ".model.safetensors.123.saving").touch()
     (tmp_path / ".mine.saving").touch()
     put(tmp_path, a=b"new")
@@ -281,7 +281,7 @@ def leave(folder, renames, removals=()):
     (folder / NOTE).write_text(json.dumps({"renames": renames, "removals": list(removals)}))
 
 
-def test_the_next_save_completes_what_was_cut_off_even_if_it_fails_itself(tmp_path):
+def test_the_next_save_completes_an_interrupted_one_even_if_it_fails(tmp_path):
     (tmp_path / ".a.1.saving").write_bytes(b"new")
     (tmp_path / "a").write_bytes(b"old")
     (tmp_path / "b").write_bytes(b"gone in the new one")
@@ -308,7 +308,7 @@ def test_the_next_save_completes_what_was_cut_off_even_if_it_fails_itself(tmp_pa
         '{"renames": {".gone.1.saving": "gone"}, "removals": []}',
     ],
 )
-def test_a_note_that_no_save_wrote_is_refused_and_changes_nothing(tmp_path, note):
+def test_a_note_not_written_by_a_save_is_refused_and_changes_nothing(tmp_path, note):
     (tmp_path / "a").write_bytes(b"mine")
     (tmp_path / NOTE).write_text(note)
     with pytest.raises(CheckpointError):
@@ -317,7 +317,7 @@ def test_a_note_that_no_save_wrote_is_refused_and_changes_nothing(tmp_path, note
     assert sorted(os.listdir(tmp_path)) == sorted(["a", NOTE])
 
 
-def test_only_names_of_the_same_folder_are_plain():
+def test_only_names_in_the_same_folder_are_plain():
     assert is_plain_name("model-00001-of-00002.safetensors")
     assert not any(map(is_plain_name, ["", ".", "..", "a/b", "/a", "a\\b", "C:a", "a\0", None, 1, ["a"]]))
 
@@ -335,7 +335,7 @@ for _ in range(100):
 """
 
 
-def test_processes_that_save_at_once_take_turns(memory):
+def test_processes_that_save_at_the_same_time_take_turns(memory):
     commands = [[sys.executable, "-c", SAVE_MANY, str(memory), str(number)] for number in range(3)]
     processes = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for command in commands]
     errors = [process.communicate(timeout=120)[1] for process in processes]

@@ -1,4 +1,4 @@
-"""A reader gets all files of one save, whatever is saved while it reads."""
+"""A reader gets all files of the same save, even if another save runs while it reads."""
 
 import importlib.util
 import os
@@ -38,7 +38,7 @@ def folder(tmp_path, way):
 
 
 def save_after(monkeypatch, owner, name, folder, way):
-    """Let the first call of a function be followed by a save of the other checkpoint."""
+    """Patch a function so that its first call is followed by a save of the other checkpoint."""
     original, calls = getattr(owner, name), []
 
     def call(*arguments, **named):
@@ -73,7 +73,7 @@ def test_a_tokenizer_is_loaded_again_if_its_folder_was_replaced(monkeypatch, fol
     assert len(calls) == 2
 
 
-def test_files_copied_with_a_model_are_of_one_save(monkeypatch, folder, way):
+def test_files_copied_with_a_model_are_of_the_same_save(monkeypatch, folder, way):
     from roberta_core.checkpoints import hub
 
     save_after(monkeypatch, hub, "read_bytes", folder, way)
@@ -93,7 +93,7 @@ def test_an_error_in_an_unchanged_folder_is_raised_at_once(tmp_path):
     assert len(calls) == 1
 
 
-def test_a_folder_that_keeps_changing_is_refused_after_a_while(tmp_path, monkeypatch):
+def test_a_folder_that_keeps_changing_is_refused_after_some_attempts(tmp_path, monkeypatch):
     monkeypatch.setattr(consistency, "PATIENCE", 0.2)
     counter = iter(range(10_000))
     with pytest.raises(CheckpointError, match="kept changing for 0 s while it was read; try again"):
@@ -112,7 +112,7 @@ def test_an_interrupted_save_is_refused_at_once(folder):
 def test_a_reader_waits_for_a_running_save_and_a_save_for_a_locked_reader(tmp_path):
     script.save(tmp_path, 0, FORMS[0])
     pid = os.fork()
-    if not pid:  # a save that has left its note and takes its time
+    if not pid:  # a slow save that has written its note
         with transaction(tmp_path):
             (tmp_path / NOTE).write_text('{"renames": {}, "removals": []}')
             time.sleep(0.5)
@@ -134,7 +134,7 @@ def test_a_reader_waits_for_a_running_save_and_a_save_for_a_locked_reader(tmp_pa
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-def test_readers_beside_a_writer_never_get_a_mixture(tmp_path):
+def test_readers_never_get_a_mixture_while_a_writer_runs(tmp_path):
     command = [sys.executable, str(PATH), "--formats", "safetensors", "--seconds", "1", "--folder", str(tmp_path)]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert ended.returncode == 0, ended.stdout + ended.stderr

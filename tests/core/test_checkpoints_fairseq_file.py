@@ -1,6 +1,6 @@
-"""The checkpoints that fairseq wrote, bit for bit, and those that we write in its frame.
+"""Checkpoints written by fairseq are read bit for bit, and checkpoints are written in its format.
 
-`../shared/fixtures/fairseq` holds them (or ROBERTA_SHARED names the folder); without it those tests skip.
+The checkpoints are in `../shared/fixtures/fairseq` (or below ROBERTA_SHARED); without them those tests are skipped.
 """
 
 import os
@@ -30,7 +30,7 @@ CHECKPOINTS = [(f"{version}-{kind}", kind) for version in VERSIONS for kind in (
 CHECKPOINTS.append(("v0.12.2-untied", "masked_lm"))
 CLASSES = {"masked_lm": "ForMaskedLM", "classification": "ForSequenceClassification"}
 
-# Published module -> fairseq's, as its release 0.12 spells it.
+# Published module -> module of fairseq 0.12.
 BODY = {
     "embeddings.word_embeddings": "embed_tokens",
     "embeddings.position_embeddings": "embed_positions",
@@ -47,7 +47,7 @@ BODY = {
 
 
 def fairseq_name(name, head):
-    """The name by which the fixtures draw the values of a published tensor."""
+    """Return the name from which the fixtures derive the values of a published tensor."""
     module, _, leaf = name.rpartition(".")
     if module.startswith("lm_head"):
         return name.replace("lm_head.decoder.weight", "lm_head.weight")
@@ -120,14 +120,14 @@ def test_the_configuration_is_found(name, kind):
 
 
 @published
-def test_a_model_that_normalises_first_is_refused():
+def test_a_pre_norm_model_is_refused():
     for read in (fairseq_file.read_config, fairseq_file.read):
         with pytest.raises(CheckpointError, match="normalises before each block"):
             read(FAIRSEQ / "v0.12.2-prenorm")
 
 
 @published
-def test_a_head_with_another_activation_is_left_out_and_said():
+def test_a_head_with_another_activation_is_skipped_and_reported():
     config = fairseq_file.read_config(FAIRSEQ / "v0.12.2-relu")
     assert config.hidden_act == "relu"
     tensors, report = checkpoints.load(FAIRSEQ / "v0.12.2-relu", config, "ForMaskedLM")
@@ -149,7 +149,7 @@ def test_a_dictionary_of_another_size_is_explained(tmp_path):
 
 
 @published
-def test_labels_are_named_where_they_have_names(tmp_path):
+def test_labels_have_the_names_of_the_dictionary(tmp_path):
     shutil.copy(FAIRSEQ / "v0.12.2-classification" / "model.pt", tmp_path)
     (tmp_path / "label.dict.txt").write_text("contradiction 1\nneutral 1\nentailment 1\nmadeupword0000 0\n")
     assert fairseq_file.read_config(tmp_path).id2label == {0: "contradiction", 1: "neutral", 2: "entailment"}
@@ -180,7 +180,7 @@ def save(folder, architecture="ForMaskedLM", **changes):
 
 @pytest.mark.parametrize("tied", [True, False])
 @pytest.mark.parametrize("architecture", ["ForMaskedLM", "ForSequenceClassification"])
-def test_what_is_written_is_read_with_its_configuration(tmp_path, architecture, tied):
+def test_a_written_checkpoint_is_read_with_its_configuration(tmp_path, architecture, tied):
     settings = {
         "hidden_act": "gelu",
         "classifier_dropout": 0.25,
@@ -200,7 +200,7 @@ def test_what_is_written_is_read_with_its_configuration(tmp_path, architecture, 
     }
 
 
-def test_what_is_written_has_the_keys_of_fairseq(tmp_path):
+def test_a_written_checkpoint_has_the_keys_of_fairseq(tmp_path):
     save(tmp_path)
     state = torch_file.read(tmp_path / "model.pt", {"argparse.Namespace": Plain})
     assert set(state) == {"args", "model", "optimizer_history", "extra_state", "last_optimizer_state"}
@@ -215,7 +215,7 @@ def test_what_is_written_has_the_keys_of_fairseq(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["masked_lm", "classification"])
-def test_fairseqs_own_file_is_written_again_with_its_keys_shapes_and_values(tmp_path, shared, kind):
+def test_a_file_of_fairseq_is_written_again_with_its_keys_shapes_and_values(tmp_path, shared, kind):
     source = shared / "fixtures/fairseq" / f"v0.10.2-{kind}"
     architecture = {"masked_lm": "ForMaskedLM", "classification": "ForSequenceClassification"}[kind]
     conversion.convert(source, tmp_path / "plain", "safetensors", architecture=architecture)
@@ -236,13 +236,13 @@ def test_fairseqs_own_file_is_written_again_with_its_keys_shapes_and_values(tmp_
 @pytest.mark.parametrize(
     "changes", [{"layer_norm_eps": 1e-12}, {"pad_token_id": 3}, {"is_decoder": True}, {"hidden_act": "silu"}]
 )
-def test_what_fairseq_cannot_express_is_refused(tmp_path, changes):
+def test_models_that_fairseq_cannot_express_are_refused(tmp_path, changes):
     with pytest.raises(CheckpointError, match="choose another format"):
         save(tmp_path, **changes)
     assert not list(tmp_path.iterdir())
 
 
-def test_what_fairseq_lacks_keeps_its_published_name_so_that_fairseq_refuses_it(tmp_path):
+def test_tensors_unknown_to_fairseq_keep_their_published_name_so_that_fairseq_refuses_them(tmp_path):
     config, tensors = save(tmp_path, "ForMultipleChoice")
     names = torch_file.read(tmp_path / "model.pt", {"argparse.Namespace": Plain})["model"]
     assert {"roberta.pooler.dense.weight", "classifier.weight"} <= set(names)
@@ -262,8 +262,8 @@ def test_a_broken_or_hostile_file_is_refused(tmp_path, content):
             read(tmp_path)
 
 
-def as_omegaconf(settings, monkeypatch):
-    """The pickle code of settings in the form of OmegaConf, which releases between 0.10 and 0.12 wrote."""
+def build_omegaconf_pickle(settings, monkeypatch):
+    """Return pickled settings in the form of OmegaConf, which fairseq 0.10 to 0.12 wrote."""
     classes = {"omegaconf.dictconfig": "DictConfig", "omegaconf.nodes": "AnyNode", "omegaconf.base": "Metadata"}
     made = {}
     monkeypatch.setitem(sys.modules, "omegaconf", types.ModuleType("omegaconf"))
@@ -283,12 +283,12 @@ def as_omegaconf(settings, monkeypatch):
     return Code(pickle.dumps(config({"model": model}), 2)[2:-1])
 
 
-def test_settings_in_the_form_of_omegaconf_are_understood(tmp_path, monkeypatch):
+def test_settings_in_the_form_of_omegaconf_are_read(tmp_path, monkeypatch):
     save(tmp_path, classifier_dropout=0.25)
     state = torch_file.select_tensors(torch_file.read(tmp_path / "model.pt", {"argparse.Namespace": Plain})["model"])
     tensors = {name: tensor.array() for name, tensor in state.items()}
     settings = {"encoder_attention_heads": 3, "activation_fn": "gelu", "pooler_dropout": 0.25}
-    code = as_omegaconf({**settings, "untie_weights_roberta": None}, monkeypatch)
+    code = build_omegaconf_pickle({**settings, "untie_weights_roberta": None}, monkeypatch)
     (tmp_path / "dict").mkdir()
     with open(tmp_path / "dict" / "model.pt", "wb") as stream:
         frame = {"args": None, "cfg": code}
@@ -303,7 +303,7 @@ def test_settings_in_the_form_of_omegaconf_are_understood(tmp_path, monkeypatch)
         ({"classifier_dropout": -1e307}, "at least 0"),
     ],
 )
-def test_settings_of_no_model_are_refused(tmp_path, monkeypatch, changes, reason):
+def test_settings_without_a_model_are_refused(tmp_path, monkeypatch, changes, reason):
     original = fairseq_writer._frame
 
     def frame(config, classes):

@@ -37,7 +37,7 @@ def write(folder, tensors, limit=10**9):
 
 @pytest.fixture
 def file(tmp_path):
-    """An open tf_model.h5 to be filled by hand."""
+    """Return an open tf_model.h5 that tests fill."""
     with h5py.File(tmp_path / "tf_model.h5", "w") as file:
         yield file
 
@@ -51,13 +51,13 @@ def assert_same(found, expected):
 
 
 @pytest.mark.parametrize("limit", [10**9, 1000])
-def test_what_is_written_is_read(tmp_path, limit):
+def test_a_written_file_is_read(tmp_path, limit):
     write(tmp_path, some_tensors(), limit)
     assert len(os.listdir(tmp_path)) == (1 if limit == 10**9 else 4)
     assert_same(h5_file.read(tmp_path), some_tensors())
 
 
-def test_a_single_file_has_the_groups_and_attributes_that_keras_looks_for(tmp_path):
+def test_a_single_file_has_the_groups_and_attributes_that_keras_expects(tmp_path):
     with h5py.File(write(tmp_path, some_tensors()) / "tf_model.h5") as file:
         assert list(file.attrs["layer_names"]) == ["lm_head", "roberta"]
         for layer in file.attrs["layer_names"]:
@@ -65,7 +65,7 @@ def test_a_single_file_has_the_groups_and_attributes_that_keras_looks_for(tmp_pa
                 assert np.array_equal(file[layer][name], some_tensors()[name.partition("/")[2]])
 
 
-def test_the_head_has_the_embeddings_as_well_and_they_are_stored_once(tmp_path):
+def test_the_embeddings_are_also_in_the_head_and_stored_once(tmp_path):
     name = "roberta/embeddings/word_embeddings/weight:0"
     table = np.arange(20_000, dtype=np.float32).reshape(100, 200)
     write(tmp_path, {name: table, "lm_head/bias:0": np.zeros(100, np.float32)})
@@ -76,7 +76,7 @@ def test_the_head_has_the_embeddings_as_well_and_they_are_stored_once(tmp_path):
     assert np.array_equal(h5_file.read(tmp_path)[name], table)
 
 
-def test_a_shard_has_neither_groups_of_layers_nor_a_model_name(tmp_path):
+def test_a_shard_has_neither_layer_groups_nor_a_model_name(tmp_path):
     write(tmp_path, some_tensors(), 1000)
     names = []
     for shard in sorted(path for path in os.listdir(tmp_path) if path.endswith(".h5")):
@@ -85,7 +85,7 @@ def test_a_shard_has_neither_groups_of_layers_nor_a_model_name(tmp_path):
     assert sorted(names) == sorted(some_tensors())
 
 
-def test_arrays_are_mapped_and_aligned_where_it_matters(tmp_path):
+def test_arrays_are_mapped_and_aligned(tmp_path):
     found = h5_file.read(write(tmp_path, some_tensors()))
     before = (tmp_path / "tf_model.h5").read_bytes()
     array = found[NAME]
@@ -96,14 +96,14 @@ def test_arrays_are_mapped_and_aligned_where_it_matters(tmp_path):
 
 
 @pytest.mark.parametrize("dtype", [ml_dtypes.bfloat16, np.complex64, np.bool_])
-def test_a_dtype_that_h5_files_lack_is_refused(tmp_path, dtype):
+def test_a_dtype_that_h5_does_not_support_is_refused(tmp_path, dtype):
     with pytest.raises(CheckpointError, match="which cannot be written to h5"):
         write(tmp_path, {"roberta/x:0": np.zeros(3, dtype)})
     assert os.listdir(tmp_path) == []
 
 
 @pytest.mark.parametrize("model", ["tf_roberta_for_masked_lm", "tf_roberta_for_masked_lm_7", "mine"])
-def test_the_models_name_is_dropped_whatever_it_is(tmp_path, file, model):
+def test_any_name_of_the_model_is_removed_from_the_keys(tmp_path, file, model):
     file[f"lm_head/{model}/lm_head/bias:0"] = np.arange(3.0)
     file[f"lm_head/{model}/{NAME}"] = np.ones(2)
     file[f"roberta/{model}/{NAME}"] = np.ones(2)
@@ -112,7 +112,7 @@ def test_the_models_name_is_dropped_whatever_it_is(tmp_path, file, model):
     assert_same(h5_file.read(tmp_path), {"lm_head/bias:0": np.arange(3.0), NAME: np.ones(2)})
 
 
-def test_a_tensor_that_stands_twice_with_different_values_is_refused(tmp_path, file):
+def test_a_tensor_stored_twice_with_different_values_is_refused(tmp_path, file):
     file[f"lm_head/m/{NAME}"] = np.ones(2)
     file[f"roberta/m/{NAME}"] = np.zeros(2)
     file.close()
@@ -150,7 +150,7 @@ ODD = {
 
 
 @pytest.mark.parametrize("case", ODD)
-def test_what_is_no_plain_row_of_numbers_is_refused(tmp_path, file, case):
+def test_datasets_that_are_not_plain_arrays_are_refused(tmp_path, file, case):
     ODD[case](file)
     file.close()
     with pytest.raises(CheckpointError, match="not a readable TensorFlow file") as caught:
@@ -160,21 +160,21 @@ def test_what_is_no_plain_row_of_numbers_is_refused(tmp_path, file, case):
 
 
 @pytest.mark.parametrize("case", ["a view of another file", "chunks", "a compressed bomb", "a checksum", "texts"])
-def test_the_reason_is_said(tmp_path, file, case):
+def test_the_reason_is_reported(tmp_path, file, case):
     ODD[case](file)
     file.close()
     with pytest.raises(CheckpointError, match="x is not a contiguous dataset of numbers"):
         h5_file.read(tmp_path)
 
 
-def test_more_entries_than_any_model_has_are_refused(tmp_path, monkeypatch):
+def test_too_many_entries_are_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(h5_file, "MAX_ENTRIES", 5)
     with pytest.raises(CheckpointError, match="more than 5 entries"):
         h5_file.read(write(tmp_path, some_tensors()))
 
 
 @pytest.mark.parametrize("content", [b"", b"\x89HDF\r\n\x1a\n", b"\0" * 4096, b"PK\3\4" * 100])
-def test_what_is_no_h5_file_is_refused(tmp_path, content):
+def test_a_file_that_is_not_h5_is_refused(tmp_path, content):
     (tmp_path / "tf_model.h5").write_bytes(content)
     with pytest.raises(CheckpointError, match="not a readable TensorFlow file"):
         h5_file.read(tmp_path)
@@ -186,7 +186,7 @@ def test_a_truncated_file_is_refused_or_whole(tmp_path):
     for length in range(0, len(content), 97):
         (tmp_path / "tf_model.h5").write_bytes(content[:length])
         try:
-            assert_same(h5_file.read(tmp_path), some_tensors())  # what was cut off was not needed
+            assert_same(h5_file.read(tmp_path), some_tensors())  # the removed bytes were not needed
         except CheckpointError:
             refused += 1
     assert refused > 100

@@ -14,7 +14,7 @@ from roberta_core.config import RobertaConfig
 
 
 def some_tensors():
-    """Nested names, no size twice, and more than fifteen entries in one map."""
+    """Return nested tensors with different sizes and more than fifteen entries in one map."""
     generator = np.random.default_rng(0)
     many = {f"layer.{number}.bias": np.full(3, number, np.float16) for number in range(20)}
     return {
@@ -48,7 +48,7 @@ def assert_same(found, expected):
 
 
 @pytest.mark.parametrize("limit", [10**9, 1000])
-def test_what_is_written_is_read(tmp_path, limit):
+def test_a_written_file_is_read(tmp_path, limit):
     write(tmp_path, some_tensors(), limit)
     assert len(os.listdir(tmp_path)) == (1 if limit == 10**9 else 5)
     assert_same(msgpack_file.read(tmp_path), some_tensors())
@@ -61,7 +61,7 @@ def test_an_array_of_more_than_a_gigabyte_is_written_in_pieces_and_read_whole(tm
     assert_same(msgpack_file.read(tmp_path), some_tensors())
 
 
-def test_arrays_are_mapped_and_writing_to_them_leaves_the_file_alone(tmp_path):
+def test_arrays_are_mapped_and_writing_to_them_does_not_change_the_file(tmp_path):
     found = msgpack_file.read(write(tmp_path, some_tensors()))
     before = (tmp_path / "flax_model.msgpack").read_bytes()
     array = found["body.a.kernel"]
@@ -70,7 +70,7 @@ def test_arrays_are_mapped_and_writing_to_them_leaves_the_file_alone(tmp_path):
     assert (tmp_path / "flax_model.msgpack").read_bytes() == before
 
 
-def test_a_dtype_that_is_no_weight_is_refused(tmp_path):
+def test_a_dtype_that_weights_cannot_have_is_refused(tmp_path):
     with pytest.raises(CheckpointError, match="which cannot be written to msgpack"):
         write(tmp_path, {"x": np.zeros(3, np.complex64)})
     assert os.listdir(tmp_path) == []
@@ -102,7 +102,7 @@ def file(value):
     return b"\x81\xa1x" + value
 
 
-def test_the_hand_made_files_are_good(tmp_path):
+def test_the_files_built_by_hand_are_valid(tmp_path):
     for value in (array(), pieces()):
         assert_same(msgpack_file.read(put(tmp_path, file(value))), {"x": np.zeros((2, 3), np.float32)})
     numbers = b"\x85\xa1a\x07\xa1b\xcb" + b"\0" * 8 + b"\xa1c\xc0\xa1d\xa2no\xa1x" + array()
@@ -153,13 +153,13 @@ def test_a_broken_file_is_refused_in_one_sentence(tmp_path, case):
     assert len(str(caught.value)) < 300 + len(str(tmp_path))
 
 
-def test_more_entries_than_any_model_has_are_refused(tmp_path, monkeypatch):
+def test_too_many_entries_are_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(msgpack_file, "MAX_ENTRIES", 20)
     with pytest.raises(CheckpointError, match="more than 20 in all"):
         msgpack_file.read(write(tmp_path, some_tensors()))
 
 
-def test_more_pieces_than_any_array_has_are_refused(tmp_path, monkeypatch):
+def test_too_many_pieces_are_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(msgpack_file, "MAX_CHUNKS", 1)
     with pytest.raises(CheckpointError, match="more than 1 chunks"):
         msgpack_file.read(put(tmp_path, file(pieces())))
@@ -198,7 +198,7 @@ HUGE_SHAPES = {
 
 @pytest.mark.parametrize("chunked", [False, True])
 @pytest.mark.parametrize("case", HUGE_SHAPES)
-def test_a_shape_that_no_array_has_is_refused_and_never_reaches_numpy(tmp_path, case, chunked):
+def test_an_impossible_shape_is_refused_before_numpy_is_called(tmp_path, case, chunked):
     def text(value):
         return bytes([0xA0 + len(value)]) + value.encode()
 

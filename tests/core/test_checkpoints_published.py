@@ -1,6 +1,6 @@
-"""The checkpoints that transformers wrote: read bit for bit.
+"""Checkpoints written by transformers are read bit for bit.
 
-`../shared/fixtures/hf` holds them (or ROBERTA_SHARED names the folder); without it these tests skip.
+The checkpoints are in `../shared/fixtures/hf` (or below ROBERTA_SHARED); without them these tests are skipped.
 """
 
 import os
@@ -43,11 +43,11 @@ CHECKPOINTS = [
     *[("ForMaskedLM", format) for format in SHARDED],
 ]
 for format in ("tf-safetensors", "tf-h5"):
-    CHECKPOINTS.remove(("ForMaskedLM_untied", format))  # TensorFlow's class could not untie
+    CHECKPOINTS.remove(("ForMaskedLM_untied", format))  # the TensorFlow class did not support untied embeddings
 
 
 def draw(name, shape, salt=""):
-    """The values that the fixtures' README gives: of a generator seeded by the name without its prefix."""
+    """Return the values that the README of the fixtures defines, from a generator seeded by the name without prefix."""
     name = name.removeprefix("roberta.")
     generator = np.random.default_rng([20240607, zlib.crc32((salt + name).encode())])
     if name.endswith(("LayerNorm.weight", "layer_norm.weight")):
@@ -61,7 +61,7 @@ def load(folder, architecture, **options):
 
 
 def assert_drawn(tensors, dtype=np.float32, salted=()):
-    """Every tensor holds the README's values, bit for bit."""
+    """Assert that every tensor has the values that the README defines, bit for bit."""
     for name, array in tensors.items():
         want = draw(*salted[name], "quirk:") if name in salted else draw(name, array.shape)
         assert array.dtype == dtype, name
@@ -121,7 +121,7 @@ OLD = [
 
 
 @pytest.mark.parametrize("quirk", QUIRKS)
-def test_an_odd_file_that_means_the_same_is_read_without_a_word(quirk):
+def test_an_unusual_but_equivalent_file_is_read_without_warnings(quirk):
     config, tensors, report = load(f"quirks/{quirk}", "ForMaskedLM")
     assert list(tensors) == list(parameters(config, "ForMaskedLM"))
     assert_drawn(tensors)
@@ -130,7 +130,7 @@ def test_an_odd_file_that_means_the_same_is_read_without_a_word(quirk):
 
 
 @pytest.mark.parametrize(("version", "architecture", "format"), OLD)
-def test_files_of_2019_and_2020_are_read_without_a_word(version, architecture, format):
+def test_files_of_2019_and_2020_are_read_without_warnings(version, architecture, format):
     config, tensors, report = load(f"old/{version}/{architecture}/{format}", architecture)
     assert list(tensors) == list(parameters(config, architecture))
     assert_drawn(tensors)
@@ -146,7 +146,7 @@ def test_half_precision_is_kept_as_stored(quirk, dtype, format):
 
 
 @pytest.mark.parametrize("format", ["pt-safetensors", "pt-bin"])
-def test_two_biases_that_differ_are_reported_and_the_decoders_counts(format):
+def test_conflicting_biases_are_reported_and_that_of_the_decoder_is_used(format):
     _, tensors, report = load(f"quirks/bias_conflict/{format}", "ForMaskedLM")
     assert_drawn(tensors, salted={"lm_head.bias": ("conflict.bias", (101,))})
     assert report.conflicting == (("lm_head.decoder.bias", "lm_head.bias"),)
@@ -155,14 +155,14 @@ def test_two_biases_that_differ_are_reported_and_the_decoders_counts(format):
 
 
 @pytest.mark.parametrize("format", ["pt-safetensors", "pt-bin"])
-def test_a_decoder_weight_unlike_the_tied_word_table_is_reported_and_the_table_counts(format):
+def test_a_decoder_weight_in_conflict_with_the_tied_embeddings_is_reported_and_not_used(format):
     _, tensors, report = load(f"quirks/tied_weight_conflict/{format}", "ForMaskedLM")
     assert_drawn(tensors)
     assert report.conflicting == (("roberta.embeddings.word_embeddings.weight", "lm_head.decoder.weight"),)
     assert len(report.sentences()) == 1
 
 
-def test_conflicts_in_the_language_model_head_do_not_concern_other_classes():
+def test_conflicts_in_the_language_model_head_do_not_affect_other_classes():
     for quirk in ("bias_conflict", "tied_weight_conflict"):
         _, tensors, report = load(f"quirks/{quirk}/pt-safetensors", "Model", pooler=False)
         assert_drawn(tensors)
@@ -170,14 +170,14 @@ def test_conflicts_in_the_language_model_head_do_not_concern_other_classes():
         assert report.sentences() == ()
 
 
-def test_the_bias_that_5_x_trained_counts_where_the_head_is_untied():
+def test_the_bias_trained_by_version_5_is_used_if_the_head_is_untied():
     _, tensors, report = load("quirks/v5_untied_zero_bias/pt-safetensors", "ForMaskedLM")
     assert_drawn(tensors)
     assert report.conflicting == (("lm_head.decoder.bias", "lm_head.bias"),)
 
 
 @pytest.mark.parametrize("format", ["pt-safetensors", "pt-bin"])
-def test_a_base_checkpoint_fills_the_body_of_a_head_class(format):
+def test_a_base_checkpoint_loads_into_the_body_of_a_head_class(format):
     _, tensors, report = load(f"quirks/base_no_prefix/{format}", "ForSequenceClassification")
     assert_drawn(tensors)
     assert report.as_dict()["missing_keys"] == [
@@ -190,7 +190,7 @@ def test_a_base_checkpoint_fills_the_body_of_a_head_class(format):
 
 
 @pytest.mark.parametrize(("variant", "format"), CHECKPOINTS)
-def test_saving_gives_the_published_keys_and_values(tmp_path, variant, format):
+def test_saved_files_have_the_published_keys_and_values(tmp_path, variant, format):
     from safetensors.numpy import load_file
 
     architecture = variant.split("_")[0]
@@ -203,7 +203,7 @@ def test_saving_gives_the_published_keys_and_values(tmp_path, variant, format):
 
 
 @pytest.mark.parametrize("variant", [variant for variant in VARIANTS if variant != "ForMaskedLM_untied"])
-def test_saving_gives_the_very_bytes_that_transformers_4_writes(tmp_path, variant):
+def test_saved_files_have_the_bytes_of_transformers_4(tmp_path, variant):
     architecture = variant.split("_")[0]
     config, tensors, _ = load(f"checkpoints/{variant}/pt-safetensors", architecture)
     checkpoints.save(tmp_path, config, architecture, tensors)

@@ -20,7 +20,7 @@ INDEX = "model.safetensors.index.json"
 
 
 def some_tensors():
-    """A matrix, a vector, a scalar, an empty tensor and half precision, no size twice."""
+    """Return a matrix, a vector, a scalar, an empty tensor and half precision, all of different sizes."""
     generator = np.random.default_rng(0)
     return {
         "b.weight": generator.standard_normal((5, 7), np.float32),
@@ -40,12 +40,12 @@ def assert_same(found, expected):
         assert found[name].tobytes() == array.tobytes(), name
 
 
-def file_of(header, data=b"", length=None):
+def build_file(header, data=b"", length=None):
     text = header if isinstance(header, bytes) else json.dumps(header).encode()
     return struct.pack("<Q", len(text) if length is None else length) + text + data
 
 
-def test_what_is_written_is_read(tmp_path):
+def test_a_written_file_is_read(tmp_path):
     safetensors_file.write(tmp_path, some_tensors(), {"format": "pt"})
     assert os.listdir(tmp_path) == ["model.safetensors"]
     assert_same(safetensors_file.read(tmp_path), some_tensors())
@@ -53,22 +53,22 @@ def test_what_is_written_is_read(tmp_path):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_every_dtype_survives(tmp_path, dtype):
+def test_every_dtype_is_preserved(tmp_path, dtype):
     tensors = {"x": np.arange(6).astype(dtype).reshape(2, 3)}
     safetensors_file.write(tmp_path, tensors)
     assert_same(safetensors_file.read(tmp_path), tensors)
 
 
 @pytest.mark.parametrize("dtype", [np.complex64, np.longdouble, "O", "U4", "M8[s]"])
-def test_a_dtype_that_the_format_lacks_is_refused(tmp_path, dtype):
+def test_a_dtype_that_the_format_does_not_support_is_refused(tmp_path, dtype):
     with pytest.raises(CheckpointError, match="which safetensors cannot store"):
         safetensors_file.write(tmp_path, {"x": np.zeros(3, dtype)})
     assert os.listdir(tmp_path) == []
 
 
-def test_turned_sliced_and_big_endian_arrays_are_written_by_value(tmp_path):
+def test_transposed_sliced_and_big_endian_arrays_are_written_by_value(tmp_path):
     matrix = np.arange(20, dtype=np.float32).reshape(4, 5)
-    large = np.arange(70 * 131, dtype=np.float32).reshape(70, 131)  # of more than one block
+    large = np.arange(70 * 131, dtype=np.float32).reshape(70, 131)  # more than one block
     arrays = {"t": matrix.T, "l": large.T, "e": large.T, "s": matrix[::2, 1:4], "b": matrix}
     big = {"e": large.astype(">f4").T, "b": matrix.astype(">f4")}
     safetensors_file.write(tmp_path, {**arrays, **big})
@@ -77,13 +77,13 @@ def test_turned_sliced_and_big_endian_arrays_are_written_by_value(tmp_path):
 
 
 @pytest.mark.parametrize("metadata", [{"format": "pt"}, {}])
-def test_the_bytes_are_those_of_the_library(tmp_path, metadata):
+def test_the_bytes_equal_those_of_the_library(tmp_path, metadata):
     tensors = some_tensors()
     safetensors_file.write(tmp_path, tensors, metadata)
     assert (tmp_path / "model.safetensors").read_bytes() == safetensors.numpy.save(tensors, metadata or None)
 
 
-def test_shards_read_back_and_each_stands_alone(tmp_path):
+def test_shards_are_read_together_and_separately(tmp_path):
     tensors = some_tensors()
     safetensors_file.write(tmp_path, tensors, {"format": "pt"}, max_shard_size=120)
     files = sorted(os.listdir(tmp_path))
@@ -97,7 +97,7 @@ def test_shards_read_back_and_each_stands_alone(tmp_path):
         assert_same(safetensors.numpy.load_file(tmp_path / file), {name: tensors[name] for name in names})
 
 
-def test_fewer_shards_leave_none_of_the_old_ones(tmp_path):
+def test_saving_fewer_shards_deletes_the_old_ones(tmp_path):
     (tmp_path / "model-of-mine.safetensors").touch()
     for size in (50, 120, "5GB", 50):
         safetensors_file.write(tmp_path, some_tensors(), max_shard_size=size)
@@ -112,7 +112,7 @@ def test_fewer_shards_leave_none_of_the_old_ones(tmp_path):
     assert (tmp_path / "model-of-mine.safetensors").exists()
 
 
-def test_values_that_are_made_when_asked_for_are_held_one_at_a_time(tmp_path):
+def test_lazy_values_are_held_one_at_a_time(tmp_path):
     class Counting(dict):
         alive = most = 0
 
@@ -140,7 +140,7 @@ def test_values_that_are_made_when_asked_for_are_held_one_at_a_time(tmp_path):
     assert len(safetensors_file.read(tmp_path)) == 20
 
 
-def test_writing_to_a_tensor_changes_memory_and_not_the_file(tmp_path):
+def test_writing_to_a_tensor_does_not_change_the_file(tmp_path):
     safetensors_file.write(tmp_path, some_tensors())
     before = (tmp_path / "model.safetensors").read_bytes()
     tensors = safetensors_file.read(tmp_path)
@@ -190,26 +190,26 @@ BROKEN = {
     "empty": b"",
     "seven bytes": b"\0" * 7,
     "no header": b"\0" * 8,
-    "terabytes of header": file_of(b"{}", length=1 << 42),
+    "terabytes of header": build_file(b"{}", length=1 << 42),
     "all bits set": b"\xff" * 64,
-    "longer header than file": file_of({"x": X}, b"\0" * 8, length=1000),
-    "cut off": file_of({"x": X}, b"\0" * 7),
-    "more than the header says": file_of({"x": X}, b"\0" * 9),
-    "terabytes of data": file_of({"x": {**X, "shape": [1 << 40], "data_offsets": [0, 1 << 42]}}, b"\0" * 8),
-    "overflowing shape": file_of({"x": {**X, "shape": [1 << 62, 1 << 62]}}, b"\0" * 8),
-    "overlap": file_of({"x": X, "y": {**X, "data_offsets": [4, 12]}}, b"\0" * 12),
-    "same bytes twice": file_of({"x": X, "y": X}, b"\0" * 8),
-    "a hole": file_of({"x": X, "y": {**X, "data_offsets": [12, 20]}}, b"\0" * 20),
-    "backwards": file_of({"x": {**X, "data_offsets": [8, 0]}}, b"\0" * 8),
-    "negative": file_of({"x": {**X, "data_offsets": [-8, 0]}}, b"\0" * 8),
-    "wrong size": file_of({"x": {**X, "shape": [3]}}, b"\0" * 8),
-    "unknown dtype": file_of({"x": {**X, "dtype": "F33"}}, b"\0" * 8),
-    "a dtype of no weight": file_of({"x": {**X, "dtype": "F8_E4M3", "shape": [8]}}, b"\0" * 8),
-    "name twice": file_of(b'{"x":%b,"x":%b}' % ((json.dumps(X).encode(),) * 2), b"\0" * 8),
-    "no JSON": file_of(b"{" * 20),
-    "deep JSON": file_of(b"[" * 100_000),
-    "no object": file_of([X], b"\0" * 8),
-    "metadata of another kind": file_of({"__metadata__": {"format": 1}, "x": X}, b"\0" * 8),
+    "longer header than file": build_file({"x": X}, b"\0" * 8, length=1000),
+    "cut off": build_file({"x": X}, b"\0" * 7),
+    "more than the header says": build_file({"x": X}, b"\0" * 9),
+    "terabytes of data": build_file({"x": {**X, "shape": [1 << 40], "data_offsets": [0, 1 << 42]}}, b"\0" * 8),
+    "overflowing shape": build_file({"x": {**X, "shape": [1 << 62, 1 << 62]}}, b"\0" * 8),
+    "overlap": build_file({"x": X, "y": {**X, "data_offsets": [4, 12]}}, b"\0" * 12),
+    "same bytes twice": build_file({"x": X, "y": X}, b"\0" * 8),
+    "a hole": build_file({"x": X, "y": {**X, "data_offsets": [12, 20]}}, b"\0" * 20),
+    "backwards": build_file({"x": {**X, "data_offsets": [8, 0]}}, b"\0" * 8),
+    "negative": build_file({"x": {**X, "data_offsets": [-8, 0]}}, b"\0" * 8),
+    "wrong size": build_file({"x": {**X, "shape": [3]}}, b"\0" * 8),
+    "unknown dtype": build_file({"x": {**X, "dtype": "F33"}}, b"\0" * 8),
+    "a dtype of no weight": build_file({"x": {**X, "dtype": "F8_E4M3", "shape": [8]}}, b"\0" * 8),
+    "name twice": build_file(b'{"x":%b,"x":%b}' % ((json.dumps(X).encode(),) * 2), b"\0" * 8),
+    "no JSON": build_file(b"{" * 20),
+    "deep JSON": build_file(b"[" * 100_000),
+    "no object": build_file([X], b"\0" * 8),
+    "metadata of another kind": build_file({"__metadata__": {"format": 1}, "x": X}, b"\0" * 8),
     "a pickle": b"\x80\x02}q\x00." * 10,
 }
 
@@ -223,11 +223,11 @@ def test_a_broken_file_is_refused_in_one_sentence(tmp_path, case):
     assert len(str(caught.value)) < 300 + len(str(tmp_path))
 
 
-def test_a_header_that_no_model_needs_is_refused_before_it_is_read(tmp_path, monkeypatch):
+def test_a_too_large_header_is_refused_before_it_is_read(tmp_path, monkeypatch):
     monkeypatch.setattr(safetensors_file, "MAX_HEADER", 200)
     for padding, fits in ((0, True), (200, False)):
         text = json.dumps({"x": X}).encode() + b" " * padding
-        (tmp_path / "model.safetensors").write_bytes(file_of(text, b"\0" * 8))
+        (tmp_path / "model.safetensors").write_bytes(build_file(text, b"\0" * 8))
         if fits:
             assert len(safetensors_file.read(tmp_path)) == 1
             continue
@@ -244,7 +244,7 @@ def test_every_truncation_is_refused(tmp_path):
             safetensors_file.read(tmp_path)
 
 
-def test_what_is_no_regular_file_is_refused_and_not_waited_for(tmp_path):
+def test_a_special_file_is_refused_without_waiting(tmp_path):
     os.mkfifo(tmp_path / "model.safetensors")
     command = [
         sys.executable,
@@ -291,7 +291,7 @@ def test_a_mutated_file_gives_what_the_library_gives_or_is_refused(tmp_path, dat
     assert_same(found, safetensors.numpy.load(bytes(content)))
 
 
-def test_an_index_must_list_exactly_what_its_shards_hold(tmp_path):
+def test_an_index_must_list_exactly_the_tensors_of_its_shards(tmp_path):
     safetensors_file.write(tmp_path, some_tensors(), max_shard_size=120)
     index = json.loads((tmp_path / INDEX).read_text())
     places = index["weight_map"]
@@ -322,7 +322,7 @@ def test_a_folder_without_either_file_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("shape", [[0, 1 << 63], [0, 1 << 40, 1 << 40], [0] * 9])
-def test_a_shape_that_no_array_has_is_refused_and_never_reaches_numpy(tmp_path, shape):
+def test_an_impossible_shape_is_refused_before_numpy_is_called(tmp_path, shape):
     header = json.dumps({"x": {"dtype": "F32", "shape": shape, "data_offsets": [0, 0]}}).encode()
     (tmp_path / safetensors_file.FILE).write_bytes(len(header).to_bytes(8, "little") + header)
     with pytest.raises(CheckpointError, match="is not a readable safetensors file"):

@@ -22,19 +22,19 @@ def test_a_size_is_a_number_or_a_number_with_a_unit(size, count):
 
 
 @pytest.mark.parametrize("size", [0, -1, "0MB", "5 5", "GB", "1.5GB", "5XB", "", True, None, 1.0])
-def test_another_size_is_a_value_error(size):
+def test_an_invalid_size_is_a_value_error(size):
     with pytest.raises(ValueError, match="max_shard_size is"):
         shards.parse_size(size)
 
 
-def test_tensors_are_divided_in_order_and_none_is_cut():
+def test_tensors_are_assigned_in_order_and_not_split():
     sizes = {"a": 6, "b": 4, "c": 1, "d": 25, "e": 9, "f": 2}
     assert shards.divide(sizes, 10) == [["a", "b"], ["c"], ["d"], ["e"], ["f"]]
     assert shards.divide(sizes, 47) == [list(sizes)]
     assert shards.divide({}, 10) == [[]]
 
 
-def test_names_are_the_published_ones():
+def test_shards_have_the_published_names():
     assert shards.shard_names("tf_model.h5", 2) == ["tf_model-00001-of-00002.h5", "tf_model-00002-of-00002.h5"]
     assert shards.index_name("pytorch_model.bin") == "pytorch_model.bin.index.json"
     assert shards.is_shard("model-00001-of-00002.safetensors", "model.safetensors")
@@ -47,7 +47,7 @@ def test_names_are_the_published_ones():
         assert not shards.is_shard(other, "model.safetensors")
 
 
-def test_an_index_reads_back(tmp_path):
+def test_a_written_index_is_read(tmp_path):
     (tmp_path / "one").touch()
     (tmp_path / "two").touch()
     path = tmp_path / "index.json"
@@ -95,7 +95,7 @@ def test_a_hostile_index_is_refused_in_one_short_sentence(tmp_path, case):
         shards.read_index(path)
     assert len(str(caught.value).splitlines()) == 1
     assert len(str(caught.value)) < 400 + len(str(path))
-    str(caught.value).encode()  # can be printed
+    str(caught.value).encode()  # the message can be printed
 
 
 def test_an_index_that_cannot_be_opened_is_refused(tmp_path):

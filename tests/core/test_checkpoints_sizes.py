@@ -1,4 +1,4 @@
-"""Sizes that a configuration invents cost nothing: they are compared with the weights before anything is built."""
+"""Sizes in a configuration are compared with the weights before anything is built, so that huge sizes cost nothing."""
 
 import json
 import os
@@ -54,7 +54,7 @@ def test_loading_with_a_huge_configuration_is_refused_before_its_tensors_are_lis
         checkpoints.load(tmp_path, config, "ForMaskedLM")
 
 
-def test_a_large_number_of_labels_that_the_weights_have_is_accepted(tmp_path):
+def test_a_large_number_of_labels_that_matches_the_weights_is_accepted(tmp_path):
     config = RobertaConfig.from_dict({**CONFIG.to_dict(), "id2label": None, "label2id": None}, num_labels=20_000)
     tensors = {
         name: np.ones(row.shape, np.float32) for name, row in parameters(config, "ForSequenceClassification").items()
@@ -70,7 +70,7 @@ def test_parameters_are_counted_without_listing_the_layers():
 
 
 @pytest.mark.parametrize("name", ["model.safetensors.index.json", "unfinished-save.json"])
-def test_a_special_file_is_refused_and_never_waited_for(tmp_path, name):
+def test_a_special_file_is_refused_without_waiting(tmp_path, name):
     put(tmp_path, "num_hidden_layers", 1)
     if "index" in name:
         (tmp_path / "model.safetensors").unlink()
