@@ -122,6 +122,8 @@ def evaluate_files(
         scores = {name: result.scores for name, result in found.items()}
         print(json.dumps({"model": model, "task": task, **lines[0], "scores": scores}, indent=2))
         return
+    for note in dict.fromkeys(line["note"] for line in lines if "note" in line):
+        print(f"roberta: {note}", file=sys.stderr)
     for reason in lines[0]["reasons"]:
         print(f"roberta: skipped {escape_controls(reason)}", file=sys.stderr)
     show_task_scores({name: result.scores for name, result in found.items()})

@@ -101,13 +101,15 @@ def finetune(
     with handle_stop(), Display(as_json) as display, Recording(chart, tensorboard, logs) as recording:
         examples = training.read_examples(work, train, reading, "training", display.report, learn=True)
         kept = training.read_examples(work, validation, reading, "validation", display.report) if validation else []
-        features = work.build_features(examples)
+        features, shown = work.build_features(examples), work.build_features(kept)
+        training.report_truncation(work, features, "training", display.report)
+        training.report_truncation(work, shown, "validation", display.report)
         plan = training.resolve_schedule(plan, len(features))
         display.show_backend(backend)
         display.start(plan.optimizer.steps, numbers)
         with hold_back_stderr() as show_stderr:
             job = training.Job(
-                backend, model, plan, work, features, Validation(kept, work.build_features(kept)) if kept else None,
+                backend, model, plan, work, features, Validation(kept, shown) if kept else None,
                 output, call_after_loss(show_stderr, recording.with_board(display.report)),
             )  # fmt: skip
             result = training.finetune(job, numbers, resume)

@@ -4,6 +4,7 @@ Shapes: S sequence.
 """
 
 import collections.abc
+import logging
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -16,7 +17,9 @@ from roberta_core import checkpoints
 from roberta_core.backend import Backend
 from roberta_core.pipelines.html_fragments import attach_html
 from roberta_core.tasks.base import BUDGET, MEASURED, USUAL_LENGTH, WINDOW
-from roberta_core.tasks.features import Feature, Output, measure_budget, run_features
+from roberta_core.tasks.features import Feature, Output, describe_truncation, measure_budget, run_features
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -117,6 +120,8 @@ class Pipeline(ABC):
         source = iter(inputs)
         while held := list(islice(source, WINDOW)):
             features, errors = self._build(held, options, keep_errors)
+            if sentence := describe_truncation(features, self.length):
+                logger.warning("%s: %s.", self.task, sentence)
             outputs = self.run(features, options)
             rows: list[list[tuple[Feature, Output]]] = [[] for _ in held]
             for feature, output in zip(features, outputs, strict=True):

@@ -113,7 +113,7 @@ class TextRankingPipeline(Pipeline):
                         "shorten it, or pass truncation=True"
                     )
                 row = self.tokenizer.build_inputs_with_special_tokens(first, second[: room - len(first)])
-                features.append(Feature(row, {}, number))
+                features.append(Feature(row, {}, number, truncated=len(first) + len(second) > room))
         return features
 
     def decode(self, item: Any, rows: Sequence[tuple[Feature, Output]], options: Options) -> list[dict[str, Any]]:

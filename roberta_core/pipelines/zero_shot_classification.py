@@ -58,8 +58,9 @@ class ZeroShotClassificationPipeline(Pipeline):
         room = self.length - self.tokenizer.num_special_tokens_to_add(pair=True)
         if max(map(len, seconds)) >= room:
             raise ValueError(f"a hypothesis has {max(map(len, seconds))} tokens; it must have fewer than {room}")
+        build = self.tokenizer.build_inputs_with_special_tokens
         return [
-            Feature(self.tokenizer.build_inputs_with_special_tokens(first[: room - len(second)], second), {}, number)
+            Feature(build(first[: room - len(second)], second), {}, number, None, len(first) + len(second) > room)
             for number, first in enumerate(firsts)
             for second in seconds
         ]

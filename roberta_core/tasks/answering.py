@@ -4,7 +4,7 @@ Shapes: S sequence.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -137,7 +137,8 @@ class QuestionAnswering(Task):
             if context not in contexts:
                 found = self.tokenizer(context, add_special_tokens=False, return_offsets_mapping=True)
                 contexts[context] = found["input_ids"], found["offset_mapping"]
-            made += self._windows(number, example, ids[:limit], *contexts[context])
+            windows = self._windows(number, example, ids[:limit], *contexts[context])
+            made += [replace(window, truncated=len(ids) > limit) for window in windows]
         return made
 
     def _windows(

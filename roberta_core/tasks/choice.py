@@ -163,12 +163,15 @@ class MultipleChoice(Task):
         firsts = self.tokenizer([first for first, _ in pairs], add_special_tokens=False)["input_ids"]
         room = self.length - self.tokenizer.num_special_tokens_to_add(pair=True)
         rows: list[list[list[int]]] = [[] for _ in examples]
+        truncated = [False] * len(examples)
         for number, first, second in zip(places, firsts, seconds, strict=True):
-            second = second[: min(most or room, room - 1)]
-            rows[number].append(self.tokenizer.build_inputs_with_special_tokens(first[: room - len(second)], second))
+            kept = second[: min(most or room, room - 1)]
+            rows[number].append(self.tokenizer.build_inputs_with_special_tokens(first[: room - len(kept)], kept))
+            truncated[number] |= len(kept) < len(second) or len(first) + len(kept) > room
+        targets = [{"labels": one.fields["label"]} if "label" in one.fields else {} for one in examples]
         return [
-            Feature(row, {"labels": example.fields["label"]} if "label" in example.fields else {}, number)
-            for number, (row, example) in enumerate(zip(rows, examples, strict=True))
+            Feature(row, target, number, truncated=cut)
+            for number, (row, target, cut) in enumerate(zip(rows, targets, truncated, strict=True))
         ]
 
     def decode(

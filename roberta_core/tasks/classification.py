@@ -213,7 +213,7 @@ class Classification(Task):
             truncated = len(ids) > self.length
             if truncated:
                 ids = self.tokenizer(*text, truncation=True, max_length=self.length)["input_ids"]
-            made.append(Feature(ids, self._target(example), number, truncated))
+            made.append(Feature(ids, self._target(example), number, truncated, truncated))
         return made
 
     def _target(self, example: Example) -> dict[str, Any]:

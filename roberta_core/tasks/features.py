@@ -3,7 +3,7 @@
 Shapes: B batch, S sequence, C choices.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,12 +29,14 @@ class Feature:
             array with one for each class; empty if the example has none.
         example: index of the example that the row belongs to.
         notes: what the task needs to decode the row's outputs.
+        truncated: whether tokens were cut off without a request: this is reported.
     """
 
     ids: Any
     targets: dict[str, Any]
     example: int
     notes: Any = None
+    truncated: bool = False
 
     def length(self) -> int:
         """Return S, of the longest choice."""
@@ -47,6 +49,13 @@ class Feature:
     def tokens(self) -> int:
         """Return the number of tokens that the row takes in a batch, padding of shorter choices counted."""
         return self.length() * (len(self.ids) if self.has_choices() else 1)
+
+
+def describe_truncation(features: Iterable[Feature], length: int) -> str:
+    """Return a sentence on how many examples were truncated; empty if none was."""
+    count = len({feature.example for feature in features if feature.truncated})
+    noun = "1 example was" if count == 1 else f"{count:,} examples were"
+    return f"{noun} truncated: a row has at most {length} tokens" if count else ""
 
 
 def collate(features: Sequence[Feature], pad_token_id: int, multiple: int = 1, most: int | None = None) -> Batch:

@@ -16,6 +16,7 @@ from roberta_core.config import RobertaConfig
 from roberta_core.data.records import DataError, Skipped, read
 from roberta_core.tasks import Example, Task, find_task
 from roberta_core.tasks.batches import ShuffledFeatures
+from roberta_core.tasks.features import Feature, describe_truncation
 from roberta_core.tasks.heads import load_model, require_head
 from roberta_core.tasks.settings import TaskSettings
 from roberta_core.training import training_checkpoint
@@ -68,6 +69,12 @@ def read_examples(
     line = {"data": what, "examples": len(found), "skipped": skipped.count, "reasons": skipped.reasons}
     report({**line, **({"target": task.describe()} if learn and task.describe() else {})})
     return found
+
+
+def report_truncation(task: Task, features: Sequence[Feature], what: str, report: Report) -> None:
+    """Report how many examples are longer than a row, and were truncated."""
+    if sentence := describe_truncation(features, task.length):
+        report({"note": f"{what}: {sentence}"})
 
 
 def _read(source: Source, skipped: Skipped, reading: Reading) -> Any:
@@ -247,4 +254,5 @@ def evaluate_task(
     model = backend.from_pretrained(task.architecture, source)
     examples = read_examples(task, files, reading, "evaluation", report)
     data = Validation(examples, task.build_features(examples))
+    report_truncation(task, data.features, "evaluation", report)
     return evaluate(task, lambda batch: backend.run(model, batch), data), examples

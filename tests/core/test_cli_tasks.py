@@ -28,7 +28,7 @@ def test_every_task_is_listed_with_commands_fields_and_recipes_that_exist(run):
     assert list(found) == list(PIPELINES)
     assert {facts["command"] for facts in found.values()} <= {*program.COMMANDS, None}
     assert {facts["finetune"] for facts in found.values()} == {*TASKS, None}
-    assert found["text-classification"]["training"]["label"] [:3] == ["label", "labels", "gold_label"]
+    assert found["text-classification"]["training"]["label"][:3] == ["label", "labels", "gold_label"]
     assert found["token-classification"]["input"] == {
         "text": ["text", "sentence", "content"], "tokens": ["tokens", "words"],
     }  # fmt: skip

@@ -351,6 +351,19 @@ def test_a_missing_file_and_an_unknown_task_are_refused_before_a_framework_is_lo
     assert "known are classification or text-classification or sentiment-analysis, tagging" in capsys.readouterr().err
 
 
+def test_truncated_examples_are_reported_in_training_and_evaluation(files, capsys):
+    run(files, "--max-length", 8)
+    notes = [json.loads(line)["note"] for line in capsys.readouterr().out.splitlines() if '"note"' in line]
+    assert not [note for note in notes if "was truncated" in note]
+    rows = [*ROWS, {**ROWS[0], "text": "good " * 9}]
+    (files / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    shutil.rmtree(files / "out")
+    run(files, "--max-length", 8)
+    assert "training: 1 example was truncated: a row has at most 8 tokens" in capsys.readouterr().out
+    evaluated(files, "--texts", files / "train.jsonl")
+    assert "roberta: evaluation: 1 example was truncated: a row has at most 8 tokens" in capsys.readouterr().err
+
+
 def test_the_names_of_pipelines_are_names_of_tasks(files, capsys):
     run(files)
     assert find_task("sentiment-analysis") is find_task("text-classification") is TASKS["classification"]

@@ -515,3 +515,27 @@ def test_a_notebook_shows_results_with_their_inputs(build):
     assert "a &lt;b&gt; door" in classify("a <b> door")._repr_html_()
     answer = build("question-answering")
     assert "who &lt;b&gt;?" in answer(question="who <b>?", context="a door")._repr_html_()
+
+
+@pytest.mark.parametrize(
+    ("task", "item", "options"),
+    [
+        ("zero-shot-classification", "door " * 40, {"candidate_labels": ["red", "blue"]}),
+        ("text-ranking", {"query": "a", "documents": ["door", "door " * 40]}, {}),
+        ("multiple-choice", {"context": "door " * 40, "choices": ["a", "b"]}, {}),
+    ],
+)
+def test_a_cut_that_was_not_requested_is_logged(build, caplog, task, item, options):
+    answer = build(task)
+    answer([item, item], **options)
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{task}: 2 examples were truncated: a row has at most {LENGTH} tokens."
+    ]
+    caplog.clear()
+    short = (
+        {name: "door" if isinstance(value, str) else ["a", "b"] for name, value in dict(item).items()}
+        if isinstance(item, dict)
+        else "door"
+    )
+    answer([short], **options)
+    assert not caplog.records

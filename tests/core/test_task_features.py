@@ -473,3 +473,15 @@ def test_an_evaluation_has_every_feature_once_in_full_batches(tokenizer):
     found = list(batch_features(task, task.build_features(examples), 3))
     assert sorted(place for places, _ in found for place in places) == list(range(7))
     assert {len(batch["input_ids"]) for _, batch in found} == {3}
+
+
+def test_a_question_or_choice_that_is_truncated_is_marked(tokenizer):
+    task, examples, _ = build("question-answering", tokenizer, [question(), question(question="Why? " * 9)], length=24)
+    features = task.build_features(examples)
+    assert {(feature.example, feature.truncated) for feature in features} == {(0, False), (1, True)}
+    rows = [
+        {"context": "a", "choices": ["b", "c " * 30], "label": 0},
+        {"context": "a", "choices": ["b", "c"], "label": 1},
+    ]
+    task, examples, _ = build("multiple-choice", tokenizer, rows, length=24)
+    assert [feature.truncated for feature in task.build_features(examples)] == [True, False]
