@@ -61,7 +61,7 @@ class QuestionAnswering(Task):
     name = "question-answering"
     architecture = "ForQuestionAnswering"
     fields = {"context": ("context",), "question": ("question",), "answers": ("answers", "answer")}  # noqa: RUF012
-    recipes = ("squad", "tiny-answering")
+    recipes = ("squad", "squad2", "tiny-answering")
     metric = "f1"
     no_answer = ""  # whether a question may have none, as learned or as the checkpoint says; one of NO_ANSWER
 
