@@ -94,50 +94,32 @@ def measure(
     """Compare a checkpoint, or the suite's cases; shows progress on stderr if that is a terminal."""
     from rich.console import Console
 
-    from roberta_core.checkpoints import resolve
     from roberta_core.cli.frameworks import hold_back_stderr
     from roberta_core.config import RobertaConfig
 
-    from .adapters.port import Port
-    from .faults.diagnosis import diagnose_checkpoint
+    from .measurement import measure_checkpoint
     from .suite.case import load_cases
-    from .suite.comparison import find_differing_weights
-    from .suite.run import TEXTS, run_cases, run_checkpoint
+    from .suite.run import TEXTS, run_cases
 
     if checkpoint is not None:
         RobertaConfig.from_pretrained(checkpoint)  # a wrong name is reported before any framework is imported
     with hold_back_stderr(), Console(stderr=True).status("starting") as status:
-        if against is None:
-            adapters = select_adapters(frameworks, precision)
-        else:
-            adapters = [Port(against), *(select_adapters(frameworks, precision) if frameworks else [])]
+        adapters = choose_adapters(frameworks, against, precision)
         place_adapters(adapters, device)
         if checkpoint is None:
             return run_cases(adapters, load_cases().values(), status.update)
-        report = run_checkpoint(adapters, checkpoint, texts or TEXTS, status.update, tolerance, precision)
-        report.warnings += find_differing_weights(resolve(checkpoint))
-        for adapter, result in zip(adapters, report.frameworks, strict=True):
-            if not result.ok and precision == "float32":
-                status.update(f"looking for the cause in {result.title}")
-                result.cause = diagnose_checkpoint(adapter, checkpoint, texts or TEXTS)
-        return report
+        return measure_checkpoint(adapters, checkpoint, texts or TEXTS, status.update, tolerance, precision)
 
 
-def select_adapters(frameworks: str | None, precision: str = "float32") -> "list[Adapter]":
+def choose_adapters(frameworks: str | None, against: str | None = None, precision: str = "float32") -> "list[Adapter]":
     """Return the requested adapters, or those of every installed framework."""
-    from roberta_core import backend
+    from .measurement import select_adapters
 
-    from .adapters import find_adapter
-
-    names = sorted(backend.available(), key=(*backend.PREFERRED, *backend.registered()).index)
-    if frameworks is not None:
-        names = [name.strip() for name in frameworks.split(",")]
-    if not names:
-        raise backend.BackendError("no framework is installed: pip install 'triberta[all]'")
-    if len(set(names)) < len(names):
+    names = None if frameworks is None else [name.strip() for name in frameworks.split(",")]
+    if names is not None and len(set(names)) < len(names):
         raise typer.BadParameter(f"--frameworks {frameworks} lists a framework twice")
     try:
-        return [find_adapter(name, precision) for name in names]
+        return select_adapters(names, against, precision)
     except KeyError as error:
         raise typer.BadParameter(error.args[0]) from None
 

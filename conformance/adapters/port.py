@@ -7,9 +7,9 @@ The callable gets the folder of the checkpoint and returns a function. The funct
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib import import_module
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from roberta_core.config import RobertaConfig
 
 from . import flatten
 
+Load = Callable[[Any], Callable[..., Any]]  # gets the folder of a checkpoint and returns a function of its inputs
 MAIN = ("logits", "last_hidden_state")  # the main output of a class, if the function returns only one array
 
 
@@ -25,7 +26,7 @@ class Port:
     """A user's implementation.
 
     Args:
-        target: `module:callable`.
+        target: `module:callable`, or the callable itself.
 
     Raises:
         ValueError: If the target cannot be imported.
@@ -33,20 +34,12 @@ class Port:
 
     partial = True  # it may return only some of the stages
 
-    def __init__(self, target: str):
-        self.name = self.title = target
-        module, separator, attribute = target.partition(":")
-        if not (module and separator and attribute):
-            raise ValueError(f"{target!r} is not module:callable")
-        if os.getcwd() not in sys.path:
-            sys.path.insert(0, os.getcwd())
-        try:
-            self.module = import_module(module)
-            self.make = getattr(self.module, attribute)
-        except (ImportError, AttributeError) as error:
-            raise ValueError(f"{target} cannot be imported: {error}") from None
-        if not callable(self.make):
-            raise ValueError(f"{target} is not callable")
+    def __init__(self, target: str | Load):
+        if isinstance(target, str):
+            self.name, self.make = target, _import_callable(target)
+        else:
+            self.name, self.make = f"{target.__module__}:{getattr(target, '__qualname__', repr(target))}", target
+        self.title, self.module = self.name, sys.modules.get(self.make.__module__ or "")
 
     @property
     def version(self) -> str:
@@ -77,6 +70,22 @@ class Port:
         if architecture != "Model" and "last_hidden_state" in stages:
             stages[f"hidden_states.{layers}"] = stages.pop("last_hidden_state")
         return stages
+
+
+def _import_callable(target: str) -> Load:
+    """Return the callable of `module:callable`, from the current folder or the path."""
+    module, separator, attribute = target.partition(":")
+    if not (module and separator and attribute):
+        raise ValueError(f"{target!r} is not module:callable")
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    try:
+        found: Any = getattr(import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise ValueError(f"{target} cannot be imported: {error}") from None
+    if not callable(found):
+        raise ValueError(f"{target} is not callable")
+    return cast(Load, found)
 
 
 def _to_numpy(value: Any) -> Any:
