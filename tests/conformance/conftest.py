@@ -14,6 +14,8 @@ from roberta_core.tokenization import train_tokenizer
 
 CASES = load_cases()
 MODULES = {"pt": "torch", "tf": "tensorflow", "flax": "jax"}
+# Files whose tests compare frameworks with each other.
+ONE_PROCESS = ("test_exchange", "test_optimizer_steps", "test_relatives", "test_resume", "test_training_runs")
 
 
 @cache
@@ -89,6 +91,50 @@ def checkpoint(tokenizer_files, tmp_path_factory):
     return made
 
 
+def pytest_configure(config):
+    config.addinivalue_line("markers", "xdist_group(name): tests that pytest-xdist runs in one process")
+
+
+@pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the marks in the same hook
+def pytest_collection_modifyitems(items):
+    """Keep tests that share computed results in one process: those of a framework, or of a file."""
+    for item in items:
+        found = getattr(item, "callspec", None)
+        names = [value for value in (found.params.values() if found else ()) if value in [*MODULES]]
+        shared = item.path.stem not in ONE_PROCESS and len(names) == 1
+        item.add_marker(pytest.mark.xdist_group(names[0] if shared else item.path.stem))
+
+
+def make_shared_framework(name: str):
+    """Return an adapter whose TensorFlow models of the same class and configuration are one, with new weights.
+
+    Tracing a graph takes seconds and depends on neither the weights nor the sizes of the inputs. The other frameworks
+    need no such thing: JAX shares what it compiles, and PyTorch compiles nothing.
+    """
+    from conformance.adapters.framework import Framework
+
+    models = {}
+
+    class Shared(Framework):
+        def build(self, architecture, config, tensors):
+            key = architecture, config.to_json_string()
+            if key not in models:
+                models[key] = super().build(architecture, config, tensors)
+            else:
+                assign(models[key], tensors.items())
+            return models[key]
+
+    if name == "pt":
+        import torch
+
+        torch.set_num_threads(1)  # the models are tiny: starting threads takes longer than their work
+    if name != "tf":
+        return Framework(name)
+    from roberta_tf.weights import assign
+
+    return Shared(name)
+
+
 @cache
 def adapter(name: str):
     """The adapter of a framework, made once.
@@ -98,9 +144,7 @@ def adapter(name: str):
     """
     if name not in backend.available() and MODULES[name] not in os.environ.get("ROBERTA_TEST_FRAMEWORKS", "").split():
         pytest.skip(f"{MODULES[name]} is not installed")
-    from conformance.adapters.framework import Framework
-
-    return Framework(name)
+    return make_shared_framework(name)
 
 
 @pytest.fixture(scope="session", name="adapter")
