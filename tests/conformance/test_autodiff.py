@@ -1,4 +1,4 @@
-"""Gradients of the float64 model: against central differences of it, and against PyTorch's in float64."""
+"""Gradients of the float64 model, compared with central differences and with PyTorch in float64."""
 
 from dataclasses import replace
 
@@ -14,8 +14,8 @@ from conformance.suite.subject import Subject
 
 CASES = {name: case for name, case in load_cases().items() if case.gradients}
 STEP = 1e-5
-NEAR = 1e-6  # of differences: their own error, measured at 1e-7
-PADDED = ("word_embeddings.weight", "position_embeddings.weight")  # a pad that is looked up teaches them nothing
+NEAR = 1e-6  # central differences have an error of 1e-7
+PADDED = ("word_embeddings.weight", "position_embeddings.weight")  # the embedding of a pad has no gradient
 
 
 def total(case, tensors):
@@ -24,13 +24,13 @@ def total(case, tensors):
 
 
 def difference(case, tensors, name, direction):
-    """The derivative along a direction of one tensor, by a central difference."""
+    """Return the derivative along a direction of one tensor, by a central difference."""
     ends = [total(case, {**tensors, name: tensors[name] + sign * STEP * direction}) for sign in (1, -1)]
     return (ends[0] - ends[1]) / (2 * STEP)
 
 
 def errors(case, model=Oracle):
-    """How far each tensor's gradient is from a central difference along a random direction."""
+    """Return the error of each tensor's gradient compared with a central difference along a random direction."""
     found = expected_gradients(replace(Subject.of(case), model=model), case.output_weights)
     tensors = {name: tensor.astype(np.float64) for name, tensor in case.tensors.items()}
     largest = max(np.abs(value).max() for value in found.values())
@@ -116,7 +116,7 @@ def test_a_tensor_that_nothing_depends_on_has_a_gradient_of_zeros():
         (lambda x: np.where(x.value > 0, x, 2 * x), lambda x: np.where(x > 0, 1, 2)),
         (lambda x: np.concatenate([x, np.ones(2), -x]), np.zeros_like),
         (lambda x: x[:, None] * np.ones((1, 5)), lambda x: 5 * np.ones_like(x)),
-        (lambda x: x - x.max(), np.ones_like),  # the greatest counts as a number: softmax subtracts it for nothing
+        (lambda x: x - x.max(), np.ones_like),  # the maximum is treated as a constant in softmax
     ],
 )
 def test_a_step_has_its_derivative(function, derivative):

@@ -29,7 +29,7 @@ DRAWN = ({"seed", "low", "high", "shape"}, {"seed", "spread", "shape"}, {"seed",
 
 
 def sizes(case: Case) -> dict[str, int]:
-    """The sizes of a case that must not be mistaken for each other, those of axes that are there."""
+    """Return the sizes of the existing axes of a case, which must all differ."""
     config, arrays = case.configuration, case.arrays
     shape = (arrays["input_ids"] if "input_ids" in arrays else arrays["inputs_embeds"][..., 0]).shape
     found = {
@@ -153,7 +153,7 @@ def test_a_weight_is_drawn_from_its_name_in_the_body_alone():
     one = draw_weight(weights, "roberta.pooler.dense.weight", Kind.LINEAR, (3, 4))
     assert np.array_equal(one, draw_weight(weights, "pooler.dense.weight", Kind.LINEAR, (3, 4)))
     assert not np.array_equal(one, draw_weight(weights, "pooler.other.weight", Kind.LINEAR, (3, 4)))
-    # The first number, so that a port of the suite can check its generator.
+    # The first number lets a port of the suite check its generator.
     assert one.dtype == np.float32
     assert one[0, 0] == np.float32(-0.33889058)
 

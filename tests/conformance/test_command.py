@@ -13,7 +13,7 @@ from roberta_core.cli import main
 
 @pytest.fixture
 def parity(capsys):
-    """`parity(*arguments)`: the exit status, what was printed and what was said on stderr."""
+    """Return `parity(*arguments)`, which runs the command and returns its exit status, stdout and stderr."""
 
     def run(*arguments):
         with pytest.raises(SystemExit) as ended:
@@ -26,7 +26,7 @@ def parity(capsys):
 
 @pytest.fixture
 def failing(monkeypatch):
-    """A run in which a framework fails."""
+    """Return a run in which a framework fails."""
     bad = Verdict("logits", 1.0, 0.5, 1e-5, "logits: error 5.00e-01 exceeds the tolerance 1e-05")
     report = Report("x", 1e-5, [FrameworkResult("pt", "PyTorch", "2", {"text": [bad]})])
     monkeypatch.setattr("conformance.command.measure", lambda *arguments: report)
@@ -133,7 +133,7 @@ def test_a_framework_that_is_not_installed_is_refused(parity, monkeypatch):
 
 @pytest.fixture
 def only(monkeypatch):
-    """`only(**kinds)`: run only these faults."""
+    """Return `only(**kinds)`, which selects the faults to run."""
     from conformance.faults import catalogue
 
     def select(**kinds):

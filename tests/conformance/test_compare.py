@@ -1,4 +1,4 @@
-"""`roberta compare`: what differs between two checkpoints is named, in any format."""
+"""`roberta compare` reports the differences between two checkpoints in any format."""
 
 import json
 import shutil
@@ -19,7 +19,7 @@ QUERY = "encoder.layer.0.attention.self.query.weight"
 
 @pytest.fixture
 def compare(capsys):
-    """`compare(*arguments)`: the exit status and what was printed on stdout and stderr."""
+    """Return `compare(*arguments)`, which runs the command and returns its exit status, stdout and stderr."""
 
     def run(*arguments):
         with pytest.raises(SystemExit) as ended:
@@ -32,12 +32,12 @@ def compare(capsys):
 
 @pytest.fixture
 def source(checkpoint, tmp_path):
-    """A folder with a masked language model in safetensors."""
+    """Return a folder with a masked language model in safetensors."""
     return shutil.copytree(checkpoint("ForMaskedLM"), tmp_path / "source")
 
 
 def change(folder, **changes):
-    """Change tensors of model.safetensors by functions, named with the last parts of their names."""
+    """Change tensors of model.safetensors by functions, selected by the last parts of their names."""
     path = folder / "model.safetensors"
     tensors = load_file(path)
     for name, function in changes.items():
@@ -46,7 +46,7 @@ def change(folder, **changes):
 
 
 def add_to_h5(path, ending, value):
-    """Add to the first number of a dataset."""
+    """Add to the first value of a dataset."""
     with h5py.File(path, "r+") as file:
         names = []
         file.visit(names.append)
@@ -98,7 +98,7 @@ def test_parity_warns_of_a_folder_whose_files_differ(source, capsys):
     with pytest.raises(SystemExit) as ended:
         main(["parity", str(source), "--frameworks", "oracle"])
     assert ended.value.code == 0
-    out = "".join(capsys.readouterr().out.split())  # the lines of a terminal break words
+    out = "".join(capsys.readouterr().out.split())  # the terminal wraps words
     assert "warning:" in out
     assert "tf_model.h5differsfrom" in out
 

@@ -1,4 +1,4 @@
-"""The cause that is suggested for a wrong implementation: right for known faults, unknown for all others."""
+"""The suggested cause of a wrong implementation is correct for known faults, and unknown for others."""
 
 from dataclasses import replace
 
@@ -18,7 +18,7 @@ LAYER = "encoder.layer.2."
 
 @pytest.fixture(scope="module")
 def subject():
-    """A masked language model with three layers, weights of its own, and a padded batch."""
+    """Return a masked language model with three layers and different weights, and a padded batch."""
     config = RobertaConfig(
         vocab_size=67,
         hidden_size=12,
@@ -37,7 +37,7 @@ def subject():
 
 
 def add_noise(stages):
-    """Add rounding as that of float32."""
+    """Add noise of the size of float32 rounding."""
     return {name: value.astype(np.float32).astype(np.float64) for name, value in stages.items()}
 
 

@@ -1,4 +1,4 @@
-"""The embedded model predicts the same in the three frameworks."""
+"""The embedded model gives the same predictions in the three frameworks."""
 
 from roberta_core import backend
 from roberta_core.training.evaluation import Evaluation

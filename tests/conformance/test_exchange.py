@@ -1,6 +1,6 @@
-"""Checkpoints between the frameworks, and those that transformers wrote: every tensor, bit for bit.
+"""Checkpoints are exchanged between the frameworks and with transformers bit for bit.
 
-Outputs cannot prove a load: the bias of a key changes none of them.
+Outputs cannot verify a load, because they do not depend on the bias of a key.
 """
 
 import itertools
@@ -21,7 +21,7 @@ VARIANTS = ("ForCausalLM_cross", "ForMaskedLM_untied", *ARCHITECTURES)
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory, adapter):
-    """`saved(framework, architecture)`: a folder that the framework saved a model to, once."""
+    """Return `saved(framework, architecture)`: a folder with a model that the framework has saved, cached."""
     folders = {}
 
     def folder(name, architecture):
@@ -47,7 +47,7 @@ def test_every_published_format_is_loaded_bit_for_bit(shared, framework, variant
     want = load_file(folder / "pt-safetensors/model.safetensors")
     formats = [name for name in FORMATS if (folder / name).is_dir()]
     assert len(formats) >= 5
-    for name in formats if framework.name != "tf" else formats[:3]:  # where each load builds layers, the rest is core
+    for name in formats if framework.name != "tf" else formats[:3]:  # TensorFlow takes long to build layers
         model = framework.load(variant.split("_")[0], folder / name)
         got = framework.tensors(model)
         table = parameters(model.config, variant.split("_")[0])

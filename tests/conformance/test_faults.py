@@ -55,7 +55,7 @@ def test_there_is_a_fault_for_every_square_matrix_bias_and_norm():
     square = ["attention.self.query", "attention.self.key", "attention.self.value", "attention.output.dense"]
     for end in [*square, "pooler.dense", "lm_head.dense", "classifier.dense"]:
         assert fnmatch.filter(FAULTS, f"*{end}.weight transposed"), end
-    assert len(SQUARE) == 11  # eight of a layer with cross attention, three of heads and pooler
+    assert len(SQUARE) == 11  # eight in a layer with cross attention, three in heads and pooler
     assert len(NORMS) == 5
     biases = [name for name in TENSORS if name.endswith("bias")]
     assert all(f"{name} dropped" in FAULTS for name in biases)

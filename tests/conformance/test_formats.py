@@ -18,7 +18,7 @@ def verdict(stage, error, complaint=None):
 
 @pytest.fixture
 def suite():
-    """Two frameworks on two cases: one is right, one differs in one case and cannot run the other."""
+    """Return results of a correct framework, and of one that differs in one case and cannot run the other."""
     right = FrameworkResult("pt", "PyTorch", "2.13.0")
     right.groups = {"plain": [verdict("logits", 1e-7), verdict("loss", 5e-7)], "wide": [verdict("logits", 2e-7)]}
     wrong = FrameworkResult("tf", "TensorFlow", "2.21.0")

@@ -1,4 +1,4 @@
-"""The frameworks themselves: on every case, and with every fault that they can run."""
+"""Run the frameworks on every case, and with every fault that can be injected."""
 
 from functools import cache
 
@@ -19,7 +19,7 @@ EVERY_FRAMEWORK = pytest.mark.parametrize("name", ["pt", "tf", "flax"])
 
 
 def portable(fault: str) -> dict[str, Subject]:
-    """The subjects that a fault makes of the cases, if any implementation can be given it."""
+    """Return the subjects that a fault creates from the cases, if it can be injected into any implementation."""
     made = {name: FAULTS[fault](Subject.of(case)) for name, case in CASES.items()}
     return {name: subject for name, subject in made.items() if subject is not None and subject.portable}
 
@@ -29,7 +29,7 @@ PORTABLE = [fault for fault in FAULTS if portable(fault)]
 
 @cache
 def rounding(case: str) -> dict[str, float]:
-    """The expected rounding of a case in float32."""
+    """Return the expected rounding of a case in float32."""
     one = CASES[case]
     model = Oracle(one.configuration, one.architecture, one.tensors)
     return expected_rounding(model, one.arrays, one.expected, "float32")
@@ -61,7 +61,7 @@ def test_a_fault_is_noticed(adapter, name, fault, best_catch):
     model = adapter(name).build(subject.architecture, subject.config, subject.tensors)
     got = adapter(name).run(model, subject.inputs, attentions=True)
     verdicts = compare_all(got, case.expected, MARGIN * case.rtol, case.stages)
-    assert any(verdict.rtol < verdict.max_rel < np.inf for verdict in verdicts)  # not merely of another shape
+    assert any(verdict.rtol < verdict.max_rel < np.inf for verdict in verdicts)  # not only of another shape
 
 
 @EVERY_FRAMEWORK

@@ -1,4 +1,4 @@
-"""The frameworks' gradients, and the directions in which nothing depends on a tensor."""
+"""Gradients of the frameworks, and directions in which the loss does not depend on a tensor."""
 
 from dataclasses import replace
 
@@ -48,7 +48,7 @@ def test_null_directions_are_those_whose_gradient_is_zero(name):
 
 
 def moved(case, wanted):
-    """The tensors of a case, those that are wanted moved by numbers of about 1."""
+    """Return the tensors of a case; the selected ones are shifted by values of about 1."""
     drawn = np.random.default_rng(0).standard_normal
     return {
         tensor: value + drawn(value.shape).astype(np.float32) if wanted(tensor) else value
@@ -73,7 +73,7 @@ def null_of(case):
 
 
 def loss_case(architecture):
-    """The case of a class whose loss is differentiated."""
+    """Return the case of a class whose loss is differentiated."""
     return next(case for case in CASES.values() if case.architecture == architecture and "loss" in case.expected)
 
 

@@ -1,4 +1,4 @@
-"""Half precision: within its own tolerance in every framework, and a tolerance that still tells right from wrong."""
+"""Every framework is within the tolerance of half precision, which still detects faults."""
 
 from dataclasses import replace
 

@@ -17,7 +17,7 @@ TRAINED = {}
 
 
 def trained(framework, name):
-    """The weights of a framework after the last step, trained once."""
+    """Return the weights of a framework after the last step, cached."""
     if (framework.name, name) not in TRAINED:
         TRAINED[framework.name, name] = train(framework.backend, RUNS[name]).tensors
     return TRAINED[framework.name, name]
@@ -45,7 +45,7 @@ def test_the_three_sets_of_weights_agree(adapter, name):
 
 @EVERY_RUN
 def test_the_steps_move_every_tensor(name):
-    """Except null directions: rounding noise alone moves those, and with some BLAS kernels the noise is zero."""
+    """Except null directions, which only change by rounding noise; with some BLAS kernels the noise is zero."""
     run, expected = RUNS[name], train_in_float64(name).tensors
     kind, layers = run.architecture, run.configuration.num_hidden_layers
     still = [key for key, value in expected.items() if np.array_equal(value, run.tensors[key])]
@@ -67,7 +67,7 @@ def test_one_run_has_an_eps_that_shows_where_it_is_added():
 
 
 def test_the_float64_steps_are_those_of_the_paper():
-    """One number by hand: gradient 3, then 1."""
+    """Check one value computed by hand: gradient 3, then 1."""
     trainer = Float64Trainer(RUNS["masked_lm"])
     trainer.tensors = {"lm_head.dense.weight": np.array([2.0])}
     trainer.first, trainer.second = ({"lm_head.dense.weight": np.zeros(1)} for _ in range(2))

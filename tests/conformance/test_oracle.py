@@ -1,4 +1,4 @@
-"""The float64 model against outputs of the published PyTorch classes in float64, and against the model's own laws."""
+"""The float64 model, compared with the published PyTorch classes in float64, and its invariants."""
 
 from dataclasses import replace
 
@@ -13,7 +13,7 @@ from conformance.suite.judge import judge
 from conformance.suite.subject import Subject
 from roberta_core.config import RobertaConfig
 
-RTOL = 1e-12  # measured: 8e-15 in attentions, where a softmax takes differences of large scores
+RTOL = 1e-12  # measured: 8e-15 in attentions, because softmax subtracts large scores
 VARIANTS = (
     "Model",
     "ForCausalLM",
@@ -29,11 +29,11 @@ VARIANTS = (
 PROBLEMS = {"single_label": "single_label_classification", "multi_label": "multi_label_classification"}
 PAST = ("past_key", "past_value", "past_cross_key", "past_cross_value")
 STACKED = ("hidden_states", "attentions", "cross_attentions")
-OURS = ("labels_out_of_range",)  # a negative position of an answer is ignored here, and moved to 0 there
+OURS = ("labels_out_of_range",)  # a negative position of an answer is ignored here and clipped to 0 there
 
 
 def published(shared, variant):
-    """The checkpoint of a variant and its cases, each as inputs and expected stages."""
+    """Return the checkpoint of a variant and its cases as inputs and expected stages."""
     folder = shared / "fixtures/hf/checkpoints" / variant.removesuffix("_eps") / "pt-safetensors"
     config = RobertaConfig.from_json_file(folder / "config.json")
     if variant.endswith("_eps"):
@@ -46,14 +46,14 @@ def published(shared, variant):
 
 
 def as_inputs(arrays):
-    """The arguments of a case: its stacked cache as one pair or two a layer."""
+    """Return the arguments of a case, with its stacked cache as one or two pairs per layer."""
     past = [arrays[name] for name in PAST if name in arrays]  # each [L, B, N, T, H]
     inputs = {name: value for name, value in arrays.items() if name not in (*PAST, "all_input_ids")}
     return {**inputs, "past_key_values": list(zip(*past, strict=True))} if past else inputs
 
 
 def as_stages(arrays):
-    """The expected outputs by stage."""
+    """Return the expected outputs by stage."""
     stages = {}
     for name, value in arrays.items():
         if name in STACKED:

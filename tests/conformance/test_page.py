@@ -12,7 +12,7 @@ VOID = {"meta", "br", "hr", "img", "link"}
 
 
 class Outline(HTMLParser):
-    """Checks that elements are closed in order, and collects what a test asks for."""
+    """Parser that checks that elements are closed in order and collects the requested ones."""
 
     def __init__(self):
         super().__init__()
@@ -92,7 +92,7 @@ def test_the_fills_are_side_by_side_with_their_probabilities(page):
 def test_a_stage_over_the_tolerance_stands_out():
     wrong = judged("tf", complaint="loss: <not> finite")
     page = to_html(Report("roberta-tiny", 1e-5, [judged(), wrong]))
-    assert outline(page).cells.count("over") == 2  # the stage, and the worst
+    assert outline(page).cells.count("over") == 2  # the stage and the worst error
     assert "loss: &lt;not&gt; finite" in page
     assert "1 stage exceeds the tolerance" in page
     assert '<td class="none">' in page  # PyTorch has no such stage
@@ -104,7 +104,7 @@ def test_the_page_of_the_suite_has_the_stages_of_each_case_below_it():
     )
     page = to_html(Report(None, 1e-5, [one]))
     assert page.count("<details>") == 1
-    assert page.count("<details open>") == 1  # the one that fails
+    assert page.count("<details open>") == 1  # the failing one
     outline(page)
 
 

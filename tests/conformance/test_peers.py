@@ -15,7 +15,7 @@ from conformance.suite.judge import Verdict
 
 
 class Late(Reference):
-    """An implementation that is wrong in its last layer and has no masks."""
+    """An implementation with an error in its last layer and without masks."""
 
     title = "Late"
 

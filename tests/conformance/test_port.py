@@ -1,4 +1,4 @@
-"""`roberta parity CHECKPOINT --against module:callable`: a user's own implementation is compared by stage."""
+"""`roberta parity CHECKPOINT --against module:callable` compares an implementation of a user by stage."""
 
 import json
 
@@ -50,7 +50,7 @@ number = 3
 
 @pytest.fixture
 def against(checkpoint, tmp_path, monkeypatch, capsys):
-    """`against(target)`: the exit status, the stages by name, and stderr."""
+    """Return `against(target)`, which returns the exit status, the stages by name, and stderr."""
     (tmp_path / "my_port.py").write_text(PORT, encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)

@@ -1,4 +1,4 @@
-"""The error of PyTorch's classes with each way of multiplying, on a case whose matrices are wide enough to show it."""
+"""Error of the PyTorch classes with each matrix library, on a case with sufficiently wide matrices."""
 
 import pytest
 

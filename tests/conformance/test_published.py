@@ -1,4 +1,4 @@
-"""Every class on checkpoints that transformers wrote, against the float64 outputs that it computed beside them."""
+"""Every class on checkpoints of transformers, compared with its float64 outputs."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ from safetensors.numpy import load_file
 
 from roberta_core import backend
 
-TOLERANCE = 1e-5  # of an output's largest value; transformers itself scores 5.2e-6 in float32
+TOLERANCE = 1e-5  # relative to the largest value; transformers has an error of 5.2e-6 in float32
 VARIANTS = (
     "Model",
     "ForCausalLM",
@@ -30,7 +30,7 @@ CACHE = ("past_key", "past_value", "past_cross_key", "past_cross_value")
 
 
 def inputs_of(case: dict[str, np.ndarray]) -> dict:
-    """The arguments of a call; the cache of a step as a tuple a layer."""
+    """Return the arguments of a call, with the cache of a step as one tuple per layer."""
     given = {name: value for name, value in case.items() if name not in (*CACHE, "all_input_ids")}
     kinds = [case[name].astype(np.float32) for name in CACHE if name in case]
     if kinds:
@@ -39,7 +39,7 @@ def inputs_of(case: dict[str, np.ndarray]) -> dict:
 
 
 def output_of(output, name: str) -> np.ndarray:
-    """An output as the files hold it: stacked over layers."""
+    """Stack an output over layers, as in the files."""
     if name in CACHE:
         return np.stack([layer[CACHE.index(name)] for layer in output.past_key_values])
     return np.stack(output[name]) if isinstance(output[name], tuple) else np.asarray(output[name])
@@ -66,7 +66,7 @@ def test_the_outputs_of_transformers_are_met(shared, framework, variant):
         output = runner.run(model, inputs_of(sides["in"]), output_hidden_states=True, output_attentions=True)
         for name, want in sides["out"].items():
             if name == "all_logits":
-                continue  # of the whole sequence at once: the step's are compared
+                continue  # of the whole sequence; only those of the step are compared
             got = output_of(output, name)
             assert got.shape == want.shape, f"{case} {name}"
             error = np.abs(got - want).max() / np.abs(want).max()

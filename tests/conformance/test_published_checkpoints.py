@@ -1,4 +1,4 @@
-"""The table over published checkpoints: what it runs, what it lets pass and what not."""
+"""The table of published checkpoints: what it runs, and which results pass."""
 
 import json
 import shutil
@@ -64,7 +64,7 @@ def test_pytorch_gives_the_outputs_of_every_checkpoint(entries, pt):
 
 @pytest.fixture
 def copy(entries, tmp_path):
-    """`copy(name)`: an entry whose files can be changed."""
+    """Return `copy(name)`: a copy of an entry whose files can be changed."""
 
     def made(name):
         entry = entries[name]

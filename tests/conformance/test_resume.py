@@ -1,4 +1,4 @@
-"""A run that is killed in one framework and gone on with in another, and states that go from one to the other."""
+"""Runs that are killed in one framework and resumed in another, and exchanged training states."""
 
 import itertools
 import json
@@ -15,7 +15,7 @@ FRAMEWORKS = ("pt", "tf", "flax")
 PAIRS = list(itertools.product(FRAMEWORKS, FRAMEWORKS))
 STEPS = 18
 LAST = f"step-{STEPS:07d}"
-# AdamW makes whole steps of the rounding noise of gradients that are almost zero: weights may differ, losses do not.
+# AdamW amplifies rounding noise of gradients near zero to full steps: weights may differ, losses do not.
 LOSSES, WEIGHTS = 1e-5, 2e-3
 
 
@@ -26,12 +26,12 @@ def texts(steps, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def whole(steps, texts, tmp_path_factory, adapter):
-    """`whole(framework)`: the folder of an uninterrupted run."""
+    """Return `whole(framework)`: the folder of an uninterrupted run."""
     folders = {}
 
     def made(name):
         if name not in folders:
-            adapter(name)  # or skip
+            adapter(name)  # skip otherwise
             folders[name] = tmp_path_factory.mktemp(f"whole-{name}")
             steps.run_command(steps.build_command(texts, folders[name], name))
         return folders[name]
@@ -41,7 +41,7 @@ def whole(steps, texts, tmp_path_factory, adapter):
 
 @pytest.fixture(scope="module")
 def broken(steps, texts, tmp_path_factory, adapter):
-    """`broken(framework)`: the folder of a run that was killed after its ninth step."""
+    """Return `broken(framework)`: the folder of a run that was killed after its ninth step."""
     folders = {}
 
     def made(name):
@@ -55,7 +55,7 @@ def broken(steps, texts, tmp_path_factory, adapter):
 
 
 def losses(folder):
-    """The loss of each step as the log last has it."""
+    """Return the last logged loss of each step."""
     lines = [json.loads(line) for line in (folder / "log.jsonl").read_text(encoding="utf-8").splitlines()]
     found = {line["step"]: line["loss"] for line in lines if "loss" in line}
     assert sorted(found) == list(range(1, STEPS + 1))

@@ -1,4 +1,4 @@
-"""The expected rounding of a checkpoint, and the faults that still fail at ten times the tolerance derived from it."""
+"""The expected rounding of a checkpoint, and the faults that fail at ten times the tolerance derived from it."""
 
 import numpy as np
 import pytest
@@ -14,8 +14,8 @@ from roberta_core.tokenization import RobertaTokenizerFast
 
 TEXTS = ["He shook his <mask> and said nothing.", "A <mask>."]
 
-# Faults that change the embedded model's outputs on these texts by less than the tolerance: what they change is not in
-# the inputs or the class (labels, a cache, masked real tokens, a pooler), or it is rounding itself.
+# Faults that change the outputs of the embedded model on these texts by less than the tolerance, because the inputs or
+# the class lack what they change (labels, a cache, masked real tokens, a pooler), or because they change only rounding.
 NOT_VISIBLE = {
     "encoder.layer.*.attention.self.key.bias dropped",
     "fully masked row unmasked",
@@ -44,7 +44,7 @@ WEAK = {
 
 @pytest.fixture(scope="module")
 def embedded():
-    """The embedded model with two texts, its float64 stages and their expected rounding."""
+    """Return the embedded model with two texts, its float64 stages and their expected rounding."""
     model = Reference().load("ForMaskedLM", "roberta-tiny")
     tokenizer = RobertaTokenizerFast.from_pretrained("roberta-tiny")
     inputs = encode(tokenizer, TEXTS, model.config, "ForMaskedLM")
@@ -55,7 +55,7 @@ def embedded():
 
 
 def margins(embedded, fault):
-    """The error of each stage in tolerances; None if the fault changes nothing here."""
+    """Return the error of each stage relative to its tolerance, or None if the fault has no effect here."""
     subject, want, expected = embedded
     changed = FAULTS[fault](subject)
     if changed is None:

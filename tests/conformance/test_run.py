@@ -24,7 +24,7 @@ TEXTS = ["The <mask> of a text.", "A <mask> and one more <mask>, in a longer tex
 
 
 class Wrong(Reference):
-    """An implementation that is wrong in its last layer, and by its fused path alone."""
+    """An implementation with an error in the last layer, only in its fused path."""
 
     name, title = "wrong", "A wrong one"
 
@@ -50,7 +50,7 @@ def test_the_float64_model_passes_every_case(cases):
 
 def test_float32_arithmetic_passes_where_float64_is_wanted(cases):
     class Single(Oracle):
-        """The same model with its tensors and sums in float32."""
+        """The same model with float32 tensors and sums."""
 
         def tensor(self, name, rows=()):
             return super().tensor(name, rows).astype(np.float32)
@@ -106,7 +106,7 @@ def test_a_checkpoint_is_judged_on_its_stages_and_its_fills(checkpoint):
 
 def test_every_text_counts_however_many_there_are(checkpoint):
     class WrongForLong(Reference):
-        """Wrong for the last text of many alone."""
+        """An implementation with an error only in the last of many texts."""
 
         name = "long"
 

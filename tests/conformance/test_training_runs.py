@@ -1,4 +1,4 @@
-"""100 steps in every framework, and the first of them in float64."""
+"""100 training steps in every framework, and the first of them in float64."""
 
 import json
 
@@ -15,7 +15,7 @@ RESULTS = {}
 
 
 def trained(backend, name):
-    """The result of a framework, trained once."""
+    """Return the result of a framework, cached."""
     if (backend.name, name) not in RESULTS:
         RESULTS[backend.name, name] = train(backend, RUNS[name])
     return RESULTS[backend.name, name]
@@ -62,7 +62,7 @@ def test_one_run_accumulates_and_one_has_an_eps_that_shows_where_it_is_added():
     assert sorted({run.settings.epsilon for run in RUNS.values()}) == [1e-6, 1e-3]
     run = RUNS["hundred_steps_masked_lm"]
     shares = [Float64Trainer(run).shares(run.micro_batches(step)) for step in range(3)]
-    assert max(map(max, shares)) > 0.36  # unequal thirds
+    assert max(map(max, shares)) > 0.36  # parts of different sizes
 
 
 def test_the_first_float64_step_is_that_of_the_whole_batch():

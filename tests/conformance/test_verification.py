@@ -1,4 +1,4 @@
-"""`roberta convert --verify`: both sides are run, and what is not the same model is found."""
+"""`roberta convert --verify` runs both checkpoints and detects different models."""
 
 import json
 from dataclasses import replace

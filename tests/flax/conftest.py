@@ -8,35 +8,35 @@ from roberta_flax.weights import assign
 
 @pytest.fixture(autouse=True)
 def strict():
-    """JAX never widens a type or a rank by itself, so that none of ours rests on that."""
+    """Disable implicit promotion of types and ranks, so that our code does not rely on it."""
     with jax.numpy_dtype_promotion("strict"), jax.numpy_rank_promotion("raise"):
         yield
 
 
 @pytest.fixture
 def lenient(strict):
-    """For other people's code that does rest on it: optax, and Flax's LayerNorm in any type but float32."""
+    """Enable promotion for third-party code: optax, and Flax's LayerNorm in types other than float32."""
     with jax.numpy_dtype_promotion("standard"):
         yield
 
 
 @pytest.fixture
 def eager():
-    """The operations one by one: XLA takes a second for each function, and test_calls.py has those."""
+    """Disable compilation: XLA takes a second for each function, and test_calls.py tests compiled calls."""
     with jax.disable_jit():
         yield
 
 
 @pytest.fixture
 def compiled(eager):
-    """Whole functions after all, where shapes are used once."""
+    """Enable compilation for tests with few shapes."""
     with jax.disable_jit(False):
         yield
 
 
 @pytest.fixture
 def make(weights):
-    """A model of any class with large weights."""
+    """Return a function that builds a model of any class with large weights."""
 
     def made(kind, config: RobertaConfig, **settings):
         model = kind(config, _do_init=False, **settings)
@@ -48,5 +48,5 @@ def make(weights):
 
 @pytest.fixture
 def ids() -> np.ndarray:
-    """Two rows of seven tokens, the second padded on the right."""
+    """Return two rows of seven tokens; the second is padded on the right."""
     return np.array([[0, 45, 9, 100, 23, 71, 2], [0, 33, 80, 2, 1, 1, 1]])

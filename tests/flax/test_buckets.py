@@ -20,7 +20,7 @@ def close(got, want, rtol=1e-5):
 
 
 def both(model, **arguments):
-    """What a call gives, which rounds sizes up, and what the forward pass itself does with the caller's."""
+    """Return the result of a call, which rounds sizes up, and that of the forward pass with the original sizes."""
     called = model(**arguments)
     options = {name: arguments.pop(name) for name in [*arguments] if name.startswith("output_")}
     cache = arguments.pop("past_key_values", None)
@@ -71,14 +71,14 @@ def test_even_a_masked_row_does_not_see_the_padding(make, config, ids, rank):
     [("ForMaskedLM", "mean"), ("ForCausalLM", "none"), ("ForSequenceClassification", "mean")],
 )
 def test_rounding_changes_no_loss(make, config, ids, architecture, reduction):
-    config.num_labels = 1  # a regression counts every row
+    config.num_labels = 1  # a regression loss includes every row
     ids = np.concatenate([ids, ids[:1, ::-1]])
     labels = np.array([0.5, -2.0, 3.0], np.float32) if architecture == "ForSequenceClassification" else ids
     close(*both(make(CLASSES[architecture], config, loss_reduction=reduction), input_ids=ids, labels=labels))
 
 
 def test_rounding_does_not_move_the_ends_of_a_span(make, config, ids):
-    positions = {"start_positions": np.array([1, 9]), "end_positions": np.array([6, 3])}  # 9 is no position of 7
+    positions = {"start_positions": np.array([1, 9]), "end_positions": np.array([6, 3])}  # 9 is outside the 7 positions
     close(*both(make(CLASSES["ForQuestionAnswering"], config), input_ids=ids, **positions))
 
 

@@ -1,4 +1,4 @@
-"""Flax's own files, compared with Flax itself."""
+"""msgpack files, compared with Flax."""
 
 import flax.serialization
 import flax.traverse_util

@@ -11,7 +11,7 @@ pytestmark = pytest.mark.usefixtures("eager")
 
 
 def key(seed=0):
-    return jax.random.key(seed, impl="rbg")  # XLA compiles the usual one for seconds
+    return jax.random.key(seed, impl="rbg")  # XLA takes seconds to compile the usual one
 
 
 def close(got, want, rtol=2e-6):

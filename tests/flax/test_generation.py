@@ -18,7 +18,7 @@ def decoder(make, config):
 
 @pytest.fixture
 def prompts():
-    """Two prompts, the second padded on the left."""
+    """Return two prompts; the second is padded on the left."""
     return np.array([[0, 45, 9, 100], [1, 1, 0, 33]])
 
 

@@ -1,4 +1,4 @@
-"""JAX's own ways of using a model: over several devices, in half precision, saved by Orbax, trained in part."""
+"""Idioms of JAX: several devices, half precision, saving with Orbax, training a part of the parameters."""
 
 import subprocess
 import sys

@@ -10,7 +10,7 @@ pytestmark = pytest.mark.usefixtures("eager")
 
 
 def filled(layer, seed=0):
-    """A layer with values."""
+    """Return a layer with random values."""
     generator = np.random.default_rng(seed)
     shapes = nnx.state(layer)
     nnx.update(layer, jax.tree.map(lambda leaf: jnp.asarray(generator.standard_normal(leaf.shape, np.float32)), shapes))
@@ -32,7 +32,7 @@ def test_a_norm_is_exact_where_its_input_hardly_varies():
     want = centred / np.sqrt((centred**2).mean(-1, keepdims=True) + 1e-5) * scale + bias
     assert (
         np.abs(np.asarray(norm(jnp.asarray(x))) - want).max() < 1e-3 * np.abs(want).max()
-    )  # 2e-4; Flax's fast way 2.5
+    )  # 2e-4; with Flax's fast variance 2.5
 
 
 def test_a_table_of_one_row_has_no_second():
@@ -64,7 +64,7 @@ def test_dropout_is_of_each_element_at_its_rate(rate, generator):
     out, gradient = drop(x), jax.grad(lambda x: nnx.clone(drop)(x).sum())(x)
     kept = np.asarray(out) != 0
     assert kept.mean() == pytest.approx(1 - rate, abs=5 * (rate * (1 - rate) / x.size) ** 0.5)
-    for dim in range(3):  # along no axis do they agree
+    for dim in range(3):  # the masks differ along every axis
         first, second = np.moveaxis(kept, dim, 0)[:2]
         assert (first == second).mean() == pytest.approx(rate**2 + (1 - rate) ** 2, abs=0.07)
     np.testing.assert_allclose(np.asarray(out)[kept], 3 / (1 - rate), rtol=1e-4)  # the rate is a multiple of 2^-16

@@ -9,7 +9,7 @@ torch.set_num_threads(1)
 
 @pytest.fixture
 def make(weights):
-    """A model of any class with large weights, in eval mode."""
+    """Return a function that builds a model of any class with large weights, in eval mode."""
 
     def made(kind, config: RobertaConfig, **settings):
         model = kind(config, seed=None, **settings)
@@ -22,5 +22,5 @@ def make(weights):
 
 @pytest.fixture
 def ids() -> torch.Tensor:
-    """Two rows of seven tokens, the second padded on the right."""
+    """Return two rows of seven tokens; the second is padded on the right."""
     return torch.tensor([[0, 45, 9, 100, 23, 71, 2], [0, 33, 80, 2, 1, 1, 1]])

@@ -1,4 +1,4 @@
-"""PyTorch's own files, compared with PyTorch itself."""
+"""Files of torch.save, compared with PyTorch."""
 
 import ml_dtypes
 import numpy as np

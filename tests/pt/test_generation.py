@@ -1,4 +1,4 @@
-"""No argument of `generate` is ignored, and generation leaves a model as it was."""
+"""No argument of `generate` is ignored, and generation does not change the model."""
 
 import dataclasses
 from contextlib import contextmanager
@@ -13,7 +13,7 @@ from roberta_pt import RobertaForCausalLM
 
 @contextmanager
 def recorded(model, name):
-    """The calls of a method."""
+    """Record the calls of a method."""
     calls, method = [], getattr(model, name)
     setattr(model, name, lambda *arguments: calls.append(arguments) or method(*arguments))
     yield calls
@@ -24,7 +24,7 @@ def same(one, other):
     return shape == wanted and all(map(torch.equal, ours, theirs))
 
 
-# Settings of a generation, and one argument more that shows in what comes back.
+# Settings of a generation, and one more argument that changes the result.
 BEAMS = {"num_beams": 3, "max_new_tokens": 6, "return_dict_in_generate": True, "output_scores": True}
 SAMPLED = {"do_sample": True, "max_new_tokens": 6, "temperature": 9.0, "top_k": 0}
 GENERATION = {
@@ -62,7 +62,7 @@ def test_every_argument_of_generate_has_an_effect(make, config, ids, name):
     prompt = ids[:, :4].clamp(2)
     common, value = GENERATION[name]
     way = {key: other for key, other in common.items() if key in SAMPLED}
-    first = model.generate(prompt, **{"max_new_tokens": 2, **way})[0, 5].item()  # a token that comes, to be the end
+    first = model.generate(prompt, **{"max_new_tokens": 2, **way})[0, 5].item()  # a token to use as the end token
     before = {key: first if other == "first" else other for key, other in common.items()}
     after = {**before, name: first if value == "first" else value}
     if name == "streamer":

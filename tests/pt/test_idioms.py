@@ -1,4 +1,4 @@
-"""PyTorch's own ways of using a model: compiled, exported, in mixed precision, in two processes, frozen in part."""
+"""Idioms of PyTorch: compiling, exporting, mixed precision, two processes, freezing parameters."""
 
 import copy
 import subprocess
@@ -119,7 +119,7 @@ def test_untied_output_embeddings_can_be_replaced(make, config, ids):
 
 
 def step(rank: int, model: RobertaModel, ids: torch.Tensor, address: str, results) -> None:
-    """One process of two: the gradients of its row, which the two average."""
+    """Compute the gradients of one row in one of two processes, which average them."""
     distributed.init_process_group("gloo", init_method=address, rank=rank, world_size=2)
     parallel = DistributedDataParallel(model)
     parallel(ids[rank : rank + 1], labels=LABELS[rank : rank + 1]).loss.backward()
@@ -133,7 +133,7 @@ def test_two_processes_have_the_gradients_of_one(make, config, ids, tmp_path):
     model = make(RobertaForSequenceClassification, config)
     results = multiprocessing.get_context("fork").SimpleQueue()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that a process with threads forks: these do nothing else
+        warnings.simplefilter("ignore")  # forking a process with threads: the children only compute gradients
         arguments = (copy.deepcopy(model), ids, f"file://{tmp_path}/meet", results)
         running = multiprocessing.start_processes(step, arguments, nprocs=2, join=False, start_method="fork")
     found = results.get()

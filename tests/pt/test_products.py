@@ -15,7 +15,7 @@ pytestmark = pytest.mark.skipif(not products._has_onednn(), reason="this PyTorch
 
 @pytest.fixture
 def onednn(monkeypatch):
-    """oneDNN multiplies, whatever the CPU; the calls of its operator are counted."""
+    """Use oneDNN on any CPU and count the calls of its operator."""
     calls = []
     multiplied = products._multiply_onednn
     monkeypatch.setattr(products, "select_library", lambda: "onednn")
@@ -139,7 +139,7 @@ def test_transforms_see_an_ordinary_linear(onednn, tensors):
 
 
 @pytest.mark.usefixtures("onednn")
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # jit.trace is, and many still use it
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # jit.trace is deprecated, but still used
 def test_a_graph_that_is_exported_or_traced_has_no_private_operator():
     layer = Linear(320, 272)
     for parameter in layer.parameters():

@@ -1,4 +1,4 @@
-"""Processes that share batches, by the script of docs/training.md."""
+"""Distributed training with the script of docs/training.md."""
 
 import os
 import re
@@ -23,7 +23,7 @@ def script():
 
 @pytest.fixture(scope="module")
 def place(steps, tmp_path_factory):
-    """A folder as the script wants it, its corpus prepared."""
+    """Return a folder for the script with a prepared corpus."""
     folder = tmp_path_factory.mktemp("several")
     for name in ("tokenizer", "texts"):
         (folder / name).mkdir()
@@ -38,7 +38,7 @@ def place(steps, tmp_path_factory):
 
 
 def trained(folder: Path, script: str, processes: int) -> dict[str, np.ndarray]:
-    """The model that the script saves, run as torchrun would."""
+    """Run the script as torchrun does and return the saved model."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = str(free.getsockname()[1])
     place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": str(processes)}
@@ -52,7 +52,7 @@ def trained(folder: Path, script: str, processes: int) -> dict[str, np.ndarray]:
 
 @pytest.fixture(scope="module")
 def difference(place, script):
-    """`difference(line, other)`: the most by which the models of two processes and of one differ, a line changed."""
+    """Return `difference(line, other)`: difference of the models of one and two processes with a line replaced."""
     one = trained(place, script, 1)
 
     def of(line="", other=""):
@@ -71,7 +71,7 @@ def test_processes_that_share_batches_train_the_model_of_one(difference):
     ("line", "other"),
     [
         ("shard=(rank, parts)", "shard=(0, parts)"),  # 5e-2
-        ("share.copy_(labels / total)", "share.fill_(1 / parts)"),  # 5e-3: a mean of means
+        ("share.copy_(labels / total)", "share.fill_(1 / parts)"),  # 5e-3, because of a mean of means
     ],
 )
 def test_a_fault_of_the_script_is_seen(difference, line, other):

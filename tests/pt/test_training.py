@@ -1,4 +1,4 @@
-"""Training steps in PyTorch, and a run that is killed."""
+"""Training steps in PyTorch, and killed runs."""
 
 import os
 import subprocess
@@ -14,7 +14,7 @@ from roberta_pt.layers import Dropout
 
 @pytest.fixture(scope="module")
 def make(steps):
-    """`make(plan, ...)`: a trainer."""
+    """Return `make(plan, ...)`, which builds a trainer."""
 
     def made(*arguments, **settings):
         return steps.build_trainer(BACKEND, *arguments, **settings)
@@ -47,7 +47,7 @@ def test_the_quick_dropout_of_a_trainer_is_dropout(make, rate):
     out.sum().backward()
     kept = out != 0
     assert kept.double().mean() == pytest.approx(1 - rate, abs=5 * (rate * (1 - rate) / x.numel()) ** 0.5)
-    for dim in range(3):  # each element for itself: along no axis do they agree
+    for dim in range(3):  # masks of elements are independent: they differ along every axis
         first, second = kept.transpose(0, dim)[:2]
         assert (first == second).double().mean() == pytest.approx(rate**2 + (1 - rate) ** 2, abs=0.07)
     torch.testing.assert_close(out[kept], torch.full_like(out[kept], 3 / (1 - rate)))
@@ -80,7 +80,7 @@ def test_memory_that_a_step_freed_is_not_asked_for_again():
         return int(subprocess.run(command, capture_output=True, check=True, env=environment | more).stdout)
 
     assert faults() < 100
-    assert faults(MALLOC_TOP_PAD_="0") > 1000  # what the environment says counts: glibc gives back what is freed
+    assert faults(MALLOC_TOP_PAD_="0") > 1000  # the environment variable has priority: glibc returns freed memory
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What we write is read by transformers itself: 4.57.6 reads every format in its framework, 5.23.0 safetensors.
+"""transformers reads our checkpoints: 4.57.6 every format in its framework, 5.23.0 safetensors.
 
 Run by the tox environments `reference` and `peers`.
 """
@@ -16,9 +16,11 @@ from roberta_core.parameters import ARCHITECTURES, aliases
 transformers = pytest.importorskip("transformers", reason="asks transformers itself")
 torch = pytest.importorskip("torch")
 
-RTOL = 2e-5  # of the largest value, for its float32 against its float64; it scores up to 1.5e-5 on such weights
+RTOL = (
+    2e-5  # relative to the largest value, float32 compared with float64; transformers has up to 1.5e-5 on such weights
+)
 OLD = int(version("transformers").partition(".")[0]) < 5
-# Format -> the prefix of the classes that read it, and the arguments that they need.
+# Format -> prefix of the classes that read it, and their arguments.
 READERS = {
     "safetensors": ("", {"use_safetensors": True}),
     "bin": ("", {"use_safetensors": False}),
@@ -33,7 +35,7 @@ VARIANTS = {
     "ForCausalLM, cross": ("ForCausalLM", {"is_decoder": True, "add_cross_attention": True}),
     "ForMaskedLM, untied": ("ForMaskedLM", {"tie_word_embeddings": False}),
 }
-# transformers' folder of each variant, as it wrote it itself.
+# The folder of each variant, written by transformers.
 PUBLISHED = {"ForCausalLM, cross": "ForCausalLM_cross", "ForMaskedLM, untied": "ForMaskedLM_untied"}
 WRITTEN = {
     "safetensors": "pt-safetensors" if OLD else "v5-safetensors",
@@ -46,7 +48,7 @@ WRITTEN = {
 
 
 def pairs():
-    """Every variant in every format that can hold it: TensorFlow's classes always tie."""
+    """Return every variant in every format that supports it: the TensorFlow classes always tie embeddings."""
     return [
         pytest.param(variant, format, id=f"{variant} {format}")
         for variant in VARIANTS
@@ -56,12 +58,12 @@ def pairs():
 
 
 def changed(config, changes):
-    """A configuration with other fields."""
+    """Return a configuration with changed fields."""
     return RobertaConfig.from_dict({**config.to_dict(), **changes})
 
 
 def read(folder, architecture, format, **more):
-    """The model as transformers reads it, and what it says of missing and unexpected tensors."""
+    """Load the model with transformers; return it with the missing and unexpected tensors."""
     prefix, options = READERS[format]
     options = {**options, **more}
     kind = getattr(transformers, f"{prefix}Roberta{architecture}")
@@ -72,7 +74,7 @@ def read(folder, architecture, format, **more):
 
 
 def inputs_of(config, architecture):
-    """Ids and mask [2, 7], the second row padded; [1, 2, 7] for multiple choice."""
+    """Return ids and mask [2, 7] with a padded second row; [1, 2, 7] for multiple choice."""
     ids = np.random.default_rng(0).integers(3, config.vocab_size, (2, 7))
     mask = np.ones_like(ids)
     mask[1, 5:] = 0
@@ -82,7 +84,7 @@ def inputs_of(config, architecture):
 
 
 def outputs_of(model, inputs):
-    """The model's outputs that hold numbers of the last layer, as arrays."""
+    """Return the outputs of the last layer as arrays."""
     if isinstance(model, torch.nn.Module):
         with torch.no_grad():
             output = model(**{name: torch.from_numpy(value) for name, value in inputs.items()})
@@ -99,7 +101,7 @@ def test_what_we_write_gives_its_outputs_to_transformers(tmp_path, config, weigh
     tensors = weights(config, architecture)
     checkpoints.save(tmp_path / "made", config, architecture, tensors, format=format)
     model, info = read(tmp_path / "made", architecture, format)
-    harmless = {"lm_head.decoder.bias"}  # the second name of lm_head.bias, which 4.57.6 misses where it is untied
+    harmless = {"lm_head.decoder.bias"}  # the alias of lm_head.bias, which 4.57.6 reports as missing if untied
     assert not set(info.get("missing_keys", ())) - harmless
     assert not info.get("unexpected_keys")
     inputs = inputs_of(config, architecture)
@@ -131,7 +133,7 @@ def test_what_we_write_is_to_transformers_what_it_wrote_itself(tmp_path, shared,
         np.testing.assert_array_equal(got[name], value, err_msg=name)
 
 
-# Its Flax classes do not read shards of safetensors.
+# The Flax classes do not read sharded safetensors.
 @pytest.mark.parametrize("format", [format for format in FORMATS if format != "flax-safetensors"])
 def test_what_we_write_in_shards_is_read(tmp_path, config, weights, format):
     tensors = weights(config, "ForTokenClassification")

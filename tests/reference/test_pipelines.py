@@ -1,4 +1,4 @@
-"""Pipelines give what transformers 4.57.6's PyTorch pipelines give for the same checkpoint, in every framework.
+"""Pipelines in every framework return the results of the PyTorch pipelines of transformers 4.57.6.
 
 Run by the tox environment `reference`. docs/differences.md lists where results differ on purpose.
 """
@@ -19,7 +19,7 @@ if int(version("transformers").partition(".")[0]) > 4:
 
 ATOL = 1e-5
 INPUTS = 200
-LENGTH = 126  # tokens that the models accept
+LENGTH = 126  # maximum number of tokens of the models
 LABELS = {
     "ForSequenceClassification": ["contradiction", "neutral", "entailment"],
     "ForTokenClassification": ["O", "B-PER", "I-PER", "B-LOC", "I-LOC"],
@@ -34,7 +34,7 @@ WORDS = SENTENCE.split()
 
 
 def draw_texts(seed: int, least: int = 0, most: int = 16) -> list[str]:
-    """Words with single spaces: there the boundaries of words are no matter of taste."""
+    """Return words separated by single spaces, so that word boundaries are unambiguous."""
     generator = random.Random(seed)
     texts = [" ".join(generator.choices(WORDS, k=generator.randint(least, most))) for _ in range(INPUTS)]
     return [text for text in texts if text] if least else texts
@@ -42,7 +42,7 @@ def draw_texts(seed: int, least: int = 0, most: int = 16) -> list[str]:
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory):
-    """`checkpoint(architecture)`: a folder with large weights and the tokenizer of the embedded model."""
+    """Return `checkpoint(architecture)`: a folder with large weights and the tokenizer of the embedded model."""
     made: dict[str, str] = {}
 
     def build(architecture: str) -> str:
@@ -79,7 +79,7 @@ def framework(request):
 
 @pytest.fixture(scope="module")
 def reference(checkpoint):
-    """`reference(task, architecture)`: transformers' own pipeline, in PyTorch; the same call is computed once."""
+    """Return `reference(task, architecture)`: the PyTorch pipeline of transformers, with cached calls."""
     made = {}
 
     def build(task: str, architecture: str):
@@ -92,7 +92,7 @@ def reference(checkpoint):
 
 
 class Remember:
-    """A pipeline whose results are kept by their arguments: the frameworks are compared with the same ones."""
+    """A pipeline that caches its results by arguments, to compare all frameworks with them."""
 
     def __init__(self, inner):
         self.inner, self.results = inner, {}
@@ -105,7 +105,7 @@ class Remember:
 
 
 def with_prefix_space(theirs, ours, folder):
-    """Both pipelines with tokenizers that put a space before the first word, which lists of words need."""
+    """Return both pipelines with tokenizers that add a prefix space, which lists of words require."""
     slow, fast = (
         kind.from_pretrained(folder, add_prefix_space=True)
         for kind in (transformers.RobertaTokenizerFast, RobertaTokenizerFast)
@@ -115,7 +115,7 @@ def with_prefix_space(theirs, ours, folder):
 
 
 def check_equal(got, want, place="result"):
-    """The same types of containers, fields in the same order, strings and integers equal, floats within 1e-5."""
+    """Assert equal container types, order of fields, strings and integers, and floats within 1e-5."""
     if isinstance(want, dict):
         assert list(got) == list(want), place
         for name in want:

@@ -1,4 +1,4 @@
-"""transformers' Trainer and PEFT's adapters on our models, beside transformers' own models of the same weights.
+"""The Trainer of transformers and PEFT adapters on our models, compared with models of transformers.
 
 Run by the tox environments `reference` (4.57.6) and `peers` (5.23.0).
 """
@@ -33,7 +33,7 @@ ADAPTERS = {
     "prompt": lambda task: peft.PromptTuningConfig(task_type=task, num_virtual_tokens=3),
     "p-tuning": lambda task: peft.PromptEncoderConfig(task_type=task, num_virtual_tokens=3, encoder_hidden_size=8),
 }
-# PEFT's prompts lengthen the sequence and not the labels of its tokens: no model can be trained.
+# PEFT's prompts extend the sequence but not the token labels: no model can be trained.
 PAIRS = [
     (task, kind) for task in TASKS for kind in ADAPTERS if (task, kind[0]) != ("TOKEN_CLS", "p") or kind == "prefix"
 ]
@@ -47,7 +47,7 @@ def config(config):
 
 @pytest.fixture
 def folder(config, weights, tmp_path):
-    """`folder(architecture)`: a checkpoint of a class."""
+    """Return `folder(architecture)`: a checkpoint of a class."""
 
     def made(architecture):
         config.is_decoder = architecture == "ForCausalLM"
@@ -58,14 +58,14 @@ def folder(config, weights, tmp_path):
 
 
 def both(architecture, folder):
-    """Our model of a checkpoint, and transformers' own."""
+    """Load a checkpoint into our model and into that of transformers."""
     return [
         getattr(package, f"Roberta{architecture}").from_pretrained(folder) for package in (roberta_pt, transformers)
     ]
 
 
 def trained(model, labels):
-    """The loss of a batch, and the gradients of what is trained."""
+    """Return the loss of a batch and the gradients of trainable parameters."""
     arguments = {"input_ids": torch.from_numpy(IDS), "attention_mask": torch.ones(4, 7, dtype=torch.long)}
     loss = model(**arguments, **{name: torch.tensor(value) for name, value in labels.items()}).loss
     loss.backward()
@@ -77,7 +77,7 @@ def test_an_adapter_trains_as_on_the_model_of_transformers(folder, task, kind):
     architecture, labels = TASKS[task]
     ours, theirs = both(architecture, folder(architecture))
     if (OLD, task, kind) == (True, "SEQ_CLS", "prefix"):
-        theirs = ours  # 4.57.6 cannot read the cache that PEFT gives its own classifier: a TypeError
+        theirs = ours  # 4.57.6 raises a TypeError for the cache that PEFT passes to its classifier
     found = []
     for model in (ours, copy.deepcopy(theirs)):
         torch.manual_seed(7)

@@ -1,8 +1,8 @@
-"""Make the small checkpoints of CamemBERT and XLM-RoBERTa beside this file, with transformers 4.57.6 and torch.
+"""Build the small checkpoints of CamemBERT and XLM-RoBERTa in this folder, with transformers 4.57.6 and torch.
 
-`python tests/relatives/make.py FOLDER` writes one folder a model: a Unigram tokenizer that the `tokenizers`
-library trained, the weights of each class, and `expected.json` with what the reference makes of a few texts. No size
-equals another that it could be swapped with, and the weights are large enough to show a mistake.
+`python tests/relatives/make.py FOLDER` writes one folder per model: a Unigram tokenizer trained by the `tokenizers`
+library, the weights of each class, and `expected.json` with the results of transformers on a few texts. All sizes that
+could be confused differ, and the weights are large enough to show a mistake.
 """
 
 import json
@@ -23,7 +23,7 @@ TEXTS = [
     "x\n\ny",
 ]  # fmt: skip
 PAIR = ("la fille aime", "the soft cheese, 3,14")
-# model type -> (class prefix, the vocabulary's first entries, the ids of <s>, <pad>, </s>, <unk>)
+# model type -> (class prefix, first entries of the vocabulary, ids of <s>, <pad>, </s>, <unk>)
 UNUSED = ["<s>NOTUSED", "<pad>", "</s>NOTUSED", "<unk>", "<unk>NOTUSED", "<s>", "</s>"]
 LAYOUTS = {
     "camembert": ("Camembert", UNUSED, (5, 1, 6, 3)),
@@ -36,7 +36,7 @@ CLASSES = (
 
 
 def tokenizer_of(first, ids):
-    """A trained Unigram tokenizer with the published layout around its pieces."""
+    """Train a Unigram tokenizer with the published layout of special tokens."""
     trained = Tokenizer(models.Unigram())
     trained.pre_tokenizer = pre_tokenizers.Metaspace()
     trainer = trainers.UnigramTrainer(vocab_size=90, special_tokens=["<unk>"], unk_token="<unk>", show_progress=False)
@@ -58,7 +58,7 @@ def tokenizer_of(first, ids):
 
 
 def drawn(model, seed):
-    """The model with large weights and biases, the norms' around 1, the pad's rows 0."""
+    """Return the model with large weights and biases, norm weights around 1, and zero rows for the pad."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, value in sorted(model.named_parameters()):
@@ -70,7 +70,7 @@ def drawn(model, seed):
 
 
 def config_of(kind, size, ids, class_name):
-    """The configuration: the published fields, small sizes."""
+    """Return a configuration with the published fields and small sizes."""
     return getattr(transformers, f"{kind}Config")(
         vocab_size=size, hidden_size=12, num_hidden_layers=2, num_attention_heads=3, intermediate_size=20,
         max_position_embeddings=40, type_vocab_size=1, layer_norm_eps=1e-5, bos_token_id=ids[0],
@@ -80,7 +80,7 @@ def config_of(kind, size, ids, class_name):
 
 
 def encodings(tokenizer):
-    """What the reference gives for the texts."""
+    """Return the results of transformers for the texts."""
     found = []
     for text in TEXTS:
         one = tokenizer(text, return_offsets_mapping=True)
@@ -100,7 +100,7 @@ def encodings(tokenizer):
 
 
 def make(target, model_type):
-    """One model's folders."""
+    """Write the folder of one model."""
     kind, first, ids = LAYOUTS[model_type]
     folder = target / model_type
     whole = tokenizer_of(first, ids)

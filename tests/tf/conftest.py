@@ -17,7 +17,7 @@ models = {}
 
 @pytest.fixture
 def eager():
-    """The operations one by one: a graph takes a second to trace, and is used once or twice."""
+    """Run eagerly: a graph takes a second to trace and is used only once or twice."""
     tf.config.run_functions_eagerly(True)
     yield
     tf.config.run_functions_eagerly(False)
@@ -25,7 +25,7 @@ def eager():
 
 @pytest.fixture
 def fresh(weights):
-    """A model of any class with large weights."""
+    """Return a function that builds a model of any class with large weights."""
 
     def made(kind, config: RobertaConfig, **settings):
         model = kind(config, seed=None, **settings)
@@ -37,7 +37,7 @@ def fresh(weights):
 
 @pytest.fixture
 def make(fresh):
-    """The same, once for all tests: a model that has traced a call need not trace it again. It stays as it is."""
+    """Return the same function with cached models, to avoid tracing again; tests must not change them."""
 
     def made(kind, config: RobertaConfig, **settings):
         key = (kind, config.to_json_string(use_diff=False), *sorted(settings.items()))
@@ -50,5 +50,5 @@ def make(fresh):
 
 @pytest.fixture
 def ids() -> np.ndarray:
-    """Two rows of seven tokens, the second padded on the right."""
+    """Return two rows of seven tokens; the second is padded on the right."""
     return np.array([[0, 45, 9, 100, 23, 71, 2], [0, 33, 80, 2, 1, 1, 1]])

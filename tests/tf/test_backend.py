@@ -19,7 +19,7 @@ with suppress(SystemExit):
 
 
 def printed_by(*lines):
-    """What a new process prints."""
+    """Run code in a new process and return its output."""
     code = "\n".join(lines)
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
 

@@ -12,7 +12,7 @@ from roberta_tf import TFRobertaForMaskedLM, TFRobertaForQuestionAnswering, TFRo
 
 @pytest.fixture
 def config(config):
-    config.num_hidden_layers = 1  # a graph costs time
+    config.num_hidden_layers = 1  # tracing a graph takes time
     return config
 
 

@@ -21,7 +21,7 @@ def test_gelu_is_fused_into_its_product(fresh, config, ids):
 
 
 def fused(model, ids):
-    """What each of oneDNN's matrix products has fused into it, once TensorFlow has rewritten the graph of a call."""
+    """Return the operations that TensorFlow fuses into each matrix product of oneDNN in the graph of a call."""
     context.enable_graph_collection()
     try:
         model(ids)
@@ -39,7 +39,7 @@ def test_gradient_checkpointing_draws_dropout_as_before(fresh, config, ids):
 
     def gradients():
         for seed in seeds:
-            seed.assign([5, 0])  # so that dropout falls on the same elements
+            seed.assign([5, 0])  # so that dropout selects the same elements
         with tf.GradientTape() as tape:
             loss = tf.reduce_sum(tf.square(model(ids, training=True).last_hidden_state))
         return [loss, *tape.gradient(loss, model.encoder.trainable_weights)], [seed.numpy().tolist() for seed in seeds]

@@ -11,14 +11,14 @@ CLASSES = np.array([1, 0])
 
 @pytest.fixture
 def still(config):
-    """A configuration without dropout, so that a step can be computed twice, and of one layer, for speed."""
+    """Return a configuration without dropout, so that a step can be repeated, and with one layer, for speed."""
     config.num_hidden_layers = 1
     config.hidden_dropout_prob = config.attention_probs_dropout_prob = 0.0
     return config
 
 
 def stepped(model, *data, **settings):
-    """The loss of one step of gradient descent, and a variable of the head after it."""
+    """Run one step of gradient descent; return the loss and a variable of the head."""
     model.compile(keras.optimizers.SGD(0.1), **settings)
     history = model.fit(*data, batch_size=2, verbose=0).history
     return history["loss"][0], model.classifier.dense.kernel.numpy()
@@ -64,7 +64,9 @@ def test_spans_have_two_labels(fresh, still, ids, compiled):
     model.compile("sgd", loss=dict.fromkeys(names, CROSS_ENTROPY) if compiled else None)
     labels = dict(zip(names, (np.array([1, 2]), np.array([3, 3])), strict=True))
     loss = model.fit({"input_ids": ids}, labels, verbose=0).history["loss"][0]
-    assert loss / (1 + compiled) == pytest.approx(float(want), rel=1e-5)  # Keras adds what the model's loss averages
+    assert loss / (1 + compiled) == pytest.approx(
+        float(want), rel=1e-5
+    )  # Keras sums what the loss of the model averages
 
 
 @pytest.mark.parametrize("how", ["jit_compile", "run_eagerly"])

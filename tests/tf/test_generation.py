@@ -6,7 +6,7 @@ from roberta_tf import TFRobertaForCausalLM
 
 @pytest.fixture
 def config(config):
-    config.num_hidden_layers = 1  # a graph costs time
+    config.num_hidden_layers = 1  # tracing a graph takes time
     return config
 
 
@@ -19,7 +19,7 @@ def decoder(make, config):
 
 @pytest.fixture
 def prompts() -> np.ndarray:
-    """Two prompts, the second padded on the left."""
+    """Return two prompts; the second is padded on the left."""
     return np.array([[0, 45, 9, 100], [1, 1, 0, 33]])
 
 

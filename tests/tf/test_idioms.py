@@ -1,4 +1,4 @@
-"""Keras's and TensorFlow's own ways of using a model: optimizers, policies, weights in files, graphs, parts frozen."""
+"""Idioms of Keras and TensorFlow: optimizers, precision policies, weight files, graphs, freezing layers."""
 
 import keras
 import numpy as np
@@ -13,7 +13,7 @@ LABELS = np.array([1, 0])
 
 @pytest.fixture
 def config(config):
-    config.num_hidden_layers = 1  # a graph costs time
+    config.num_hidden_layers = 1  # tracing a graph takes time
     config.hidden_dropout_prob = config.attention_probs_dropout_prob = 0.0
     return config
 
@@ -25,8 +25,8 @@ def test_a_repeated_token_is_one_gradient_to_an_optimizer(fresh, config, ids, co
     model.compile(keras.optimizers.Adam(1e-3, epsilon=1e-12), jit_compile=compiled)
     model.fit({"input_ids": np.repeat(ids, 2, axis=0)[:, :5], "labels": np.repeat(LABELS, 2)}, batch_size=4, verbose=0)
     moved = np.abs(model.get_input_embeddings().embeddings.numpy() - before)
-    assert moved[0].min() > 0  # the token that all rows begin with
-    np.testing.assert_allclose(moved[0], 1e-3, rtol=1e-2)  # Adam's first step is as long as the learning rate
+    assert moved[0].min() > 0  # the first token of all rows
+    np.testing.assert_allclose(moved[0], 1e-3, rtol=1e-2)  # the first step of Adam has the size of the learning rate
 
 
 def test_the_gradient_of_a_table_is_that_of_tensorflow(fresh, config, ids):

@@ -1,4 +1,4 @@
-"""The types that a user's editor shows are the declared ones, in the three frameworks."""
+"""Editors show the declared types in the three frameworks."""
 
 import importlib.util
 import subprocess
