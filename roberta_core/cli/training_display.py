@@ -34,7 +34,7 @@ class Display:
             TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
             TimeRemainingColumn(), console=make_console(stderr=as_json), disable=as_json,
         )  # fmt: skip
-        self.task = self.bar.add_task("reading", total=None)
+        self.task = self.bar.add_task("reading", total=None, visible=False)  # until something is done
         self.steps, self.seeds = 0, [0]
 
     def __enter__(self) -> Display:
@@ -61,12 +61,13 @@ class Display:
 
     def show_reading(self, done: int, total: int) -> None:
         """Show how many bytes are tokenised."""
-        self.bar.update(self.task, description="tokenising, MiB", completed=done >> 20, total=total >> 20)
+        self.bar.update(self.task, description="tokenising, MiB", completed=done >> 20, total=total >> 20, visible=True)
 
     def start(self, steps: int, seeds: Sequence[int] = (0,), step: int = 0) -> None:
         """Show that training begins: `steps` for each of the seeds."""
         self.steps, self.seeds = steps, list(seeds)
-        self.bar.reset(self.task, description="training", total=steps * len(self.seeds), completed=step)
+        total = steps * len(self.seeds)
+        self.bar.reset(self.task, description="training", total=total, completed=step, visible=True)
 
     def report(self, line: Mapping[str, Any]) -> None:
         """Show a line of the log."""

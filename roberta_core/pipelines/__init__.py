@@ -100,7 +100,7 @@ def pipeline(
     if device is not None or dtype is not None:
         raise ValueError("device and dtype are for models that are loaded here: move or cast yours before")
     backend = backends.load(framework or _framework_of(model))
-    return kind(backend, model, _load_tokenizer(tokenizer, getattr(model, "folder", None)), **settings)
+    return kind(backend, model, _load_tokenizer(tokenizer, getattr(model, "_folder", None)), **settings)
 
 
 def load_pipeline(

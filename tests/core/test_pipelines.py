@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
-from roberta_core import RobertaConfig, RobertaTokenizerFast, backend, pipelines
+from roberta_core import RobertaConfig, RobertaTokenizerFast, backend, checkpoints, pipelines
 from roberta_core.pipelines import PIPELINES
 from roberta_core.pipelines.token_classification import _merge_overlapping
+from roberta_core.pretrained import PreTrainedBase
 from roberta_core.sentences import CrossEncoder, Normalize, Pooling, SentenceModules
 from roberta_core.tasks.features import split_windows
 
@@ -469,6 +470,16 @@ def test_the_backend_is_loaded_on_the_device(monkeypatch, tokenizer, given, name
     monkeypatch.setattr(pipelines.backends, "load", lambda *asking: asked.append(asking) or Loading())
     pipelines.pipeline("fill-mask", "roberta-tiny", framework="one", device=given)
     assert asked == [("one", name)]
+
+
+def test_a_model_that_was_loaded_from_a_folder_brings_its_tokenizer(monkeypatch, tokenizer):
+    model = Model("ForMaskedLM", tokenizer)
+    monkeypatch.setattr(pipelines.backends, "load", lambda *asking: Stub())
+    with pytest.raises(ValueError, match="the model was not loaded from a folder: pass its tokenizer"):
+        pipelines.pipeline("fill-mask", model, framework="stub")
+    model._folder = checkpoints.resolve("roberta-tiny")  # as `from_pretrained` of every framework does
+    assert len(pipelines.pipeline("fill-mask", model, framework="stub", top_k=2)("a<mask>")) == 2
+    assert PreTrainedBase._folder is None
 
 
 def test_a_device_for_a_model_that_is_given_is_refused(tokenizer):
