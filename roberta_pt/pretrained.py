@@ -81,7 +81,7 @@ class RobertaPreTrainedModel(  # pyright: ignore[reportIncompatibleMethodOverrid
             value = np.asarray(value)
         if isinstance(value, np.ndarray):
             # A uint64 above the range of int64 becomes its largest number, which no table has.
-            value = value.clip(max=2**63 - 1).astype(np.int64) if value.dtype.kind == "u" else value
+            value = np.minimum(value, np.uint64(2**63 - 1)).astype(np.int64) if value.dtype.kind == "u" else value
             value = from_numpy(value).to(self.device)
         return value.long() if isinstance(value, Tensor) and value.dtype in NARROW else value
 
