@@ -14,6 +14,7 @@ from roberta_core import checkpoints
 from roberta_core.checkpoints import hub
 from roberta_core.config import RobertaConfig
 from roberta_core.data.records import DataError, Skipped, read
+from roberta_core.safe_files import read_json_object
 from roberta_core.tasks import Example, Task, find_task
 from roberta_core.tasks.batches import ShuffledFeatures
 from roberta_core.tasks.features import Feature, describe_truncation
@@ -129,7 +130,7 @@ class Job:
         """
         finished = folder / FINISHED
         if resume and finished.is_file():
-            return json.loads(finished.read_text(encoding="utf-8"))
+            return read_json_object(finished)
         recipe = dataclasses.replace(self.recipe, run=dataclasses.replace(self.recipe.run, seed=seed))
         model, note = load_model(self.backend, self.task, self.source, seed, **recipe.model)
         if note:
@@ -222,15 +223,16 @@ def read_task_settings(source: str, name: str) -> TaskSettings | None:
     """
     path = checkpoints.resolve(source) / TASK
     try:
-        facts = json.loads(path.read_text(encoding="utf-8"))
+        facts = read_json_object(path)
+        trained_for = facts["task"]
         known = {field.name for field in dataclasses.fields(TaskSettings)}
         settings = TaskSettings(**{key: value for key, value in facts["settings"].items() if key in known})
     except FileNotFoundError:
         return None
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{path} cannot be read: {error}") from None
-    if facts["task"] != name:
-        raise ValueError(f"{source} was fine-tuned for {facts['task']}, not for {name}")
+    if trained_for != name:
+        raise ValueError(f"{source} was fine-tuned for {trained_for}, not for {name}")
     return settings
 
 

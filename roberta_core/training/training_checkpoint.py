@@ -20,6 +20,8 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
+from roberta_core.safe_files import read_bytes
+
 FOLDER = "step-{:07d}"
 NAME = re.compile(r"step-(\d{7,})")
 UNFINISHED = ".unfinished"  # the end of a folder's name while it is written or removed
@@ -203,7 +205,10 @@ def _write(target: Path, state: State, config: Mapping[str, Any], notes: Mapping
 
 
 def _read_notes(path: Path) -> dict[str, Any]:
-    notes = json.loads((path / TRAINER).read_text(encoding="utf-8"))
+    try:
+        notes = json.loads(read_bytes(path / TRAINER))
+    except RecursionError:
+        raise ValueError(f"{TRAINER} is nested too deeply") from None
     if not isinstance(notes, dict):
         raise ValueError(f"{TRAINER} holds a {type(notes).__name__}, not an object")
     return notes

@@ -13,6 +13,7 @@ from roberta_core.checkpoints import safetensors_file
 from roberta_core.parameters import draw
 from roberta_core.tasks import TASKS, find_task, metrics
 from roberta_core.tokenization import train_tokenizer
+from roberta_core.training import finetune_run
 from roberta_core.training.schedule import LinearSchedule
 from roberta_core.training.training_checkpoint import State, TrainingError
 
@@ -591,6 +592,10 @@ def test_the_settings_of_training_are_those_of_evaluation(files, capsys):
         assert seen == [16]  # max_length of the recipe
         evaluated(files, "--json", "--recipe", "glue")
         assert seen[1] > 16
+    for faulty in ("[", "{}", '{"settings": {}}'):
+        (files / "out" / "model" / "task.json").write_text(faulty)
+        with pytest.raises(ValueError, match=r"task\.json (cannot be read|is not JSON)"):
+            finetune_run.read_task_settings(str(files / "out" / "model"), "classification")
     (files / "out" / "model" / "task.json").write_text("[")
     capsys.readouterr()
     evaluated(files, code=1)

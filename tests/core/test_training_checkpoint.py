@@ -90,6 +90,7 @@ def test_a_run_resumes_from_the_newest_complete_checkpoint_and_names_damaged_one
         ("{", "trainer.json cannot be read"),
         ("[]", "trainer.json holds a list, not an object"),
         ('{"sizes": 3}', "trainer.json cannot be read"),
+        ("[" * 100_000, "trainer.json is nested too deeply"),
         ('{"sizes": {}}', "instead of None"),
         ('{"sizes": {"gone": 3}}', "instead of None"),
     ],
@@ -101,6 +102,16 @@ def test_the_damage_is_named_if_no_checkpoint_is_complete(tmp_path, contents, pa
     with pytest.raises(
         TrainingError, match=rf"no whole checkpoint to resume from: .*step-0000009 is damaged: .*{part}"
     ):
+        training_checkpoint.find_resumable(tmp_path)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_a_named_pipe_is_no_checkpoint(tmp_path):
+    save(tmp_path, 9)
+    trainer = tmp_path / "step-0000009" / "trainer.json"
+    trainer.unlink()
+    os.mkfifo(trainer)
+    with pytest.raises(TrainingError, match=r"step-0000009 is damaged: trainer.json cannot be read: .* not a regular"):
         training_checkpoint.find_resumable(tmp_path)
 
 
