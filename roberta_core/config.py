@@ -442,8 +442,14 @@ class RobertaConfig:
         path = Path(path)
         _config_file().write_file(path.parent, path.name, self.to_json_string(use_diff))
 
-    def save_pretrained(self, save_directory: str | os.PathLike[str]) -> None:
-        """Write config.json into a folder, which is created if it does not exist."""
+    def save_pretrained(self, save_directory: str | os.PathLike[str], push_to_hub: bool = False) -> None:
+        """Write config.json into a folder, which is created if it does not exist.
+
+        Raises:
+            ValueError: `push_to_hub` is true.
+        """
+        if push_to_hub:
+            raise ValueError("push_to_hub is not supported for a configuration alone: use the model's method.")
         self.to_json_file(Path(save_directory) / CONFIG_NAME)
 
     def __eq__(self, other: object) -> bool:

@@ -16,6 +16,7 @@ from roberta_core.checkpoints import CheckpointError, hub
 from roberta_core.checkpoints.card import build_card
 from roberta_core.checkpoints.errors import join_names
 from roberta_core.checkpoints.load_options import AUTO, find_stored_dtype, refuse_unsupported
+from roberta_core.checkpoints.save_options import read_save_options
 from roberta_core.checkpoints.source import resolve
 from roberta_core.config import RobertaConfig
 from roberta_core.outputs import ModelOutput
@@ -63,6 +64,7 @@ class PreTrainedBase:
     seed: int | None
     attn_implementation: str
     loss_reduction: str
+    _other_format: ClassVar[str]  # that the published class writes with safe_serialization=False
     _folder: Path | None = None  # that the model was loaded from
     _without_values: ClassVar[Mapping[str, Any]] = {"seed": None}  # the settings that leave a new model without values
     _settings: ClassVar[tuple[str, ...]] = ("attn_implementation", "loss_reduction")  # that `from_pretrained` passes on
@@ -141,7 +143,7 @@ class PreTrainedBase:
     def _load(
         cls,
         source: str | os.PathLike[str],
-        config: RobertaConfig | None,
+        config: RobertaConfig | str | os.PathLike[str] | None,
         seed: int,
         ignore_mismatched_sizes: bool,
         arguments: dict[str, Any],
@@ -156,6 +158,9 @@ class PreTrainedBase:
         strip_prefix = arguments.pop("strip_prefix", "")
         folder = resolve(source, **hub.pop_options(arguments))
         settings |= {name: arguments.pop(name) for name in cls._settings if name in arguments}
+        if isinstance(config, str | os.PathLike):
+            config = RobertaConfig.from_pretrained(config, **arguments)
+            arguments.clear()
         if config is not None and arguments:
             raise TypeError(f"from_pretrained got config and also {', '.join(arguments)}; set these fields in config.")
 
@@ -182,20 +187,46 @@ class PreTrainedBase:
         return model, found, drawn, report.as_dict()
 
     def save_pretrained(
-        self, save_directory: str | os.PathLike[str], *, max_shard_size: int | str = "5GB", format: str = "safetensors"
+        self,
+        save_directory: str | os.PathLike[str],
+        *,
+        max_shard_size: int | str = "5GB",
+        format: str | None = None,
+        **options: Any,
     ) -> None:
         """Write config.json and the weights, and the files of the tokenizer if the model was loaded with one.
 
         Args:
             save_directory: The folder, which is created if there is none.
             max_shard_size: The size of a file above which the weights are split, in bytes or such as "5GB".
-            format: "safetensors", which transformers and the other frameworks read, "bin", "h5", "msgpack" or another
-                name in `checkpoints.formats.FORMATS`.
+            format: "safetensors" (the default), which transformers and the other frameworks read, "bin", "h5",
+                "msgpack" or another name in `checkpoints.formats.FORMATS`.
+            **options: Further options of the published classes, such as `push_to_hub` and `safe_serialization`.
 
         Raises:
             CheckpointError: The files cannot be written.
+            ValueError: An option has a value that is not supported.
         """
-        self._save(save_directory, self._get_tensors(), max_shard_size=max_shard_size, format=format)
+        self._save_with(self._get_tensors, save_directory, options, max_shard_size=max_shard_size, format=format)
+
+    def _save_with(
+        self,
+        get_tensors: Callable[[], Mapping[str, np.ndarray]],
+        folder: str | os.PathLike[str],
+        options: dict[str, Any],
+        *,
+        max_shard_size: int | str,
+        format: str | None,
+    ) -> None:
+        """Save the tensors with the options of `save_pretrained`, and upload them if that is requested."""
+        made = read_save_options(options, format, self._other_format)
+        if not made.is_main_process:
+            return
+        tensors = get_tensors()
+        self._save(folder, tensors, max_shard_size=max_shard_size, format=made.format)
+        if made.push_to_hub:
+            name = made.repo_id or Path(folder).resolve().name
+            self._push(name, tensors, made.upload, max_shard_size=max_shard_size, format=made.format)
 
     def _save(self, folder: str | os.PathLike[str], tensors: Mapping[str, np.ndarray], **options: Any) -> None:
         own = self._list_own_tensors()
@@ -208,7 +239,7 @@ class PreTrainedBase:
         checkpoints.save(folder, self.config, self.architecture, tensors, carried=carried, **options)
 
     def push_to_hub(
-        self, repo_id: str, *, max_shard_size: int | str = "5GB", format: str = "safetensors", **where: Any
+        self, repo_id: str, *, max_shard_size: int | str = "5GB", format: str | None = None, **where: Any
     ) -> str:
         """Upload what `save_pretrained` writes, with a model card if the repository has none.
 
@@ -216,12 +247,26 @@ class PreTrainedBase:
             repo_id: The repository, such as "name/model".
             max_shard_size: As for `save_pretrained`.
             format: As for `save_pretrained`.
-            **where: `token`, `private`, `revision`, `commit_message` and `create_pr`, as for `hub.push`.
+            **where: `token`, `private`, `revision`, `commit_message`, `commit_description` and `create_pr`, as for
+                `hub.push`, and further options of `save_pretrained`.
 
         Returns:
             The address of the commit.
         """
-        return self._push(repo_id, self._get_tensors(), where, max_shard_size=max_shard_size, format=format)
+        return self._push_with(self._get_tensors, repo_id, where, max_shard_size=max_shard_size, format=format)
+
+    def _push_with(
+        self,
+        get_tensors: Callable[[], Mapping[str, np.ndarray]],
+        repo_id: str,
+        where: dict[str, Any],
+        *,
+        max_shard_size: int | str,
+        format: str | None,
+    ) -> str:
+        """Upload the tensors with the options of `push_to_hub`."""
+        made = read_save_options(where, format, self._other_format)
+        return self._push(repo_id, get_tensors(), made.upload, max_shard_size=max_shard_size, format=made.format)
 
     def _push(self, repo_id: str, tensors: Mapping[str, np.ndarray], where: dict[str, Any], **options: Any) -> str:
         size = sum(array.size for array in tensors.values())

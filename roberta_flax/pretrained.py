@@ -52,6 +52,7 @@ class FlaxRobertaPreTrainedModel(PreTrainedBase, nnx.Module):
         loss_reduction: "mean" or "none" (one loss for each label).
     """
 
+    _other_format = "msgpack"
     _without_values = {"_do_init": False}  # noqa: RUF012  # nnx reads no annotations here
     _settings = (*PreTrainedBase._settings, "gradient_checkpointing", "input_shape", "add_pooling_layer")
 
@@ -286,7 +287,7 @@ class FlaxRobertaPreTrainedModel(PreTrainedBase, nnx.Module):
         pretrained_model_name_or_path: str | os.PathLike[str],
         dtype: DTypeLike = jnp.float32,
         *,
-        config: RobertaConfig | None = None,
+        config: RobertaConfig | str | os.PathLike[str] | None = None,
         seed: int = 0,
         _do_init: bool = True,
         ignore_mismatched_sizes: bool = False,
@@ -301,7 +302,7 @@ class FlaxRobertaPreTrainedModel(PreTrainedBase, nnx.Module):
         Args:
             pretrained_model_name_or_path: A folder, the name of an embedded model, or a repository on the Hub.
             dtype: The type that the model computes in.
-            config: The configuration; None means the checkpoint's.
+            config: The configuration, or where to load it from; None means the checkpoint's.
             seed: Seed of the parameters that the checkpoint lacks, such as a new head; the log names them.
             _do_init: False returns (model, params) instead of the model, which has no values then.
             ignore_mismatched_sizes: Draw tensors whose shapes differ from the model's, instead of refusing them.
@@ -332,7 +333,8 @@ class FlaxRobertaPreTrainedModel(PreTrainedBase, nnx.Module):
         params: Mapping[str, Any] | None = None,
         *,
         max_shard_size: int | str = "5GB",
-        format: str = "safetensors",
+        format: str | None = None,
+        **options: Any,
     ) -> None:
         """Write config.json and the weights, and the files of the tokenizer if the model was loaded with one.
 
@@ -340,13 +342,17 @@ class FlaxRobertaPreTrainedModel(PreTrainedBase, nnx.Module):
             save_directory: The folder, which is created if there is none.
             params: A nested dict as in `model.params`, to be written instead of the model's own.
             max_shard_size: The size of a file above which the weights are split, in bytes or such as "5GB".
-            format: "safetensors", which transformers and the other frameworks read, "bin", "h5", "msgpack" or another
-                name in `checkpoints.formats.FORMATS`.
+            format: "safetensors" (the default), which transformers and the other frameworks read, "bin", "h5",
+                "msgpack" or another name in `checkpoints.formats.FORMATS`.
+            **options: Further options of the published classes, such as `push_to_hub` and `safe_serialization`.
 
         Raises:
             CheckpointError: The files cannot be written.
+            ValueError: An option has a value that is not supported.
         """
-        self._save(save_directory, dict(tensors(self, params)), max_shard_size=max_shard_size, format=format)
+        self._save_with(
+            lambda: dict(tensors(self, params)), save_directory, options, max_shard_size=max_shard_size, format=format
+        )
 
     def push_to_hub(
         self,
@@ -354,7 +360,7 @@ class FlaxRobertaPreTrainedModel(PreTrainedBase, nnx.Module):
         params: Mapping[str, Any] | None = None,
         *,
         max_shard_size: int | str = "5GB",
-        format: str = "safetensors",
+        format: str | None = None,
         **where: Any,
     ) -> str:
         """Upload what `save_pretrained` writes, with a model card if the repository has none.
@@ -364,12 +370,15 @@ class FlaxRobertaPreTrainedModel(PreTrainedBase, nnx.Module):
             params: As for `save_pretrained`.
             max_shard_size: As for `save_pretrained`.
             format: As for `save_pretrained`.
-            **where: `token`, `private`, `revision`, `commit_message` and `create_pr`, as for `hub.push`.
+            **where: `token`, `private`, `revision`, `commit_message`, `commit_description` and `create_pr`, as for
+                `hub.push`, and further options of `save_pretrained`.
 
         Returns:
             The address of the commit.
         """
-        return self._push(repo_id, dict(tensors(self, params)), where, max_shard_size=max_shard_size, format=format)
+        return self._push_with(
+            lambda: dict(tensors(self, params)), repo_id, where, max_shard_size=max_shard_size, format=format
+        )
 
     def init_cache(self, batch_size: int, max_length: int) -> FixedCache:
         """Return an empty cache with room for `max_length` tokens, for calls that all have the same shapes."""

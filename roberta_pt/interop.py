@@ -56,8 +56,10 @@ class TransformersMethods:
         max_shard_size: int | str = "5GB",
         safe_serialization: bool = True,
         variant: str | None = None,
+        token: str | bool | None = None,
         *,
         format: str | None = None,
+        **options: Any,
     ) -> None:
         """Write config.json and the weights, and the files of the tokenizer if the model was loaded with one.
 
@@ -66,24 +68,23 @@ class TransformersMethods:
             is_main_process: Nothing is written if it is False.
             state_dict: Tensors by published name to write in the place of the model's own.
             save_function: Accepted for compatibility and ignored; files are written without PyTorch.
-            push_to_hub: Only False is supported; call `push_to_hub` to upload the model.
+            push_to_hub: Also upload the model, to `repo_id` or a repository with the name of the folder.
             max_shard_size: The size of a file above which the weights are split, in bytes or such as "5GB".
             safe_serialization: Whether `format` is "safetensors" rather than "bin" unless given.
             variant: Only None is supported.
+            token: The token for the upload.
             format: "safetensors", which transformers and the other frameworks read, "bin", "h5", "msgpack" or another
                 name in `checkpoints.formats.FORMATS`.
+            **options: Further options of the upload, as for `push_to_hub`.
 
         Raises:
             CheckpointError: The files cannot be written.
             ValueError: An argument has a value that is not supported, or `state_dict` does not fit the model.
         """
-        if push_to_hub or variant is not None:
-            raise ValueError("save_pretrained writes a folder without a variant; call push_to_hub(repo_id) to upload")
-        if not is_main_process:
-            return
-        tensors = self._get_tensors() if state_dict is None else self._arrays(state_dict)  # pyright: ignore
-        format = format or ("safetensors" if safe_serialization else "bin")
-        self._save(save_directory, tensors, max_shard_size=max_shard_size, format=format)  # pyright: ignore
+        options |= {"is_main_process": is_main_process, "push_to_hub": push_to_hub, "variant": variant}
+        options |= {"safe_serialization": safe_serialization} | ({} if token is None else {"token": token})
+        given = self._get_tensors if state_dict is None else lambda: self._arrays(state_dict)  # pyright: ignore
+        self._save_with(given, save_directory, options, max_shard_size=max_shard_size, format=format)  # pyright: ignore
 
     def _arrays(self, state_dict: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
         """Return the tensors of a state dict by published name; `ValueError` if they are not those of the model."""

@@ -44,6 +44,7 @@ class RobertaPreTrainedModel(  # pyright: ignore[reportIncompatibleMethodOverrid
     """
 
     config: RobertaConfig
+    _other_format = "bin"
 
     def __init__(
         self,
@@ -133,7 +134,7 @@ class RobertaPreTrainedModel(  # pyright: ignore[reportIncompatibleMethodOverrid
         cls,
         pretrained_model_name_or_path: str | os.PathLike[str],
         *,
-        config: RobertaConfig | None = None,
+        config: RobertaConfig | str | os.PathLike[str] | None = None,
         dtype: torch.dtype | str | None = None,
         torch_dtype: torch.dtype | str | None = None,
         device_map: Any = None,
@@ -151,7 +152,7 @@ class RobertaPreTrainedModel(  # pyright: ignore[reportIncompatibleMethodOverrid
 
         Args:
             pretrained_model_name_or_path: A folder, the name of an embedded model, or a repository on the Hub.
-            config: The configuration; None means the checkpoint's.
+            config: The configuration, or where to load it from; None means the checkpoint's.
             dtype: The type of the parameters; float32 if it is None, and as stored if it is "auto".
             torch_dtype: The old name of `dtype`.
             device_map: The device of the whole model, such as "cuda:0" or {"": 0}; "auto" means an accelerator if

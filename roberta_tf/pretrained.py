@@ -41,6 +41,7 @@ class TFRobertaPreTrainedModel(PreTrainedBase, FitModel):
     """
 
     config: RobertaConfig
+    _other_format = "h5"
     _settings = (*PreTrainedBase._settings, "name", "trainable")
 
     def __init__(
@@ -163,7 +164,7 @@ class TFRobertaPreTrainedModel(PreTrainedBase, FitModel):
         cls,
         pretrained_model_name_or_path: str | os.PathLike[str],
         *,
-        config: RobertaConfig | None = None,
+        config: RobertaConfig | str | os.PathLike[str] | None = None,
         dtype: Any = None,
         seed: int = 0,
         ignore_mismatched_sizes: bool = False,
@@ -178,7 +179,7 @@ class TFRobertaPreTrainedModel(PreTrainedBase, FitModel):
 
         Args:
             pretrained_model_name_or_path: A folder, the name of an embedded model, or a repository on the Hub.
-            config: The configuration; None means the checkpoint's.
+            config: The configuration, or where to load it from; None means the checkpoint's.
             dtype: A Keras policy, such as "mixed_bfloat16".
             seed: Seed of the variables that the checkpoint lacks, such as a new head; the log names them.
             ignore_mismatched_sizes: Draw tensors whose shapes differ from the model's, instead of refusing them.

@@ -44,7 +44,15 @@ UPLOAD_SPEED = 20_000  # bytes per second that an upload must reach
 INVALID_ANSWERS = (ValueError, TypeError, KeyError, IndexError, AttributeError, AssertionError)
 OPTIONS = ("revision", "cache_dir", "token", "local_files_only", "subfolder", "force_download")
 # Further options of the published classes without effect: no format runs code, and the best one is read first.
-IGNORED = ("trust_remote_code", "use_safetensors", "low_cpu_mem_usage", "resume_download")
+IGNORED = (
+    "trust_remote_code", "use_safetensors", "low_cpu_mem_usage", "resume_download", "weights_only", "mirror", "from_pt",
+    "from_tf", "from_flax", "_fast_init", "_commit_hash", "_from_auto", "_from_pipeline",
+)  # fmt: skip
+# Options that are refused unless they are empty -> what to do instead.
+UNSUPPORTED = {
+    "proxies": "set the environment variables HTTP_PROXY and HTTPS_PROXY",
+    "gguf_file": "convert the file to safetensors first",
+}
 
 # Refusals of the Hub by the names of the library's errors, most specific first; others mean that it is unreachable.
 REFUSALS = {
@@ -212,6 +220,7 @@ def push(
     private: bool | None = None,
     revision: str | None = None,
     commit_message: str | None = None,
+    commit_description: str | None = None,
     create_pr: bool = False,
 ) -> str:
     """Upload a checkpoint to a repository, which is created if it does not exist.
@@ -225,6 +234,7 @@ def push(
         private: Whether a new repository is private.
         revision: The branch.
         commit_message: The message of the commit.
+        commit_description: The text below the message.
         create_pr: Whether to create a pull request.
 
     Returns:
@@ -250,6 +260,7 @@ def push(
                 options = {"revision": revision, "create_pr": create_pr}
                 options["delete_patterns"] = [*formats.list_entry_files(kind), shards.build_shard_pattern(kind.file)]
                 options["commit_message"] = commit_message or "Upload the model"
+                options["commit_description"] = commit_description
                 limit = ANSWER_TIMEOUT + sum(size for _, size in _list_sizes(Path(folder))) / UPLOAD_SPEED
                 commit = _wait_for(
                     lambda: api.upload_folder(repo_id=name, folder_path=folder, **options), seconds=limit
@@ -393,9 +404,16 @@ def _endpoint() -> str | None:
 
 
 def pop_options(given: dict[str, Any]) -> dict[str, Any]:
-    """Remove and return the keyword arguments of a call that select and download a repository."""
+    """Remove and return the keyword arguments of a call that select and download a repository.
+
+    Raises:
+        ValueError: One of them is not supported.
+    """
     for name in IGNORED:
         given.pop(name, None)
+    for name in UNSUPPORTED.keys() & given.keys():
+        if value := given.pop(name):
+            raise ValueError(f"{name}={shorten(repr(value))} is not supported: {UNSUPPORTED[name]}.")
     if "use_auth_token" in given:  # the older name of `token`
         given.setdefault("token", given.pop("use_auth_token"))
     return {name: given.pop(name) for name in OPTIONS if name in given}

@@ -41,10 +41,13 @@ NO_FRAME = ([], []), ([], [], [])
 # Arguments of transformers' tokenizers that have no effect here, or none on RoBERTa's tokenizer there.
 IGNORED = (
     "use_fast", "from_slow", "do_lower_case", "trust_remote_code", "verbose", "legacy", "config", "tokenizer_type",
-    "_from_auto", "_commit_hash",
+    "_from_auto", "_commit_hash", "_is_local",
 )  # fmt: skip
 # Arguments of `save_pretrained` there that concern models only.
-IGNORED_WHEN_SAVING = ("safe_serialization", "is_main_process", "max_shard_size", "save_function", "token", "variant")
+IGNORED_WHEN_SAVING = (
+    "safe_serialization", "is_main_process", "max_shard_size", "save_function", "token", "variant", "state_dict",
+    "use_auth_token", "repo_id", "commit_message", "private", "create_pr", "save_jinja_files",
+)  # fmt: skip
 
 
 class TokenizerBase(TokenTable):
