@@ -17,6 +17,7 @@ from roberta_core.tokenization import load_tokenizer
 
 from ..adapters import Adapter
 from ..adapters.oracle import Reference
+from ..oracle import Stages
 from ..oracle.rounding import MULTIPLE, expected_rounding
 from ..suite.judge import compare_all, first_failure
 from ..suite.run import encode
@@ -25,6 +26,8 @@ from . import models
 from .changes import Change, change_weights, replace_model, swap_tensors
 from .forward import FAULTS, NORMS, SQUARE, TENSORS
 
+REPEATED = 1e-4  # the largest relative difference between two runs of one implementation
+RANDOM = "dropout active (two runs on the same texts differ)"
 SHARE = 2.0  # faults whose largest ratio is up to this many times the best one explain it equally well
 LAYER = re.compile(r"(?:attentions|cross_attentions)\.(\d+)|hidden_states\.(\d+)|past_key_values\.(\d+)")
 
@@ -43,6 +46,51 @@ class Diagnosis:
         return f"looks like: {' or '.join(self.causes)}"
 
 
+class Hypotheses:
+    """The known faults on one subject; the stages of each are computed once, on first use."""
+
+    def __init__(self, subject: Subject):
+        self.subject, self.right = subject, dict(subject.run())
+        model = subject.model(subject.config, subject.architecture, subject.tensors)
+        self.expected = expected_rounding(model, subject.inputs, self.right, "float32")
+        self.found: dict[str, Stages | None] = {}
+
+    def diagnose(self, got: Mapping[str, np.ndarray]) -> Diagnosis | None:
+        """Find the faults that explain the stages of an implementation; see the function `diagnose`."""
+        limits = {name: MULTIPLE * error for name, error in self.expected.items()}
+        known = {name: value for name, value in self.right.items() if name in got}
+        first = first_failure(compare_all(got, known, limits)) if known else None
+        if first is None:
+            return None
+        found, count = {}, 0
+        for name, change in list_hypotheses(first.stage):
+            ratio = self.measure(self.run(name, change), got)
+            count += ratio is not None
+            if ratio is not None and ratio <= MULTIPLE:
+                found[name] = ratio
+        best = max(min(found.values(), default=0.0), 1.0)
+        causes = sorted((name for name in found if found[name] <= SHARE * best), key=found.__getitem__)
+        return Diagnosis(first.stage, tuple(causes), count)
+
+    def run(self, name: str, change: Change) -> Stages | None:
+        """Return the stages of a fault, or None if it changes nothing here or cannot be applied to this class."""
+        if name not in self.found:
+            changed = change(self.subject)
+            try:
+                self.found[name] = None if changed is None else dict(changed.run())
+            except (ValueError, IndexError, KeyError):
+                self.found[name] = None
+        return self.found[name]
+
+    def measure(self, stages: Stages | None, got: Mapping[str, np.ndarray]) -> float | None:
+        """Return the largest difference of some stages from those of a fault, divided by the expected rounding."""
+        known = {name: value for name, value in (stages or {}).items() if name in got and name in self.expected}
+        if not known:
+            return None
+        verdicts = compare_all({name: got[name] for name in known}, known, 0.0, expected=self.expected)
+        return max(verdict.ratio or 0.0 for verdict in verdicts)
+
+
 def diagnose(subject: Subject, got: Mapping[str, np.ndarray]) -> Diagnosis | None:
     """Find the faults that explain the stages of an implementation.
 
@@ -53,23 +101,7 @@ def diagnose(subject: Subject, got: Mapping[str, np.ndarray]) -> Diagnosis | Non
     Returns:
         The diagnosis, or None if every stage is within the tolerance.
     """
-    right = dict(subject.run())
-    model = subject.model(subject.config, subject.architecture, subject.tensors)
-    expected = expected_rounding(model, subject.inputs, right, "float32")
-    limits = {name: MULTIPLE * error for name, error in expected.items()}
-    known = {name: value for name, value in right.items() if name in got}
-    first = first_failure(compare_all(got, known, limits)) if known else None
-    if first is None:
-        return None
-    found, count = {}, 0
-    for name, change in list_hypotheses(first.stage):
-        ratio = _explain(change, subject, got, expected)
-        count += ratio is not None
-        if ratio is not None and ratio <= MULTIPLE:
-            found[name] = ratio
-    best = max(min(found.values(), default=0.0), 1.0)
-    causes = sorted((name for name in found if found[name] <= SHARE * best), key=found.__getitem__)
-    return Diagnosis(first.stage, tuple(causes), count)
+    return Hypotheses(subject).diagnose(got)
 
 
 def diagnose_checkpoint(adapter: Adapter, source: str | os.PathLike[str], texts: Sequence[str]) -> str:
@@ -78,9 +110,18 @@ def diagnose_checkpoint(adapter: Adapter, source: str | os.PathLike[str], texts:
     model = Reference().load(architecture, source)
     tokenizer = load_tokenizer(source)
     inputs = encode(tokenizer, sorted(texts, key=len)[:2], model.config, architecture)
-    got = adapter.run(adapter.load(architecture, source), inputs, attentions=True)
+    loaded = adapter.load(architecture, source)
+    got, again = (adapter.run(loaded, inputs, attentions=True) for _ in range(2))
+    if varies(got, again):
+        return f"looks like: {RANDOM}"
     found = diagnose(Subject(model.config, architecture, model.tensors, inputs), got)
     return str(found) if found else "cause unknown: the two shortest texts do not show the difference"
+
+
+def varies(one: Mapping[str, np.ndarray], other: Mapping[str, np.ndarray]) -> bool:
+    """Return whether two runs on the same inputs differ by more than the order of summation may cause."""
+    verdicts = compare_all(other, one, REPEATED)
+    return any(REPEATED < verdict.max_rel < np.inf for verdict in verdicts)  # not merely values that are not finite
 
 
 def list_hypotheses(stage: str) -> Iterator[tuple[str, Change]]:
@@ -92,10 +133,11 @@ def list_hypotheses(stage: str) -> Iterator[tuple[str, Change]]:
     attention, hidden, cached = match.groups()
     number = int(attention or cached or 0) if hidden is None else int(hidden) - 1
     if number >= 0:
-        yield from _list_layer_faults(number)
+        yield from list_layer_faults(number)
 
 
-def _list_layer_faults(number: int) -> Iterator[tuple[str, Change]]:
+def list_layer_faults(number: int) -> Iterator[tuple[str, Change]]:
+    """Yield the faults of a single layer."""
     layer = f"encoder.layer.{number}."
     for one, other in (("query", "key"), ("key", "value"), ("query", "value")):
         change = swap_tensors(f"{layer}attention.self.{one}", f"{layer}attention.self.{other}")
@@ -112,21 +154,3 @@ def _list_layer_faults(number: int) -> Iterator[tuple[str, Change]]:
             yield f"{place} dropped", change_weights(place, np.ones_like)
             path = place.removesuffix(".weight")
             yield f"BERT's eps (1e-12) in {path}", replace_model(models.with_eps_of_bert(path))
-
-
-def _explain(
-    change: Change, subject: Subject, got: Mapping[str, np.ndarray], expected: Mapping[str, float]
-) -> float | None:
-    """Return the largest ratio of the stages to a fault's stages; None if the fault changes nothing here."""
-    changed = change(subject)
-    if changed is None:
-        return None
-    try:
-        stages = changed.run()
-    except (ValueError, IndexError, KeyError):
-        return None  # the fault cannot be applied to this class
-    known = {name: value for name, value in stages.items() if name in got and name in expected}
-    if not known:
-        return None
-    verdicts = compare_all({name: got[name] for name in known}, known, 0.0, expected=expected)
-    return max(verdict.ratio or 0.0 for verdict in verdicts)
