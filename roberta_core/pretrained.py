@@ -158,15 +158,18 @@ class PreTrainedBase:
         strip_prefix = arguments.pop("strip_prefix", "")
         folder = resolve(source, **hub.pop_options(arguments))
         settings |= {name: arguments.pop(name) for name in cls._settings if name in arguments}
+        chosen: RobertaConfig | None
         if isinstance(config, str | os.PathLike):
-            config = RobertaConfig.from_pretrained(config, **arguments)
+            chosen = RobertaConfig.from_pretrained(config, **arguments)
             arguments.clear()
-        if config is not None and arguments:
+        else:
+            chosen = config
+        if chosen is not None and arguments:
             raise TypeError(f"from_pretrained got config and also {', '.join(arguments)}; set these fields in config.")
 
         def read() -> tuple[RobertaConfig, Self, dict[str, np.ndarray], checkpoints.LoadReport]:
             prefix = {"strip_prefix": strip_prefix}
-            own = config or RobertaConfig.from_pretrained(folder, _name_or_path=str(source), **prefix, **arguments)
+            own = chosen or RobertaConfig.from_pretrained(folder, _name_or_path=str(source), **prefix, **arguments)
             auto = {"dtype": find_stored_dtype(folder, own)} if str(settings.get("dtype")) == AUTO else {}
             model = cls.from_config(own, **{**cls._without_values, **settings, **auto})
             found, report = checkpoints.load(

@@ -13,6 +13,7 @@ from roberta_core.migration.decisions import Decisions
 from roberta_core.migration.survey import KNOWN, SOURCE, find_line, find_name, list_aliases
 
 WIDTH = 88  # of an import line
+PYTORCH = ("device_map", "torch_dtype")  # options of from_pretrained that only roberta_pt honours
 Small = cst.BaseSmallStatement
 
 
@@ -128,7 +129,8 @@ class Rewriter(ImportReplacer):
         for argument in node.args:
             keyword = "" if argument.keyword is None else argument.keyword.value
             is_set = not (isinstance(argument.value, cst.Name) and argument.value.value in ("None", "False"))
-            if method == "from_pretrained" and self.packages and is_set and keyword in UNSUPPORTED:
+            is_refused = keyword in UNSUPPORTED and not (keyword in PYTORCH and "roberta_pt" in self.packages)
+            if method == "from_pretrained" and self.packages and is_set and is_refused:
                 self.note(argument, f"{keyword} is refused: {UNSUPPORTED[keyword]}")
             if is_optimizer and keyword in OPTIMIZER_ARGUMENTS:
                 self.note(argument, f"{keyword}: {OPTIMIZER_ARGUMENTS[keyword]}")

@@ -258,6 +258,12 @@ def test_a_script_of_the_shape_of_the_published_examples(name):
     assert convert(converted.after) == converted.after
 
 
+def test_an_option_that_only_pytorch_honours_is_noted_for_the_others():
+    text = "from transformers import {0}\n{0}.from_pretrained(n, device_map='cpu', torch_dtype=t, device_mesh=None)"
+    assert notes(text.format("RobertaModel")) == []
+    assert [note[:18] for note in notes(text.format("TFRobertaModel"))] == ["2: device_map is r", "2: torch_dtype is "]
+
+
 @pytest.mark.parametrize("page", ["from-tensorflow", "from-flax", "from-pytorch"])
 def test_the_pages_show_what_the_command_prints(page):
     text = (ROOT / "docs" / f"{page}.md").read_text()
