@@ -28,9 +28,10 @@ def parity(
     against: Annotated[
         str | None,
         typer.Option(
-            metavar="MODULE:CALLABLE",
+            metavar="MODULE:CALLABLE|URL",
             help="Your own implementation, compared instead of the frameworks: the callable gets the folder of the "
-            "checkpoint and returns a function of input_ids and attention_mask that returns stages by name.",
+            "checkpoint and returns a function of input_ids and attention_mask that returns stages by name. Or the "
+            "address of a running server, whose hidden states are compared.",
         ),
     ] = None,
     texts: Annotated[

@@ -8,6 +8,7 @@ from roberta_core.checkpoints import resolve
 
 from .adapters import Adapter, find_adapter
 from .adapters.port import Load, Port
+from .adapters.server import Server, is_address
 from .faults.diagnosis import diagnose_checkpoint
 from .suite.comparison import find_differing_weights
 from .suite.run import TEXTS, Progress, Report, run_checkpoint
@@ -34,7 +35,7 @@ def measure_checkpoint(
     report = run_checkpoint(adapters, checkpoint, texts, progress, tolerance, precision)
     report.warnings += find_differing_weights(resolve(checkpoint))
     for adapter, result in zip(adapters, report.frameworks, strict=True):
-        if not result.ok and precision == "float32":
+        if not result.ok and precision == "float32" and not isinstance(adapter, Server):
             progress(f"looking for the cause in {result.title}")
             result.cause = diagnose_checkpoint(adapter, checkpoint, texts)
     return report
@@ -47,7 +48,7 @@ def select_adapters(
 
     Args:
         frameworks: Names of implementations; by default every installed framework, or none with `against`.
-        against: A user's implementation: a callable, or `module:callable`.
+        against: A user's implementation: a callable, or `module:callable`, or the address of a server.
         precision: The type in which the frameworks compute.
 
     Raises:
@@ -55,7 +56,7 @@ def select_adapters(
         BackendError: If a framework is not installed, or none is.
         ValueError: If the implementation cannot be imported.
     """
-    own = [] if against is None else [Port(against)]
+    own = [] if against is None else [Server(against) if is_address(against) else Port(against)]
     if frameworks is None:
         installed = sorted(backend.available(), key=(*backend.PREFERRED, *backend.registered()).index)
         frameworks = [] if own else installed

@@ -183,8 +183,9 @@ def run_checkpoint(
         results[adapter.name] = FrameworkResult(adapter.name, adapter.title, adapter.version)
         models[adapter.name] = adapter.load(architecture, source)
     fills: list[Fill] = []
-    for start in range(0, len(texts), BATCH):
-        batch = list(texts[start : start + BATCH])
+    size = 1 if any(getattr(adapter, "unpadded", False) for adapter in adapters) else BATCH
+    for start in range(0, len(texts), size):
+        batch = list(texts[start : start + size])
         inputs = encode(tokenizer, batch, right.config, architecture)
         progress(f"texts {start + 1} to {start + len(batch)}")
         want = reference.run(right, inputs, attentions=True)

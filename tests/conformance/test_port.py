@@ -1,6 +1,8 @@
 """`roberta parity CHECKPOINT --against module:callable` compares an implementation of a user by stage."""
 
 import json
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
@@ -120,4 +122,30 @@ def test_a_target_that_cannot_be_run_is_refused_in_one_sentence(against, target,
     status, report, err = against(target)
     assert (status, report) == (1, None)
     assert message in err
+    assert len(err.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [("", "http://127.0.0.1:{port}/info answered 404: there is no server of models here"), (":1", "cannot be used")],
+)
+def test_an_address_without_a_server_is_refused_in_one_sentence(against, path, message):
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):  # the name that http.server calls
+            self.send_response(404)
+            self.end_headers()
+            self.wfile.write(b'{"detail": "there is no server of models here"}')
+
+        def log_message(self, *arguments):
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        port = server.server_address[1]
+        status, report, err = against(f"http://127.0.0.1{path or f':{port}'}")
+        server.shutdown()
+        thread.join()
+    assert (status, report) == (1, None)
+    assert message.format(port=port) in err
     assert len(err.strip().splitlines()) == 1
