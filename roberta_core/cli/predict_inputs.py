@@ -12,7 +12,7 @@ from typing import Any
 import typer
 
 from roberta_core.data.columns import PAIRS, SINGLES
-from roberta_core.data.records import SUFFIXES, Record, Skipped, read
+from roberta_core.data.records import SUFFIXES, DataError, Record, Skipped, read
 
 STDIN = "-"
 
@@ -224,13 +224,22 @@ def read_rows(task: TaskFields, files: Iterable[str], names: Mapping[str, str]) 
             yield from _read_lines(task, file)
             continue
         skipped = _Reported()
-        for record in read(file, skipped):
-            yield from skipped.drain()
-            try:
-                yield record.place, task.read(record.fields, names)
-            except ValueError as error:
-                yield record.place, RowError(str(error))
+        try:
+            for record in read(file, skipped):
+                yield from skipped.drain()
+                yield record.place, _read_row(task, record, names)
+        except DataError as error:  # of the whole file: the others are still read
+            yield file, RowError(str(error))
         yield from skipped.drain()
+
+
+def _read_row(task: TaskFields, record: Record, names: Mapping[str, str]) -> Any:
+    from roberta_core.pipelines.base import RowError
+
+    try:
+        return task.read(record.fields, names)
+    except ValueError as error:
+        return RowError(str(error))
 
 
 def _find(row: Mapping[str, Any], columns: Sequence[str]) -> Any:

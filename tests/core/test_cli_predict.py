@@ -198,3 +198,12 @@ def test_choices_are_read_in_the_layouts_of_training_data(run, tmp_path):
     assert [(item["context"], item["choices"]) for item in inputs[:2]] == [("a", ["b", "c"]), ("d", ["e", "f"])]
     assert inputs[0]["question"] == "What was the cause of this?"
     assert "no choices (in choices or options or endings); the columns are premise" in out
+
+
+def test_a_file_that_cannot_be_read_is_one_error_and_the_others_are_read(run, tmp_path):
+    (tmp_path / "broken.json").write_text("{", encoding="utf-8")
+    (tmp_path / "good.jsonl").write_text('{"text": "a"}\n', encoding="utf-8")
+    code, out, err, inputs = run("embed", tmp_path / "broken.json", tmp_path / "good.jsonl")
+    assert (code, inputs[1:]) == (1, ["a"])
+    assert err == "roberta: 1 of 2 rows have an error\n"
+    assert "broken.json: not JSON that can be read" in out
