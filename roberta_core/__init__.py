@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from roberta_core.tokenization import RobertaTokenizerFast as RobertaTokenizerFast
     from roberta_core.tokenization import TokenizerFast as TokenizerFast
     from roberta_core.tokenization import load_tokenizer as load_tokenizer
+    from roberta_core.training.python_interface import evaluate as evaluate
+    from roberta_core.training.python_interface import finetune as finetune
 
 __version__ = "0.1.0"
 
@@ -27,6 +29,8 @@ HOMES = {
     "RobertaTokenizer": "roberta_core.tokenization",
     "RobertaTokenizerFast": "roberta_core.tokenization",
     "TokenizerFast": "roberta_core.tokenization",
+    "evaluate": "roberta_core.training.python_interface",
+    "finetune": "roberta_core.training.python_interface",
     "load_tokenizer": "roberta_core.tokenization",
     "pipeline": "roberta_core.pipelines",
 }
@@ -34,7 +38,7 @@ HOMES = {
 __all__ = [
     "DataCollatorForLanguageModeling", "DataCollatorForMultipleChoice", "DataCollatorForTokenClassification",
     "DataCollatorWithPadding", "RobertaConfig", "RobertaTokenizer", "RobertaTokenizerFast", "TokenizerFast",
-    "__version__", "load_tokenizer", "pipeline",
+    "__version__", "evaluate", "finetune", "load_tokenizer", "pipeline",
 ]  # fmt: skip
 
 
