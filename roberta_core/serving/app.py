@@ -97,9 +97,10 @@ def _build_endpoint(route: Route, service: Service) -> Any:
 
     async def answer(request: Request) -> Response:
         try:
-            body = await read_json(request.headers, request.receive, settings.max_body, settings.read_timeout)
-            values = validate(schema, body)
-            result = await run_until(route.handle(service, values), request.receive, settings.timeout)
+            with service.hold_bytes() as hold:
+                body = await read_json(request.headers, request.receive, settings.max_body, settings.read_timeout, hold)
+                values = validate(schema, body)
+                result = await run_until(route.handle(service, values), request.receive, settings.timeout)
             if isinstance(result, AsyncIterator):
                 return EventStream(result, settings.timeout)
             return Response(await _encode(result), media_type="application/json")

@@ -17,7 +17,9 @@ class ClientDisconnected(Exception):  # noqa: N818  # not an error of the server
     """The client closed the connection before it was answered."""
 
 
-async def read_json(headers: Mapping[str, str], receive: Receive, most: int, seconds: float) -> Any:
+async def read_json(
+    headers: Mapping[str, str], receive: Receive, most: int, seconds: float, hold: Callable[[int], None]
+) -> Any:
     """Return the value of a JSON body.
 
     Args:
@@ -25,15 +27,16 @@ async def read_json(headers: Mapping[str, str], receive: Receive, most: int, sec
         receive: the ASGI channel.
         most: the most bytes of the body.
         seconds: how long the client may take to send it.
+        hold: called with the size of each part; it may refuse it.
 
     Raises:
-        Problem: 400, 408, 413 or 415.
+        Problem: 400, 408, 413, 415 or 429.
         ClientDisconnected: the client left.
     """
     _check_headers(headers, most)
     try:
         async with asyncio.timeout(seconds):
-            body = await _read(receive, most)
+            body = await _read(receive, most, hold)
     except TimeoutError:
         detail = f"the body took longer than {seconds:g} seconds to arrive"
         raise Problem(408, detail, limit=seconds, headers={"Connection": "close"}) from None
@@ -76,7 +79,7 @@ def _check_headers(headers: Mapping[str, str], most: int) -> None:
         raise _too_large(most)
 
 
-async def _read(receive: Receive, most: int) -> bytes:
+async def _read(receive: Receive, most: int, hold: Callable[[int], None]) -> bytes:
     parts, size, more = [], 0, True
     while more:
         message = await receive()
@@ -86,6 +89,7 @@ async def _read(receive: Receive, most: int) -> bytes:
         size += len(part)
         if size > most:
             raise _too_large(most)
+        hold(len(part))
         parts.append(part)
         more = message.get("more_body", False)
     return b"".join(parts)

@@ -56,6 +56,7 @@ class Service:
         self.ready = self.draining = False
         self.failure = ""  # why warming up failed
         self.accepted = self.answered = 0
+        self.held = 0  # bytes of the bodies of requests that are not answered yet
 
     @property
     def networks(self) -> list[Network]:
@@ -136,6 +137,28 @@ class Service:
             return self._predict(call, target, pipeline, items, options, field), call.tokens
 
         return await self.execute(target.network, len(items) if count is None else count, work)
+
+    @contextmanager
+    def hold_bytes(self) -> Iterator[Callable[[int], None]]:
+        """Count the bytes of a body until its request is answered.
+
+        Yields:
+            A function that takes the size of a part; it raises `Problem` 429 if all bodies together are too large.
+        """
+        own = 0
+
+        def add(size: int) -> None:
+            nonlocal own
+            own += size
+            self.held += size
+            if self.held > self.settings.max_held:
+                most = self.settings.max_held
+                raise report_busy(f"the bodies of all requests have more than {most} bytes", 1, most)
+
+        try:
+            yield add
+        finally:
+            self.held -= own
 
     async def execute(self, network: Network, inputs: int, work: Callable[[Call], Any]) -> Any:
         """Run a function of a request in one of the network's threads.
@@ -238,13 +261,12 @@ class Service:
                 listener(tokens)
             self.turns.give_way(name)
 
-        stepped = {**options, "streamer": step} if options["num_beams"] == 1 else options
         results = []
         for item in items:
             call.check()
             with self.turns.take(name):
                 try:
-                    results += list(pipeline.stream([item], stepped, keep_errors=True))
+                    results += list(pipeline.stream([item], {**options, "streamer": step}, keep_errors=True))
                 except (CallDropped, ValueError):
                     raise
                 except BaseException as error:  # a library in Rust or C++ raises its own kind

@@ -1,6 +1,6 @@
 """The limits of the server, checked on construction."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 
 from roberta_core.tasks.base import BUDGET
 
@@ -17,6 +17,7 @@ class ServerSettings:
         max_characters: characters of one text.
         max_numbers: numbers that one answer may contain.
         max_body: bytes of a request's body.
+        max_held: bytes of the bodies of all requests that are not answered yet; more are answered 429.
         max_header: bytes of a request's header.
         max_connections: open connections; more are answered 503.
         max_new_tokens: tokens that one request may generate.
@@ -36,19 +37,20 @@ class ServerSettings:
     max_characters: int = 100_000
     max_numbers: int = 2**22
     max_body: int = 2_000_000
+    max_held: int = 64_000_000
     max_header: int = 16_384
     max_connections: int = 512
     max_new_tokens: int = 512
     timeout: float = 30.0
     read_timeout: float = 10.0
-    api_key: str = ""
+    api_key: str = field(default="", repr=False)
     cors: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            value, least = getattr(self, field.name), 1 if field.type in (int, "int") else 0
+        for one in fields(self):
+            value, least = getattr(self, one.name), 1 if one.type in (int, "int") else 0
             if isinstance(value, int | float) and (value < least or value == 0):
-                raise ValueError(f"{field.name} is {value}; it must be {'at least 1' if least else 'above 0'}")
+                raise ValueError(f"{one.name} is {value}; it must be {'at least 1' if least else 'above 0'}")
         if self.max_queue < self.max_inputs:
             raise ValueError(
                 f"max_queue is {self.max_queue}, but one request may have {self.max_inputs} inputs (max_inputs): "

@@ -130,14 +130,14 @@ def send(port: int, data: bytes) -> str:
             return type(error).__name__
 
 
-def fuzz(count: int) -> bool:
+def fuzz(count: int, seed: int) -> bool:
     """Send malformed requests; return whether the server withstood them."""
     child, statuses, slowest = Child(), Counter(), [0.0] * CLIENTS
     before = child.memory()
     peak = [before]
 
     def run(number: int) -> None:
-        generator = random.Random(number)
+        generator = random.Random(1000 * seed + number)
         for _ in range(count // CLIENTS):
             begin = time.monotonic()
             statuses[send(child.port, build_request(generator))] += 1
@@ -156,7 +156,7 @@ def fuzz(count: int) -> bool:
     return accepted == answered and not any(status.startswith("5") or status == "hang" for status in statuses)
 
 
-def kill(count: int) -> bool:
+def kill(count: int, seed: int) -> bool:
     """Send SIGTERM under load; return whether every accepted request was answered."""
     lost = total = refused = 0
     for _ in range(count):
@@ -196,10 +196,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("mode", choices=("fuzz", "kill", "serve"))
     parser.add_argument("count", type=int)
+    parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     if options.mode == "serve":
         serve()
-    elif not {"fuzz": fuzz, "kill": kill}[options.mode](options.count):
+    elif not {"fuzz": fuzz, "kill": kill}[options.mode](options.count, options.seed):
         sys.exit(1)
 
 

@@ -126,6 +126,27 @@ def test_a_body_has_limits_of_size_time_and_type(serving, send):
     assert send("/embed", b'{"inputs": "a"}', parts=[b'{"inp', b'uts": "a"}']).status == 200
 
 
+def test_the_bodies_of_all_requests_have_a_limit_together(serving, pipelines):
+    async def main():
+        service = serving.build_service({"tiny": pipelines}, max_held=100)
+        async with serving.running(service) as client:
+            await serving.wait_for(lambda: service.ready)
+            gone = asyncio.Event()
+            part = b'{"inputs": "' + b"a" * 60
+            waiting = asyncio.create_task(
+                client.request("POST", "/embed", headers=serving.JSON, parts=[part, None], gone=gone)
+            )
+            await serving.wait_for(lambda: service.held)
+            refused = await client.post("/embed", {"inputs": "a" * 60})
+            gone.set()
+            await waiting
+            return refused, await client.post("/embed", {"inputs": "a door"}), service.held
+
+    refused, accepted, held = asyncio.run(main())
+    assert describe(refused) == (429, None, 100)
+    assert (accepted.status, held) == (200, 0)
+
+
 def test_a_header_and_a_method_have_limits_too(serving, send):
     assert describe(send("/embed", {"inputs": "a"}, {**serving.JSON, "cookie": "a" * 700})) == (431, None, 600)
     assert describe(send("/embed", b"", method="GET")) == (405, None, None)
