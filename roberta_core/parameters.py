@@ -8,7 +8,7 @@ models.
 import math
 import re
 import zlib
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
@@ -28,6 +28,7 @@ class Kind(StrEnum):
     NORM = "norm"
     EMBEDDING = "embedding"
     BIAS = "bias"  # a bias without a weight
+    OTHER = "other"  # a tensor of a user's class that no row describes; every dialect stores it as it is
 
 
 LEAVES = {
@@ -86,6 +87,7 @@ HEADS: dict[str, tuple[Row, ...]] = {
     "ForQuestionAnswering": (Row("qa_outputs", Kind.LINEAR, ("num_labels", "hidden_size")),),
 }
 ARCHITECTURES = tuple(HEADS)
+BODY = "PreTrainedModel"  # a user's class: the body in `roberta`, and layers that no row describes
 WITH_POOLER = ("Model", "ForMultipleChoice")
 
 # The name of a leaf in each dialect; a leaf that is not listed keeps its name.
@@ -148,7 +150,7 @@ def parameters(config: RobertaConfig, architecture: str, pooler: bool | None = N
     for layer in range(config.num_hidden_layers):
         rows += [(f"{prefix}encoder.layer.{layer}.", row, layer) for row in _layer_rows(config)]
     rows += [(prefix, row, None) for row in POOLER if with_pooler]
-    rows += [("", row, None) for row in HEADS[architecture]]
+    rows += [("", row, None) for row in HEADS.get(architecture, ())]
     rows += [("", row, None) for row in DECODER if _has_lm_head(architecture) and not config.tie_word_embeddings]
     return {tensor.name: tensor for where, row, layer in rows for tensor in _tensors(row, where, _sizes(config, layer))}
 
@@ -166,13 +168,13 @@ def spell(parameter: Parameter, dialect: str) -> str:
 
     TensorFlow's files put `roberta/` before the body of every class; for a Model the caller adds it.
     """
-    path, _, leaf = parameter.name.rpartition(".")
+    path, dot, leaf = parameter.name.rpartition(".")
     leaf = SPELLING[dialect].get((parameter.kind, leaf), leaf)
     if dialect != "tf":
-        return f"{path}.{leaf}"
+        return path + dot + leaf
     if path.endswith("word_embeddings"):
         leaf = "weight"  # the published TensorFlow classes do not use a Keras embedding here
-    return re.sub(r"layer/(\d+)", r"layer_._\1", path.replace(".", "/")) + f"/{leaf}:0"
+    return re.sub(r"layer/(\d+)", r"layer_._\1", path.replace(".", "/")) + dot.replace(".", "/") + f"{leaf}:0"
 
 
 def is_transposed(parameter: Parameter, dialect: str) -> bool:
@@ -209,10 +211,11 @@ def draw(
     """
     for name, parameter in parameters(config, architecture, pooler).items():
         if only is None or name in only:
-            yield name, _draw_one(parameter, config, seed)
+            yield name, draw_one(parameter, config, seed)
 
 
-def _draw_one(parameter: Parameter, config: RobertaConfig, seed: int) -> np.ndarray:
+def draw_one(parameter: Parameter, config: RobertaConfig, seed: int) -> np.ndarray:
+    """Draw the initial value of one tensor, as `draw` does."""
     if not has_weight_decay(parameter):
         fill = float(parameter.leaf == "weight")  # a norm starts as the identity
         return np.full(parameter.shape, fill, np.float32)
@@ -227,7 +230,7 @@ def _draw_one(parameter: Parameter, config: RobertaConfig, seed: int) -> np.ndar
 
 def check_class(config: RobertaConfig, architecture: str) -> None:
     """Raise `ValueError` if there is no such class, or if it cannot be built with this configuration."""
-    if architecture not in HEADS:
+    if architecture not in (*HEADS, BODY):
         raise ValueError(f"{architecture!r} is not a RoBERTa class; the classes are {', '.join(HEADS)}")
     if config.position_embedding_type != "absolute":
         raise ValueError(
@@ -238,8 +241,13 @@ def check_class(config: RobertaConfig, architecture: str) -> None:
         raise ValueError(f"question answering has a start and an end: num_labels must be 2, got {config.num_labels}")
 
 
+def has_pooler(names: Iterable[str]) -> bool:
+    """Return whether tensors with these published names include the pooler of the body."""
+    return not {"pooler.dense.weight", f"{BASE_PREFIX}pooler.dense.weight"}.isdisjoint(names)
+
+
 def _has_lm_head(architecture: str) -> bool:
-    return HEADS[architecture] is LM_HEAD
+    return HEADS.get(architecture) is LM_HEAD
 
 
 def _layer_rows(config: RobertaConfig) -> Iterator[Row]:

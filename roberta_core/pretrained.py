@@ -3,24 +3,26 @@
 A framework's base class inherits `PreTrainedBase` and supplies `_get_tensors` and `_assign`.
 """
 
+import inspect
 import logging
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, ClassVar, Literal, ParamSpec, Protocol, Self, TypeVar, overload
 
 import numpy as np
 
 from roberta_core import checkpoints
-from roberta_core.checkpoints import CheckpointError, hub
+from roberta_core.checkpoints import hub
 from roberta_core.checkpoints.card import build_card
-from roberta_core.checkpoints.errors import join_names
 from roberta_core.checkpoints.load_options import AUTO, find_stored_dtype, refuse_unsupported
 from roberta_core.checkpoints.save_options import read_save_options
 from roberta_core.checkpoints.source import resolve
 from roberta_core.config import RobertaConfig
 from roberta_core.outputs import ModelOutput
-from roberta_core.parameters import draw
+from roberta_core.parameters import BASE_PREFIX, BODY, Parameter, draw, parameters
 from roberta_core.surgery import Surgery, prune_heads, resize_token_types, resize_vocabulary
 
 logger = logging.getLogger(__name__)
@@ -42,6 +44,36 @@ class ModelCall(Protocol[P, R]):
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R: ...
 
 
+# Settings that `from_pretrained` gives the models that the constructor of a user's class makes.
+_construction: ContextVar[Mapping[str, Any] | None] = ContextVar("construction", default=None)
+
+
+@contextmanager
+def construct_with(settings: Mapping[str, Any] | None) -> Iterator[None]:
+    """Give every model made inside these settings."""
+    token = _construction.set(settings)
+    try:
+        yield
+    finally:
+        _construction.reset(token)
+
+
+class ConfigField:
+    """An attribute that has the value of the configuration until a user's class sets it."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    def __get__(self, model: Any, owner: type | None = None) -> Any:
+        if model is None:
+            return self
+        own = vars(model)
+        return own[self.name] if self.name in own else getattr(model.config, self.name)
+
+    def __set__(self, model: Any, value: Any) -> None:
+        vars(model)[self.name] = value
+
+
 _first_processes: dict[str, int] = {}  # by framework: the process that built the first model
 
 
@@ -59,13 +91,15 @@ class PreTrainedBase:
 
     config_class = RobertaConfig
     base_model_prefix = "roberta"
-    architecture: ClassVar[str]
+    architecture: ClassVar[str] = BODY
+    num_labels = ConfigField()
     config: Any
     seed: int | None
     attn_implementation: str
     loss_reduction: str
     _other_format: ClassVar[str]  # that the published class writes with safe_serialization=False
     _folder: Path | None = None  # that the model was loaded from
+    _class_prefix: ClassVar[str] = ""  # before the names of the framework's classes
     _without_values: ClassVar[Mapping[str, Any]] = {"seed": None}  # the settings that leave a new model without values
     _settings: ClassVar[tuple[str, ...]] = ("attn_implementation", "loss_reduction")  # that `from_pretrained` passes on
 
@@ -77,9 +111,43 @@ class PreTrainedBase:
         """Make arrays the parameters, by their published names."""
         raise NotImplementedError
 
-    def _list_own_tensors(self) -> list[str]:
-        """Return the names of the tensors that a user's subclass adds to the published ones."""
+    def _list_parameters(self) -> Mapping[str, Parameter]:
+        """Return every tensor that the model stores, by name."""
         raise NotImplementedError
+
+    @classmethod
+    def _is_own(cls) -> bool:
+        """Return whether a user wrote the class: each of the published ones names its architecture."""
+        return "architecture" not in vars(cls)
+
+    def _get_architecture(self) -> str:
+        """Return the class whose published tensors the model has. Raises `ValueError` if it has no body."""
+        if self.architecture != BODY:
+            return self.architecture
+        if not isinstance(getattr(self, "roberta", None), PreTrainedBase):
+            raise ValueError(
+                f"{type(self).__name__} has no model as self.roberta: assign one in its constructor, such as "
+                "RobertaModel(config), so that the tensors of the body have their published names."
+            )
+        head = type(getattr(self, "lm_head", None))
+        return "ForMaskedLM" if head.__name__ == "LMHead" and head.__module__.startswith("roberta_") else BODY
+
+    def _get_table(self, whole: bool = False) -> dict[str, Parameter]:
+        """Return the tensors of the model by name: the published ones and those of the layers that a user added.
+
+        `whole` also looks for added layers where the class is a published one.
+        """
+        architecture = self._get_architecture()
+        published = parameters(self.config, architecture, self.has_pooler)
+        if not (whole or self._is_own()):
+            return published
+        present, body = self._list_parameters(), "" if architecture == "Model" else BASE_PREFIX
+        kept = {
+            name: row
+            for name, row in published.items()
+            if not self._is_own() or name.startswith(body) or (name in present and present[name].shape == row.shape)
+        }
+        return {**kept, **{name: row for name, row in present.items() if name not in kept}}
 
     def _check_config(self, config: Any) -> None:
         """Validate the configuration. Raises `TypeError` for a name or a path, which only `from_pretrained` accepts."""
@@ -116,6 +184,10 @@ class PreTrainedBase:
             self._assign(draw(self.config, self.architecture, self.seed, self.has_pooler))
         self.tie_weights()
 
+    def _override_settings(self, **settings: Any) -> Any:
+        """Return the settings of a constructor, those that `from_pretrained` gives a user's class first."""
+        return tuple({**settings, **(_construction.get() or {})}[name] for name in settings)
+
     def tie_weights(self) -> None:
         """Tie the output embeddings to the word embeddings; nothing to do where the head reads the word embeddings."""
 
@@ -147,17 +219,19 @@ class PreTrainedBase:
         seed: int,
         ignore_mismatched_sizes: bool,
         arguments: dict[str, Any],
+        inputs: tuple[Any, ...] = (),
         **settings: Any,
     ) -> tuple[Self, dict[str, np.ndarray], dict[str, np.ndarray], dict[str, Any]]:
         """Return a model without values, the tensors of a checkpoint, the drawn ones, and the loading information.
 
         `arguments` are the other keyword arguments of `from_pretrained`: settings of the constructor, options of the
-        download, and fields of the configuration.
+        download, and fields of the configuration. `inputs` are positional arguments of a user's constructor.
         """
         refuse_unsupported(arguments)
         strip_prefix = arguments.pop("strip_prefix", "")
         folder = resolve(source, **hub.pop_options(arguments))
         settings |= {name: arguments.pop(name) for name in cls._settings if name in arguments}
+        own_arguments = cls._pop_own_arguments(arguments)
         chosen: RobertaConfig | None
         if isinstance(config, str | os.PathLike):
             chosen = RobertaConfig.from_pretrained(config, **arguments)
@@ -171,14 +245,16 @@ class PreTrainedBase:
             prefix = {"strip_prefix": strip_prefix}
             own = chosen or RobertaConfig.from_pretrained(folder, _name_or_path=str(source), **prefix, **arguments)
             auto = {"dtype": find_stored_dtype(folder, own)} if str(settings.get("dtype")) == AUTO else {}
-            model = cls.from_config(own, **{**cls._without_values, **settings, **auto})
+            model = cls._construct(own, inputs, own_arguments, {**cls._without_values, **settings, **auto})
             found, report = checkpoints.load(
                 folder,
                 own,
-                cls.architecture,
+                model._get_architecture(),
                 pooler=model.has_pooler,
                 ignore_mismatched_sizes=ignore_mismatched_sizes,
                 strip_prefix=strip_prefix,
+                table=model._get_table(),
+                class_name=cls.__name__ if cls._is_own() else "",
             )
             return own, model, found, report
 
@@ -186,8 +262,31 @@ class PreTrainedBase:
         model._folder = folder
         for sentence in report.sentences():
             logger.warning("%s", sentence)
-        drawn = dict(draw(own, cls.architecture, seed, model.has_pooler, only=report.new))
+        new = set(report.new) - set(report.own)
+        drawn = dict(draw(own, model._get_architecture(), seed, model.has_pooler, only=new))
         return model, found, drawn, report.as_dict()
+
+    @classmethod
+    def _pop_own_arguments(cls, arguments: dict[str, Any]) -> dict[str, Any]:
+        """Remove and return the arguments of a user's constructor: what it names, and no field of a configuration."""
+        if not cls._is_own():
+            return {}
+        accepted, fields = inspect.signature(cls.__init__).parameters, vars(RobertaConfig())
+        loose = any(parameter.kind is parameter.VAR_KEYWORD for parameter in accepted.values())
+        names = [name for name in arguments if name in accepted or (loose and name not in fields)]
+        return {name: arguments.pop(name) for name in names if name != "num_labels" or name in accepted}
+
+    @classmethod
+    def _construct(
+        cls, config: RobertaConfig, inputs: tuple[Any, ...], arguments: dict[str, Any], settings: dict[str, Any]
+    ) -> Self:
+        """Return a model without values; a user's constructor need not accept the settings."""
+        if not cls._is_own():
+            with construct_with(None):
+                return cls.from_config(config, **settings)
+        named = {name: settings.pop(name) for name in ("add_pooling_layer", "name", "trainable") if name in settings}
+        with construct_with(settings):
+            return cls(config, *inputs, **named, **arguments)  # pyright: ignore[reportCallIssue]
 
     def save_pretrained(
         self,
@@ -232,14 +331,13 @@ class PreTrainedBase:
             self._push(name, tensors, made.upload, max_shard_size=max_shard_size, format=made.format)
 
     def _save(self, folder: str | os.PathLike[str], tensors: Mapping[str, np.ndarray], **options: Any) -> None:
-        own = self._list_own_tensors()
-        if own:
-            raise CheckpointError(
-                f"{type(self).__name__} adds tensors to Roberta{self.architecture} that save_pretrained cannot store: "
-                f"{join_names(own)}. Save them separately, or they would be lost."
-            )
-        carried = hub.read_carried_files(self._folder, Path(folder))
-        checkpoints.save(folder, self.config, self.architecture, tensors, carried=carried, **options)
+        carried, architecture = hub.read_carried_files(self._folder, Path(folder)), self._get_architecture()
+        table = self._get_table(whole=True)
+        published = table == parameters(self.config, architecture, self.has_pooler) and self.architecture != BODY
+        name = "" if published else type(self).__name__.removeprefix(self._class_prefix)
+        checkpoints.save(
+            folder, self.config, architecture, tensors, carried=carried, table=table, class_name=name, **options
+        )
 
     def push_to_hub(
         self, repo_id: str, *, max_shard_size: int | str = "5GB", format: str | None = None, **where: Any
@@ -273,7 +371,8 @@ class PreTrainedBase:
 
     def _push(self, repo_id: str, tensors: Mapping[str, np.ndarray], where: dict[str, Any], **options: Any) -> str:
         size = sum(array.size for array in tensors.values())
-        text = build_card(repo_id, self.config, self.architecture, size, options["format"])
+        architecture = "Model" if self.architecture == BODY else self.architecture
+        text = build_card(repo_id, self.config, architecture, size, options["format"])
 
         def save(folder: Path) -> None:
             self._save(folder, tensors, **options)
@@ -336,7 +435,7 @@ class PreTrainedBase:
 
     def _apply_surgery(self, operation: Callable[..., Surgery], *arguments: Any) -> None:
         """Take over the configuration and the tensors that a change of size gives."""
-        surgery = operation(self.config, self.architecture, self._get_tensors(), *arguments)
+        surgery = operation(self.config, self._get_architecture(), self._get_tensors(), *arguments)
         vars(self.config).update(vars(surgery.config))
         self._assign(surgery.tensors.items())
         self.tie_weights()

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from roberta_core.config import RobertaConfig
-from roberta_core.parameters import BASE_PREFIX, draw, parameters
+from roberta_core.parameters import BASE_PREFIX, draw, has_pooler, parameters
 
 
 class Surgery(NamedTuple):
@@ -120,7 +120,7 @@ def _resize(
     for name, size in sizes.items():
         setattr(new, name, size)
     new.validate()
-    pooler = any(name.endswith("pooler.dense.weight") for name in tensors)
+    pooler = has_pooler(tensors)
     table = parameters(new, architecture, pooler)
     names = [name for name, parameter in table.items() if parameter.shape != tensors[name].shape]
     changed = {}

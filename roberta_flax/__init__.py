@@ -1,6 +1,8 @@
-"""RoBERTa in Flax (NNX)."""
+"""RoBERTa in Flax (NNX), and its building blocks as Linen modules."""
 
 from roberta_flax import trees as trees
+from roberta_flax.encoder import create_position_ids_from_input_ids
+from roberta_flax.linen import FlaxRobertaClassificationHead, FlaxRobertaLMHead, FlaxRobertaModule, FlaxRobertaPooler
 from roberta_flax.models import (
     FlaxRobertaForCausalLM,
     FlaxRobertaForMaskedLM,
@@ -13,12 +15,17 @@ from roberta_flax.models import (
 from roberta_flax.pretrained import FlaxRobertaPreTrainedModel
 
 __all__ = [
+    "FlaxRobertaClassificationHead",
     "FlaxRobertaForCausalLM",
     "FlaxRobertaForMaskedLM",
     "FlaxRobertaForMultipleChoice",
     "FlaxRobertaForQuestionAnswering",
     "FlaxRobertaForSequenceClassification",
     "FlaxRobertaForTokenClassification",
+    "FlaxRobertaLMHead",
     "FlaxRobertaModel",
+    "FlaxRobertaModule",
+    "FlaxRobertaPooler",
     "FlaxRobertaPreTrainedModel",
+    "create_position_ids_from_input_ids",
 ]

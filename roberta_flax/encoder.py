@@ -41,8 +41,7 @@ class Embeddings(nnx.Module):
 
     def positions(self, input_ids: Array, past: Array | int = 0) -> Array:
         """The position of each token [B, S]: `past` real tokens went before; pads stay at the pad's own."""
-        real = (input_ids != self.padding_idx).astype(jnp.int32)
-        return (jnp.cumsum(real, axis=1) + past) * real + self.padding_idx  # fairseq counts from pad + 1
+        return create_position_ids_from_input_ids(input_ids, self.padding_idx, past)
 
 
 class SelfAttention(nnx.Module):
@@ -232,3 +231,11 @@ class Pooler(nnx.Module):
     def __call__(self, hidden: Array) -> Array:
         """[B, S, D] to [B, D]."""
         return jnp.tanh(self.dense(hidden[:, 0]))
+
+
+def create_position_ids_from_input_ids(
+    input_ids: Array, padding_idx: int, past_key_values_length: Array | int = 0
+) -> Array:
+    """The position of each token [B, S], after `past_key_values_length` real tokens; pads stay at the pad's own."""
+    real = (input_ids != padding_idx).astype(jnp.int32)
+    return (jnp.cumsum(real, axis=1) + past_key_values_length) * real + padding_idx  # fairseq counts from pad + 1

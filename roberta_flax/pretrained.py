@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal, Protocol, Self, overload
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
@@ -13,23 +14,23 @@ from jax.typing import ArrayLike, DTypeLike
 from roberta_core.config import RobertaConfig
 from roberta_core.input_validation import check_all_labels, check_inputs
 from roberta_core.outputs import FixedCache
-from roberta_core.parameters import Kind, draw, parameters
+from roberta_core.parameters import BODY, Kind, Parameter, draw
 from roberta_core.pretrained import PreTrainedBase, R, refuse_fork
 from roberta_flax.caches import make_cache, unpack_cache
 from roberta_flax.calls import HashableConfig, call, check_room, filter_arguments
 from roberta_flax.layers import Embedding, Linear
-from roberta_flax.weights import (
-    assign,
-    cast,
-    convert_tensors,
+from roberta_flax.own_layers import (
+    apply_linen,
+    describe,
+    draw_linen,
     flatten,
-    get_params,
-    get_seed,
+    init_linen,
+    list_values,
+    make_linen_state,
     nest,
-    set_params,
-    tensors,
-    variables,
+    to_raw,
 )
+from roberta_flax.weights import assign, cast, convert_tensors, get_params, get_seed, set_params, tensors
 
 
 class _HasForward(Protocol[R]):
@@ -39,7 +40,9 @@ class _HasForward(Protocol[R]):
 
 
 class FlaxRobertaPreTrainedModel(PreTrainedBase, nnx.Module):
-    """The base of the seven classes. Each names its `architecture`, the class name without its prefix.
+    """The base of the seven classes and of a user's own.
+
+    A user's class assigns a model to `self.roberta` and adds NNX layers, or names a Linen module as `module_class`.
 
     Args:
         config: The configuration.
@@ -50,9 +53,13 @@ class FlaxRobertaPreTrainedModel(PreTrainedBase, nnx.Module):
         gradient_checkpointing: Whether the backward pass recomputes the layers.
         attn_implementation: "sdpa" or "eager", which are the same in Flax.
         loss_reduction: "mean" or "none" (one loss for each label).
+        **arguments: Further arguments of `module_class`.
     """
 
     _other_format = "msgpack"
+    module_class: Any = None
+    _class_prefix = "Flax"
+    _linen: Any = None
     _without_values = {"_do_init": False}  # noqa: RUF012  # nnx reads no annotations here
     _settings = (*PreTrainedBase._settings, "gradient_checkpointing", "input_shape", "add_pooling_layer")
 
@@ -67,14 +74,28 @@ class FlaxRobertaPreTrainedModel(PreTrainedBase, nnx.Module):
         *,
         attn_implementation: str = "sdpa",
         loss_reduction: str = "mean",
+        **arguments: Any,
     ):
         refuse_fork("JAX")
+        if arguments and self.module_class is None:
+            raise TypeError(f"{type(self).__name__} takes no {' and no '.join(arguments)}")
+        seed, dtype, _do_init, attn_implementation, loss_reduction = self._override_settings(
+            seed=seed,
+            dtype=dtype,
+            _do_init=_do_init,
+            attn_implementation=attn_implementation,
+            loss_reduction=loss_reduction,
+        )
         self._check_config(config)
         self._set_options(attn_implementation, loss_reduction)
         self._config = HashableConfig(config)
         self.seed = seed if _do_init else None
         self.dtype = jnp.dtype(dtype)
         self.gradient_checkpointing = gradient_checkpointing
+        if self.module_class is not None:
+            object.__setattr__(self, "_linen", make_linen_state(self, arguments, input_shape))
+            if _do_init:
+                draw_linen(self, seed, input_shape)
 
     def __setattr__(self, name: str, value: Any) -> None:
         # nnx.Module stores every attribute itself and ignores the properties of the class.
@@ -111,13 +132,23 @@ class FlaxRobertaPreTrainedModel(PreTrainedBase, nnx.Module):
     def _assign(self, tensors: Iterable[tuple[str, np.ndarray]]) -> None:
         assign(self, tensors)
 
-    def _list_own_tensors(self) -> list[str]:
-        published = {id(variable) for variable in variables(self).values()}
-        return sorted(
-            ".".join(map(str, path))
-            for path, value in nnx.iter_graph(self)
-            if isinstance(value, nnx.Variable) and not isinstance(value, nnx.RngState) and id(value) not in published
-        )
+    def _list_parameters(self) -> dict[str, Parameter]:
+        return describe(list_values(self))
+
+    def _get_architecture(self) -> str:
+        return BODY if self._linen is not None else super()._get_architecture()
+
+    @property
+    def has_pooler(self) -> bool:
+        """Whether the body has a pooler."""
+        return "pooler" in self._linen.shapes.get("roberta", {}) if self._linen is not None else super().has_pooler
+
+    @property
+    def module(self) -> Any:
+        """The Linen module of a class that names one as `module_class`."""
+        if self._linen is None:
+            raise AttributeError(f"{type(self).__name__} is an NNX module itself and has no Linen module")
+        return self._linen.module
 
     def init_weights(
         self, rng: Array, input_shape: tuple[int, ...] = (1, 1), params: Mapping[str, Any] | None = None
@@ -126,12 +157,15 @@ class FlaxRobertaPreTrainedModel(PreTrainedBase, nnx.Module):
 
         Args:
             rng: The key that they are drawn from.
-            input_shape: Part of the published signature, and ignored.
+            input_shape: The shape of the ids that a Linen module is initialised with, and ignored by the others.
             params: A nested dict of parameters to keep.
 
         Returns:
             The parameters as a nested dict.
         """
+        if self._linen is not None:
+            fresh = dict(flatten(init_linen(self, self.module, rng, input_shape)))
+            return nest({**fresh, **dict(flatten(params or {}))}.items())
         fresh = convert_tensors(self, draw(self.config, self.architecture, get_seed(rng), self.has_pooler))
         return nest({**dict(fresh), **dict(flatten(params or {}))}.items())
 
@@ -216,6 +250,16 @@ class FlaxRobertaPreTrainedModel(PreTrainedBase, nnx.Module):
             TypeError: An argument that the class does not have.
         """
         refuse_fork("JAX")
+        if self._linen is not None:
+            inputs = {"input_ids": input_ids, "attention_mask": attention_mask, "token_type_ids": token_type_ids}
+            inputs |= {"position_ids": position_ids, "head_mask": head_mask}
+            inputs |= {"encoder_hidden_states": encoder_hidden_states, "encoder_attention_mask": encoder_attention_mask}
+            wanted = {"output_attentions": output_attentions, "output_hidden_states": output_hidden_states}
+            options = {
+                name: self._resolve_option(name, value)
+                for name, value in {**wanted, "return_dict": return_dict}.items()
+            }
+            return apply_linen(self, inputs, params, train, dropout_rng, options)
         layers: Any
         layers, filled, real = unpack_cache(past_key_values)
         cache = FixedCache(layers, filled, real)  # unpacked once: `filled` is None if it grows
@@ -286,7 +330,7 @@ class FlaxRobertaPreTrainedModel(PreTrainedBase, nnx.Module):
         cls,
         pretrained_model_name_or_path: str | os.PathLike[str],
         dtype: DTypeLike = jnp.float32,
-        *,
+        *model_args: Any,
         config: RobertaConfig | str | os.PathLike[str] | None = None,
         seed: int = 0,
         _do_init: bool = True,
@@ -302,6 +346,7 @@ class FlaxRobertaPreTrainedModel(PreTrainedBase, nnx.Module):
         Args:
             pretrained_model_name_or_path: A folder, the name of an embedded model, or a repository on the Hub.
             dtype: The type that the model computes in.
+            *model_args: Further positional arguments of the constructor of a user's class.
             config: The configuration, or where to load it from; None means the checkpoint's.
             seed: Seed of the parameters that the checkpoint lacks, such as a new head; the log names them.
             _do_init: False returns (model, params) instead of the model, which has no values then.
@@ -319,12 +364,19 @@ class FlaxRobertaPreTrainedModel(PreTrainedBase, nnx.Module):
             CheckpointError: The checkpoint does not fit the model.
         """
         source = pretrained_model_name_or_path
-        model, found, drawn, info = cls._load(source, config, seed, ignore_mismatched_sizes, kwargs, dtype=dtype)
+        model, found, drawn, info = cls._load(
+            source, config, seed, ignore_mismatched_sizes, kwargs, model_args, dtype=dtype
+        )
+        if model._linen is not None and model._get_table().keys() - found.keys() - drawn.keys():
+            draw_linen(model, seed, (1, 1))
         result: Any = model
         if _do_init:
             assign(model, (found | drawn).items(), dtype=np.float32)
         else:
-            result = model, nest(convert_tensors(model, (found | drawn).items(), dtype=np.float32))
+            own = {name: to_raw(value) for name, value in list_values(model).items()}
+            own = {name: value for name, value in own.items() if not isinstance(value, jax.ShapeDtypeStruct)}
+            loaded = dict(convert_tensors(model, (found | drawn).items(), dtype=np.float32))
+            result = model, nest({**own, **loaded}.items())
         return (result, info) if output_loading_info else result
 
     def save_pretrained(
@@ -401,7 +453,7 @@ class FlaxRobertaPreTrainedModel(PreTrainedBase, nnx.Module):
 
     def num_parameters(self, only_trainable: bool = False, exclude_embeddings: bool = False) -> int:
         """Return the number of elements of the parameters, a tied one counted once; all of them can be trained."""
-        table = parameters(self.config, self.architecture, self.has_pooler).values()
+        table = self._get_table().values()
         return sum(value.size for value in table if not (exclude_embeddings and value.kind is Kind.EMBEDDING))
 
     def to_fp32(self, params: Mapping[str, Any], mask: Mapping[str, Any] | None = None) -> dict[str, Any]:

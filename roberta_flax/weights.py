@@ -10,7 +10,8 @@ from jax import Array
 from jax.core import Tracer
 from jax.typing import DTypeLike
 
-from roberta_core.parameters import Parameter, is_transposed, parameters, spell
+from roberta_core.parameters import is_transposed, spell
+from roberta_flax.own_layers import flatten, list_values, nest, to_raw
 
 BLOCK = 64  # columns turned at a time, which is 4 times as fast as all at once
 ALIGNMENT = 64  # bytes; an array that starts at a multiple JAX takes over as it is
@@ -20,23 +21,33 @@ SIZES = {"kernel": ("in_features", "out_features"), "embedding": ("num_embedding
 
 def assign(model: Any, tensors: Iterable[tuple[str, np.ndarray]], dtype: DTypeLike | None = None) -> None:
     """Make copies of NumPy arrays the parameters of a model, as `dtype` if given."""
+    own = list_values(model) if model._is_own() else {}
     for name, value in convert_tensors(model, tensors, dtype):
+        if model._linen is not None:
+            own[name] = value
+            continue
+        if name in own:
+            own[name].set_value(value)
         path, _, leaf = name.rpartition(".")
-        module = _find(model, path)
-        getattr(module, leaf).set_value(value)
+        module = _find(model, path) if path else model
+        if name not in own:
+            getattr(module, leaf).set_value(value)
         for size, number in zip(SIZES.get(leaf, ()), value.shape, strict=False):
             setattr(module, size, number)  # what the layer says of itself, after its size has changed
+    if model._linen is not None:
+        model._linen.params = nest(own.items())
 
 
 def convert_tensors(
     model: Any, tensors: Iterable[tuple[str, np.ndarray]], dtype: DTypeLike | None = None
 ) -> Iterator[tuple[str, Array]]:
     """Copies of NumPy arrays as Flax keeps them, with Flax's names; `model` need not have values."""
-    table = _get_table(model)
+    table = model._get_table()
     for name, array in tensors:
         parameter = table[name]
         turned = array.T if is_transposed(parameter, "flax") else array
-        yield spell(parameter, "flax"), jax.device_put(_copy_aligned(turned, dtype))
+        kind = dtype if jnp.issubdtype(array.dtype, jnp.floating) else array.dtype
+        yield spell(parameter, "flax"), jax.device_put(_copy_aligned(turned, kind) if array.ndim else array)
 
 
 def get_device(model: Any) -> Any:
@@ -47,7 +58,7 @@ def get_device(model: Any) -> Any:
 
 def tensors(model: Any, params: Mapping[str, Any] | None = None) -> Iterator[tuple[str, np.ndarray]]:
     """The parameters of a model, or of `params`, as NumPy arrays in the published shapes; on the CPU not copied."""
-    table = _get_table(model)
+    table = model._get_table(whole=True)
     values = match_params(
         [spell(parameter, "flax") for parameter in table.values()], get_params(model) if params is None else params
     )
@@ -58,13 +69,13 @@ def tensors(model: Any, params: Mapping[str, Any] | None = None) -> Iterator[tup
 
 def variables(model: Any) -> dict[str, Any]:
     """The variables of a model by Flax's names."""
-    names = [spell(parameter, "flax") for parameter in _get_table(model).values()]
-    return {name: _find(model, name) for name in names}
+    values = list_values(model)
+    return {name: values[name] for name in (spell(row, "flax") for row in model._get_table(whole=True).values())}
 
 
 def get_params(model: Any) -> dict[str, Any]:
     """The parameters of a model, not copied, as the published nested dict. `ValueError` if it has no values."""
-    values = {name: variable.get_raw_value() for name, variable in variables(model).items()}
+    values = {name: to_raw(value) for name, value in variables(model).items()}
     if any(isinstance(value, jax.ShapeDtypeStruct) for value in values.values()):
         raise ValueError("this model was made without values (_do_init=False): its params are yours to keep")
     return nest(values.items())
@@ -73,29 +84,11 @@ def get_params(model: Any) -> dict[str, Any]:
 def set_params(model: Any, params: Mapping[str, Any]) -> None:
     """Make the arrays of a nested dict the parameters of a model. `ValueError` unless it has exactly those."""
     own = variables(model)
+    if model._linen is not None:
+        model._linen.params = nest((name, jnp.asarray(value)) for name, value in match_params(own, params).items())
+        return
     for name, value in match_params(own, params).items():
         own[name].set_value(jnp.asarray(value))
-
-
-def nest(leaves: Iterable[tuple[str, Any]]) -> dict[str, Any]:
-    """A nested dict of values by their names, which are split at the dots."""
-    params: dict[str, Any] = {}
-    for name, value in leaves:
-        *path, leaf = name.split(".")
-        node = params
-        for part in path:
-            node = node.setdefault(part, {})
-        node[leaf] = value
-    return params
-
-
-def flatten(params: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """The values of a nested dict by their names, joined with dots."""
-    for name, value in params.items():
-        if isinstance(value, Mapping):
-            yield from flatten(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value
 
 
 def match_params(names: Iterable[str], params: Mapping[str, Any]) -> dict[str, Any]:
@@ -140,10 +133,6 @@ def _copy_aligned(array: np.ndarray, dtype: DTypeLike | None) -> np.ndarray:
     for column in range(0, array.shape[-1], step):
         out[..., column : column + step] = array[..., column : column + step]
     return out
-
-
-def _get_table(model: Any) -> dict[str, Parameter]:
-    return parameters(model.config, model.architecture, model.has_pooler)
 
 
 def _find(model: Any, path: str) -> Any:

@@ -1,6 +1,8 @@
 """RoBERTa in PyTorch."""
 
 from roberta_pt import trees as trees
+from roberta_pt.encoder import Embeddings, Pooler, create_position_ids_from_input_ids
+from roberta_pt.heads import ClassificationHead, LMHead
 from roberta_pt.models import (
     RobertaForCausalLM,
     RobertaForMaskedLM,
@@ -12,13 +14,24 @@ from roberta_pt.models import (
 )
 from roberta_pt.pretrained import RobertaPreTrainedModel
 
+# The published building blocks, for classes of one's own.
+RobertaClassificationHead = ClassificationHead
+RobertaEmbeddings = Embeddings
+RobertaLMHead = LMHead
+RobertaPooler = Pooler
+
 __all__ = [
+    "RobertaClassificationHead",
+    "RobertaEmbeddings",
     "RobertaForCausalLM",
     "RobertaForMaskedLM",
     "RobertaForMultipleChoice",
     "RobertaForQuestionAnswering",
     "RobertaForSequenceClassification",
     "RobertaForTokenClassification",
+    "RobertaLMHead",
     "RobertaModel",
+    "RobertaPooler",
     "RobertaPreTrainedModel",
+    "create_position_ids_from_input_ids",
 ]

@@ -31,9 +31,21 @@ class Embeddings(nn.Module):
         self.dropout = Dropout(config.hidden_dropout_prob)
 
     def forward(
-        self, input_ids: Tensor | None, token_type_ids: Tensor, position_ids: Tensor, inputs_embeds: Tensor | None
+        self,
+        input_ids: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        past_key_values_length: int = 0,
     ) -> Tensor:
         """The embeddings of ids, or of `inputs_embeds` [B, S, D] in the place of the word embeddings."""
+        given: Any = input_ids
+        if inputs_embeds is not None:  # they hide which of them are pads, so none is
+            given = torch.full(inputs_embeds.shape[:2], self.padding_idx + 1, device=inputs_embeds.device)
+        if token_type_ids is None:
+            token_type_ids = torch.zeros_like(given)
+        if position_ids is None:
+            position_ids = self.positions(given, past_key_values_length)
         words = (
             self.word_embeddings(input_ids) if inputs_embeds is None else inputs_embeds.to(self.LayerNorm.weight.dtype)
         )
@@ -42,8 +54,7 @@ class Embeddings(nn.Module):
 
     def positions(self, input_ids: Tensor, past: Tensor | int = 0) -> Tensor:
         """The position of each token [B, S]: `past` real tokens went before; pads stay at the pad's own."""
-        real = (input_ids != self.padding_idx).long()
-        return (torch.cumsum(real, dim=1) + past) * real + self.padding_idx  # fairseq counts from pad + 1
+        return create_position_ids_from_input_ids(input_ids, self.padding_idx, past)
 
 
 class SelfAttention(nn.Module):
@@ -258,6 +269,14 @@ class Pooler(nn.Module):
         super().__init__()
         self.dense = Linear(config.hidden_size, config.hidden_size)
 
-    def forward(self, hidden: Tensor) -> Tensor:
+    def forward(self, hidden_states: Tensor) -> Tensor:
         """[B, S, D] to [B, D]."""
-        return torch.tanh(self.dense(hidden[:, 0]))
+        return torch.tanh(self.dense(hidden_states[:, 0]))
+
+
+def create_position_ids_from_input_ids(
+    input_ids: Tensor, padding_idx: int, past_key_values_length: Tensor | int = 0
+) -> Tensor:
+    """The position of each token [B, S], after `past_key_values_length` real tokens; pads stay at the pad's own."""
+    real = (input_ids != padding_idx).long()
+    return (torch.cumsum(real, dim=1) + past_key_values_length) * real + padding_idx  # fairseq counts from pad + 1

@@ -3,6 +3,8 @@
 Shapes: B batch, S sequence, D hidden, V vocabulary, K labels.
 """
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -21,9 +23,9 @@ class LMHead(nn.Module):
         self.decoder = Linear(config.hidden_size, config.vocab_size)
         self.bias = self.decoder.bias  # published under both names
 
-    def forward(self, hidden: Tensor) -> Tensor:
+    def forward(self, features: Tensor, **kwargs: Any) -> Tensor:
         """[B, S, D] to [B, S, V]."""
-        hidden = self.layer_norm(F.gelu(self.dense(hidden)))  # gelu, whatever hidden_act is
+        hidden = self.layer_norm(F.gelu(self.dense(features)))  # gelu, whatever hidden_act is
         return self.decoder(hidden)
 
 
@@ -37,7 +39,7 @@ class ClassificationHead(nn.Module):
         self.dropout = Dropout(rate)
         self.out_proj = Linear(config.hidden_size, config.num_labels)
 
-    def forward(self, hidden: Tensor) -> Tensor:
+    def forward(self, features: Tensor, **kwargs: Any) -> Tensor:
         """[B, S, D] to [B, K]."""
-        first = self.dropout(hidden[:, 0])
+        first = self.dropout(features[:, 0])
         return self.out_proj(self.dropout(torch.tanh(self.dense(first))))

@@ -143,11 +143,6 @@ class TransformersMethods:
     is_custom_code = is_remote_code  # as transformers 5 calls it
 
     @property
-    def num_labels(self) -> int:
-        """The number of classes, as in the configuration."""
-        return self.config.num_labels  # pyright: ignore
-
-    @property
     def name_or_path(self) -> str:
         """What the model was loaded from, as it was given to `from_pretrained`; "" for a new model."""
         return self.config._name_or_path or ""  # pyright: ignore

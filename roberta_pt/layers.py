@@ -1,7 +1,7 @@
 """PyTorch's layers, made without values: those come once, from a seed or from a checkpoint (`weights.assign`).
 
 PyTorch would draw each parameter first, only for it to be replaced; on meta even that costs more than a second of
-imports.
+imports. A layer that a user makes, on another device, is drawn as PyTorch draws it.
 """
 
 from typing import Any
@@ -26,7 +26,9 @@ class Linear(nn.Linear, metaclass=_EqualsLinear):
     """A linear layer that waits for its values, and multiplies with the library that is fast on the CPU."""
 
     def reset_parameters(self) -> None:
-        """Draw nothing."""
+        """Draw nothing on meta."""
+        if self.weight.device.type != "meta":
+            super().reset_parameters()
 
     def forward(self, input: Tensor) -> Tensor:
         """[..., I] to [..., O]."""
@@ -37,7 +39,9 @@ class Embedding(nn.Embedding):
     """A table that waits for its values; the row `padding_idx` gets no gradient from being looked up."""
 
     def reset_parameters(self) -> None:
-        """Draw nothing."""
+        """Draw nothing on meta."""
+        if self.weight.device.type != "meta":
+            super().reset_parameters()
 
 
 class Dropout(nn.Dropout):
@@ -74,4 +78,6 @@ class LayerNorm(nn.LayerNorm):
     """A LayerNorm that waits for its values."""
 
     def reset_parameters(self) -> None:
-        """Set nothing."""
+        """Set nothing on meta."""
+        if self.weight.device.type != "meta":
+            super().reset_parameters()

@@ -13,11 +13,13 @@ from torch import Tensor, nn
 from roberta_core.checkpoints.load_options import AUTO, find_stored_dtype
 from roberta_core.config import RobertaConfig
 from roberta_core.outputs import FixedCache
-from roberta_core.parameters import parameters
+from roberta_core.parameters import Parameter, parameters
 from roberta_core.pretrained import ModelCall, P, PreTrainedBase, R
 from roberta_pt.caches import make_cache
+from roberta_pt.heads import LMHead
+from roberta_pt.initialisation import draw_module, finish_own_model, initialise_modules, iterate_ties, restore_ties
 from roberta_pt.interop import TransformersMethods, find_device
-from roberta_pt.weights import assign, drop_aliases, fill_aliases, from_numpy, tensors
+from roberta_pt.weights import assign, describe, drop_aliases, fill_aliases, from_numpy, iterate_stored, tensors
 
 NARROW = (torch.int8, torch.int16, torch.uint8, torch.uint16, torch.uint32)
 
@@ -33,10 +35,11 @@ class _HasForward(Protocol[P, R]):
 class RobertaPreTrainedModel(  # pyright: ignore[reportIncompatibleMethodOverride]  # save_pretrained accepts more
     TransformersMethods, PreTrainedBase, nn.Module
 ):
-    """The base of the seven classes. Each names its `architecture`, the class name without its prefix.
+    """The base of the seven classes and of a user's own, which assigns a model to `self.roberta`, then adds layers.
 
     Args:
         config: The configuration.
+        *inputs: Accepted for compatibility and ignored.
         seed: Seed of the initial values, which are the same in every framework; None leaves the parameters without
             values, on the meta device.
         attn_implementation: "sdpa" (fused kernels) or "eager".
@@ -49,13 +52,16 @@ class RobertaPreTrainedModel(  # pyright: ignore[reportIncompatibleMethodOverrid
     def __init__(
         self,
         config: RobertaConfig,
-        *,
+        *inputs: Any,
         seed: int | None = 0,
         attn_implementation: str = "sdpa",
         loss_reduction: str = "mean",
     ):
         super().__init__()
         self._check_config(config)
+        seed, attn_implementation, loss_reduction = self._override_settings(
+            seed=seed, attn_implementation=attn_implementation, loss_reduction=loss_reduction
+        )
         self._set_options(attn_implementation, loss_reduction)
         self.config = config
         self.seed = seed
@@ -73,6 +79,8 @@ class RobertaPreTrainedModel(  # pyright: ignore[reportIncompatibleMethodOverrid
 
         def __call__(self, *args: Any, **kwargs: Any) -> Any:
             """Compute the outputs that `forward` describes; arrays and lists are accepted in place of tensors."""
+            if not type(self).forward.__module__.startswith("roberta_pt."):
+                return super().__call__(*args, **kwargs)  # a user's forward pass may have arguments of any kind
             given = {name: self._to_tensor(value, name) for name, value in kwargs.items()}
             return super().__call__(*(self._to_tensor(value) for value in args), **given)
 
@@ -93,13 +101,43 @@ class RobertaPreTrainedModel(  # pyright: ignore[reportIncompatibleMethodOverrid
             yield
 
     def _get_tensors(self) -> dict[str, np.ndarray]:
-        return dict(tensors(self))
+        return dict(tensors(self, own=self._get_table(whole=True)))
 
     def _assign(self, tensors: Iterable[tuple[str, np.ndarray]]) -> None:
         assign(self, tensors, dtype=self.dtype)
 
-    def _list_own_tensors(self) -> list[str]:
-        return sorted(self.state_dict().keys() - parameters(self.config, self.architecture, self.has_pooler).keys())
+    def _list_parameters(self) -> dict[str, Parameter]:
+        return {name: describe(self, name, value) for name, value in iterate_stored(self)}
+
+    def _initialise(self) -> None:
+        super()._initialise()
+        if self.seed is not None and self._overrides_init_weights():
+            initialise_modules(self)
+
+    def _overrides_init_weights(self) -> bool:
+        return type(self)._init_weights is not RobertaPreTrainedModel._init_weights
+
+    def _init_weights(self, module: nn.Module) -> None:
+        """Initialise the parameters of one module, which a user's class may override.
+
+        Linear layers and embeddings are normal(0, initializer_range), biases 0, norms 1; other modules keep the values
+        that their constructors gave them.
+        """
+        draw_module(self, module)
+
+    def post_init(self) -> None:
+        """Initialise the layers of a user's class, and tie the weights: the last call of its constructor."""
+        if self.seed is not None:
+            overridden = self._overrides_init_weights()
+            initialise_modules(self, None if overridden else self._list_own_names())
+        self.tie_weights()
+
+    init_weights = post_init
+
+    def _list_own_names(self) -> set[str]:
+        """Return the names of the tensors that a user's class adds."""
+        published = parameters(self.config, self._get_architecture(), self.has_pooler)
+        return {name for name, row in self._get_table().items() if published.get(name) != row}
 
     def _resolve_option(self, name: str, value: bool | None) -> bool:
         traced = name == "return_dict" and value is None and getattr(self.config, "torchscript", False)
@@ -108,7 +146,10 @@ class RobertaPreTrainedModel(  # pyright: ignore[reportIncompatibleMethodOverrid
     def tie_weights(self) -> None:
         """Tie the decoder of the language-model head to the word embeddings, unless the configuration unties them."""
         head: Any = getattr(self, "lm_head", None)
-        if head is None:
+        if not isinstance(head, LMHead):
+            output = self.get_output_embeddings()
+            if output is not None and self.config.tie_word_embeddings:
+                output.weight = self.get_input_embeddings().weight
             return
         head.decoder.bias = head.bias
         if self.config.tie_word_embeddings:
@@ -120,20 +161,24 @@ class RobertaPreTrainedModel(  # pyright: ignore[reportIncompatibleMethodOverrid
     def from_pretrained(
         cls,
         pretrained_model_name_or_path: str | os.PathLike[str],
-        *,
+        *model_args: Any,
         output_loading_info: Literal[False] = False,
         **kwargs: Any,
     ) -> Self: ...
     @overload
     @classmethod
     def from_pretrained(
-        cls, pretrained_model_name_or_path: str | os.PathLike[str], *, output_loading_info: Literal[True], **kwargs: Any
+        cls,
+        pretrained_model_name_or_path: str | os.PathLike[str],
+        *model_args: Any,
+        output_loading_info: Literal[True],
+        **kwargs: Any,
     ) -> tuple[Self, dict[str, Any]]: ...
     @classmethod
     def from_pretrained(
         cls,
         pretrained_model_name_or_path: str | os.PathLike[str],
-        *,
+        *model_args: Any,
         config: RobertaConfig | str | os.PathLike[str] | None = None,
         dtype: torch.dtype | str | None = None,
         torch_dtype: torch.dtype | str | None = None,
@@ -152,6 +197,7 @@ class RobertaPreTrainedModel(  # pyright: ignore[reportIncompatibleMethodOverrid
 
         Args:
             pretrained_model_name_or_path: A folder, the name of an embedded model, or a repository on the Hub.
+            *model_args: Further positional arguments of the constructor of a user's class.
             config: The configuration, or where to load it from; None means the checkpoint's.
             dtype: The type of the parameters; float32 if it is None, and as stored if it is "auto".
             torch_dtype: The old name of `dtype`.
@@ -177,14 +223,20 @@ class RobertaPreTrainedModel(  # pyright: ignore[reportIncompatibleMethodOverrid
         kind, device = kind if kind == AUTO else _to_dtype(kind), find_device(device_map)
         settings = {} if add_pooling_layer is None else {"add_pooling_layer": add_pooling_layer}
         source = pretrained_model_name_or_path
-        model, found, drawn, info = cls._load(source, config, seed, ignore_mismatched_sizes, kwargs, **settings)
+        model, found, drawn, info = cls._load(
+            source, config, seed, ignore_mismatched_sizes, kwargs, model_args, **settings
+        )
         kind = (
             kind
             if isinstance(kind, torch.dtype)
             else _to_dtype(find_stored_dtype(Path(model._folder or source), model.config))
         )
+        if cls._is_own():
+            finish_own_model(model, found, drawn, seed, kind)
+        ties = list(iterate_ties(model))
         assign(model, found.items(), dtype=kind)
         assign(model, drawn.items(), dtype=kind)
+        restore_ties(model, ties)
         model.tie_weights()
         model = model if device is None else model.to(device)
         return (model.eval(), info) if output_loading_info else model.eval()
@@ -196,7 +248,7 @@ class RobertaPreTrainedModel(  # pyright: ignore[reportIncompatibleMethodOverrid
     def get_output_embeddings(self) -> nn.Linear | None:
         """Return the layer that scores the vocabulary, in the classes that have one."""
         head: Any = getattr(self, "lm_head", None)
-        return None if head is None else head.decoder
+        return head.decoder if isinstance(head, LMHead) else None
 
     def set_input_embeddings(self, embeddings: nn.Embedding) -> None:
         """Replace the word embeddings, and those of the language-model head if they are tied."""

@@ -1,6 +1,6 @@
 """Tensors in and out of a PyTorch model by their published names, which are its own."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
 import ml_dtypes
@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from roberta_core.parameters import LEAVES, Kind, Parameter
 from roberta_pt.layers import Embedding, Linear
 
 # Second names of a tied model's tensors: omitted from a state dict on save, filled in on load.
@@ -15,6 +16,7 @@ TIED = {
     "lm_head.decoder.weight": "roberta.embeddings.word_embeddings.weight",
     "lm_head.decoder.bias": "lm_head.bias",
 }
+KINDS = {nn.Linear: Kind.LINEAR, nn.LayerNorm: Kind.NORM, nn.Embedding: Kind.EMBEDDING}
 SIZES: dict[type, tuple[str, str]] = {
     Linear: ("out_features", "in_features"),
     Embedding: ("num_embeddings", "embedding_dim"),
@@ -30,15 +32,39 @@ def assign(model: nn.Module, tensors: Iterable[tuple[str, np.ndarray]], dtype: t
         module: Any = model.get_submodule(path)
         old = getattr(module, leaf)
         device = None if old.device.type == "meta" else old.device
-        module.register_parameter(leaf, nn.Parameter(value.to(device, dtype), requires_grad=old.requires_grad))
+        kind = dtype if value.is_floating_point() else old.dtype
+        if leaf in module._buffers:
+            module._buffers[leaf] = value.to(device, kind)
+            continue
+        module.register_parameter(leaf, nn.Parameter(value.to(device, kind), requires_grad=old.requires_grad))
         for size, number in zip(SIZES.get(type(module), ()), value.shape, strict=False):
             setattr(module, size, number)  # what the layer says of itself, after its size has changed
 
 
-def tensors(model: nn.Module) -> Iterator[tuple[str, np.ndarray]]:
-    """The parameters of a model as NumPy arrays, on the CPU sharing its memory."""
-    for name, value in model.named_parameters():
-        yield name, to_numpy(value)
+def tensors(model: nn.Module, own: Collection[str] = ()) -> Iterator[tuple[str, np.ndarray]]:
+    """The parameters of a model as NumPy arrays, on the CPU sharing its memory; and the buffers named in `own`."""
+    for name, value in iterate_stored(model):
+        if name in own or isinstance(value, nn.Parameter):
+            yield name, to_numpy(value)
+
+
+def iterate_stored(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """The parameters of a model, a tied one once, and the buffers that its state dict has."""
+    yield from model.named_parameters()
+    for path, module in model.named_modules():
+        for leaf, value in module._buffers.items():
+            if value is not None and leaf not in module._non_persistent_buffers_set:
+                yield f"{path}.{leaf}".lstrip("."), value
+
+
+def describe(model: nn.Module, name: str, value: Tensor) -> Parameter:
+    """The row of the table for a tensor of a model, by the type of its module."""
+    path, _, leaf = name.rpartition(".")
+    module = model.get_submodule(path)
+    kind = next((kind for layer, kind in KINDS.items() if isinstance(module, layer)), Kind.OTHER)
+    if kind is Kind.LINEAR and module.bias is None:
+        kind = Kind.PROJECTION
+    return Parameter(name, kind if leaf in LEAVES.get(kind, ()) else Kind.OTHER, tuple(value.shape))
 
 
 def from_numpy(array: np.ndarray) -> Tensor:

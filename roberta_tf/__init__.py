@@ -9,6 +9,8 @@ if keras.backend.backend() != "tensorflow":
     )
 
 from roberta_tf import trees as trees
+from roberta_tf.encoder import Embeddings, Pooler, create_position_ids_from_input_ids
+from roberta_tf.heads import ClassificationHead, PublishedLMHead
 from roberta_tf.models import (
     TFRobertaForCausalLM,
     TFRobertaForMaskedLM,
@@ -20,13 +22,26 @@ from roberta_tf.models import (
 )
 from roberta_tf.pretrained import TFRobertaPreTrainedModel
 
+# The published building blocks, for classes of one's own.
+TFRobertaClassificationHead = ClassificationHead
+TFRobertaEmbeddings = Embeddings
+TFRobertaLMHead = PublishedLMHead
+TFRobertaMainLayer = TFRobertaModel
+TFRobertaPooler = Pooler
+
 __all__ = [
+    "TFRobertaClassificationHead",
+    "TFRobertaEmbeddings",
     "TFRobertaForCausalLM",
     "TFRobertaForMaskedLM",
     "TFRobertaForMultipleChoice",
     "TFRobertaForQuestionAnswering",
     "TFRobertaForSequenceClassification",
     "TFRobertaForTokenClassification",
+    "TFRobertaLMHead",
+    "TFRobertaMainLayer",
     "TFRobertaModel",
+    "TFRobertaPooler",
     "TFRobertaPreTrainedModel",
+    "create_position_ids_from_input_ids",
 ]

@@ -5,7 +5,7 @@ A graph serves every batch size and length. It is traced once for each set of ar
 
 from collections.abc import Callable, Mapping
 from functools import cached_property
-from inspect import Signature
+from inspect import Parameter, Signature
 from typing import Any
 
 import keras
@@ -52,11 +52,27 @@ def is_eager_call(model: Any, arguments: Mapping[str, Any]) -> bool:
     """Whether nothing else records what the model does: it has its variables, and the inputs their values."""
     return (
         model.built
-        and type(model).call.__module__.startswith(__package__ or "")  # a graph would freeze what a user's call reads
+        and not has_own_call(type(model))  # a graph would freeze what a user's call reads
         and tf.executing_eagerly()
         and not in_stateless_scope()
         and not any(isinstance(value, keras.KerasTensor) for value in arguments.values())
     )
+
+
+def has_own_call(kind: type) -> bool:
+    """Whether a user's class has a `call` of its own."""
+    return not kind.call.__module__.startswith("roberta_tf.")  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def unpack_first(
+    signature: Signature, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The arguments of a user's `call`: a dict as the first one is taken apart if the call names `input_ids`."""
+    first = next(iter(signature.parameters.values()), None)
+    named = first is not None and (first.name == "input_ids" or first.kind is Parameter.VAR_POSITIONAL)
+    if named and args and isinstance(args[0], Mapping):
+        return args[1:], {**args[0], **kwargs}
+    return args, dict(kwargs)
 
 
 class Graphs:

@@ -32,20 +32,27 @@ class Embeddings(keras.layers.Layer):
 
     def call(
         self,
-        input_ids: tf.Tensor | None,
-        token_type_ids: tf.Tensor,
-        position_ids: tf.Tensor,
-        inputs_embeds: tf.Tensor | None,
+        input_ids: tf.Tensor | None = None,
+        token_type_ids: tf.Tensor | None = None,
+        position_ids: tf.Tensor | None = None,
+        inputs_embeds: tf.Tensor | None = None,
+        past_key_values_length: int = 0,
     ) -> tf.Tensor:
         """The embeddings of ids, or of `inputs_embeds` [B, S, D] in the place of the word embeddings."""
+        given: Any = input_ids
+        if inputs_embeds is not None:  # they hide which of them are pads, so none is
+            given = tf.fill(tf.shape(inputs_embeds)[:2], self.padding_idx + 1)
+        if token_type_ids is None:
+            token_type_ids = tf.zeros_like(given, tf.int32)
+        if position_ids is None:
+            position_ids = self.positions(given, past_key_values_length)
         words = self.word_embeddings(input_ids) if inputs_embeds is None else inputs_embeds
         embedded = words + self.token_type_embeddings(token_type_ids) + self.position_embeddings(position_ids)
         return self.dropout(self.LayerNorm(embedded))
 
     def positions(self, input_ids: tf.Tensor, past: tf.Tensor | int = 0) -> tf.Tensor:
         """The position of each token [B, S]: `past` real tokens went before; pads stay at the pad's own."""
-        real = tf.cast(tf.not_equal(input_ids, self.padding_idx), tf.int32)
-        return (tf.cumsum(real, axis=1) + past) * real + self.padding_idx  # fairseq counts from pad + 1
+        return create_position_ids_from_input_ids(input_ids, self.padding_idx, past)
 
 
 class SelfAttention(keras.layers.Layer):
@@ -247,6 +254,14 @@ class Pooler(keras.layers.Layer):
         super().__init__()
         self.dense = Linear(config.hidden_size, config.hidden_size)
 
-    def call(self, hidden: tf.Tensor) -> tf.Tensor:
+    def call(self, hidden_states: tf.Tensor) -> tf.Tensor:
         """[B, S, D] to [B, D]."""
-        return tf.tanh(self.dense(hidden[:, 0]))
+        return tf.tanh(self.dense(hidden_states[:, 0]))
+
+
+def create_position_ids_from_input_ids(
+    input_ids: tf.Tensor, padding_idx: int, past_key_values_length: tf.Tensor | int = 0
+) -> tf.Tensor:
+    """The position of each token [B, S], after `past_key_values_length` real tokens; pads stay at the pad's own."""
+    real = tf.cast(tf.not_equal(input_ids, padding_idx), tf.int32)
+    return (tf.cumsum(real, axis=1) + past_key_values_length) * real + padding_idx  # fairseq counts from pad + 1

@@ -9,7 +9,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from roberta_tf.calls import bind_inputs
+from roberta_tf.calls import bind_inputs, has_own_call
 
 LABELS = ("labels", "start_positions", "end_positions")
 SCORES = ("logits", "start_logits", "end_logits")
@@ -29,11 +29,15 @@ class FitModel(keras.Model):
     def predict_step(self, data: Any) -> Any:
         """One step of `predict`, which has no use for labels."""
         x, _, _ = self._split_batch(data)
-        return super().predict_step(({name: value for name, value in x.items() if name not in LABELS},))
+        if isinstance(x, Mapping):
+            x = {name: value for name, value in x.items() if name not in LABELS}
+        return super().predict_step((x,))
 
     def _split_batch(self, data: Any) -> tuple[dict[str, Any], Any, Any]:
         """Inputs by name, labels and sample weights; the labels are inputs too if the model computes its loss."""
         x, y, weights = keras.utils.unpack_x_y_sample_weight(data)
+        if has_own_call(type(self)) and "input_ids" not in self._call_signature.parameters:
+            return x, y, weights
         x = bind_inputs(self._call_signature, (x,), {})
         given = {name: x[name] for name in LABELS if name in x}
         if y is None and given:

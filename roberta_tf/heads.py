@@ -17,8 +17,8 @@ from roberta_tf.layers import Embedding, LayerNorm, Linear
 class LMHead(keras.layers.Layer):
     """A linear layer, GELU, LayerNorm, and a score for each word of the vocabulary: [B, S, D] to [B, S, V]."""
 
-    def __init__(self, config: RobertaConfig):
-        super().__init__()
+    def __init__(self, config: RobertaConfig, **kwargs: Any):
+        super().__init__(**kwargs)
         self.dense = Linear(config.hidden_size, config.hidden_size)
         self.layer_norm = LayerNorm(config.hidden_size, config.layer_norm_eps)
         self.units, self.bias_initializer = config.vocab_size, "zeros"
@@ -41,14 +41,26 @@ class LMHead(keras.layers.Layer):
 class ClassificationHead(keras.layers.Layer):
     """The first token through dropout, a linear layer, tanh, dropout and a linear layer: [B, S, D] to [B, K]."""
 
-    def __init__(self, config: RobertaConfig):
-        super().__init__()
+    def __init__(self, config: RobertaConfig, **kwargs: Any):
+        super().__init__(**kwargs)
         rate = config.hidden_dropout_prob if config.classifier_dropout is None else config.classifier_dropout
         self.dense = Linear(config.hidden_size, config.hidden_size)
         self.dropout = Dropout(rate)
         self.out_proj = Linear(config.hidden_size, config.num_labels)
 
-    def call(self, hidden: tf.Tensor) -> tf.Tensor:
+    def call(self, features: tf.Tensor, training: bool = False) -> tf.Tensor:
         """[B, S, D] to [B, K]."""
-        first = self.dropout(hidden[:, 0])
-        return self.out_proj(self.dropout(tf.tanh(self.dense(first))))
+        first = self.dropout(features[:, 0], training=training)
+        return self.out_proj(self.dropout(tf.tanh(self.dense(first)), training=training))
+
+
+class PublishedLMHead(LMHead):
+    """The language-model head with the published constructor: it scores with the words' table that it is given."""
+
+    def __init__(self, config: RobertaConfig, input_embeddings: Any, **kwargs: Any):
+        super().__init__(config, **kwargs)
+        object.__setattr__(self, "input_embeddings", input_embeddings)  # no layer of the head, but of the body
+
+    def call(self, hidden_states: tf.Tensor) -> tf.Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """[B, S, D] to [B, S, V]."""
+        return super().call(hidden_states, self.input_embeddings.word_embeddings)

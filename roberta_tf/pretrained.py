@@ -14,11 +14,16 @@ import tensorflow as tf
 from roberta_core.config import RobertaConfig
 from roberta_core.input_validation import TARGETS, check_all_labels, check_inputs
 from roberta_core.outputs import FixedCache
-from roberta_core.pretrained import ModelCall, P, PreTrainedBase, R, refuse_fork
+from roberta_core.parameters import Parameter
+from roberta_core.pretrained import ModelCall, P, PreTrainedBase, R, construct_with, refuse_fork
 from roberta_tf.caches import make_cache, unpack_cache
-from roberta_tf.calls import Graphs, bind_inputs, convert_inputs, is_eager_call
+from roberta_tf.calls import Graphs, bind_inputs, convert_inputs, has_own_call, is_eager_call, unpack_first
 from roberta_tf.fitting import FitModel
-from roberta_tf.weights import as_concrete, assign, build, tensors, variables
+from roberta_tf.heads import LMHead
+from roberta_tf.own_layers import build_own, list_stored
+from roberta_tf.weights import as_concrete, assign, build, tensors
+
+CONTEXT = ("seed", "attn_implementation", "loss_reduction", "dtype")  # settings that the models inside a class share
 
 
 def typed_as(call: Callable[Concatenate[Any, P], R]) -> Callable[[Callable[..., Any]], ModelCall[P, R]]:
@@ -27,10 +32,11 @@ def typed_as(call: Callable[Concatenate[Any, P], R]) -> Callable[[Callable[..., 
 
 
 class TFRobertaPreTrainedModel(PreTrainedBase, FitModel):
-    """The base of the seven classes. Each names its `architecture`, the class name without its prefix.
+    """The base of the seven classes and of a user's own, which assigns a model to `self.roberta`, then adds layers.
 
     Args:
         config: The configuration.
+        *inputs: Accepted for compatibility and ignored.
         seed: Seed of the initial values, which are the same in every framework; None leaves the model without
             variables.
         attn_implementation: "sdpa" or "eager", which are the same in TensorFlow.
@@ -42,12 +48,13 @@ class TFRobertaPreTrainedModel(PreTrainedBase, FitModel):
 
     config: RobertaConfig
     _other_format = "h5"
+    _class_prefix = "TF"
     _settings = (*PreTrainedBase._settings, "name", "trainable")
 
     def __init__(
         self,
         config: RobertaConfig,
-        *,
+        *inputs: Any,
         seed: int | None = 0,
         attn_implementation: str = "sdpa",
         loss_reduction: str = "mean",
@@ -56,6 +63,9 @@ class TFRobertaPreTrainedModel(PreTrainedBase, FitModel):
         trainable: bool = True,
     ):
         refuse_fork("TensorFlow")
+        seed, attn_implementation, loss_reduction, dtype = self._override_settings(
+            seed=seed, attn_implementation=attn_implementation, loss_reduction=loss_reduction, dtype=dtype
+        )
         super().__init__(name=name, dtype=dtype, trainable=trainable, autocast=False)
         self._check_config(config)
         self._set_options(attn_implementation, loss_reduction)
@@ -67,6 +77,9 @@ class TFRobertaPreTrainedModel(PreTrainedBase, FitModel):
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Compute what `call` describes; the first argument may also be a dict or a list of the inputs."""
         refuse_fork("TensorFlow")
+        if has_own_call(type(self)):
+            args, kwargs = unpack_first(self._call_signature, args, kwargs)
+            return super().__call__(*args, **kwargs)
         arguments = convert_inputs(bind_inputs(self._call_signature, args, kwargs), self.variable_dtype)
         call = super().__call__
         return self._graphs.run(call, arguments) if is_eager_call(self, arguments) else call(**arguments)
@@ -87,9 +100,14 @@ class TFRobertaPreTrainedModel(PreTrainedBase, FitModel):
     def _assign(self, tensors: Iterable[tuple[str, np.ndarray]]) -> None:
         assign(self, tensors)
 
-    def _list_own_tensors(self) -> list[str]:
-        published = {id(variable) for _, variable in variables(self)}
-        return sorted(variable.path for variable in self.weights if id(variable) not in published)
+    def _list_stored(self) -> dict[str, Any]:
+        """Return the variables by name; those of a user's class are made first."""
+        if self._is_own():
+            build_own(self)
+        return list_stored(self)
+
+    def _list_parameters(self) -> dict[str, Parameter]:
+        return {name: stored.row for name, stored in self._list_stored().items()}
 
     def build(self, input_shape: Any = None) -> None:
         """Make the variables that are missing; their shapes follow from the configuration."""
@@ -133,6 +151,14 @@ class TFRobertaPreTrainedModel(PreTrainedBase, FitModel):
         """
         if isinstance(config, RobertaConfig):
             return cls(config, **settings)
+        if cls._is_own():
+            accepted = inspect.signature(cls.__init__).parameters
+            named = {name: value for name, value in config.items() if name in accepted and name != "config"}
+            others = {name: value for name, value in config.items() if name not in accepted}
+            with construct_with({name: others[name] for name in CONTEXT if name in others}):
+                model = cls(RobertaConfig.from_dict(config["config"]), **named, **settings)
+            build_own(model)  # or Keras would skip the values of layers without variables
+            return model
         return cls(**{**config, "config": RobertaConfig.from_dict(config["config"]), **settings})
 
     def get_config(self) -> dict[str, Any]:
@@ -150,20 +176,24 @@ class TFRobertaPreTrainedModel(PreTrainedBase, FitModel):
     def from_pretrained(
         cls,
         pretrained_model_name_or_path: str | os.PathLike[str],
-        *,
+        *model_args: Any,
         output_loading_info: Literal[False] = False,
         **kwargs: Any,
     ) -> Self: ...
     @overload
     @classmethod
     def from_pretrained(
-        cls, pretrained_model_name_or_path: str | os.PathLike[str], *, output_loading_info: Literal[True], **kwargs: Any
+        cls,
+        pretrained_model_name_or_path: str | os.PathLike[str],
+        *model_args: Any,
+        output_loading_info: Literal[True],
+        **kwargs: Any,
     ) -> tuple[Self, dict[str, Any]]: ...
     @classmethod
     def from_pretrained(
         cls,
         pretrained_model_name_or_path: str | os.PathLike[str],
-        *,
+        *model_args: Any,
         config: RobertaConfig | str | os.PathLike[str] | None = None,
         dtype: Any = None,
         seed: int = 0,
@@ -179,6 +209,7 @@ class TFRobertaPreTrainedModel(PreTrainedBase, FitModel):
 
         Args:
             pretrained_model_name_or_path: A folder, the name of an embedded model, or a repository on the Hub.
+            *model_args: Further positional arguments of the constructor of a user's class.
             config: The configuration, or where to load it from; None means the checkpoint's.
             dtype: A Keras policy, such as "mixed_bfloat16".
             seed: Seed of the variables that the checkpoint lacks, such as a new head; the log names them.
@@ -198,7 +229,9 @@ class TFRobertaPreTrainedModel(PreTrainedBase, FitModel):
         """
         settings = {} if add_pooling_layer is None else {"add_pooling_layer": add_pooling_layer}
         source, settings = pretrained_model_name_or_path, {**settings, "dtype": dtype}
-        model, found, drawn, info = cls._load(source, config, seed, ignore_mismatched_sizes, kwargs, **settings)
+        model, found, drawn, info = cls._load(
+            source, config, seed, ignore_mismatched_sizes, kwargs, model_args, **settings
+        )
         assign(model, (found | drawn).items())
         return (model, info) if output_loading_info else model
 
@@ -209,7 +242,7 @@ class TFRobertaPreTrainedModel(PreTrainedBase, FitModel):
     def get_output_embeddings(self) -> keras.layers.Layer | None:
         """Return the layer that scores the vocabulary, in the classes that have one; the word embeddings if tied."""
         head: Any = getattr(self, "lm_head", None)
-        return None if head is None else head.decoder or self.get_input_embeddings()
+        return head.decoder or self.get_input_embeddings() if isinstance(head, LMHead) else None
 
     def set_input_embeddings(self, embeddings: keras.layers.Embedding) -> None:
         """Copy the word embeddings from another table; a tied language-model head uses them too."""

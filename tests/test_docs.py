@@ -20,7 +20,7 @@ from roberta_core.outputs import OUTPUTS, ModelOutput
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 MODEL_PAGE, CHINESE = DOCS / "roberta.md", DOCS / "roberta.zh.md"
-PAGES = (MODEL_PAGE, CHINESE, DOCS / "migrating.md", DOCS / "tasks.md", DOCS / "tokenizers.md")
+PAGES = (MODEL_PAGE, CHINESE, DOCS / "migrating.md", DOCS / "own-classes.md", DOCS / "tasks.md", DOCS / "tokenizers.md")
 
 # First line of a framework's examples -> its module, its package, the prefix of its classes, the name of a call.
 FRAMEWORKS = {
@@ -41,9 +41,21 @@ METHODS = {
     "RobertaTokenizerFast": ("__call__", "from_pretrained", "save_pretrained", "encode", "decode", "pad"),
 }
 # Public methods for use inside the package: building a model and preparing a call.
-INNER = {"body", "building", "caches", "check", "forward", "initialise", "output", "packed", "rows", "wants"}
+INNER = {
+    "body",
+    "building",
+    "caches",
+    "check",
+    "forward",
+    "initialise",
+    "output",
+    "packed",
+    "positions",
+    "rows",
+    "wants",
+}
 # Methods that a library requires of its models and documents itself.
-LIBRARY = {"build"}
+LIBRARY = {"build", "setup"}
 
 
 class Block(NamedTuple):

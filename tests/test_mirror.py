@@ -29,6 +29,10 @@ CLASSES = ("Roberta", "Backend")  # names that the prefix stands before; layers 
 # Files that one package has for its own library, and why: (package, file).
 OWN_FILES = {
     ("roberta_pt", "products.py"): "PyTorch has two libraries for a matrix product, and prefers the slower one on AMD",
+    ("roberta_pt", "initialisation.py"): "only PyTorch's published classes initialise a user's layers themselves",
+    ("roberta_tf", "own_layers.py"): "Keras's layers are built when they are called first",
+    ("roberta_flax", "own_layers.py"): "a user's class may be an NNX module or name a Linen module",
+    ("roberta_flax", "linen.py"): "the published Flax classes are Linen modules",
     ("roberta_tf", "calls.py"): "an eager call runs a kept tf.function",
     ("roberta_pt", "interop.py"): "Trainer and PEFT are for PyTorch alone",
     ("roberta_tf", "fitting.py"): "Keras's compile and fit",
@@ -39,6 +43,7 @@ OWN_FILES = {
 # Public classes that one package has for its own library, and why: (package, file, class without prefix).
 OWN_CLASSES = {
     ("roberta_flax", "layers.py", "NoKeys"): "Flax's constructors ask for random keys",
+    ("roberta_tf", "heads.py", "PublishedLMHead"): "the published head is given the word embeddings",
     ("roberta_tf", "optimizer.py", "AdamW"): "Keras's own has its epsilon elsewhere, and knows one rate",
     ("roberta_flax", "calls.py", "HashableConfig"): "nnx compares and hashes what a module holds",
 }

@@ -20,7 +20,7 @@ from roberta_core.checkpoints.shards import parse_size
 from roberta_core.checkpoints.sizes import check_sizes
 from roberta_core.checkpoints.source import list_embedded, resolve
 from roberta_core.config import CONFIG_NAME, RobertaConfig
-from roberta_core.parameters import aliases, check_class, parameters
+from roberta_core.parameters import Parameter, aliases, check_class, has_pooler, parameters
 
 __all__ = ["CheckpointError", "LoadReport", "finish", "list_embedded", "load", "read_consistently", "resolve", "save"]
 
@@ -36,6 +36,8 @@ def load(
     pooler: bool | None = None,
     ignore_mismatched_sizes: bool = False,
     strip_prefix: str = "",
+    table: Mapping[str, Parameter] | None = None,
+    class_name: str = "",
 ) -> tuple[dict[str, np.ndarray], LoadReport]:
     """Load the tensors of a checkpoint under the published names of a class, with a report on every tensor.
 
@@ -46,6 +48,8 @@ def load(
         pooler: Whether the model has a pooler; None means as published for the class.
         ignore_mismatched_sizes: Whether to report tensors of another shape as new instead of refusing them.
         strip_prefix: What to remove from the keys of the file that begin with it, such as "module.".
+        table: The tensors of the model by name if it is a user's class; None means those of `architecture`.
+        class_name: The name of a user's class.
 
     Returns:
         The tensors that the file has, in the model's order and with the file's dtype, mapped from the file (copied if
@@ -63,25 +67,36 @@ def load(
             "and the model would give other results without the relative ones"
         )
     check_class(config, architecture)
-    found, report = read_consistently(folder, lambda: _match_folder(folder, config, architecture, pooler, strip_prefix))
+    report = LoadReport(str(folder), architecture, class_name=class_name)
+    found, report = read_consistently(
+        folder, lambda: _match_folder(folder, config, report, pooler, table, strip_prefix)
+    )
     problems = list(report.problems)
     if report.mismatched and not ignore_mismatched_sizes:
         texts = [f"{name} is {list(shape)}, expected {list(want)}" for name, shape, want in report.mismatched]
         pruned = " (the configuration has pruned_heads)" if config.pruned_heads else ""
         problems.append(f"shapes differ{pruned}: {join_names(texts)}")
     if problems:
-        raise CheckpointError(f"{folder} does not load as Roberta{architecture}: {'; '.join(problems)}")
+        raise CheckpointError(f"{folder} does not load as {report.title}: {'; '.join(problems)}")
     return {name: array if array.flags.aligned else array.copy() for name, array in found.items()}, report
 
 
 def _match_folder(
-    folder: Path, config: RobertaConfig, architecture: str, pooler: bool | None, strip_prefix: str
+    folder: Path,
+    config: RobertaConfig,
+    report: LoadReport,
+    pooler: bool | None,
+    table: Mapping[str, Parameter] | None,
+    strip_prefix: str,
 ) -> tuple[dict[str, np.ndarray], LoadReport]:
     _, tensors, metadata = formats.read_weights(folder, strip_prefix)
     check_sizes(folder, config, tensors)
-    expected = parameters(config, architecture, pooler)
-    found, report = match(tensors, metadata, config, expected, LoadReport(str(folder), architecture))
-    differing = find_differing_formats(folder, config, expected, found, exhaustive=False)
+    published = parameters(config, report.architecture, pooler)
+    expected = published if table is None else table
+    own = {name: row for name, row in expected.items() if published.get(name) != row}
+    found, report = match(tensors, metadata, config, expected, report, own)
+    rows, loaded = ({name: part[name] for name in part if name not in own} for part in (expected, found))
+    differing = find_differing_formats(folder, config, rows, loaded, exhaustive=False)
     return found, replace(report, differing=tuple(differing))
 
 
@@ -96,6 +111,8 @@ def save(
     format: str = "safetensors",
     carried: Mapping[str, bytes] | None = None,
     beside: bool = False,
+    table: Mapping[str, Parameter] | None = None,
+    class_name: str = "",
 ) -> None:
     """Write the weights (in one file, or in shards with an index) and config.json as transformers does, all or nothing.
 
@@ -113,6 +130,8 @@ def save(
         format: A name in `formats.FORMATS`.
         carried: Further files of the checkpoint, such as a tokenizer's: name -> content.
         beside: Whether the folder may keep weights in a format that is read instead of this one.
+        table: The tensors of the model by name if it is a user's class; None means those of `architecture`.
+        class_name: The name of a user's class, for the configuration.
 
     Raises:
         CheckpointError: A tensor is missing, unknown or of the wrong shape, the folder has another weights file that
@@ -120,16 +139,17 @@ def save(
         ValueError: The format or the size does not exist.
     """
     limit, kind = parse_size(max_shard_size), formats.get_format(format)
-    _check(config, architecture, tensors)
+    table = parameters(config, architecture, has_pooler(tensors)) if table is None else table
+    _check(config, architecture, tensors, table, class_name)
     preferred = [other for other in formats.list_preferred(kind) if formats.has_format(Path(folder), other)]
     if preferred and not beside:
         names_of = join_names(sorted({other.file for other in preferred}))
         raise CheckpointError(f"{folder} has {names_of}, which is read instead of {kind.file}: remove or replace it")
     second = aliases(config, architecture) if kind.dialect == "pt" else {}
     untied = second if kind.name == "safetensors" and not config.tie_word_embeddings else {}
-    spelled = names.respell(config, architecture, kind.dialect, tensors, untied)
+    spelled = names.respell(config, architecture, kind.dialect, tensors, untied, table)
     settings = copy.copy(config)
-    settings.architectures = [CLASS_PREFIXES[config.model_type] + architecture]
+    settings.architectures = [class_name or CLASS_PREFIXES[config.model_type] + architecture]
     settings.dtype = next(iter(spelled.values())).dtype.name
     with transaction(folder) as files:
         kind.stage(files, Content(config, spelled, metadata or {"format": kind.dialect}, second), limit)
@@ -138,11 +158,15 @@ def save(
             files.write(name, content)
 
 
-def _check(config: RobertaConfig, architecture: str, tensors: Mapping[str, np.ndarray]) -> None:
+def _check(
+    config: RobertaConfig,
+    architecture: str,
+    tensors: Mapping[str, np.ndarray],
+    expected: Mapping[str, Parameter],
+    class_name: str,
+) -> None:
     """Raise `CheckpointError` unless these are the tensors of the class."""
-    pooler = any(name.endswith("pooler.dense.weight") for name in tensors)
     second = aliases(config, architecture)
-    expected = parameters(config, architecture, pooler)
     missing = sorted(expected.keys() - tensors.keys())
     unknown = sorted(tensors.keys() - expected.keys() - second.keys())
     shapes = [
@@ -153,4 +177,4 @@ def _check(config: RobertaConfig, architecture: str, tensors: Mapping[str, np.nd
     wrong = {"missing": missing, "unknown": unknown, "wrong shapes": shapes}
     if any(wrong.values()):
         text = "; ".join(f"{what}: {join_names(names)}" for what, names in wrong.items() if names)
-        raise CheckpointError(f"these are not the tensors of Roberta{architecture}: {text}")
+        raise CheckpointError(f"these are not the tensors of {class_name or f'Roberta{architecture}'}: {text}")

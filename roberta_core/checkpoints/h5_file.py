@@ -95,7 +95,8 @@ def _collect(spans: Iterator[tuple[str, Span]]) -> dict[str, Span]:
     found: dict[str, Span] = {}
     for path, span in spans:
         parts = path.split("/")
-        name = "/".join(parts[2:]) if len(parts) > 2 and parts[2] in LAYERS else path
+        prefixed = len(parts) > 2 and (parts[2] in LAYERS or parts[2] == parts[0])  # the group of a user's layer
+        name = "/".join(parts[2:]) if prefixed else path
         if name in found and not has_same_bits(found[name].array(), span.array()):
             raise ValueError(f"it has two different tensors named {shorten(name)}")
         found.setdefault(name, span)

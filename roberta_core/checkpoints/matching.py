@@ -1,7 +1,7 @@
 """Matching the tensors of a file to those of a model; every tensor of both is accounted for."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 
 import ml_dtypes
@@ -33,6 +33,7 @@ def match(
     config: RobertaConfig,
     expected: Mapping[str, Parameter],
     report: LoadReport,
+    own: Mapping[str, Parameter] | None = None,
 ) -> tuple[dict[str, np.ndarray], LoadReport]:
     """Match the tensors of a file to the tensors of a model, without copying.
 
@@ -42,6 +43,7 @@ def match(
         config: The configuration of the model.
         expected: The tensors of the model.
         report: A report with the source and the class.
+        own: Those of `expected` that a user's class adds to the published ones.
 
     Returns:
         The tensors by the names of the model, as [out, in] (a view if the file stores them transposed) and with the
@@ -54,7 +56,8 @@ def match(
         raise CheckpointError(
             f"{report.source} was trained with relative positions; only absolute positions are supported"
         )
-    known = interpret_keys(tensors.keys(), metadata, config)
+    own = own or {}
+    known = interpret_keys(tensors.keys(), metadata, config, own.values())
     file = _File(tensors, {key: meaning for key, meaning in known.items() if meaning is not None})
     found: dict[str, np.ndarray] = {}
     missing, mismatched, problems = [], [], []
@@ -64,7 +67,7 @@ def match(
             missing.append(name)
             continue
         array = file.value(keys[0])
-        if array.dtype not in FLOATS:
+        if array.dtype not in FLOATS and name not in own:
             problems.append(f"{shorten(keys[0])} has dtype {array.dtype}: quantised weights are not supported")
         elif array.shape != parameter.shape:
             mismatched.append(Mismatch(name, array.shape, parameter.shape))
@@ -84,7 +87,8 @@ def match(
         conflicting=tuple(file.conflicting),
         unused=tuple(unused),
         buffers=tuple(buffers),
-        problems=(*problems, *file.ambiguous, *_find_gaps(missing, expected, list(tensors))),
+        problems=(*problems, *file.ambiguous, *_find_gaps(missing, expected.keys() - own.keys(), list(tensors))),
+        own=tuple(own),
     )
 
 
@@ -127,8 +131,9 @@ class _File:
         return keys
 
 
-def _find_gaps(missing: list[str], expected: Mapping[str, Parameter], keys: list[str]) -> Iterator[str]:
+def _find_gaps(missing: Iterable[str], expected: Collection[str], keys: list[str]) -> Iterator[str]:
     """Yield the reasons why more than a head is missing: tensors of the encoder, or a part of the cross-attention."""
+    missing = [name for name in missing if name in expected]
     body = [name for name in expected if find_part(name) is None]
     lost = [name for name in missing if find_part(name) is None]
     if lost and len(lost) == len(body):

@@ -49,14 +49,14 @@ def strip_prefix(name: str) -> str:
 
 
 def interpret_keys(
-    keys: Collection[str], metadata: Mapping[str, str], config: RobertaConfig
+    keys: Collection[str], metadata: Mapping[str, str], config: RobertaConfig, own: Collection[Parameter] = ()
 ) -> dict[str, Known | None]:
     """Return the meaning of each key of a file, None if unknown, in the dialect that knows most of them.
 
     The dialect named in the metadata is used only if the keys fit several: metadata can be absent, foreign ("mlx",
-    "np") or copied from a file with other names.
+    "np") or copied from a file with other names. `own` are the tensors that a user's class adds.
     """
-    return _interpret(keys, metadata, config)[1]
+    return _interpret(keys, metadata, config, own)[1]
 
 
 def detect_dialect(keys: Collection[str], metadata: Mapping[str, str], config: RobertaConfig) -> str:
@@ -65,20 +65,20 @@ def detect_dialect(keys: Collection[str], metadata: Mapping[str, str], config: R
 
 
 def _interpret(
-    keys: Collection[str], metadata: Mapping[str, str], config: RobertaConfig
+    keys: Collection[str], metadata: Mapping[str, str], config: RobertaConfig, own: Collection[Parameter] = ()
 ) -> tuple[str, dict[str, Known | None]]:
     order = sorted(DIALECTS, key=lambda dialect: dialect != metadata.get("format"))
     readings = [
         (dialect, {key: known.get(strip_key_prefix(key, dialect)) for key in keys})
-        for dialect, known in ((dialect, build_dictionary(config, dialect)) for dialect in order)
+        for dialect, known in ((dialect, build_dictionary(config, dialect, own)) for dialect in order)
     ]
     return max(readings, key=lambda reading: sum(known is not None for known in reading[1].values()))
 
 
-def build_dictionary(config: RobertaConfig, dialect: str) -> dict[str, Known]:
-    """Return all known keys, for every class of this configuration: key without prefix -> meaning."""
+def build_dictionary(config: RobertaConfig, dialect: str, own: Collection[Parameter] = ()) -> dict[str, Known]:
+    """Return all known keys, for every class of this configuration and `own`: key without prefix -> meaning."""
     found: dict[str, Known] = {}
-    for parameter in _all_parameters(config):
+    for parameter in [*_all_parameters(config), *own]:
         name = strip_prefix(parameter.name)
         key = strip_key_prefix(spell(parameter, dialect), dialect)
         found[key] = Known(name, is_transposed(parameter, dialect), False)
@@ -162,9 +162,16 @@ class RespelledTensors(Mapping[str, np.ndarray]):
 
 
 def respell(
-    config: RobertaConfig, architecture: str, dialect: str, tensors: Mapping[str, np.ndarray], same: Mapping[str, str]
+    config: RobertaConfig,
+    architecture: str,
+    dialect: str,
+    tensors: Mapping[str, np.ndarray],
+    same: Mapping[str, str],
+    table: Mapping[str, Parameter],
 ) -> RespelledTensors:
     """Return the tensors of a class under the names of a dialect, those in `same` under a second name too.
+
+    `table` has the tensors of the class.
 
     Raises:
         CheckpointError: The head is untied and the dialect is TensorFlow's, whose published classes always tie it.
@@ -172,7 +179,6 @@ def respell(
     if dialect == "tf" and not config.tie_word_embeddings and aliases(config, architecture):
         raise CheckpointError("the published TensorFlow classes cannot load an untied head; choose another format")
     base = "roberta/" if dialect == "tf" and architecture == "Model" else ""
-    table = parameters(config, architecture, any(name.endswith("pooler.dense.weight") for name in tensors))
     keys = {base + spell(row, dialect): Known(name, is_transposed(row, dialect), False) for name, row in table.items()}
     return RespelledTensors(tensors, {**keys, **{second: Known(name, False, False) for second, name in same.items()}})
 

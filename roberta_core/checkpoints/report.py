@@ -61,6 +61,13 @@ class LoadReport:
     buffers: tuple[str, ...] = ()  # position_ids and the like, which are computed
     problems: tuple[str, ...] = field(default=(), compare=False)  # why the file does not load
     differing: tuple[str, ...] = field(default=(), compare=False)  # how weights in other formats in the folder differ
+    own: tuple[str, ...] = ()  # the tensors of the model that a user's class adds to the published ones
+    class_name: str = ""  # of a user's class
+
+    @property
+    def title(self) -> str:
+        """The name of the class."""
+        return self.class_name or f"Roberta{self.architecture}"
 
     @property
     def new(self) -> tuple[str, ...]:
@@ -93,7 +100,13 @@ class LoadReport:
             )
 
     def _describe_new(self) -> Iterator[str]:
-        for part, names in group_by_part(self.missing).items():
+        added: dict[str, list[str]] = {}
+        for name in self.missing:
+            if name in self.own:
+                added.setdefault(name.rpartition(".")[0] or name, []).append(name)
+        for part, names in added.items():
+            yield f"{part} was newly initialised ({join_names(names)}): train the model before using it"
+        for part, names in group_by_part(name for name in self.missing if name not in self.own).items():
             outputs = POOLED.get(self.architecture, OUTPUTS[part]) if part == "pooler" else OUTPUTS[part]
             yield f"{part} was newly initialised ({join_names(names)}): train the model before using {outputs}"
 
@@ -104,7 +117,7 @@ class LoadReport:
 
     def _describe_unexpected(self) -> Iterator[str]:
         if self.unexpected:
-            yield f"skipped tensors that Roberta{self.architecture} does not have: {join_names(self.unexpected)}"
+            yield f"skipped tensors that {self.title} does not have: {join_names(self.unexpected)}"
         for pair in self.conflicting:
             yield f"{pair.used} and {pair.ignored} are one tensor of the model but differ; used the first"
 

@@ -60,8 +60,10 @@ class Model(PreTrainedBase):
     def _get_tensors(self):
         return self.tensors
 
-    def _list_own_tensors(self):
-        return []
+    has_pooler = False  # pyright: ignore
+
+    def _list_parameters(self):
+        return {}
 
 
 def make(number):

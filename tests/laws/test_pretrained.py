@@ -185,19 +185,6 @@ def test_a_model_goes_to_the_hub_and_comes_back(hub, make, config, masked, same)
         masked.from_pretrained("someone/model", revision="v2", revison="v3")
 
 
-def test_a_layer_of_a_users_class_is_not_lost_silently(framework, config, tmp_path):
-    kind = framework.kind("Model")
-
-    class Own(kind):
-        def __init__(self, config, *args, **settings):
-            super().__init__(config, *args, **settings)
-            self.extra = framework.new_layer()
-
-    kind(config).save_pretrained(tmp_path)
-    with pytest.raises(OSError, match=r"Own adds tensors to RobertaModel that save_pretrained cannot store: .*extra"):
-        Own.from_pretrained(tmp_path).save_pretrained(tmp_path)
-
-
 @pytest.mark.parametrize("stated", [True, False])
 def test_dtype_auto_is_the_dtype_of_the_checkpoint(make, config, masked, tmp_path, stated):
     tensors = {name: array.astype(np.float16) for name, array in draw(config, "ForMaskedLM", 0)}

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
+from roberta_flax import FlaxRobertaModel, FlaxRobertaPreTrainedModel
 from roberta_flax.weights import assign, tensors
 
 PREFIX, FORWARD, RETURN_TENSORS = "Flax", "__call__", "jax"
@@ -257,3 +258,23 @@ INNER = ()
 
 def new_layer():
     return nnx.Linear(12, 3, rngs=nnx.Rngs(0))
+
+
+class OwnClassifier(FlaxRobertaPreTrainedModel):
+    """What research code writes: the first token beside the mean of all, a second head, a plain parameter."""
+
+    def __init__(self, config, *args, scale=1.0, **settings):
+        super().__init__(config, *args, **settings)
+        hidden, rngs = config.hidden_size, nnx.Rngs(0)
+        self.num_labels, self.scale = config.num_labels, scale
+        self.roberta = FlaxRobertaModel(config, add_pooling_layer=False)
+        self.dense = nnx.Linear(2 * hidden, hidden, rngs=rngs)
+        self.norm = nnx.LayerNorm(hidden, epsilon=1e-5, use_fast_variance=False, rngs=rngs)
+        self.heads = nnx.List([nnx.Linear(hidden, size, rngs=rngs) for size in (5, config.num_labels)])
+        self.transitions = nnx.Param(jnp.zeros((config.num_labels, config.num_labels)))
+
+    def __call__(self, input_ids=None, attention_mask=None):
+        hidden = self.roberta(input_ids, attention_mask=attention_mask)[0]
+        pooled = self.norm(jnp.tanh(self.dense(jnp.concatenate([hidden[:, 0], hidden.mean(1)], axis=-1))))
+        scores = self.heads[1](pooled)
+        return self.heads[0](pooled), self.scale * (scores + scores @ self.transitions[...])

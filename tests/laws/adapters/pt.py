@@ -7,6 +7,8 @@ import pytest
 import torch
 from torch.utils._pytree import tree_flatten, tree_map
 
+from roberta_pt import RobertaModel, RobertaPreTrainedModel
+
 torch.set_num_threads(1)
 
 PREFIX, FORWARD, RETURN_TENSORS = "", "forward", "pt"
@@ -184,3 +186,23 @@ INNER = ("forward",)
 
 def new_layer():
     return torch.nn.Linear(12, 3)
+
+
+class OwnClassifier(RobertaPreTrainedModel):
+    """What research code writes: the first token beside the mean of all, a second head, a plain parameter."""
+
+    def __init__(self, config, scale=1.0):
+        super().__init__(config)
+        self.num_labels, self.scale = config.num_labels, scale
+        self.roberta = RobertaModel(config, add_pooling_layer=False)
+        self.dense = torch.nn.Linear(2 * config.hidden_size, config.hidden_size)
+        self.norm = torch.nn.LayerNorm(config.hidden_size)
+        self.heads = torch.nn.ModuleList([torch.nn.Linear(config.hidden_size, size) for size in (5, config.num_labels)])
+        self.transitions = torch.nn.Parameter(torch.zeros(config.num_labels, config.num_labels))
+        self.post_init()
+
+    def forward(self, input_ids=None, attention_mask=None):
+        hidden = self.roberta(input_ids, attention_mask=attention_mask)[0]
+        pooled = self.norm(torch.tanh(self.dense(torch.cat([hidden[:, 0], hidden.mean(1)], dim=-1))))
+        scores = self.heads[1](pooled)
+        return self.heads[0](pooled), self.scale * (scores + scores @ self.transitions)

@@ -8,6 +8,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import keras
 import tensorflow as tf
 
+from roberta_tf import TFRobertaMainLayer, TFRobertaPreTrainedModel
 from roberta_tf.weights import assign
 
 tf.config.threading.set_intra_op_parallelism_threads(1)
@@ -201,3 +202,23 @@ def new_layer():
     layer = keras.layers.Dense(3, name="extra")
     layer.build((None, 12))
     return layer
+
+
+class OwnClassifier(TFRobertaPreTrainedModel):
+    """What research code writes: the first token beside the mean of all, a second head, a plain parameter."""
+
+    def __init__(self, config, *inputs, scale=1.0, **kwargs):
+        super().__init__(config, *inputs, **kwargs)
+        self.num_labels, self.scale = config.num_labels, scale
+        self.roberta = TFRobertaMainLayer(config, add_pooling_layer=False, name="roberta")
+        self.dense = keras.layers.Dense(config.hidden_size, activation="tanh", name="dense")
+        self.norm = keras.layers.LayerNormalization(epsilon=1e-5)
+        self.heads = [keras.layers.Dense(size) for size in (5, config.num_labels)]
+        shape = (config.num_labels, config.num_labels)
+        self.transitions = self.add_weight(shape=shape, initializer="zeros", name="transitions")
+
+    def call(self, input_ids=None, attention_mask=None, training=False):
+        hidden = self.roberta(input_ids, attention_mask=attention_mask, training=training)[0]
+        pooled = self.norm(self.dense(tf.concat([hidden[:, 0], tf.reduce_mean(hidden, axis=1)], axis=-1)))
+        scores = self.heads[1](pooled)
+        return self.heads[0](pooled), self.scale * (scores + scores @ self.transitions)
