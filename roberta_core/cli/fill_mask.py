@@ -17,7 +17,7 @@ from roberta_core.cli.frameworks import (
     resolve_frameworks,
 )
 from roberta_core.cli.predict import predict
-from roberta_core.cli.predict_options import BUDGET, COLUMNS, FORMAT, JSON, OUTPUT, Request
+from roberta_core.cli.predict_options import BUDGET, COLUMNS, FORMAT, INPUT_FORMAT, JSON, OUTPUT, Request
 
 if TYPE_CHECKING:
     from roberta_core.tasks.fill_mask import Filled
@@ -45,6 +45,7 @@ def fill_mask(
     device: DEVICE = "auto",
     top_k: Annotated[int, typer.Option(min=1, help="Number of predictions per mask.")] = 5,
     columns: COLUMNS = None,
+    input_format: INPUT_FORMAT = None,
     format: FORMAT = None,
     output: OUTPUT = None,
     as_json: JSON = False,
@@ -57,13 +58,20 @@ def fill_mask(
     if bool(texts) == bool(file):
         raise typer.BadParameter("specify TEXT..., or files of texts with --file (but not both)")
     if not file:
-        given = {"--columns": columns, "--format": format, "--output": output, "--budget": budget}
+        given = {
+            "--columns": columns,
+            "--input-format": input_format,
+            "--format": format,
+            "--output": output,
+            "--budget": budget,
+        }
         if unused := [name for name, value in given.items() if value is not None]:
             raise typer.BadParameter(f"{unused[0]} requires --file")
         return compare_texts(texts or [], model, resolve_frameworks(frameworks, framework), device, top_k, as_json)
     if frameworks is not None:
         raise typer.BadParameter("--frameworks compares frameworks on TEXT...; with --file specify one by --framework")
-    predict("fill-mask", Request(model, file, framework, device, columns, format, output, as_json, budget), top_k=top_k)
+    request = Request(model, file, framework, device, columns, input_format, format, output, as_json, budget)
+    predict("fill-mask", request, top_k=top_k)
 
 
 def compare_texts(texts: list[str], model: str, names: list[str], device: str, top_k: int, as_json: bool) -> None:

@@ -193,8 +193,9 @@ def predict(
     (name,) = resolve_frameworks(None, request.framework)
     runner = load_runner(task, name, request.device, request.model, request.budget, options)
     rows = [(f"row {number}", item) for number, item in enumerate(given, 1)] if given else None
-    source = read_rows(task, files, names) if rows is None else iter(rows)
-    kind = _choose_format(request, lines if rows is None and all(map(has_lines, files)) else "tsv")
+    source = read_rows(task, files, names, request.input_format) if rows is None else iter(rows)
+    plain = rows is None and all(has_lines(file, request.input_format) for file in files)
+    kind = _choose_format(request, lines if plain else "tsv")
     page = None if html is None else _build_page(task, request)
     counts = write(task, runner, source, kind, request, page)
     if page is not None and html is not None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
+import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
@@ -215,22 +217,41 @@ def parse_columns(task: TaskFields, given: Sequence[str]) -> dict[str, str]:
     return names
 
 
-def read_rows(task: TaskFields, files: Iterable[str], names: Mapping[str, str]) -> Iterator[tuple[str, Any]]:
-    """Yield the place and the pipeline's input of each row; a row that cannot be used gives a `RowError`."""
+def read_rows(
+    task: TaskFields, files: Iterable[str], names: Mapping[str, str], kind: str | None = None
+) -> Iterator[tuple[str, Any]]:
+    """Yield the place and the pipeline's input of each row; a row that cannot be used gives a `RowError`.
+
+    Args:
+        task: the command.
+        files: names of files; `-` is standard input.
+        names: columns by field.
+        kind: the format of all files, "lines" or one of `records.FORMATS`; by default their suffixes tell it.
+    """
+    for file in files:
+        if has_lines(file, kind):
+            yield from _read_lines(task, file)
+        elif file == STDIN:
+            with tempfile.NamedTemporaryFile() as copy:  # readers need a file
+                shutil.copyfileobj(sys.stdin.buffer, copy)
+                copy.flush()
+                for place, item in _read_records(task, copy.name, names, kind):
+                    yield place.replace(copy.name, "standard input"), item
+        else:
+            yield from _read_records(task, file, names, kind)
+
+
+def _read_records(task: TaskFields, file: str, names: Mapping[str, str], kind: str | None) -> Iterator[tuple[str, Any]]:
     from roberta_core.pipelines.base import RowError
 
-    for file in files:
-        if has_lines(file):
-            yield from _read_lines(task, file)
-            continue
-        skipped = _Reported()
-        try:
-            for record in read(file, skipped):
-                yield from skipped.drain()
-                yield record.place, _read_row(task, record, names)
-        except DataError as error:  # of the whole file: the others are still read
-            yield file, RowError(str(error))
-        yield from skipped.drain()
+    skipped = _Reported()
+    try:
+        for record in read(file, skipped, format=kind):
+            yield from skipped.drain()
+            yield record.place, _read_row(task, record, names)
+    except DataError as error:  # of the whole file: the others are still read
+        yield file, RowError(str(error))
+    yield from skipped.drain()
 
 
 def _read_row(task: TaskFields, record: Record, names: Mapping[str, str]) -> Any:
@@ -246,8 +267,10 @@ def _find(row: Mapping[str, Any], columns: Sequence[str]) -> Any:
     return next((row[column] for column in columns if row.get(column) is not None), None)
 
 
-def has_lines(file: str) -> bool:
-    """Whether a file has lines of text: standard input, or a file of another suffix than those of records."""
+def has_lines(file: str, kind: str | None = None) -> bool:
+    """Whether a file has lines of text: by its format, or else standard input and all other suffixes than records'."""
+    if kind is not None:
+        return kind == "lines"
     return file == STDIN or Path(file).suffix.lower() not in SUFFIXES
 
 

@@ -10,8 +10,10 @@ from typing import Annotated, Any, get_type_hints
 import typer
 
 from roberta_core.cli.frameworks import DEVICE, FRAMEWORK
+from roberta_core.data.records import FORMATS as RECORD_FORMATS
 
 FORMATS = ("table", "tsv", "jsonl")
+INPUT_FORMATS = ("lines", *RECORD_FORMATS)
 
 MODEL = Annotated[
     str,
@@ -29,6 +31,12 @@ FILES = Annotated[
 COLUMNS = Annotated[
     list[str] | None,
     typer.Option(metavar="FIELD=NAME", help="The column that holds a field, such as text=body; may be repeated."),
+]
+INPUT_FORMAT = Annotated[
+    str | None,
+    typer.Option(
+        help=f"Format of the files and of standard input, if the suffix does not tell it: {', '.join(INPUT_FORMATS)}."
+    ),
 ]
 FORMAT = Annotated[
     str | None,
@@ -55,6 +63,7 @@ class Request:
     framework: FRAMEWORK = None
     device: DEVICE = "auto"
     columns: COLUMNS = None
+    input_format: INPUT_FORMAT = None
     format: FORMAT = None
     output: OUTPUT = None
     as_json: JSON = False
@@ -63,6 +72,9 @@ class Request:
     def __post_init__(self) -> None:
         if self.format is not None and self.format not in FORMATS:
             raise typer.BadParameter(f"--format is {self.format}; known are {', '.join(FORMATS)}")
+        if self.input_format is not None and self.input_format not in INPUT_FORMATS:
+            known = ", ".join(INPUT_FORMATS)
+            raise typer.BadParameter(f"--input-format is {self.input_format}; known are {known}")
 
 
 def with_shared_options(function: Callable[..., None]) -> Callable[..., None]:

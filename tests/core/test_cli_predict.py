@@ -207,3 +207,19 @@ def test_a_file_that_cannot_be_read_is_one_error_and_the_others_are_read(run, tm
     assert (code, inputs[1:]) == (1, ["a"])
     assert err == "roberta: 1 of 2 rows have an error\n"
     assert "broken.json: not JSON that can be read" in out
+
+
+def test_standard_input_can_have_records(run, tmp_path):
+    rows = b'{"question": "who?", "context": "me"}\n{broken\n'
+    code, out, _, inputs = run("answer", "--input-format", "jsonl", stdin=rows)
+    assert code == 1
+    assert inputs[0] == {"question": "who?", "context": "me"}
+    places = [line.split("\t")[0] for line in out.splitlines()[1:]]
+    assert places == ["standard input, line 1", "standard input, line 2"]
+    (tmp_path / "rows.txt").write_text("a,text\n1,b\n", encoding="utf-8")
+    assert run("embed", tmp_path / "rows.txt", "--input-format", "csv")[3] == ["b"]
+    (tmp_path / "rows.csv").write_text("a line\n", encoding="utf-8")
+    assert run("embed", tmp_path / "rows.csv", "--input-format", "lines")[3] == ["a line"]
+    code, _, err, _ = run("embed", "--input-format", "xml")
+    assert code == 2
+    assert "--input-format is xml; known are lines, jsonl" in err
