@@ -10,19 +10,19 @@ from hypothesis import HealthCheck, settings
 from roberta_core.config import RobertaConfig
 from roberta_core.parameters import Kind, parameters
 
-# How long drawing an example takes says how busy the machine is, not whether the code is right.
+# The time to draw an example depends on the load of the machine, not on the correctness of the code.
 settings.register_profile("triberta", suppress_health_check=[HealthCheck.too_slow], deadline=None)
 settings.load_profile("triberta")
 
 # A shell's background job ignores SIGINT. The tests of Ctrl-C need the usual handler, here and in processes they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# No test asks the Hub; this is read when huggingface_hub is imported, also by processes that tests start.
+# No test accesses the Hub. huggingface_hub reads this on import, also in processes that tests start.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 
-def loaded(name: str):
-    """A module that lies beside this file."""
+def load_module(name: str):
+    """Import a module from this folder."""
     spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
     assert spec is not None
     assert spec.loader is not None
@@ -33,12 +33,12 @@ def loaded(name: str):
 
 @pytest.fixture
 def hub(tmp_path, monkeypatch):
-    """A Hub on localhost (see `hub_server`) that is asked instead of the one out there, and an empty cache."""
+    """Start a Hub on localhost (see `hub_server`) that replaces the public one, with an empty cache."""
     import huggingface_hub.constants
     import huggingface_hub.file_download
     import huggingface_hub.utils
 
-    server = loaded("hub_server").Hub()
+    server = load_module("hub_server").Hub()
     monkeypatch.setenv("HF_ENDPOINT", server.url)
     monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", server.url)
     template = server.url + "/{repo_id}/resolve/{revision}/{filename}"
@@ -46,7 +46,7 @@ def hub(tmp_path, monkeypatch):
         monkeypatch.setattr(module, "HUGGINGFACE_CO_URL_TEMPLATE", template, raising=False)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub-cache"))
-    # Older releases keep sessions, and in them whether they were made online.
+    # Older releases cache sessions with their offline mode.
     forget = getattr(huggingface_hub.utils, "reset_sessions", lambda: None)
     forget()
     yield server
@@ -56,7 +56,7 @@ def hub(tmp_path, monkeypatch):
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """The folder of reference checkpoints and data, which is not part of the project."""
+    """Return the folder of reference checkpoints and data, which is not part of the project."""
     folder = Path(os.environ.get("ROBERTA_SHARED", Path(__file__).resolve().parents[2] / "shared"))
     if not (folder / "fixtures").is_dir():
         pytest.skip(f"no reference files in {folder}; ROBERTA_SHARED names another folder")
@@ -65,20 +65,20 @@ def shared() -> Path:
 
 @pytest.fixture(scope="session")
 def steps():
-    """What the tests of training steps share (see `steps.py`)."""
-    return loaded("steps")
+    """Return the helpers for tests of training steps (see `steps.py`)."""
+    return load_module("steps")
 
 
 @pytest.fixture(scope="session")
 def serving():
-    """What the tests of the server share (see `serving_client.py`)."""
-    return loaded("serving_client")
+    """Return the helpers for tests of the server (see `serving_client.py`)."""
+    return load_module("serving_client")
 
 
 @pytest.fixture(scope="session")
 def browser(tmp_path_factory):
-    """A headless browser (see `browser.py`)."""
-    found = loaded("browser")
+    """Start a headless browser (see `browser.py`)."""
+    found = load_module("browser")
     program = found.find_browser()
     if program is None:
         pytest.skip("there is no Chromium or Chrome")
@@ -99,7 +99,7 @@ def large_weights(config: RobertaConfig, architecture: str, seed: int = 3) -> di
 
 @pytest.fixture(scope="session")
 def weights():
-    """`weights(config, architecture)`: the tensors of a model by name, large enough to show a mistake."""
+    """Return `weights(config, architecture)`: the tensors of a model by name, large enough to show a mistake."""
     return large_weights
 
 

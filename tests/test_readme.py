@@ -1,4 +1,4 @@
-"""What README and the documentation say can be done is done here: examples run, commands, targets and links exist."""
+"""README and the documentation are correct: examples run; commands, targets and links exist."""
 
 import re
 import runpy
@@ -23,29 +23,29 @@ BACKENDS = {
 }
 
 
-def name_of(page: Path) -> str:
+def get_id(page: Path) -> str:
     return page.relative_to(ROOT).as_posix()
 
 
-def examples() -> list:
-    """Every python block that is whole in itself, named by its page and number."""
+def find_examples() -> list:
+    """Return every self-contained python block, named by its page and number."""
     return [
-        pytest.param(text, id=f"{name_of(page)}-{number}")
+        pytest.param(text, id=f"{get_id(page)}-{number}")
         for page in PAGES
-        if name_of(page) not in STORIES
+        if get_id(page) not in STORIES
         for number, text in enumerate(re.findall(r"^```python\n(.*?)^```", page.read_text(), re.S | re.M), 1)
         if not text.startswith(SCRIPTS)
     ]
 
 
-def shell_lines(page: Path) -> list[str]:
-    """The lines of blocks without a language, and commands in running text."""
+def find_shell_lines(page: Path) -> list[str]:
+    """Return the lines of blocks without a language, and commands in running text."""
     text = page.read_text()
     blocks = re.findall(r"^```\n(.*?)^```", text, re.S | re.M)
     return [line for block in blocks for line in block.splitlines()] + re.findall(r"`((?:roberta|make) [^`]*)`", text)
 
 
-@pytest.mark.parametrize("code", examples())
+@pytest.mark.parametrize("code", find_examples())
 def test_an_example_runs(code, tmp_path):
     for mention, framework in (FRAMEWORKS | BACKENDS).items():
         if mention in code and find_spec(framework) is None:
@@ -54,9 +54,9 @@ def test_an_example_runs(code, tmp_path):
     assert ended.returncode == 0, ended.stderr
 
 
-@pytest.mark.parametrize("page", PAGES, ids=name_of)
+@pytest.mark.parametrize("page", PAGES, ids=get_id)
 def test_the_commands_and_their_options_exist(page):
-    for line in shell_lines(page):
+    for line in find_shell_lines(page):
         for name, rest in re.findall(r"(?:^|\s)roberta ([a-z][a-z-]*)([^#|]*)", line):
             assert name in program.find_commands(), line
             known = {
@@ -67,30 +67,30 @@ def test_the_commands_and_their_options_exist(page):
             assert set(re.findall(r"--[a-z-]+", rest)) <= known, line
 
 
-@pytest.mark.parametrize("page", PAGES, ids=name_of)
+@pytest.mark.parametrize("page", PAGES, ids=get_id)
 def test_the_make_targets_exist(page):
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.M))
-    assert {name for line in shell_lines(page) for name in re.findall(r"^make ([a-z]+)", line)} <= targets
+    assert {name for line in find_shell_lines(page) for name in re.findall(r"^make ([a-z]+)", line)} <= targets
 
 
-@pytest.mark.parametrize("page", PAGES, ids=name_of)
-def test_the_links_lead_somewhere(page):
+@pytest.mark.parametrize("page", PAGES, ids=get_id)
+def test_the_targets_of_links_exist(page):
     links = re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text())
     assert not [link for link in links if "://" not in link and not (page.parent / link).exists()]
 
 
-@pytest.mark.parametrize("page", PAGES, ids=name_of)
-def test_the_files_that_are_named_exist(page):
+@pytest.mark.parametrize("page", PAGES, ids=get_id)
+def test_the_named_files_exist(page):
     named = re.findall(r"`((?:roberta_\w+|conformance|tests|docs|\.github)/[\w/.-]+)`", page.read_text())
     assert not [path for path in named if not (ROOT / path).exists()]
 
 
 def test_there_are_examples_for_every_framework():
-    codes = [parameter.values[0] for parameter in examples()]
+    codes = [parameter.values[0] for parameter in find_examples()]
     assert all(any(package in code for code in codes) for package in FRAMEWORKS)
 
 
-def test_the_reference_of_the_commands_is_their_help():
+def test_the_reference_of_the_commands_equals_their_help():
     written = runpy.run_path(str(ROOT / "docs" / "commands.py"))["write_page"]()
     assert (ROOT / "docs" / "commands.md").read_text(encoding="utf-8") == written, "run: python docs/commands.py"
 

@@ -1,9 +1,10 @@
 """Load damaged tokenizer folders: `python tests/core/fuzz_tokenizers.py --inputs 5000`.
 
-A folder is a good one in which values of a JSON file have another type, size or place, or bytes of a file are changed.
-Each is loaded, used and saved by every tokenizer in a process of its own, which may take 2 seconds of processor time
-and 500 MB of memory more than it starts with. The tokenizer works, or raises `ValueError` or `OSError` with one short
-sentence; anything else is a finding, written to a folder, and the exit status is 1. The last line has the totals.
+A damaged folder is a valid one in which values of a JSON file have another type, size or place, or bytes of a file are
+changed. Each is loaded, used and saved by every tokenizer in a separate process, which may use 2 seconds of CPU time
+and 500 MB of memory in addition to its initial memory. The tokenizer works, or raises `ValueError` or `OSError` with
+one short sentence; anything else is a finding, written to a folder, and the exit status is 1. The last line has the
+totals.
 """
 
 import argparse
@@ -26,7 +27,7 @@ from limited import run_limited
 from roberta_core.tokenization import RobertaTokenizer, RobertaTokenizerFast, load_tokenizer
 from roberta_core.tokenization.byte_level_bpe import BYTE_TO_CHARACTER
 
-os.fsync = lambda handle: None  # waiting for the disk is most of the time otherwise
+os.fsync = lambda handle: None  # waiting for the disk would take most of the time
 
 SECONDS = 2
 MEMORY = 500 << 20
@@ -63,7 +64,7 @@ def make_folders(place):
 
 
 def list_places(content, path=()):
-    """Return the paths of all values in JSON content, at most some twenty of a long list or object."""
+    """Return the paths of all values in JSON content, at most twenty per list or object."""
     found = [path] if path else []
     if isinstance(content, dict | list):
         entries = [*(content.items() if isinstance(content, dict) else enumerate(content))]
@@ -140,7 +141,7 @@ def main():
     with tempfile.TemporaryDirectory() as place:
         report, scratch = Path(place, "report.txt"), Path(place, "scratch")
         folders = make_folders(Path(place))
-        for folder in folders:  # also imports what is imported on request, once for all children
+        for folder in folders:  # imports lazy modules once for all child processes
             assert use(folder, scratch) == "read", folder
         for number in range(options.inputs):
             folder = folders[number % len(folders)]

@@ -10,11 +10,11 @@ def test_an_unknown_framework_is_refused():
         backend.load("mxnet")
 
 
-def test_the_three_are_registered():
+def test_the_three_frameworks_are_registered():
     assert set(backend.registered()) >= {"pt", "tf", "flax"}
 
 
-def test_a_framework_that_is_not_installed_says_what_to_install(monkeypatch):
+def test_the_error_of_a_missing_framework_names_what_to_install(monkeypatch):
     class Distribution:
         requires = ("numpy>=2", 'absentia>=1.0; extra == "other"', 'nowhere-to-be-found; extra == "zz"')
 
@@ -34,7 +34,7 @@ def test_a_device_is_selected_by_its_name_or_kind(requested, found):
 
 
 @pytest.mark.parametrize("requested", ["cuda", "cuda:0", "mps", "gpu", "", "CPU", ":"])
-def test_a_device_that_is_not_there_is_refused(requested):
+def test_a_missing_device_is_refused(requested):
     message = f"there is no device {requested!r}: One sees cpu .specify auto, cpu, cuda, cuda:N or mps."
     with pytest.raises(backend.BackendError, match=message):
         backend.select_device("One", requested, ["cpu"])

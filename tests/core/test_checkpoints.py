@@ -1,4 +1,4 @@
-"""Loading and saving whole checkpoints of our own making."""
+"""Loading and saving whole checkpoints that are built here."""
 
 import json
 import os
@@ -34,7 +34,7 @@ def make(**changes):
 
 
 def weights(config, architecture, **options):
-    """Different values in every tensor, biases too."""
+    """Return different values for every tensor, including biases."""
     generator = np.random.default_rng(len(architecture))
     return {
         name: generator.standard_normal(parameter.shape, np.float32)
@@ -43,7 +43,7 @@ def weights(config, architecture, **options):
 
 
 def put(folder, tensors, **metadata):
-    """A file as someone else would write it."""
+    """Write a file as another library would."""
     os.makedirs(folder, exist_ok=True)
     tensors = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
     save_file(tensors, folder / "model.safetensors", metadata or None)
@@ -59,7 +59,7 @@ def assert_same(found, expected):
 
 @pytest.mark.parametrize("changes", [{}, {"tie_word_embeddings": False}, CROSS, {"pruned_heads": {1: [0, 2]}}])
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_what_is_saved_loads(tmp_path, architecture, changes):
+def test_a_saved_checkpoint_loads(tmp_path, architecture, changes):
     config = make(**changes)
     tensors = weights(config, architecture)
     checkpoints.save(tmp_path, config, architecture, tensors)
@@ -85,7 +85,7 @@ def test_a_refusal_with_many_reasons_is_short(tmp_path):
 @pytest.mark.parametrize("format", [format.name for format in FORMATS])
 @pytest.mark.parametrize("changes", [{}, {"tie_word_embeddings": False}, CROSS])
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_every_format_gives_back_the_same_bits(tmp_path, architecture, changes, format):
+def test_every_format_restores_the_same_bits(tmp_path, architecture, changes, format):
     config = make(**changes)
     tensors = weights(config, architecture)
     untied = "tie_word_embeddings" in changes and "LM" in architecture
@@ -103,7 +103,7 @@ def test_every_format_gives_back_the_same_bits(tmp_path, architecture, changes, 
         assert any("00002" in file for file in os.listdir(tmp_path)) == (size == "2KB" and format != "fairseq")
 
 
-def test_a_format_that_would_not_be_read_is_not_written_beside_another(tmp_path):
+def test_a_format_that_would_not_be_read_is_not_saved_next_to_another(tmp_path):
     tensors = weights(make(), "Model")
     checkpoints.save(tmp_path, make(), "Model", tensors)
     with pytest.raises(CheckpointError, match=r"has model\.safetensors, which is read instead of pytorch_model\.bin"):
@@ -124,7 +124,7 @@ def test_the_best_format_in_a_folder_is_read(tmp_path):
 @pytest.mark.parametrize("dialect", ["pt", "tf", "flax"])
 @pytest.mark.parametrize("metadata", [{}, {"format": "pt"}, {"format": "tf"}, {"format": "flax"}, {"format": "mlx"}])
 @pytest.mark.parametrize("architecture", ["Model", "ForMaskedLM", "ForSequenceClassification"])
-def test_a_dialect_is_understood_whatever_the_metadata_say(tmp_path, architecture, metadata, dialect):
+def test_a_dialect_is_detected_with_any_metadata(tmp_path, architecture, metadata, dialect):
     config = make()
     tensors = weights(config, architecture)
     table = parameters(config, architecture)
@@ -139,7 +139,7 @@ def test_a_dialect_is_understood_whatever_the_metadata_say(tmp_path, architectur
     assert report.renamed == ()
 
 
-def test_a_turned_matrix_is_a_view_of_the_file(tmp_path):
+def test_a_transposed_matrix_is_a_view_of_the_file(tmp_path):
     config = make()
     name = "roberta.encoder.layer.0.intermediate.dense.weight"
     table = parameters(config, "ForMaskedLM")
@@ -154,7 +154,7 @@ def test_a_turned_matrix_is_a_view_of_the_file(tmp_path):
     assert not found[name].flags.owndata
 
 
-def test_a_file_that_does_not_align_its_tensors_gives_aligned_ones(tmp_path):
+def test_tensors_of_a_file_without_alignment_are_aligned(tmp_path):
     config = make()
     tensors = weights(config, "Model")
     checkpoints.save(tmp_path, config, "Model", tensors)
@@ -183,7 +183,7 @@ def test_saving_does_not_write_into_the_configuration(tmp_path):
     assert config.dtype is None
 
 
-def test_second_names_are_left_out_where_tied_and_written_where_not(tmp_path):
+def test_aliases_are_omitted_if_tied_and_saved_otherwise(tmp_path):
     tied = weights(make(), "ForMaskedLM")
     full = {**tied, "lm_head.decoder.weight": tied[WORDS], "lm_head.decoder.bias": tied["lm_head.bias"]}
     checkpoints.save(tmp_path / "tied", make(), "ForMaskedLM", full)
@@ -206,7 +206,7 @@ def test_a_model_saves_with_or_without_its_pooler(tmp_path):
         assert report.sentences() == ()
 
 
-def test_tensors_of_another_model_are_not_saved_and_all_faults_are_named(tmp_path):
+def test_tensors_of_another_model_are_refused_with_all_faults(tmp_path):
     tensors = weights(make(), "ForMaskedLM")
     tensors["lm_head.dense.weight"] = np.zeros((12, 13), np.float32)
     tensors["extra"] = tensors.pop("lm_head.bias")
@@ -218,7 +218,7 @@ def test_tensors_of_another_model_are_not_saved_and_all_faults_are_named(tmp_pat
     assert not (tmp_path / "new").exists()
 
 
-def test_a_folder_between_two_saves_is_not_read(tmp_path):
+def test_a_folder_of_an_interrupted_save_is_not_read(tmp_path):
     checkpoints.save(tmp_path, make(), "Model", weights(make(), "Model"))
     (tmp_path / "unfinished-save.json").write_text('{"renames": {}, "removals": []}')
     with pytest.raises(CheckpointError, match="between two checkpoints"):
@@ -256,7 +256,7 @@ NEW_PARTS = {
 
 
 @pytest.mark.parametrize(("stored", "wanted"), NEW_PARTS)
-def test_a_new_part_is_one_sentence_that_names_its_outputs(tmp_path, stored, wanted):
+def test_a_newly_initialised_part_is_reported_in_one_sentence_with_its_outputs(tmp_path, stored, wanted):
     put(tmp_path, weights(make(), stored))
     _, report = checkpoints.load(tmp_path, make(), wanted)
     sentences = [text for text in report.sentences() if NEW_PARTS[stored, wanted].split()[0] in text]
@@ -286,20 +286,20 @@ def test_half_a_cross_attention_is_an_error(tmp_path):
     "name",
     ["embeddings.LayerNorm.bias", "encoder.layer.1.attention.self.key.bias", "encoder.layer.0.output.dense.weight"],
 )
-def test_a_hole_in_the_body_is_an_error(tmp_path, name):
+def test_missing_tensors_of_the_body_are_an_error(tmp_path, name):
     tensors = weights(make(), "Model")
     del tensors[name]
     with pytest.raises(CheckpointError, match=f"1 of the encoder's 37 tensors are missing: {name}"):
         checkpoints.load(put(tmp_path, tensors), make(), "Model")
 
 
-def test_a_file_of_another_model_is_an_error_that_shows_its_keys(tmp_path):
+def test_a_file_of_another_model_is_an_error_with_its_keys(tmp_path):
     put(tmp_path, {f"model.layers.{i}.weight": np.zeros((3, 2), np.float32) for i in range(5)})
     with pytest.raises(CheckpointError, match=r"none of the encoder's 37 tensors .* like model\.layers\.0\.weight"):
         checkpoints.load(tmp_path, make(), "ForMaskedLM")
 
 
-def test_all_reasons_are_said_at_once(tmp_path):
+def test_all_reasons_are_reported_at_once(tmp_path):
     tensors = weights(make(), "ForMaskedLM")
     del tensors["roberta.embeddings.LayerNorm.bias"]
     tensors[WORDS] = np.zeros((100, 12), np.float32)
@@ -312,7 +312,7 @@ def test_all_reasons_are_said_at_once(tmp_path):
     assert len(str(caught.value).splitlines()) == 1
 
 
-def test_another_size_is_an_error_unless_it_is_to_be_ignored(tmp_path):
+def test_a_different_size_is_an_error_unless_ignored(tmp_path):
     put(tmp_path, weights(make(num_labels=3), "ForSequenceClassification"))
     config = make(num_labels=4)
     with pytest.raises(CheckpointError, match=r"classifier\.out_proj\.weight is \[3, 12\], expected \[4, 12\]"):
@@ -325,7 +325,7 @@ def test_another_size_is_an_error_unless_it_is_to_be_ignored(tmp_path):
     assert "[3, 12] in the file, not [4, 12]" in sentence
 
 
-def test_a_pruned_file_is_named_as_such_where_the_shapes_differ(tmp_path):
+def test_different_shapes_of_a_pruned_file_are_reported_as_pruning(tmp_path):
     put(tmp_path, weights(make(), "Model"))
     with pytest.raises(CheckpointError, match="pruned_heads"):
         checkpoints.load(tmp_path, make(pruned_heads={0: [1]}), "Model")
@@ -351,7 +351,7 @@ def test_layers_that_the_configuration_lacks_are_reported(tmp_path):
     assert "and 10 more" in sentence
 
 
-def test_another_head_is_reported_and_harmless_parts_are_not(tmp_path):
+def test_an_unused_head_is_reported_and_harmless_parts_are_not(tmp_path):
     tensors = {**weights(make(), "ForMaskedLM"), **weights(make(), "ForSequenceClassification")}
     tensors["roberta.embeddings.token_type_ids"] = np.zeros((1, 19), np.int64)
     _, report = checkpoints.load(put(tmp_path, tensors), make(), "ForQuestionAnswering")
@@ -373,7 +373,7 @@ def test_the_same_tensor_twice_is_a_duplicate(tmp_path):
 
 
 @pytest.mark.parametrize("second", ["embeddings.LayerNorm.bias", "roberta.embeddings.LayerNorm.beta"])
-def test_two_different_tensors_for_one_place_are_an_error(tmp_path, second):
+def test_two_different_tensors_for_one_parameter_are_an_error(tmp_path, second):
     tensors = weights(make(), "ForMaskedLM")
     tensors[second] = tensors["roberta.embeddings.LayerNorm.bias"] + 1
     with pytest.raises(CheckpointError, match=r"differ and are both roberta\.embeddings\.LayerNorm\.bias"):
@@ -381,24 +381,24 @@ def test_two_different_tensors_for_one_place_are_an_error(tmp_path, second):
 
 
 @pytest.mark.parametrize("architecture", ["ForMaskedLM", "Model"])
-def test_the_decoder_weight_alone_is_the_tied_word_table(tmp_path, architecture):
+def test_a_decoder_weight_without_word_embeddings_is_used_for_both(tmp_path, architecture):
     tensors = weights(make(), "ForMaskedLM")
     alone = dict(tensors)
-    alone["lm_head.decoder.weight"] = alone.pop(WORDS)  # what safetensors' own save_model keeps of the two
+    alone["lm_head.decoder.weight"] = alone.pop(WORDS)  # the one that save_model of safetensors keeps
     found, report = checkpoints.load(put(tmp_path, alone), make(), architecture, pooler=False)
     name = next(iter(found))
     assert found[name].tobytes() == tensors[WORDS].tobytes()
     assert report.renamed == (("lm_head.decoder.weight", name),)
 
 
-def test_an_untied_model_without_a_decoder_weight_is_told(tmp_path):
+def test_an_untied_model_without_a_decoder_weight_is_reported(tmp_path):
     put(tmp_path, weights(make(), "ForMaskedLM"))
     _, report = checkpoints.load(tmp_path, make(tie_word_embeddings=False), "ForMaskedLM")
     assert report.missing == ("lm_head.decoder.weight",)
     assert "lm_head was newly initialised" in report.sentences()[0]
 
 
-def test_old_leaves_are_renamed_only_after_a_known_norm(tmp_path):
+def test_older_leaf_names_are_renamed_only_in_known_norms(tmp_path):
     tensors = weights(make(), "Model")
     tensors["pooler.dense.gamma"] = tensors.pop("pooler.dense.weight")
     _, report = checkpoints.load(put(tmp_path, tensors), make(), "Model")
@@ -406,12 +406,12 @@ def test_old_leaves_are_renamed_only_after_a_known_norm(tmp_path):
     assert report.unexpected == ("pooler.dense.gamma",)
 
 
-def test_a_class_that_does_not_exist_is_a_value_error(tmp_path):
+def test_an_unknown_class_is_a_value_error(tmp_path):
     with pytest.raises(ValueError, match="not a RoBERTa class"):
         checkpoints.load(tmp_path, make(), "ForNothing")
 
 
-def test_a_folder_without_weights_says_what_was_looked_for(tmp_path):
+def test_the_error_of_a_folder_without_weights_names_the_expected_files(tmp_path):
     with pytest.raises(CheckpointError, match=r"looked for model\.safetensors"):
         checkpoints.load(tmp_path, make(), "Model")
     with pytest.raises(CheckpointError, match="is not a folder"):

@@ -43,7 +43,7 @@ def assert_same(found, expected):
 
 @pytest.mark.parametrize("to", NAMES)
 @pytest.mark.parametrize("start", NAMES)
-def test_any_format_becomes_any_other_and_comes_back(tmp_path, start, to):
+def test_every_format_is_converted_to_every_other_and_back(tmp_path, start, to):
     config, tensors = save(tmp_path / "start", format=start)
     summary = conversion.convert(tmp_path / "start", tmp_path / "to", to)
     assert (summary.source.format, summary.format, summary.tensors) == (start, to, len(tensors))
@@ -59,7 +59,7 @@ VARIANTS = {
     "ForMaskedLM, untied": ("ForMaskedLM", {"tie_word_embeddings": False}),
     "ForTokenClassification, 5 labels": ("ForTokenClassification", {"num_labels": 5}),
 }
-# What a format cannot hold, and so refuses.
+# Models that a format cannot express and refuses.
 IMPOSSIBLE = [
     *[(f"ForCausalLM, {kind}", "fairseq") for kind in ("decoder", "cross")],
     *[("ForMaskedLM, untied", format) for format in ("h5", "tf-safetensors")],
@@ -68,7 +68,7 @@ IMPOSSIBLE = [
 
 @pytest.mark.parametrize("to", NAMES)
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_every_class_goes_through_every_format_bit_for_bit(tmp_path, variant, to):
+def test_every_class_is_converted_to_every_format_bit_for_bit(tmp_path, variant, to):
     architecture, changes = VARIANTS[variant]
     _, tensors = save(tmp_path / "start", architecture, **changes)
     if (variant, to) in IMPOSSIBLE:
@@ -84,7 +84,7 @@ def test_every_class_goes_through_every_format_bit_for_bit(tmp_path, variant, to
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_every_class_is_known_again_without_its_name(tmp_path, architecture):
+def test_every_class_is_inferred_without_its_name(tmp_path, architecture):
     _, tensors = save(tmp_path, architecture)
     config = (tmp_path / "config.json").read_text().replace(f"Roberta{architecture}", "Unknown")
     if architecture == "ForCausalLM":
@@ -95,7 +95,7 @@ def test_every_class_is_known_again_without_its_name(tmp_path, architecture):
     assert_same(opened.tensors, tensors)
 
 
-def test_a_head_class_becomes_the_base_and_the_base_a_head_class(tmp_path):
+def test_a_head_class_is_converted_to_the_base_class_and_back(tmp_path):
     config, tensors = save(tmp_path / "head")
     conversion.convert(tmp_path / "head", tmp_path / "base", "bin", architecture="Model")
     found, _ = checkpoints.load(tmp_path / "base", config, "Model", pooler=False)
@@ -120,7 +120,7 @@ def test_numbers_are_rounded_to_the_dtype(tmp_path, dtype):
     assert summary.bytes == sum(array.nbytes for array in want.values())
 
 
-def test_numbers_that_are_not_finite_are_told_or_refused(tmp_path):
+def test_non_finite_values_are_reported_or_refused(tmp_path):
     config, tensors = save(tmp_path / "start")
     tensors["lm_head.bias"][3] = 1e5
     tensors["lm_head.dense.bias"][2] = np.nan
@@ -133,7 +133,7 @@ def test_numbers_that_are_not_finite_are_told_or_refused(tmp_path):
     assert not (tmp_path / "c").exists()
 
 
-def test_a_tokenizer_goes_along_and_other_files_do_not(tmp_path):
+def test_a_tokenizer_is_copied_and_other_files_are_not(tmp_path):
     save(tmp_path / "start")
     for name in ("vocab.json", "merges.txt", "notes.txt"):
         (tmp_path / "start" / name).write_text(name)
@@ -143,7 +143,7 @@ def test_a_tokenizer_goes_along_and_other_files_do_not(tmp_path):
     assert not (tmp_path / "to" / "notes.txt").exists()
 
 
-def test_another_format_can_stand_beside_the_first_in_the_same_folder(tmp_path):
+def test_a_folder_can_have_two_formats(tmp_path):
     config, tensors = save(tmp_path)
     summary = conversion.convert(tmp_path, tmp_path, "bin")
     assert conversion.compare_result(summary) == []
@@ -185,7 +185,7 @@ def test_wrong_names_and_sizes_are_refused_before_anything_is_written(tmp_path, 
     assert not (tmp_path / "to").exists()
 
 
-def test_a_source_of_another_shape_is_refused(tmp_path):
+def test_a_source_with_different_shapes_is_refused(tmp_path):
     save(tmp_path / "start")
     config = (tmp_path / "start" / "config.json").read_text().replace('"vocab_size": 101', '"vocab_size": 100')
     (tmp_path / "start" / "config.json").write_text(config)

@@ -1,4 +1,4 @@
-"""Models on a Hub, which runs on localhost: what is fetched, what is refused, what is uploaded."""
+"""Models on a Hub that runs on localhost: downloads, refusals and uploads."""
 
 import json
 import logging
@@ -25,7 +25,7 @@ WEIGHTS = [row.name for row in formats.FORMATS]
 
 @pytest.fixture
 def save(tmp_path, config):
-    """`save(format, folder)`: a small checkpoint; its tensors."""
+    """Return `save(format, folder)`, which saves a small checkpoint and returns its tensors."""
 
     def made(format="safetensors", folder="made", **options):
         tensors = dict(draw(config, "ForMaskedLM"))
@@ -40,7 +40,7 @@ def same(folder, other, config):
     return one.keys() == two.keys() and all(one[name].tobytes() == two[name].tobytes() for name in one)
 
 
-def test_a_model_is_fetched_once_and_only_the_files_that_it_needs(hub):
+def test_only_the_required_files_of_a_model_are_downloaded_once(hub):
     hub.add(NAME, TINY)
     folder = resolve(NAME)
     assert hub.downloads() == ["config.json", "model.safetensors"]
@@ -49,7 +49,7 @@ def test_a_model_is_fetched_once_and_only_the_files_that_it_needs(hub):
     assert hub.downloads() == ["config.json", "model.safetensors"]
 
 
-def test_a_configuration_and_a_tokenizer_fetch_no_weights(hub):
+def test_a_configuration_and_a_tokenizer_download_no_weights(hub):
     hub.add(NAME, TINY)
     assert RobertaConfig.from_pretrained(NAME) == RobertaConfig.from_pretrained(TINY)
     assert hub.downloads() == ["config.json"]
@@ -58,7 +58,7 @@ def test_a_configuration_and_a_tokenizer_fetch_no_weights(hub):
     assert set(hub.downloads()) <= {"config.json", *module.TOKENIZER, *module.VOCABULARY}
 
 
-def test_a_tokenizer_of_two_files_is_fetched_as_such(hub, tmp_path):
+def test_both_files_of_a_tokenizer_are_downloaded(hub, tmp_path):
     shutil.copy(TINY / "config.json", tmp_path)
     RobertaTokenizerFast.from_pretrained(TINY).save_vocabulary(tmp_path)
     hub.add(NAME, tmp_path)
@@ -68,7 +68,7 @@ def test_a_tokenizer_of_two_files_is_fetched_as_such(hub, tmp_path):
 
 
 @pytest.mark.parametrize("at", range(len(WEIGHTS)))
-def test_of_several_formats_the_best_is_fetched_and_no_other(hub, save, at):
+def test_only_the_best_of_several_formats_is_downloaded(hub, save, at):
     for format in WEIGHTS[at:]:
         hub.add(NAME, save(format, format))
     resolve(NAME)
@@ -77,7 +77,7 @@ def test_of_several_formats_the_best_is_fetched_and_no_other(hub, save, at):
 
 
 @pytest.mark.parametrize("format", [name for name in WEIGHTS if name != "fairseq"])
-def test_the_shards_of_an_index_are_fetched(hub, save, config, format):
+def test_the_shards_of_an_index_are_downloaded(hub, save, config, format):
     folder = save(format, max_shard_size="5KB")
     hub.add(NAME, folder)
     (folder.parent / "other").mkdir()
@@ -87,7 +87,7 @@ def test_the_shards_of_an_index_are_fetched(hub, save, config, format):
     assert sorted(hub.downloads()) == sorted(path.name for path in folder.iterdir())
 
 
-def test_an_index_that_points_elsewhere_fetches_nothing_from_there(hub, save):
+def test_an_index_that_points_outside_downloads_nothing_from_there(hub, save):
     folder = save(max_shard_size="5KB")
     index = folder / "model.safetensors.index.json"
     index.write_text(index.read_text().replace("model-00001-of-", "../../model-00001-of-"))
@@ -97,7 +97,7 @@ def test_an_index_that_points_elsewhere_fetches_nothing_from_there(hub, save):
     assert not [name for name in hub.downloads() if ".." in name]
 
 
-def test_a_repository_of_fairseq_gives_its_configuration(hub, shared):
+def test_a_fairseq_repository_has_a_configuration(hub, shared):
     hub.add(NAME, shared / "fixtures/fairseq/v0.12.2-classification")
     config = RobertaConfig.from_pretrained(NAME)
     assert (config.hidden_size, config.vocab_size, config.num_labels) == (24, 105, 3)
@@ -116,7 +116,7 @@ def test_a_revision_is_a_branch_or_a_commit(hub, save, config):
         resolve(NAME, revision="v3")
 
 
-def test_a_new_commit_is_seen_and_does_not_mix_with_the_old_one(hub, save, config, tmp_path):
+def test_a_new_commit_is_downloaded_and_not_mixed_with_the_old_one(hub, save, config, tmp_path):
     hub.add(NAME, save())
     before = resolve(NAME)
     checkpoints.save(tmp_path / "second", config, "ForMaskedLM", dict(draw(config, "ForMaskedLM", seed=1)))
@@ -127,7 +127,7 @@ def test_a_new_commit_is_seen_and_does_not_mix_with_the_old_one(hub, save, confi
     assert same(after, tmp_path / "second", config)
 
 
-def test_a_commit_between_two_files_is_said(hub, save):
+def test_a_commit_during_a_download_is_reported(hub, save):
     hub.add(NAME, save())
     answer = hub.resolve
 
@@ -141,7 +141,7 @@ def test_a_commit_between_two_files_is_said(hub, save):
         resolve(NAME)
 
 
-def test_a_subfolder_of_a_repository_and_of_a_folder_is_taken(hub, save, config):
+def test_a_subfolder_of_a_repository_or_folder_is_loaded(hub, save, config):
     folder = save(folder="parent/inner")
     hub.add(NAME, folder, prefix="inner/")
     hub.add(NAME, TINY)
@@ -154,14 +154,14 @@ def test_a_subfolder_of_a_repository_and_of_a_folder_is_taken(hub, save, config)
             resolve(NAME, subfolder=outside)
 
 
-def test_arguments_on_which_nothing_depends_are_accepted(hub, save):
+def test_arguments_without_effect_are_accepted(hub, save):
     folder = save()
     hub.add(NAME, folder)
     accepted = {"trust_remote_code": True, "use_safetensors": True, "low_cpu_mem_usage": True, "resume_download": True}
     assert RobertaConfig.from_pretrained(NAME, **accepted) == RobertaConfig.from_pretrained(folder)
 
 
-def test_the_token_may_be_called_as_it_was(hub, save):
+def test_the_older_name_of_the_token_is_accepted(hub, save):
     folder = save()
     hub.add(NAME, folder)
     hub.secret.add(NAME)
@@ -181,19 +181,19 @@ def test_a_token_opens_private_and_gated_repositories(hub, save):
         resolve("someone/gated", token=False, cache_dir=folder.parent / "other")
 
 
-def test_the_cache_folder_may_be_chosen(hub, save, tmp_path):
+def test_the_cache_folder_can_be_specified(hub, save, tmp_path):
     hub.add(NAME, save())
     assert resolve(NAME, cache_dir=tmp_path / "mine").is_relative_to(tmp_path / "mine")
 
 
-def test_forcing_fetches_again(hub, save):
+def test_force_download_downloads_again(hub, save):
     hub.add(NAME, save())
     resolve(NAME)
     resolve(NAME, force_download=True)
     assert hub.downloads() == ["config.json", "model.safetensors"] * 2
 
 
-def test_local_files_only_asks_nobody(hub, save):
+def test_local_files_only_sends_no_request(hub, save):
     hub.add(NAME, save(max_shard_size="5KB"))
     with pytest.raises(CheckpointError, match="not in the Hub's cache \\(local_files_only is set\\)"):
         resolve(NAME, local_files_only=True)
@@ -205,7 +205,7 @@ def test_local_files_only_asks_nobody(hub, save):
     assert hub.asked == []
 
 
-def test_a_hub_that_is_down_is_replaced_by_the_cache(hub, save, caplog):
+def test_the_cache_is_used_if_the_hub_is_down(hub, save, caplog):
     hub.add(NAME, save())
     folder = resolve(NAME)
     hub.broken = True
@@ -218,7 +218,7 @@ def test_a_hub_that_is_down_is_replaced_by_the_cache(hub, save, caplog):
     assert len(str(caught.value).splitlines()) == 1
 
 
-def test_a_cache_without_the_weights_says_which_file_is_lacking(hub, save):
+def test_the_error_of_an_incomplete_cache_names_the_missing_file(hub, save):
     folder = save(max_shard_size="5KB")
     hub.add(NAME, folder)
     RobertaConfig.from_pretrained(NAME)
@@ -232,7 +232,7 @@ def test_a_cache_without_the_weights_says_which_file_is_lacking(hub, save):
         resolve(NAME, local_files_only=True)
 
 
-def test_the_environment_says_where_the_hub_and_its_cache_are(hub, tmp_path):
+def test_the_hub_and_its_cache_are_set_by_the_environment(hub, tmp_path):
     hub.add(NAME, TINY)
     hub.secret.add(NAME)
     code = "from roberta_core import checkpoints; print(checkpoints.resolve('someone/roberta'))"
@@ -248,7 +248,7 @@ def test_the_environment_says_where_the_hub_and_its_cache_are(hub, tmp_path):
     assert ended.stdout.startswith(str(tmp_path / "home" / "hub"))
 
 
-def test_offline_is_said_at_once(tmp_path):
+def test_offline_mode_is_reported_without_a_request(tmp_path):
     code = "from roberta_core import RobertaConfig; RobertaConfig.from_pretrained('someone/roberta')"
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path)}
     ended = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
@@ -256,7 +256,7 @@ def test_offline_is_said_at_once(tmp_path):
     assert "offline mode is enabled" in ended.stderr
 
 
-def test_what_is_not_there_is_said_with_what_was_tried(hub):
+def test_a_missing_source_is_reported_with_the_places_searched(hub):
     with pytest.raises(CheckpointError, match="neither a folder nor an embedded model") as caught:
         resolve("someone/nothing")
     assert f"someone/nothing on {hub.url} does not exist, or is private" in str(caught.value)
@@ -275,13 +275,13 @@ def test_a_repository_without_weights_or_without_anything_is_refused(hub, tmp_pa
 
 
 @pytest.mark.parametrize("name", ["a/b/c", "", "x\0y", "/nowhere", "../roberta", "-x", "a b"])
-def test_what_cannot_be_a_name_is_not_asked_for(hub, name):
+def test_an_invalid_name_is_not_requested(hub, name):
     with pytest.raises(CheckpointError, match=r"nor a valid name on the Hub|there is no folder"):
         resolve(name)
     assert hub.asked == []
 
 
-def test_what_goes_along_is_not_taken_where_a_tokenizer_is(tmp_path):
+def test_tokenizer_files_are_not_copied_over_an_existing_tokenizer(tmp_path):
     (tmp_path / "generation_config.json").write_text("{}")
     assert set(module.read_carried_files(TINY, tmp_path)) == {name for name in module.CARRIED if (TINY / name).exists()}
     (tmp_path / "vocab.json").write_text("{}")
@@ -289,7 +289,7 @@ def test_what_goes_along_is_not_taken_where_a_tokenizer_is(tmp_path):
     assert module.read_carried_files(TINY, TINY) == module.read_carried_files(None, tmp_path) == {}
 
 
-def test_commands_take_a_name_on_the_hub_and_conversion_carries_its_tokenizer(hub, tmp_path, capsys):
+def test_commands_accept_a_hub_name_and_conversion_copies_its_tokenizer(hub, tmp_path, capsys):
     hub.add(NAME, TINY)
     for command in (["info", NAME, "--json"], ["convert", NAME, str(tmp_path / "to"), "--to", "h5", "--json"]):
         with pytest.raises(SystemExit) as ended:
@@ -312,7 +312,7 @@ def push(config, name=NAME, format="safetensors", **options):
     return module.push(name, write, build_card(name, config, "ForMaskedLM", 7, format), format, **options)
 
 
-def test_an_upload_makes_the_repository_and_can_be_loaded(hub, config):
+def test_an_upload_creates_the_repository_and_can_be_loaded(hub, config):
     address = push(config, token=hub.TOKEN)
     assert address == f"{hub.url}/{NAME}/commit/{hub.commit(NAME, 'main')}"
     assert sorted(path for path in hub.repositories[NAME]["main"] if not path.startswith(".")) == [
@@ -323,28 +323,28 @@ def test_an_upload_makes_the_repository_and_can_be_loaded(hub, config):
     assert all(np.array_equal(tensors[name], want[name]) for name in want)
 
 
-def test_a_card_that_is_there_stays(hub, config):
+def test_an_existing_card_is_kept(hub, config):
     push(config, token=hub.TOKEN)
     hub.repositories[NAME]["main"]["README.md"] = b"mine"
     push(config, token=hub.TOKEN)
     assert hub.repositories[NAME]["main"]["README.md"] == b"mine"
 
 
-def test_remains_of_older_weights_in_the_same_format_go(hub, save, config):
+def test_old_shards_in_the_same_format_are_deleted(hub, save, config):
     hub.add(NAME, save(max_shard_size="5KB"))
     push(config, token=hub.TOKEN)
     names = [name for name in hub.repositories[NAME]["main"] if not name.startswith(".")]
     assert sorted(names) == ["README.md", "config.json", "model.safetensors"]
 
 
-def test_weights_that_nobody_would_read_are_not_uploaded(hub, save, config):
+def test_weights_that_would_not_be_read_are_not_uploaded(hub, save, config):
     hub.add(NAME, save())
     with pytest.raises(CheckpointError, match=r"has model\.safetensors, read instead of tf_model\.h5"):
         push(config, format="h5", token=hub.TOKEN)
     assert "tf_model.h5" not in hub.repositories[NAME]["main"]
 
 
-def test_an_upload_may_go_to_a_branch(hub, config):
+def test_an_upload_can_target_a_branch(hub, config):
     push(config, token=hub.TOKEN, revision="trial", commit_message="A trial")
     assert "model.safetensors" in hub.repositories[NAME]["trial"]
     assert "model.safetensors" not in hub.repositories[NAME]["main"]
@@ -359,7 +359,7 @@ def test_an_upload_without_a_token_or_a_hub_is_refused(hub, config):
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_a_card_says_what_the_files_say(config, architecture):
+def test_a_card_describes_the_files(config, architecture):
     text = build_card("someone/roberta", config, architecture, 1234567, "safetensors")
     assert f"pipeline_tag: {TASKS[architecture]}\n" in text
     assert "| parameters | 1,234,567 |" in text
@@ -370,7 +370,7 @@ def test_a_card_says_what_the_files_say(config, architecture):
 
 
 def make_hostile_folder(tmp_path):
-    """Make a checkpoint whose tokenizer files link out of the folder, into it, to a device, and to nothing."""
+    """Build a checkpoint whose tokenizer files link outside the folder, into it, to a device, and to nothing."""
     folder, secret = tmp_path / "cloned", tmp_path / "secret.txt"
     secret.write_text("the secret")
     shutil.copytree(TINY, folder)
@@ -424,7 +424,7 @@ INVALID = {
 
 
 @pytest.mark.parametrize("case", INVALID)
-def test_an_invalid_list_of_files_is_one_sentence(hub, save, case, monkeypatch):
+def test_an_invalid_list_of_files_is_refused_in_one_sentence(hub, save, case, monkeypatch):
     hub.add(NAME, save())
     monkeypatch.setattr(hub, "info", lambda request, *_: hub.send(request, 200, INVALID[case]))
     with pytest.raises(CheckpointError, match=r"sent an invalid answer|is not a RoBERTa checkpoint") as caught:
@@ -433,7 +433,7 @@ def test_an_invalid_list_of_files_is_one_sentence(hub, save, case, monkeypatch):
 
 
 @pytest.mark.parametrize("header", ["X-Repo-Commit", "ETag"])
-def test_a_header_that_leads_out_of_the_cache_is_refused(hub, save, tmp_path, header, monkeypatch):
+def test_a_header_with_a_path_outside_the_cache_is_refused(hub, save, tmp_path, header, monkeypatch):
     hub.add(NAME, save())
     send = hub.send
 
@@ -446,7 +446,7 @@ def test_a_header_that_leads_out_of_the_cache_is_refused(hub, save, tmp_path, he
     assert not (tmp_path / "escaped").exists()
 
 
-def test_names_that_lead_out_of_the_cache_are_never_asked_for(hub, save, monkeypatch):
+def test_names_with_a_path_outside_the_cache_are_never_requested(hub, save, monkeypatch):
     hub.add(NAME, save())
     names = ["config.json", "model.safetensors", "../../evil.json", "/etc/passwd", "a/../../b"]
     answer = {"id": NAME, "siblings": [{"rfilename": name} for name in names]}
@@ -456,7 +456,7 @@ def test_names_that_lead_out_of_the_cache_are_never_asked_for(hub, save, monkeyp
 
 
 @pytest.mark.parametrize("silent", ["info", "resolve"])
-def test_a_hub_that_accepts_and_never_answers_is_given_up(hub, save, silent, monkeypatch):
+def test_a_hub_that_never_answers_times_out(hub, save, silent, monkeypatch):
     hub.add(NAME, save())
     ended = threading.Event()
     monkeypatch.setattr(hub, silent, lambda *_: ended.wait(60))
@@ -468,7 +468,7 @@ def test_a_hub_that_accepts_and_never_answers_is_given_up(hub, save, silent, mon
         ended.set()
 
 
-def test_an_upload_to_a_hub_that_never_answers_is_given_up(hub, monkeypatch):
+def test_an_upload_to_a_hub_that_never_answers_times_out(hub, monkeypatch):
     ended = threading.Event()
     monkeypatch.setattr(hub, "create", lambda *_: ended.wait(60))
     monkeypatch.setattr(module, "ANSWER_TIMEOUT", 0.5)

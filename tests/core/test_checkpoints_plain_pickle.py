@@ -13,15 +13,15 @@ from roberta_core.checkpoints import plain_pickle
 from roberta_core.checkpoints.plain_pickle import PickleError, Plain, build_dict
 
 
-def nothing_outside(value):
+def refuse_persistent(value):
     raise PickleError("nothing is outside")
 
 
-# How protocol 2, older than bytes, writes them.
+# Functions that protocol 2, which has no bytes, uses to store bytes.
 BYTES = {"_codecs.encode": lambda text, encoding: text.encode(encoding), "__builtin__.bytes": bytes}
 
 
-def read(data, names=BYTES, persistent=nothing_outside):
+def read(data, names=BYTES, persistent=refuse_persistent):
     value, end = plain_pickle.read(memoryview(data), 0, names, persistent)
     assert end == len(data)
     return value
@@ -86,12 +86,12 @@ def test_an_object_of_a_known_class_becomes_its_fields():
     assert found.fields == {"layers": 12, "name": "x"}
 
 
-def test_values_outside_are_asked_for():
+def test_persistent_values_are_requested():
     assert read(b"\x80\x02(X\1\0\0\0aK\7tQ.", persistent=lambda value: ["got", *value]) == ["got", "a", 7]
 
 
 class Calls:
-    """Pickles as a call of any function."""
+    """An object whose pickle calls a function."""
 
     def __init__(self, function, *arguments):
         self.function, self.arguments = function, arguments
@@ -115,7 +115,7 @@ class Evil:
         run()
 
 
-def asm(*parts):
+def assemble(*parts):
     return b"\x80\x02" + b"".join(parts) + b"."
 
 
@@ -132,69 +132,69 @@ HOSTILE = {
     "a numpy array": pickle.dumps(np.zeros(3), 2),
     "the old call": b"(S'touch /tmp/never'\nios\nsystem\n.",
     "the old object": b"\x80\x02(cos\nsystem\nX\1\0\0\0xo.",
-    "an extension": asm(b"\x82\x01"),
+    "an extension": assemble(b"\x82\x01"),
     "a text identity": b"Pstorage\n.",
-    "a call of a class that is only named": asm(b"ctorch\nFloatStorage\n)R"),
-    "a call of a text": asm(b"X\1\0\0\0x)R"),
-    "a call of a called": asm(b"ccollections\nOrderedDict\n)R)R"),
-    "a call without a tuple": asm(b"ccollections\nOrderedDict\nK\1R"),
-    "a call with wrong arguments": asm(b"ccollections\nOrderedDict\nK\1\x85R"),
-    "items that are no pairs": asm(b"ccollections\nOrderedDict\nX\2\0\0\0ab\x85R"),
-    "an item with a list for its key": asm(b"ccollections\nOrderedDict\n]]K\1\x86a\x85R"),
-    "the state of a list": asm(b"]}b"),
-    "the state of a name": asm(b"ctorch\nFloatStorage\n}b"),
-    "an item of a list": asm(b"]K\1K\2s"),
-    "an item of a name's fields": asm(b"cargparse\nNamespace\n)\x81K\1K\2s"),
-    "an odd number of items": asm(b"}(K\1u"),
-    "an append to a dict": asm(b"}K\1a"),
-    "a list for a key": asm(b"}]K\1s"),
-    "a tuple for a key": asm(b"})K\1s"),
-    "a key twice": asm(b"}(X\1\0\0\0aK\1X\1\0\0\0aK\2u"),
-    "a name without a line end": asm(b"c" + b"x" * 1000),
-    "a name that is no text": asm(b"]K\1\x93"),
-    "an unknown memory": asm(b"h\x07"),
+    "a call of a class that is only named": assemble(b"ctorch\nFloatStorage\n)R"),
+    "a call of a text": assemble(b"X\1\0\0\0x)R"),
+    "a call of a called": assemble(b"ccollections\nOrderedDict\n)R)R"),
+    "a call without a tuple": assemble(b"ccollections\nOrderedDict\nK\1R"),
+    "a call with wrong arguments": assemble(b"ccollections\nOrderedDict\nK\1\x85R"),
+    "items that are no pairs": assemble(b"ccollections\nOrderedDict\nX\2\0\0\0ab\x85R"),
+    "an item with a list for its key": assemble(b"ccollections\nOrderedDict\n]]K\1\x86a\x85R"),
+    "the state of a list": assemble(b"]}b"),
+    "the state of a name": assemble(b"ctorch\nFloatStorage\n}b"),
+    "an item of a list": assemble(b"]K\1K\2s"),
+    "an item of a name's fields": assemble(b"cargparse\nNamespace\n)\x81K\1K\2s"),
+    "an odd number of items": assemble(b"}(K\1u"),
+    "an append to a dict": assemble(b"}K\1a"),
+    "a list for a key": assemble(b"}]K\1s"),
+    "a tuple for a key": assemble(b"})K\1s"),
+    "a key twice": assemble(b"}(X\1\0\0\0aK\1X\1\0\0\0aK\2u"),
+    "a name without a line end": assemble(b"c" + b"x" * 1000),
+    "a name that is no text": assemble(b"]K\1\x93"),
+    "an unknown memory": assemble(b"h\x07"),
     "an empty stack": b"\x80\x02.",
     "a mark for a value": b"\x80\x02(.",
-    "no mark": asm(b"K\1t"),
+    "no mark": assemble(b"K\1t"),
     "nothing": b"",
     "no end": b"\x80\x02K\1",
-    "a long text": asm(b"X\xff\xff\xff\xffx"),
-    "a longer text": asm(b"\x8d" + b"\xff" * 8),
-    "a longer negative text": asm(b"T\xff\xff\xff\xff"),
-    "a long number": asm(b"\x8b\xff\xff\xff\x7f"),
-    "no UTF-8": asm(b"X\2\0\0\0\xff\xfe"),
-    "a large memory": asm(b"K\1r\xff\xff\xff\xff", b"j\xfe\xff\xff\xff"),
-    "an unknown instruction": asm(b"\xf0"),
-    "keys with one hash": asm(
+    "a long text": assemble(b"X\xff\xff\xff\xffx"),
+    "a longer text": assemble(b"\x8d" + b"\xff" * 8),
+    "a longer negative text": assemble(b"T\xff\xff\xff\xff"),
+    "a long number": assemble(b"\x8b\xff\xff\xff\x7f"),
+    "no UTF-8": assemble(b"X\2\0\0\0\xff\xfe"),
+    "a large memory": assemble(b"K\1r\xff\xff\xff\xff", b"j\xfe\xff\xff\xff"),
+    "an unknown instruction": assemble(b"\xf0"),
+    "keys with one hash": assemble(
         b"}(", *(b"\x8a\x0b" + (i * (2**61 - 1)).to_bytes(11, "little") + b"N" for i in range(30_000)), b"u"
     ),
     "endless instructions": b"\x80\x02" + b"N0" * 400_000 + b".",
-    "an OrderedDict over a long list, again and again": asm(
+    "an OrderedDict over a long list, again and again": assemble(
         b"ccollections\nOrderedDict\nq\0000]q\1(",
         *(b"X\x06\0\0\0%06dN\x86" % number for number in range(100_000)),
         b"e0",
         b"h\0h\1\x85R0" * 1000,
         b"N",
     ),
-    "an object over a long tuple, again and again": asm(
+    "an object over a long tuple, again and again": assemble(
         b"cargparse\nNamespace\nq\0(", b"N" * 100_000, b"tq\x010", b"h\0h\1\x81" * 30_000
     ),
-    "many names": asm(b"ctorch\nFloatStorage\n0" * 20_001, b"N"),
-    "a wide integer": asm(b"\x8b" + (2_000_000).to_bytes(4, "little") + b"\x01" * 2_000_000),
-    "a wide integer as the key of many dicts": asm(
+    "many names": assemble(b"ctorch\nFloatStorage\n0" * 20_001, b"N"),
+    "a wide integer": assemble(b"\x8b" + (2_000_000).to_bytes(4, "little") + b"\x01" * 2_000_000),
+    "a wide integer as the key of many dicts": assemble(
         b"\x8b" + (2_000_000).to_bytes(4, "little") + b"\x01" * 2_000_000 + b"q\0" + b"}h\0Ns" * 4_999
     ),
-    "a long name, again and again": asm(
+    "a long name, again and again": assemble(
         b"X" + (1_000_000).to_bytes(4, "little") + b"x" * 1_000_000 + b"q\0h\0\x93" * 1000
     ),
 }
 
 
 @pytest.mark.parametrize("case", HOSTILE)
-def test_what_is_more_than_plain_data_is_refused_and_not_run(case):
+def test_a_pickle_with_calls_is_refused_and_not_executed(case):
     start = time.perf_counter()
     with pytest.raises(PickleError) as caught:
-        plain_pickle.read(memoryview(HOSTILE[case]), 0, NAMES, nothing_outside)
+        plain_pickle.read(memoryview(HOSTILE[case]), 0, NAMES, refuse_persistent)
     assert ran == []
     assert not os.path.exists("/tmp/never")
     assert len(str(caught.value)) < 300
@@ -218,20 +218,20 @@ def test_what_is_more_than_plain_data_is_refused_and_not_run(case):
         ("a long name, again and again", "it names no global"),
     ],
 )
-def test_the_reason_is_said(case, reason):
+def test_the_reason_is_reported(case, reason):
     with pytest.raises(PickleError, match=reason):
-        plain_pickle.read(memoryview(HOSTILE[case]), 0, NAMES, nothing_outside)
+        plain_pickle.read(memoryview(HOSTILE[case]), 0, NAMES, refuse_persistent)
 
 
 def test_a_deep_pickle_is_read_without_recursion():
-    value = read(asm(b")" + b"\x85" * 390_000))
+    value = read(assemble(b")" + b"\x85" * 390_000))
     for _ in range(390_000):
         (value,) = value
     assert value == ()
 
 
 def test_a_small_pickle_that_grows_exponentially_stays_small():
-    value = read(asm(b")", b"2\x86" * 60))  # a pair of the same pair, sixty times
+    value = read(assemble(b")", b"2\x86" * 60))  # nested pairs of the same pair, sixty levels
     assert type(value) is tuple
 
 
@@ -245,5 +245,5 @@ def test_a_mutated_pickle_is_read_or_refused(data):
         content[at : at + data.draw(st.integers(0, 2))] = data.draw(st.binary(max_size=3))
         content = content or bytearray(1)
     with contextlib.suppress(PickleError):
-        plain_pickle.read(memoryview(bytes(content)), 0, NAMES, nothing_outside)
+        plain_pickle.read(memoryview(bytes(content)), 0, NAMES, refuse_persistent)
     assert ran == []

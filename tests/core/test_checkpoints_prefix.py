@@ -1,4 +1,4 @@
-"""Checkpoints whose names have a prefix, and encoder-decoders, which hold two models."""
+"""Checkpoints whose names have a prefix, and encoder-decoders, which contain two models."""
 
 import json
 
@@ -20,7 +20,7 @@ DECODER = {"is_decoder": True, "add_cross_attention": True}
 
 
 class Masked(PreTrainedBase):
-    """A model without a framework: only its configuration."""
+    """A model without a framework, which has only a configuration."""
 
     architecture = "ForMaskedLM"
     has_pooler = False
@@ -88,7 +88,7 @@ def test_a_tensor_with_and_without_the_prefix_is_refused(tmp_path):
 
 @pytest.fixture
 def halves():
-    """The two models of an encoder-decoder: class, configuration and tensors by prefix."""
+    """Return the two models of an encoder-decoder: class, configuration and tensors by prefix."""
     encoder, decoder = RobertaConfig(**SIZES), RobertaConfig(**SIZES, **DECODER)
     return {
         "encoder.": ("Model", encoder, dict(draw(encoder, "Model", 1, pooler=True))),
@@ -98,7 +98,7 @@ def halves():
 
 @pytest.fixture
 def both(tmp_path, halves):
-    """A folder as `EncoderDecoderModel.save_pretrained` writes it."""
+    """Return a folder as `EncoderDecoderModel.save_pretrained` writes it."""
     fields: dict = {"model_type": "encoder-decoder", "is_encoder_decoder": True}
     tensors = {}
     for prefix, (architecture, config, arrays) in halves.items():

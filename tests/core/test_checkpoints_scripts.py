@@ -1,4 +1,4 @@
-"""The long checks of checkpoints, run briefly: they work, and they find what they look for."""
+"""Short runs of the long checks of checkpoints: they pass, and they detect injected faults."""
 
 import importlib.util
 import os
@@ -50,7 +50,7 @@ def test_a_mixture_of_two_checkpoints_is_found(tmp_path, kill_saves, file):
     assert kill_saves.examine(writer, tmp_path / "new") not in kill_saves.RIGHT["over an old one"]
 
 
-def test_fuzzing_finds_nothing_and_ends_with_its_totals(tmp_path):
+def test_fuzzing_finds_nothing_and_prints_its_totals(tmp_path):
     ended = run("fuzz_checkpoints.py", "--inputs", "360", "--findings", str(tmp_path / "found"))
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert ended.stdout.splitlines()[-1].startswith("360 inputs, 0 crashes, 0 hangs, at most ")
@@ -78,7 +78,7 @@ fuzz_checkpoints.main()
     [
         ("raise KeyError('injected')", "crash: KeyError"),
         ("while True: pass", "hang"),
-        ("time.sleep(0.6)", None),  # as when the machine is suspended
+        ("time.sleep(0.6)", None),  # as if the machine were suspended
     ],
 )
 def test_fuzzing_finds_a_reader_that_crashes_or_hangs(tmp_path, fault, found):

@@ -8,7 +8,7 @@ from roberta_core.checkpoints import source as module
 
 @pytest.fixture
 def package(tmp_path, monkeypatch):
-    """A package with one embedded model, and a folder without a configuration beside it."""
+    """Return a package with one embedded model and a folder without a configuration."""
     (tmp_path / "embedded" / "roberta-tiny").mkdir(parents=True)
     (tmp_path / "embedded" / "roberta-tiny" / "config.json").write_text("{}")
     (tmp_path / "embedded" / "__pycache__").mkdir()
@@ -17,19 +17,19 @@ def package(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_a_folder_is_taken_as_it_is(package):
+def test_a_folder_is_returned_unchanged(package):
     (package / "model").mkdir()
     assert resolve(package / "model") == package / "model"
     assert resolve("model").samefile(package / "model")
     assert resolve(os.fsencode(package / "model").decode() + "/") == package / "model"
 
 
-def test_an_embedded_name_is_its_folder_in_the_package(package):
+def test_an_embedded_name_resolves_to_its_folder_in_the_package(package):
     assert list_embedded() == ("roberta-tiny",)
     assert resolve("roberta-tiny") == package / "embedded" / "roberta-tiny"
 
 
-def test_a_folder_wins_over_an_embedded_name(package):
+def test_a_folder_has_priority_over_an_embedded_name(package):
     (package / "roberta-tiny").mkdir()
     assert resolve("roberta-tiny").samefile(package / "roberta-tiny")
 
@@ -44,7 +44,7 @@ def test_a_folder_wins_over_an_embedded_name(package):
         ("roberta-tiny/../roberta-tiny", "nor a valid name on the Hub"),
     ],
 )
-def test_what_is_neither_is_refused_with_what_was_tried(package, source, reason):
+def test_an_unknown_source_is_refused_with_the_places_searched(package, source, reason):
     with pytest.raises(CheckpointError, match="neither a folder nor an embedded model") as caught:
         resolve(source)
     assert isinstance(caught.value, OSError)
@@ -65,7 +65,7 @@ def test_a_file_is_refused(package):
         resolve(package / "model.safetensors")
 
 
-def test_a_package_without_models_says_so(package, monkeypatch):
+def test_a_package_without_models_is_reported(package, monkeypatch):
     monkeypatch.setattr(module, "EMBEDDED", package / "nothing")
     assert list_embedded() == ()
     with pytest.raises(CheckpointError, match="available: none"):

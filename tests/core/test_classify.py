@@ -19,7 +19,7 @@ CONFIG = RobertaConfig(
 
 
 class LengthBackend:
-    """Calls a text long if it has more than six tokens."""
+    """A backend that labels a text as long if it has more than six tokens."""
 
     device, config = "cpu", CONFIG
 
@@ -35,7 +35,7 @@ class LengthBackend:
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory):
-    """A folder with a classifier of small texts."""
+    """Return a folder with a classifier of small texts."""
     folder = tmp_path_factory.mktemp("classifier")
     checkpoints.save(folder, CONFIG, "ForSequenceClassification", dict(draw(CONFIG, "ForSequenceClassification")))
     RobertaTokenizerFast.from_pretrained("roberta-tiny").save_pretrained(folder)
@@ -44,7 +44,7 @@ def checkpoint(tmp_path_factory):
 
 @pytest.fixture
 def run(capsys, monkeypatch, checkpoint):
-    """`run(*arguments, stdin=b"")`: the exit status, stdout and stderr."""
+    """Return `run(*arguments, stdin=b"")`, which returns the exit status, stdout and stderr."""
 
     def run(*arguments, stdin=b"", model=checkpoint):
         monkeypatch.setattr(command, "resolve_frameworks", lambda *options: ["one"])
@@ -57,7 +57,7 @@ def run(capsys, monkeypatch, checkpoint):
     return run
 
 
-def test_lines_of_standard_input_are_answered_in_order(run):
+def test_lines_of_standard_input_are_classified_in_order(run):
     code, out, err = run(stdin="No.\nThe door was open and she went in.\r\n\nna\u00efve".encode())
     assert (code, err) == (0, "")
     lines = [line.split("\t") for line in out.splitlines()]
@@ -78,7 +78,7 @@ def test_files_are_read_one_after_the_other_and_json_has_every_score(run, tmp_pa
     assert found[0]["score"] == max(found[0]["scores"].values())
 
 
-def test_a_pair_is_two_texts_with_a_tab_between(run):
+def test_a_pair_is_two_texts_separated_by_a_tab(run):
     code, out, _ = run("--pairs", "--json", stdin=b"One.\tTwo.\n")
     assert code == 0
     assert json.loads(out)["text"] == ["One.", "Two."]
@@ -99,7 +99,7 @@ def test_truncated_texts_are_counted(run):
     assert err == "roberta: 1 text was truncated to 12 tokens, the most that the model accepts\n"
 
 
-def test_a_line_that_is_not_utf_8_does_not_end_the_run(run):
+def test_an_invalid_line_does_not_stop_the_run(run):
     code, out, err = run(stdin=b"fine\n\xff\nfine\n")
     assert (code, err) == (1, "roberta: 1 of 3 rows have an error\n")
     assert out.splitlines()[1] == "\t\tstandard input, line 2\tnot UTF-8, invalid start byte at byte 0"
@@ -138,7 +138,7 @@ def test_records_of_a_file_are_read_by_their_columns_and_a_bad_one_has_an_error(
         (["--long", "middle"], {}, 1, "long is 'middle'; known are windows, head, tail, head+tail"),
     ],
 )
-def test_what_cannot_be_done_is_one_sentence(run, arguments, settings, status, sentence):
+def test_impossible_requests_are_refused_in_one_sentence(run, arguments, settings, status, sentence):
     code, out, err = run(*arguments, **settings)
     assert (code, out) == (status, "")
     assert sentence in err

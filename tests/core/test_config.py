@@ -15,7 +15,7 @@ PUBLISHED = {
 }  # fmt: skip
 
 
-def test_the_defaults_are_the_published_ones_and_are_all_that_is_written():
+def test_the_defaults_equal_the_published_ones_and_no_other_field_is_saved():
     assert json.loads(RobertaConfig().to_json_string()) == {**PUBLISHED, "model_type": "roberta"}
 
 
@@ -30,7 +30,7 @@ def test_the_longest_sequence_depends_on_the_pad():
     assert RobertaConfig.base(pad_token_id=3).max_sequence_length == 510
 
 
-def test_a_saved_configuration_reads_back_equal(tmp_path: Path):
+def test_a_saved_configuration_is_read_equal(tmp_path: Path):
     config = RobertaConfig(vocab_size=101, is_decoder=True, problem_type="regression", num_labels=1, foo="bar")
     config.save_pretrained(tmp_path)
     again = RobertaConfig.from_pretrained(tmp_path)
@@ -39,7 +39,7 @@ def test_a_saved_configuration_reads_back_equal(tmp_path: Path):
     assert again != RobertaConfig(vocab_size=102, is_decoder=True)
 
 
-def test_inherited_fields_are_written_only_where_they_differ():
+def test_inherited_fields_are_saved_only_if_they_differ():
     written = json.loads(RobertaConfig(is_decoder=True, num_labels=2).to_json_string())
     assert written["is_decoder"] is True
     assert not {"id2label", "label2id", "tie_word_embeddings", "architectures"} & set(written)
@@ -51,7 +51,7 @@ def test_label_names_are_strings_in_json_and_numbers_in_memory():
     assert json.loads(config.to_json_string())["id2label"] == {"0": "no", "1": "yes", "2": "maybe"}
 
 
-def test_label2id_alone_names_the_labels():
+def test_label2id_without_id2label_names_the_labels():
     assert RobertaConfig(label2id={"yes": 1, "no": 0}).id2label == {0: "no", 1: "yes"}
 
 
@@ -62,7 +62,7 @@ def test_setting_num_labels_renames_them():
     assert config.label2id["LABEL_2"] == 2
 
 
-def test_id2label_wins_over_num_labels_with_a_warning():
+def test_id2label_has_priority_over_num_labels_with_a_warning():
     with pytest.warns(UserWarning, match="num_labels 5"):
         assert RobertaConfig(num_labels=5, id2label={0: "a", 1: "b"}).num_labels == 2
 
@@ -71,7 +71,7 @@ def test_num_labels_given_to_a_load_replaces_the_names_in_the_file():
     assert RobertaConfig.from_dict({"id2label": {"0": "a", "1": "b"}}, num_labels=4).num_labels == 4
 
 
-def test_unused_arguments_come_back_or_are_refused():
+def test_unused_arguments_are_returned_or_refused():
     config, unused = RobertaConfig.from_dict({}, return_unused_kwargs=True, hidden_size=24, use_cach=False)
     assert (config.hidden_size, unused) == (24, {"use_cach": False})
     with pytest.raises(TypeError, match="use_cach"):
@@ -122,7 +122,7 @@ def test_a_broken_file_is_named(tmp_path: Path):
         RobertaConfig.from_pretrained(tmp_path)
 
 
-def test_configurations_written_by_transformers_read_and_write_the_same_fields(shared: Path):
+def test_configurations_of_transformers_are_read_and_written_with_the_same_fields(shared: Path):
     files = sorted((shared / "fixtures/hf/checkpoints").glob("*/pt-safetensors/config.json"))
     assert len(files) == 9
     for file in files:
@@ -213,7 +213,7 @@ def test_a_value_of_the_wrong_type_is_refused_in_one_sentence(fields: dict, sent
     assert len(str(caught.value)) < 300
 
 
-def test_numbers_as_label_names_become_text():
+def test_numbers_as_label_names_are_converted_to_strings():
     config = RobertaConfig.from_dict({"id2label": {"0": 5, "1": 7}, "label2id": {"5": "0", "7": 1}})
     assert (config.id2label, config.label2id) == ({0: "5", 1: "7"}, {"5": 0, "7": 1})
 

@@ -30,7 +30,7 @@ def run(*arguments):
     typer.main.get_command(app).main([str(argument) for argument in arguments], standalone_mode=False)
 
 
-def test_it_tells_what_it_did_as_json(start, tmp_path, capsys):
+def test_the_result_is_printed_as_json(start, tmp_path, capsys):
     run(start, tmp_path / "to", "--to", "bin", "--dtype", "float16", "--verify", "--json")
     facts = json.loads(capsys.readouterr().out)
     assert (facts["from"], facts["to"], facts["class"]) == ("safetensors", "bin", "RobertaForMaskedLM")
@@ -39,7 +39,7 @@ def test_it_tells_what_it_did_as_json(start, tmp_path, capsys):
     assert (tmp_path / "to" / "pytorch_model.bin").exists()
 
 
-def test_it_shows_a_table_and_what_is_new(start, tmp_path, capsys):
+def test_the_result_is_printed_as_a_table_with_new_parts(start, tmp_path, capsys):
     run(start, tmp_path / "to", "--to", "msgpack", "--class", "RobertaForTokenClassification")
     shown = capsys.readouterr().out
     assert "RobertaForTokenClassification" in shown
@@ -57,7 +57,7 @@ def test_a_copy_that_differs_is_an_error(start, tmp_path, monkeypatch):
         run(start, tmp_path / "to", "--to", "bin", "--verify")
 
 
-def test_what_verifiers_find_is_told_and_a_failure_is_an_error(start, tmp_path, monkeypatch, capsys):
+def test_results_of_verifiers_are_reported_and_a_failure_is_an_error(start, tmp_path, monkeypatch, capsys):
     checks = [Check("one", 1e-7, 1e-5, None)]
     monkeypatch.setattr(conversion, "load_verifiers", lambda: [lambda summary: checks])
     run(start, tmp_path / "to", "--to", "bin", "--verify", "--json")
@@ -68,7 +68,7 @@ def test_what_verifiers_find_is_told_and_a_failure_is_an_error(start, tmp_path, 
         run(start, tmp_path / "to", "--to", "bin", "--verify")
 
 
-def test_strict_refuses_numbers_that_are_not_finite_and_writes_nothing(start, tmp_path):
+def test_strict_refuses_non_finite_values_and_writes_nothing(start, tmp_path):
     config = RobertaConfig.from_pretrained(start)
     tensors, _ = checkpoints.load(start, config, "ForMaskedLM")
     tensors["lm_head.bias"] = np.full_like(tensors["lm_head.bias"], np.nan)

@@ -1,4 +1,4 @@
-"""Fine-tuning's loop and command, with a framework that is NumPy."""
+"""The loop and the command of fine-tuning, with a NumPy framework."""
 
 import json
 import math
@@ -32,14 +32,14 @@ ROWS = [{"text": f"{'good' if number % 2 else 'bad'} {number}", "label": "+-"[nu
 
 
 class Model:
-    """Its tensors; `says(step, ids)` are the logits [B, K]."""
+    """A model with tensors; `says(step, ids)` returns the logits [B, K]."""
 
     def __init__(self, config, tensors):
         self.config, self.tensors, self.step = config, tensors, 0
 
 
 class NumPyTrainer:
-    """Its one tensor that changes is a digest of all batches and learning rates so far."""
+    """A trainer that changes one tensor, a digest of all batches and learning rates."""
 
     def __init__(self, model, recipe):
         self.model, self.recipe = model, recipe
@@ -62,7 +62,7 @@ class NumPyTrainer:
 
 
 class NumPyBackend:
-    """What it predicts is right for so many of the rows as `right` says after each step."""
+    """A framework whose number of correct rows after each step is `right`."""
 
     name, title, version, device = "np", "NumPy", "2", "cpu"
     batches, losses, right, signals = [], {}, {}, {}
@@ -100,7 +100,7 @@ class NumPyBackend:
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory):
-    """A folder with a small checkpoint and its tokenizer."""
+    """Return a folder with a small checkpoint and its tokenizer."""
     folder = tmp_path_factory.mktemp("small")
     (folder / "corpus.txt").write_text("good bad a no label 0 1 2 3 4 5 6 7 8 9\n" * 20)
     size = train_tokenizer([folder / "corpus.txt"], 290, folder)
@@ -175,19 +175,19 @@ def test_the_best_model_is_kept_as_a_checkpoint_with_its_labels_and_tokenizer(fi
     assert (out / "model" / "tokenizer.json").is_file()
 
 
-def test_epochs_make_the_steps_and_the_learning_rate_warms_up_and_decays(files):
+def test_epochs_set_the_steps_and_the_learning_rate_warms_up_and_decays(files):
     run(files)
     schedule = LinearSchedule(0.5, warmup=1, steps=13)  # five epochs of ten rows, four at a time
     assert [rate for _, rate in NumPyBackend.batches] == [schedule(step) for step in range(13)]
 
 
-def test_it_stops_when_it_gets_no_better(files):
+def test_training_stops_early_without_improvement(files):
     out = run(files, recipe="patience = 2\n")
     assert len(NumPyBackend.batches) == 10
     assert log(out)[-1]["stopped"] == "no better for 2 evaluations"
 
 
-def test_without_evaluations_on_the_way_there_is_one_at_the_end(files):
+def test_the_last_step_is_always_evaluated(files):
     out = run(files, recipe="evaluations = 0\n")
     assert [line["step"] for line in log(out) if "scores" in line] == [13]
 
@@ -201,7 +201,7 @@ def test_a_micro_batch_size_splits_the_batches(files):
     assert (files / "b" / "model" / "config.json").is_file()  # without validation the last model is kept
 
 
-def test_seeds_have_folders_and_their_median_and_deviation_are_told(files):
+def test_seeds_have_folders_and_their_median_and_deviation_are_reported(files):
     out = run(files, "--seeds", "1,2,3")
     result = json.loads((out / "result.json").read_text())
     assert set(result["seeds"]) == {"1", "2", "3"}
@@ -218,18 +218,18 @@ def test_the_curves_of_all_seeds_are_drawn_and_written_for_tensorboard(files):
     assert sorted(path.parent.name for path in (files / "board").rglob("*tfevents*")) == ["seed-3", "seed-4"]
 
 
-def test_one_prediction_for_all_is_noticed(files, monkeypatch):
+def test_a_constant_prediction_is_reported(files, monkeypatch):
     monkeypatch.setattr(NumPyBackend, "right", {})
     assert "all 10 predictions are '+': the model has collapsed" in log(run(files))[-1]["remark"]
 
 
-def test_a_loss_that_is_no_number_ends_the_run(files, monkeypatch, capsys):
+def test_a_nan_loss_stops_the_run(files, monkeypatch, capsys):
     monkeypatch.setattr(NumPyBackend, "losses", {4: math.nan})
     run(files, code=1)
     assert "step 4: loss nan" in capsys.readouterr().err
 
 
-def test_outputs_that_are_no_numbers_end_the_run(files, monkeypatch, capsys):
+def test_nan_outputs_stop_the_run(files, monkeypatch, capsys):
     monkeypatch.setattr(NumPyBackend, "run", lambda *_: {"logits": np.full((32, 2), np.nan)})
     run(files, code=1)
     said = capsys.readouterr().err
@@ -238,7 +238,7 @@ def test_outputs_that_are_no_numbers_end_the_run(files, monkeypatch, capsys):
     assert RobertaConfig.from_pretrained(files / "out" / "step-0000003").id2label == {0: "+", 1: "-"}
 
 
-def test_what_is_skipped_is_said_and_strict_refuses_it(files, capsys):
+def test_skipped_records_are_reported_and_refused_if_strict(files, capsys):
     with open(files / "train.jsonl", "a") as stream:
         stream.write('{"text": "no label"}\n')
     run(files)
@@ -251,7 +251,7 @@ def test_what_is_skipped_is_said_and_strict_refuses_it(files, capsys):
 
 
 def continued(files, labels, rows=ROWS):
-    """Fine-tune on from a classifier of these labels; the old tensors and the new folder."""
+    """Fine-tune a classifier with given labels; return its old tensors and the new folder."""
     old = run(files).rename(files / "old") / "model"
     config = json.loads((old / "config.json").read_text())
     config |= {"id2label": dict(enumerate(labels)), "label2id": {label: n for n, label in enumerate(labels)}}
@@ -272,7 +272,7 @@ def test_the_labels_of_a_classifier_keep_their_order_and_its_head(files):
         np.testing.assert_array_equal(batch["labels"], (batch["input_ids"][:, 1] != good).astype(int))
 
 
-def test_a_classifier_of_other_labels_gets_a_new_head_and_that_is_said(files, capsys):
+def test_a_new_head_for_other_labels_is_reported(files, capsys):
     rows = [{"text": f"{label} {n}", "label": label} for n in range(4) for label in "xy"]
     old, new = continued(files, ["+", "-"], rows)
     assert RobertaConfig.from_pretrained(new).id2label == {0: "x", 1: "y"}
@@ -291,26 +291,26 @@ def test_a_classifier_of_another_number_of_labels_gets_a_new_head(files):
 
 
 def test_an_error_keeps_the_model_of_the_lowest_value(files, monkeypatch):
-    values = iter([9.0, 3.0, 1.0, 2.0, 0.5, 4.0])  # the first is what a check before training computes
+    values = iter([9.0, 3.0, 1.0, 2.0, 0.5, 4.0])  # the first one is computed by the check before training
     monkeypatch.setattr(metrics, "classification", lambda *_: {"squared_error": next(values)})
     out = run(files, recipe='metric = "squared_error"\npatience = 2\n')
     assert [line["best"] for line in log(out) if "scores" in line] == [True, True, False, True, False]
     assert json.loads((out / "result.json").read_text())["median"] == {"squared_error": 0.5}
 
 
-def test_what_labels_are_is_reported(files, capsys):
+def test_the_interpretation_of_labels_is_reported(files, capsys):
     run(files)
     assert json.loads(capsys.readouterr().out.splitlines()[0])["target"] == "classification with 2 labels: +, -"
 
 
-def test_nothing_left_is_an_error_that_says_why(files, capsys):
+def test_an_error_reports_why_all_records_are_skipped(files, capsys):
     run(files, "--columns", "label=stars", code=1)
     error = capsys.readouterr().err
     assert "no record is left for training: skipped 10: " in error
     assert "classification reads the fields text, text_pair, label; name the columns that hold them" in error
 
 
-def test_options_take_the_place_of_values_of_the_recipe(files, capsys):
+def test_options_override_values_of_the_recipe(files, capsys):
     options = {"--epochs": 2, "--learning-rate": 0.25, "--batch-size": 3, "--max-length": 40, "--seed": 7}
     out = run(files, *[part for pair in options.items() for part in pair])
     recipe = json.loads((out / "result.json").read_text())["recipe"]
@@ -435,7 +435,7 @@ def test_a_checkpoint_that_is_not_fine_tuned_is_not_evaluated(files, capsys):
 
 
 def lines_of(folder):
-    """The log, less what differs from run to run: the speed, and which steps a checkpoint was saved at."""
+    """Return the log without what differs between runs: the speed, and the steps of checkpoints."""
     lines = [line for line in log(folder) if "checkpoint" not in line]
     return [{name: value for name, value in line.items() if name != "tokens_per_second"} for line in lines]
 
@@ -453,7 +453,7 @@ def check_same(one, two):
 
 @pytest.fixture
 def whole(files):
-    """The folder of a run that nothing interrupts, of 13 steps with evaluations after 3, 5, 8, 10 and 13."""
+    """Return the folder of an uninterrupted run of 13 steps with evaluations after 3, 5, 8, 10 and 13."""
     folder = run(files)
     NumPyBackend.batches.clear()
     return folder.rename(files / "whole")
@@ -469,12 +469,12 @@ def test_a_signal_saves_and_names_the_command_that_resumes_to_the_same_bits(file
     assert said.rstrip().endswith("--resume")
     assert not (out / "result.json").exists()
     run(files, "--resume")
-    assert len(NumPyBackend.batches) == 13  # no step was taken twice
+    assert len(NumPyBackend.batches) == 13  # no step is repeated
     check_same(out, whole)
     assert not list(out.glob("step-*"))
 
 
-def test_a_signal_during_an_evaluation_saves_and_the_evaluation_is_done_after_resuming(files, whole, monkeypatch):
+def test_an_evaluation_interrupted_by_a_signal_is_repeated_after_resuming(files, whole, monkeypatch):
     original = NumPyBackend.run
 
     def interrupted(self, model, inputs):
@@ -494,7 +494,7 @@ def test_a_signal_during_an_evaluation_saves_and_the_evaluation_is_done_after_re
 @pytest.mark.parametrize("at", [2, 4, 7, 12])
 def test_a_run_that_was_killed_resumes_from_its_last_checkpoint_to_the_same_bits(files, whole, monkeypatch, at):
     def kill(*_):
-        raise KeyboardInterrupt  # as the second Ctrl-C: nothing is saved
+        raise KeyboardInterrupt  # like the second Ctrl-C: nothing is saved
 
     original = NumPyTrainer.step
     monkeypatch.setattr(
@@ -513,7 +513,7 @@ def test_a_run_that_was_killed_resumes_from_its_last_checkpoint_to_the_same_bits
     assert files_of(out / "model") == files_of(whole / "model")
 
 
-def test_of_several_seeds_those_that_are_done_are_not_trained_again(files):
+def test_completed_seeds_are_not_trained_again(files):
     whole = run(files, "--seeds", "1,2").rename(files / "whole")
     NumPyBackend.batches.clear()
     original = NumPyTrainer.step
@@ -534,7 +534,7 @@ def test_of_several_seeds_those_that_are_done_are_not_trained_again(files):
     assert (out / "result.json").read_bytes() == (whole / "result.json").read_bytes()
 
 
-def test_there_must_be_a_run_to_resume(files, capsys):
+def test_resuming_requires_a_run(files, capsys):
     run(files, "--resume", code=1)
     assert f"there is nothing to resume: {files / 'out'} does not exist" in capsys.readouterr().err
     (files / "out").mkdir()
@@ -562,7 +562,7 @@ def test_a_new_head_is_named_once_and_not_as_a_warning(files, capsys, caplog):
     assert not caplog.records
 
 
-def test_people_read_numbers_with_the_right_nouns(files, capsys, monkeypatch):
+def test_numbers_are_printed_with_the_correct_plural(files, capsys, monkeypatch):
     (files / "test.jsonl").write_text(json.dumps(ROWS[0]) + "\n")
     original = cli.main
     monkeypatch.setattr(cli, "main", lambda arguments: original([one for one in arguments if one != "--json"]))
@@ -573,7 +573,7 @@ def test_people_read_numbers_with_the_right_nouns(files, capsys, monkeypatch):
     assert f"The model is in {files / 'out' / 'model'}" in out
 
 
-def test_the_closing_line_says_where_the_model_is(files, capsys):
+def test_the_last_line_names_the_folder_of_the_model(files, capsys):
     run(files)
     assert json.loads(capsys.readouterr().out.splitlines()[-1])["models"] == [str(files / "out" / "model")]
 

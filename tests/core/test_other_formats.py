@@ -14,7 +14,7 @@ BIAS = "encoder.layer.0.output.dense.bias"
 
 @pytest.fixture
 def folder(config, weights, tmp_path):
-    """A folder with the same weights in safetensors, h5 and msgpack."""
+    """Return a folder with the same weights in safetensors, h5 and msgpack."""
     checkpoints.save(tmp_path, config, "ForMaskedLM", weights(config, "ForMaskedLM"))
     for kind in ("h5", "msgpack"):
         conversion.convert(tmp_path, tmp_path, kind)
@@ -22,7 +22,7 @@ def folder(config, weights, tmp_path):
 
 
 def change_h5(folder, ending, place=0, value=0.5):
-    """Add to one number of a dataset."""
+    """Add to one value of a dataset."""
     with h5py.File(folder / "tf_model.h5", "r+") as file:
         names = []
         file.visit(names.append)

@@ -1,4 +1,4 @@
-"""Recipes: read from TOML, checked when read."""
+"""Recipes are read from TOML and validated."""
 
 import json
 import re
@@ -25,13 +25,13 @@ def test_the_built_in_recipes_can_be_read(name):
     assert Recipe.load(name).config(101).vocab_size == 101
 
 
-def test_a_recipe_survives_json():
+def test_a_recipe_is_restored_from_json():
     recipe = Recipe.from_dict(TABLES)
     assert Recipe.from_dict(json.loads(json.dumps(recipe.to_dict()))) == recipe
     assert recipe.data.held_out == ("a.txt",)
 
 
-def test_the_model_has_the_released_settings_unless_the_recipe_says_otherwise():
+def test_the_released_settings_are_the_defaults_of_the_model():
     config = Recipe.from_dict(TABLES).config(101)
     assert (config.layer_norm_eps, config.type_vocab_size, config.hidden_size) == (1e-5, 1, 12)
 
@@ -59,7 +59,7 @@ def test_the_model_has_the_released_settings_unless_the_recipe_says_otherwise():
         ("task", "epoch", 12, r"unknown value in \[task\]: epoch \(did you mean epochs\?\)"),
     ],
 )
-def test_a_wrong_value_is_refused_by_name(table, name, value, said):
+def test_a_wrong_value_is_refused_with_its_name(table, name, value, said):
     with pytest.raises(ValueError, match=said):
         Recipe.from_dict({**TABLES, table: {**TABLES.get(table, {}), name: value}})
 
@@ -88,7 +88,7 @@ def test_a_recipe_inherits_from_a_built_in_one(tmp_path):
     assert mine.model == glue.model
 
 
-def test_a_recipe_inherits_from_a_file_beside_it_and_from_its_base_in_turn(tmp_path, monkeypatch):
+def test_a_recipe_inherits_from_a_file_in_its_folder_and_recursively(tmp_path, monkeypatch):
     write(tmp_path, one='base = "squad"\n[optimizer]\nsteps = 70\n', two='base = "one.toml"\n[run]\nlog_every = 3\n')
     monkeypatch.chdir("/")
     found = Recipe.load(tmp_path / "two.toml")
@@ -112,7 +112,7 @@ def test_a_base_that_is_wrong_is_refused(tmp_path, text, said):
         Recipe.load(tmp_path / "one.toml")
 
 
-def test_fine_tuning_does_not_take_the_defaults_of_pretraining(tmp_path):
+def test_fine_tuning_does_not_use_the_defaults_of_pretraining(tmp_path):
     write(tmp_path, mine="[task]\nepochs = 1\n")
     Recipe.load(tmp_path / "mine.toml")
     with pytest.raises(RecipeError, match=r"does not set optimizer.batch_size, optimizer.peak_learning_rate: .*base ="):
@@ -120,11 +120,11 @@ def test_fine_tuning_does_not_take_the_defaults_of_pretraining(tmp_path):
 
 
 @pytest.mark.parametrize("name", [name for name in built_in_names() if Recipe.load(name).task.epochs])
-def test_the_built_in_recipes_of_tasks_set_what_fine_tuning_needs(name):
+def test_the_built_in_recipes_of_tasks_set_the_required_values(name):
     Recipe.load(name, FINE_TUNING)
 
 
-def test_every_value_of_a_recipe_is_on_the_page_with_its_default():
+def test_every_value_of_a_recipe_is_documented_with_its_default():
     page = (Path(__file__).parents[2] / "docs" / "recipes.md").read_text()
     rows = dict(re.findall(r"^\| `(\w+\.\w+)` \| (.*?) \|", page, re.MULTILINE))
     wanted = {f"{table}.{field.name}": field.default for table, kind in TABLE_KINDS.items() for field in fields(kind)}

@@ -1,4 +1,4 @@
-"""CamemBERT's and XLM-RoBERTa's checkpoints, with without `architectures`, in everything that needs no framework."""
+"""Checkpoints of CamemBERT and XLM-RoBERTa, with and without `architectures`, in the code without a framework."""
 
 import json
 import shutil
@@ -22,7 +22,7 @@ CLASSES = (
 
 @pytest.fixture(params=["camembert", "xlm-roberta"])
 def build(request, tmp_path):
-    """`build(architecture, named=True)`: a folder with a checkpoint and its tokenizer."""
+    """Return `build(architecture, named=True)`, which saves a checkpoint with its tokenizer and returns the folder."""
 
     def build(architecture, named=True):
         folder = tmp_path / f"{architecture}-{named}"
@@ -38,11 +38,11 @@ def build(request, tmp_path):
 
 
 @pytest.mark.parametrize("named", [True, False])
-def test_the_class_is_the_named_one_or_that_of_the_weights(build, named):
+def test_the_class_is_the_named_one_or_inferred_from_the_weights(build, named):
     assert {open_checkpoint(build(one, named)).architecture: one for one in CLASSES} == {one: one for one in CLASSES}
 
 
-def test_a_class_that_only_ends_like_the_bare_model_is_not_taken_for_it(build):
+def test_a_class_name_that_ends_with_model_is_not_the_base_model(build):
     folder = build("ForMaskedLM")
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps({**config, "architectures": ["RobertaLMHeadModel"]}))
@@ -71,7 +71,7 @@ RECORDS = {
 
 
 @pytest.mark.parametrize("name", TASKS)
-def test_every_task_makes_rows_with_the_tokenizer_of_a_relative(build, name):
+def test_every_task_builds_features_with_the_tokenizer_of_a_relative(build, name):
     folder = build("ForTokenClassification")
     task = TASKS[name].from_pretrained(folder)
     example = task.read_example(Record(RECORDS[name], "here"))
@@ -85,14 +85,14 @@ def test_every_task_makes_rows_with_the_tokenizer_of_a_relative(build, name):
     assert tokenizer.unk_token_id not in row
 
 
-def test_question_answering_has_two_labels_whatever_the_checkpoint_had(build):
+def test_question_answering_always_has_two_labels(build):
     folder = build("ForTokenClassification")
     task = TASKS["question-answering"].from_pretrained(folder)
     assert RobertaConfig.from_pretrained(folder).num_labels == 4
     assert RobertaConfig.from_pretrained(folder, **task.config()).num_labels == 2
 
 
-def test_masks_and_special_tokens_are_those_of_the_relative_s_tokenizer(build):
+def test_masks_and_special_tokens_come_from_the_tokenizer_of_the_relative(build):
     folder = build("ForMaskedLM")
     tokenizer = load_tokenizer(folder)
     fill_mask.check_texts(tokenizer, ["la <mask> aime"], RobertaConfig.from_pretrained(folder), 5)
