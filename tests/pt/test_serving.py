@@ -16,8 +16,13 @@ import numpy as np
 import pytest
 import torch
 
-from roberta_core import load_tokenizer, pipeline
+from roberta_core import backend, load_tokenizer, pipeline
 from roberta_core.cli import main
+from roberta_core.serving.metrics import Metrics
+from roberta_core.serving.models import load_served
+from roberta_core.serving.service import Service
+from roberta_core.serving.settings import ServerSettings
+from roberta_core.serving.turns import Turns
 from roberta_pt import RobertaForMaskedLM
 
 # A server whose model fails on the word "window" and needs three seconds for the word "garden".
@@ -147,6 +152,18 @@ def test_parity_compares_the_server_with_float64(server, capsys, tmp_path):
     (right, small), (wrong, large) = found
     assert (right, wrong) == (0, 1)
     assert 0 < small < 1e-5 < large
+
+
+def test_a_folder_of_sentence_transformers_is_served_for_embeddings(serving, tmp_path):
+    embed = pipeline("sentence-embedding", "roberta-tiny", framework="pt", pooling="cls", normalize=True)
+    embed.save_pretrained(tmp_path / "model")
+    settings, turns, metrics = ServerSettings(), Turns(), Metrics()
+    model = load_served("one", str(tmp_path / "model"), backend.load("pt", "cpu"), settings, turns, metrics)
+    assert list(model.targets) == ["sentence-embedding", "feature-extraction"]
+    service = Service([model], settings, turns, metrics)
+    found, info = serving.ask(service, ("/embed", {"inputs": "a door"}), ("/info", None))
+    assert found.json == [embed("a door").tolist()]
+    assert info.json["model_type"] == {"embedding": {"pooling": "cls"}}
 
 
 def test_a_model_that_fails_answers_500_and_the_server_stays(server):
