@@ -44,7 +44,7 @@ def test_every_class_trains_with_its_own_loss(framework, make, steps, architectu
 @pytest.mark.parametrize("case", ["one label", "several labels", "words"])
 def test_the_loss_of_weighted_labels_is_their_weighted_mean_in_one_or_several_batches(framework, make, steps, case):
     architecture = "ForTokenClassification" if case == "words" else "ForSequenceClassification"
-    ours, batch = make(None, architecture, scale=20.0), steps.task(architecture)
+    ours, batch = make(None, architecture, scale=20.0), steps.build_task_batch(architecture)
     logits = np.asarray(framework.backend.run(ours.model, {k: v for k, v in batch.items() if k != "labels"}).logits)
     if case == "several labels":
         batch["labels"] = labels = np.array([[1, 0], [1, 1]], np.float32)
