@@ -1,6 +1,7 @@
 """A headless Chromium, driven over a pipe with the Chrome DevTools Protocol; needs no package."""
 
 import base64
+import fcntl
 import json
 import os
 import shutil
@@ -27,10 +28,9 @@ class Browser:
         ]  # fmt: skip
 
         def connect() -> None:  # the protocol is read from descriptor 3 and written to 4
-            os.dup2(reads, 13)
-            os.dup2(writes, 14)
-            os.dup2(13, 3)
-            os.dup2(14, 4)
+            first, second = (fcntl.fcntl(one, fcntl.F_DUPFD, 5) for one in (reads, writes))
+            os.dup2(first, 3)
+            os.dup2(second, 4)
 
         self._process = subprocess.Popen(
             command, pass_fds=(3, 4, reads, writes), preexec_fn=connect, stdout=subprocess.DEVNULL,
