@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from .suite.run import Report
 
 
+PRECISIONS = ("float32", "bfloat16", "float16", "int8")
+
+
 def parity(
     checkpoint: Annotated[
         str | None,
@@ -28,10 +31,10 @@ def parity(
     against: Annotated[
         str | None,
         typer.Option(
-            metavar="MODULE:CALLABLE|URL",
+            metavar="MODULE:CALLABLE|onnx:FILE|URL",
             help="Your own implementation, compared instead of the frameworks: the callable gets the folder of the "
-            "checkpoint and returns a function of input_ids and attention_mask that returns stages by name. Or the "
-            "address of a running server, whose hidden states are compared.",
+            "checkpoint and returns a function of input_ids and attention_mask that returns stages by name. Or "
+            "an exported model, or the address of a running server, whose hidden states are compared.",
         ),
     ] = None,
     texts: Annotated[
@@ -43,7 +46,7 @@ def parity(
         typer.Option(help="Tolerance of every stage of the checkpoint. Default: 10 times its expected rounding."),
     ] = None,
     precision: Annotated[
-        str, typer.Option(help="Type in which the checkpoint is run: float32, bfloat16 or float16.")
+        str, typer.Option(help="Type in which the checkpoint is run: float32, bfloat16, float16; int8 with --against.")
     ] = "float32",
     device: DEVICE = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of the table.")] = False,
@@ -72,8 +75,10 @@ def parity(
             raise typer.BadParameter(f"{option} requires a checkpoint")
     if tolerance is not None and not tolerance > 0:
         raise typer.BadParameter(f"--tolerance is {tolerance}; it must be greater than 0")
-    if precision not in ("float32", "bfloat16", "float16"):
-        raise typer.BadParameter(f"--precision is {precision}; choose from float32, bfloat16, float16")
+    if precision not in PRECISIONS:
+        raise typer.BadParameter(f"--precision is {precision}; choose from {', '.join(PRECISIONS)}")
+    if precision == "int8" and (against is None or frameworks is not None):
+        raise typer.BadParameter("--precision int8 requires --against, without --frameworks: they compute in no int8")
     check_files(json_file, junit, html)
     report = measure(
         checkpoint, frameworks, read_texts(texts) if texts else None, tolerance, precision, against, device

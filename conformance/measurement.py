@@ -7,6 +7,7 @@ from roberta_core import backend
 from roberta_core.checkpoints import resolve
 
 from .adapters import Adapter, find_adapter
+from .adapters.onnx import PREFIX, Onnx
 from .adapters.port import Load, Port
 from .adapters.server import Server, is_address
 from .faults.diagnosis import diagnose_checkpoint
@@ -48,7 +49,7 @@ def select_adapters(
 
     Args:
         frameworks: Names of implementations; by default every installed framework, or none with `against`.
-        against: A user's implementation: a callable, or `module:callable`, or the address of a server.
+        against: A user's implementation: a callable, `module:callable`, `onnx:FILE` or the address of a server.
         precision: The type in which the frameworks compute.
 
     Raises:
@@ -56,10 +57,16 @@ def select_adapters(
         BackendError: If a framework is not installed, or none is.
         ValueError: If the implementation cannot be imported.
     """
-    own = [] if against is None else [Server(against) if is_address(against) else Port(against)]
+    own = [] if against is None else [_make_own(against)]
     if frameworks is None:
         installed = sorted(backend.available(), key=(*backend.PREFERRED, *backend.registered()).index)
         frameworks = [] if own else installed
     if not own and not frameworks:
         raise backend.BackendError("no framework is installed: pip install 'triberta[all]'")
     return [*own, *(find_adapter(name, precision) for name in frameworks)]
+
+
+def _make_own(against: str | Load) -> Adapter:
+    if isinstance(against, str) and against.startswith(PREFIX):
+        return Onnx(against.removeprefix(PREFIX))
+    return Server(against) if is_address(against) else Port(against)

@@ -1,4 +1,4 @@
-"""Expected rounding: the model's steps evaluated in float32, bfloat16 or float16, in NumPy.
+"""Expected rounding: the model's steps evaluated in float32, bfloat16, float16 or int8, in NumPy.
 
 The difference from float64 shows what rounding alone does to each stage of a model. An implementation that computes
 in the same type must be about as close to float64.
@@ -75,14 +75,44 @@ def round_after_each_step(precision: Any) -> type[Oracle]:
     return Rounded
 
 
+class Int8Model(Float32Model):
+    """The model with dynamic quantisation, as ONNX Runtime does it.
+
+    Matrices and tables are int8 with one scale each, the inputs of linear layers are uint8 with a scale and a zero
+    point for each call; everything else is float32.
+    """
+
+    def tensor(self, name: str, rows: Any = ()) -> Array:
+        """Return a tensor; a matrix is rounded to int8 and back."""
+        value = super().tensor(name)
+        if value.ndim == 2:
+            scale = np.abs(value).max() / 127 or 1.0
+            value = (np.round(value / scale) * scale).astype(np.float32)
+        return value[rows]
+
+    def linear(self, path: str, x: Array) -> Array:
+        """Apply a linear layer to an input rounded to uint8."""
+        return super().linear(path, round_to_uint8(x))
+
+
+def round_to_uint8(x: Array) -> Array:
+    """Return an array rounded to 256 evenly spaced values that cover its range and 0."""
+    low, high = min(float(x.min()), 0.0), max(float(x.max()), 0.0)
+    scale = (high - low) / 255 or 1.0
+    zero = np.round(-low / scale)
+    return ((np.clip(np.round(x / scale) + zero, 0, 255) - zero) * scale).astype(np.float32)
+
+
 def models_of(precision: str) -> tuple[type[Oracle], ...]:
     """Return the models whose differences from float64 are the expected rounding of a type.
 
     Raises:
         ValueError: If the type is unknown.
     """
+    if precision == "int8":
+        return (Int8Model,)
     if precision not in TYPES:
-        raise ValueError(f"unknown precision {precision!r}; choose from {', '.join(TYPES)}")
+        raise ValueError(f"unknown precision {precision!r}; choose from {', '.join(TYPES)}, int8")
     return (Float32Model, ReversedSums) if precision == "float32" else (round_after_each_step(TYPES[precision]),)
 
 
@@ -93,7 +123,7 @@ def expected_rounding(model: Oracle, inputs: Mapping[str, Any], want: Stages, pr
         model: The float64 model.
         inputs: The arguments of the class by name.
         want: The float64 stages.
-        precision: "float32", "bfloat16" or "float16".
+        precision: "float32", "bfloat16", "float16" or "int8".
     """
     found = dict.fromkeys(want, float(ml_dtypes.finfo(TYPES.get(precision, np.float32)).eps))
     for kind in models_of(precision):
