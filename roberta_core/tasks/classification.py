@@ -116,12 +116,9 @@ class Classification(Task):
         Raises:
             DataError: all labels are the same, or some are fractions and others are not numbers.
         """
-        lists = [example for example in examples if isinstance(example.fields["label"], list)]
-        problem = PROBLEMS.get(self.settings.problem, "")
-        several = problem == MULTI_LABEL or (
-            not problem and 2 * len(lists) > len(examples)
-        )  # `check` reports the others
-        usable = lists if several else [example for example in examples if isinstance(example.fields["label"], str)]
+        several = self._has_several(examples)
+        # The others are not learned from, and `check` reports them.
+        usable = [example for example in examples if isinstance(example.fields["label"], list) == several]
         found = [example.fields["label"] for example in usable]
         flat = [label for labels in found for label in ([labels] if isinstance(labels, str) else labels)]
         numbers = {label: _number(label) for label in flat}
@@ -146,6 +143,12 @@ class Classification(Task):
         if self.settings.balance and (rare := [label for label in labels if not counts[label]]):
             raise DataError(f"balance: no training example has the label {', '.join(rare)}")
         self.learn_weights({label: counts[label] for label in self.labels}, len(found) if several else None)
+
+    def _has_several(self, examples: Sequence[Example]) -> bool:
+        """Return whether texts have several labels: as the settings say, else what most of the examples have."""
+        if self.settings.problem:
+            return PROBLEMS[self.settings.problem] == MULTI_LABEL
+        return 2 * sum(isinstance(example.fields["label"], list) for example in examples) > len(examples)
 
     def _decide_problem(self, examples: Sequence[Example], numbers: Mapping[str, float | None]) -> str:
         fraction = next((label for label, value in numbers.items() if value is not None and value % 1), None)
