@@ -41,6 +41,8 @@ def check_inputs(
         ValueError: An input has the wrong shape, type or value; the message names argument, value and limit.
     """
     given = {name: value for name, value in inputs.items() if value is not None}
+    for name in [name for name, value in given.items() if isinstance(value, (str, bytes))]:
+        raise ValueError(f"{name} is a {type(given[name]).__name__}; it must be an array")
     if ("input_ids" in given) == ("inputs_embeds" in given):
         got = "both" if "input_ids" in given else "neither"
         raise ValueError(f"Specify exactly one of input_ids and inputs_embeds; got {got}.")

@@ -79,7 +79,9 @@ def span_loss(
     if starts is None or ends is None:
         raise ValueError("an answer has two ends: give start_positions and end_positions, or neither")
     losses = []
-    for logits, positions in ((start_logits, starts), (end_logits, ends)):
+    for name, logits, positions in (("start", start_logits, starts), ("end", end_logits, ends)):
+        if jnp.issubdtype(positions.dtype, jnp.floating):
+            raise ValueError(f"{name}_positions has dtype {positions.dtype}; positions must be integers")
         positions = positions.flatten()
         inside = (positions >= 0) & (positions < logits.shape[1])
         losses.append(token_loss(logits, jnp.where(inside, positions, IGNORED), reduction))

@@ -74,7 +74,11 @@ def span_loss(
     if starts is None or ends is None:
         raise ValueError("an answer has two ends: give start_positions and end_positions, or neither")
     losses = []
-    for logits, positions in ((start_logits, starts), (end_logits, ends)):
+    for name, logits, positions in (("start", start_logits, starts), ("end", end_logits, ends)):
+        if positions.is_floating_point():
+            raise ValueError(
+                f"{name}_positions has dtype {str(positions.dtype).removeprefix('torch.')}; positions must be integers"
+            )
         positions = positions.flatten().long()
         inside = (positions >= 0) & (positions < logits.shape[1])
         losses.append(token_loss(logits, torch.where(inside, positions, IGNORED), reduction))

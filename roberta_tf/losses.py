@@ -83,9 +83,11 @@ def span_loss(
     if starts is None or ends is None:
         raise ValueError("an answer has two ends: give start_positions and end_positions, or neither")
     losses = []
-    for logits, positions in ((start_logits, starts), (end_logits, ends)):
-        positions = tf.reshape(tf.cast(positions, tf.int32), [-1])
-        inside = (positions >= 0) & (positions < tf.shape(logits)[1])
+    for name, logits, positions in (("start", start_logits, starts), ("end", end_logits, ends)):
+        if positions.dtype.is_floating:
+            raise ValueError(f"{name}_positions has dtype {positions.dtype.name}; positions must be integers")
+        positions = tf.reshape(tf.cast(positions, tf.int64), [-1])
+        inside = (positions >= 0) & (positions < tf.shape(logits, tf.int64)[1])
         losses.append(token_loss(logits, tf.where(inside, positions, IGNORED), reduction))
     return (losses[0] + losses[1]) / 2
 

@@ -41,6 +41,18 @@ def test_fractional_class_labels_are_refused(framework, make, config, ids, archi
         framework.call(make(architecture, config), ids, labels=np.full(ids.shape, 1.5, "f4"))
 
 
+def test_fractional_positions_of_an_answer_are_refused(framework, make, config, ids):
+    config.num_labels = 2
+    given = {"start_positions": np.ones(len(ids), np.int64), "end_positions": np.full(len(ids), 1.5, "f4")}
+    with pytest.raises(ValueError, match="end_positions has dtype float32; positions must be integers"):
+        framework.call(make("ForQuestionAnswering", config), ids, **given)
+
+
+def test_a_text_in_place_of_ids_is_refused(framework, make, config):
+    with pytest.raises(ValueError, match=r"input_ids .*(ids must be integers|must be an array)"):
+        make("Model", config)("text")
+
+
 def test_a_forked_process_is_refused_where_it_would_hang(framework, make, config, ids):
     if framework.name == "pt":
         pytest.skip("PyTorch computes in forked processes")
