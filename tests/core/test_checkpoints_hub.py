@@ -462,7 +462,7 @@ def test_a_hub_that_never_answers_times_out(hub, save, silent, monkeypatch):
     monkeypatch.setattr(hub, silent, lambda *_: ended.wait(60))
     monkeypatch.setattr(module, "ANSWER_TIMEOUT", 2.0)
     try:
-        with pytest.raises(CheckpointError, match=r"no answer within 2\.0 seconds"):
+        with pytest.raises(CheckpointError, match=r"no answer within 2 seconds"):
             resolve(NAME)
     finally:
         ended.set()
@@ -473,7 +473,7 @@ def test_an_upload_to_a_hub_that_never_answers_times_out(hub, monkeypatch):
     monkeypatch.setattr(hub, "create", lambda *_: ended.wait(60))
     monkeypatch.setattr(module, "ANSWER_TIMEOUT", 2.0)
     try:
-        with pytest.raises(CheckpointError, match=r"nothing was uploaded .*no answer within 2\.0 seconds"):
+        with pytest.raises(CheckpointError, match=r"nothing was uploaded .*no answer within 2 seconds"):
             module.push(NAME, lambda folder: None, "card", "safetensors", token=hub.TOKEN)
     finally:
         ended.set()
