@@ -71,6 +71,16 @@ def test_a_saved_checkpoint_loads(tmp_path, architecture, changes):
     assert json.loads((tmp_path / "config.json").read_text())["dtype"] == "float32"
 
 
+@pytest.mark.parametrize(
+    ("kind", "prefix"), [("roberta", "Roberta"), ("camembert", "Camembert"), ("xlm-roberta", "XLMRoberta")]
+)
+def test_a_relative_is_saved_with_its_own_class_names(tmp_path, kind, prefix):
+    config = make(model_type=kind, architectures=["RobertaForMaskedLM"])
+    checkpoints.save(tmp_path, config, "ForMaskedLM", weights(config, "ForMaskedLM"))
+    fields = json.loads((tmp_path / "config.json").read_text())
+    assert (fields["model_type"], fields["architectures"]) == (kind, [f"{prefix}ForMaskedLM"])
+
+
 def test_a_refusal_with_many_reasons_is_short(tmp_path):
     config = make(**CROSS)
     checkpoints.save(tmp_path, config, "ForCausalLM", weights(config, "ForCausalLM"))

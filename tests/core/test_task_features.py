@@ -315,6 +315,15 @@ def test_a_single_label_cannot_be_learned(tokenizer, name, row):
         build(name, tokenizer, [row, row])
 
 
+def test_the_tags_of_a_checkpoint_keep_their_order(tokenizer):
+    rows = [{"tokens": ["a", "b", "c"], "labels": ["O", "B-x", "I-x"]}]
+    task = TASKS["tagging"](tokenizer, 32)
+    task.read_config(RobertaConfig(id2label={0: "I-x", 1: "O", 2: "B-x"}))
+    task.collect_examples([Record(rows[0], "F")], Skipped(), learn=True)
+    assert task.labels == ("I-x", "O", "B-x")
+    assert task.head_fits
+
+
 def test_part_of_speech_tagging_selects_models_by_accuracy(tokenizer):
     rows = [{"tokens": ["a", "b"], "labels": ["DET", "NOUN"]}]
     assert build("tagging", tokenizer, rows)[0].metric == "accuracy"
