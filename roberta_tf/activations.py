@@ -18,7 +18,7 @@ def gelu(x: tf.Tensor) -> Any:
         density = tf.exp(-0.5 * x * x) / math.sqrt(2 * math.pi)
         return upstream * (0.5 * (1 + tf.math.erf(x * math.sqrt(0.5))) + x * density)
 
-    return x * (0.5 * (1 + tf.math.erf(x * math.sqrt(0.5)))), gradient
+    return (x * 0.5) * (1 + tf.math.erf(x * math.sqrt(0.5))), gradient
 
 
 def gelu_tanh(x: tf.Tensor) -> tf.Tensor:

@@ -11,7 +11,7 @@ from roberta_core.config import RobertaConfig
 def to_additive_mask(mask: tf.Tensor, embedded: tf.Tensor) -> tf.Tensor:
     """[B, T], [B, S, T] or [B, 1, S, T] of what to attend, as [B, 1, S or 1, T]: 0, or the minimum where it is 0."""
     if mask.shape.rank < 4:
-        mask = mask[:, None, None, :] if mask.shape.rank == 2 else mask[:, None]
+        mask = tf.expand_dims(tf.expand_dims(mask, 1) if mask.shape.rank == 2 else mask, 1)
     return tf.where(tf.equal(mask, 0), embedded.dtype.min, tf.zeros((), embedded.dtype))
 
 

@@ -21,6 +21,7 @@ from roberta_tf.calls import Graphs, bind_inputs, convert_inputs, has_own_call, 
 from roberta_tf.fitting import FitModel
 from roberta_tf.heads import LMHead
 from roberta_tf.own_layers import build_own, list_stored
+from roberta_tf.serving import make_serving_function, make_serving_specs
 from roberta_tf.weights import as_concrete, assign, build, tensors
 
 CONTEXT = ("seed", "attn_implementation", "loss_reduction", "dtype")  # settings that the models inside a class share
@@ -168,8 +169,32 @@ class TFRobertaPreTrainedModel(PreTrainedBase, FitModel):
         return {"config": self.config.to_dict(), **settings, **kept}
 
     @property
-    def _default_save_signature(self) -> None:
-        """None: a model accepts more inputs than Keras would guess from one shape."""
+    def _default_save_signature(self) -> Any:
+        """The signature `serving_default` of `tf.saved_model.save`; None if a user's call has other inputs."""
+        return make_serving_function(self)
+
+    def export(
+        self,
+        filepath: str | os.PathLike[str],
+        format: str = "tf_saved_model",
+        verbose: bool | None = None,
+        input_signature: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        """Export the forward pass as a SavedModel that serves ids, masks and token types of any batch size and length.
+
+        Args:
+            filepath: The folder.
+            format: Keras's: "tf_saved_model" or another format that it knows.
+            verbose: Whether to print a summary.
+            input_signature: The inputs of the endpoint; None means `input_ids`, `attention_mask` and
+                `token_type_ids` as int32 of shape [None, None].
+            **kwargs: Further arguments of `keras.Model.export`.
+        """
+        specs = make_serving_specs(self)
+        signature = [specs] if input_signature is None and specs else input_signature
+        object.__setattr__(self, "_called", True)  # Keras would ask for a call, to guess the inputs
+        super().export(os.fspath(filepath), format, verbose, signature, **kwargs)
 
     @overload
     @classmethod

@@ -33,6 +33,7 @@ OWN_FILES = {
     ("roberta_tf", "own_layers.py"): "Keras's layers are built when they are called first",
     ("roberta_flax", "own_layers.py"): "a user's class may be an NNX module or name a Linen module",
     ("roberta_flax", "linen.py"): "the published Flax classes are Linen modules",
+    ("roberta_tf", "serving.py"): "the signatures of a SavedModel",
     ("roberta_tf", "calls.py"): "an eager call runs a kept tf.function",
     ("roberta_pt", "interop.py"): "Trainer and PEFT are for PyTorch alone",
     ("roberta_tf", "fitting.py"): "Keras's compile and fit",
