@@ -104,11 +104,13 @@ class _Display:
         self.task = self.bar.add_task("reading", total=None)
 
     def __enter__(self) -> "_Display":
-        self.bar.start()
+        if not self.bar.disable:
+            self.bar.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.bar.stop()
+        if not self.bar.disable:  # older versions of rich print an empty line even for a bar that was never shown
+            self.bar.stop()
 
     def reading(self, done: int, total: int) -> None:
         """Show how many bytes are read; how far the merging that follows has come is not known."""
