@@ -183,6 +183,8 @@ class TFRobertaPreTrainedModel(PreTrainedBase, FitModel):
     ) -> None:
         """Export the forward pass as a SavedModel that serves ids, masks and token types of any batch size and length.
 
+        TFLite converts this form. What `tf.saved_model.save` writes can be served, but gives NaN after a conversion.
+
         Args:
             filepath: The folder.
             format: Keras's: "tf_saved_model" or another format that it knows.
