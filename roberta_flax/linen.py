@@ -129,6 +129,7 @@ class FlaxRobertaLMHead(nn.Module):
     def __call__(self, hidden_states: Array, shared_embedding: Array | None = None) -> Array:
         """[B, S, D] to [B, S, V], by the word table `shared_embedding` [V, D] if it is given."""
         hidden_states = self.layer_norm(jax.nn.gelu(self.dense(hidden_states), approximate=False))
+        scores: Any
         if shared_embedding is None:
             scores = self.decoder(hidden_states)
         else:

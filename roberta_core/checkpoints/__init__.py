@@ -95,7 +95,8 @@ def _match_folder(
     expected = published if table is None else table
     own = {name: row for name, row in expected.items() if published.get(name) != row}
     found, report = match(tensors, metadata, config, expected, report, own)
-    rows, loaded = ({name: part[name] for name in part if name not in own} for part in (expected, found))
+    rows = {name: row for name, row in expected.items() if name not in own}
+    loaded = {name: array for name, array in found.items() if name not in own}
     differing = find_differing_formats(folder, config, rows, loaded, exhaustive=False)
     return found, replace(report, differing=tuple(differing))
 
