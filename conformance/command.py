@@ -31,10 +31,10 @@ def parity(
     against: Annotated[
         str | None,
         typer.Option(
-            metavar="MODULE:CALLABLE|onnx:FILE|URL",
-            help="Your own implementation, compared instead of the frameworks: the callable gets the folder of the "
-            "checkpoint and returns a function of input_ids and attention_mask that returns stages by name. Or "
-            "an exported model, or the address of a running server, whose hidden states are compared.",
+            metavar="TARGET",
+            help="Your own implementation, compared instead of the frameworks. MODULE:CALLABLE gets the folder of the "
+            "checkpoint and returns a function of input_ids and attention_mask that returns stages by name; onnx:FILE "
+            "is an exported model; http://HOST:PORT is a running `roberta serve`, whose hidden states are compared.",
         ),
     ] = None,
     texts: Annotated[
