@@ -21,7 +21,7 @@ def parity(
     checkpoint: Annotated[
         str | None,
         typer.Argument(
-            help="A folder or an embedded model. Without it, the suite's cases are run.", show_default=False
+            help="A folder or a built-in model. Without it, the built-in test cases are run.", show_default=False
         ),
     ] = None,
     frameworks: Annotated[
@@ -56,14 +56,14 @@ def parity(
         Path | None, typer.Option(metavar="FILE", help="Write an HTML page with a heat map of the errors to FILE.")
     ] = None,
     faults: Annotated[
-        bool, typer.Option("--faults", help="Show which case catches each fault of the suite instead.")
+        bool, typer.Option("--faults", help="Show, for each deliberately broken model, the test case that detects it.")
     ] = False,
 ) -> None:
     """Measure the error of each framework at every stage, compared with a float64 model.
 
-    The error of a stage is its largest difference divided by its largest value. For a checkpoint it is compared with
-    the expected rounding of the stage: the error of the same model evaluated in NumPy in the same type. The exit status
-    is 1 if an error exceeds its tolerance.
+    The error of a stage is its largest difference divided by its largest value. For a checkpoint, it may
+    be ten times the rounding expected for that stage: the error of the same model evaluated in NumPy in the same type.
+    The exit status is 1 if an error exceeds its tolerance.
     """
     if faults:
         raise typer.Exit(show_faults())

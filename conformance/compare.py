@@ -13,7 +13,7 @@ def compare(
     checkpoints: Annotated[
         list[str],
         typer.Argument(
-            help="Folders, weights files, embedded models or Hub ids; the others are compared with the first. "
+            help="Folders, weights files, built-in models or Hub ids; the others are compared with the first. "
             "For a single folder, its weights files are compared.",
             metavar="A B [C...]",
         ),

@@ -30,7 +30,9 @@ def read_fields(source: str | os.PathLike[str], options: dict[str, Any]) -> dict
     if not path.exists() and (path.parent / fairseq_file.FILE).exists():
         return fairseq_file.read_config(path.parent).to_dict()
     if not path.exists():
-        raise FileNotFoundError(f"{path.parent} has no {CONFIG_NAME}, so it is not the folder of a checkpoint")
+        inner = path.parent / "model"  # where a training run writes its model
+        hint = f"; did you mean {inner}?" if (inner / CONFIG_NAME).is_file() else ""
+        raise FileNotFoundError(f"{path.parent} has no {CONFIG_NAME}, so it is not the folder of a checkpoint{hint}")
     return _select_half(path, read_json_object(path), prefix)
 
 

@@ -39,14 +39,14 @@ def resolve(source: str | os.PathLike[str], wants: Collection[str] = MODEL, **wh
     if name in list_embedded():
         return EMBEDDED / name
     if name and "\0" not in name and Path(name).exists():
-        raise CheckpointError(f"{shorten(name)} is a file; specify the folder that contains it")
+        raise CheckpointError(f"{shorten(name)} is a file; specify the folder that holds config.json and the weights")
     models = join_names(list_embedded()) or "none"
     if name.startswith(("/", "./", "../", "~")) or name.endswith("/"):
         raise CheckpointError(
-            f"there is no folder {shorten(name)!r}; specify a folder with a checkpoint, an embedded model ({models}), "
+            f"there is no folder {shorten(name)!r}; specify a folder with a checkpoint, a built-in model ({models}), "
             "or a name on the Hub such as FacebookAI/roberta-base"
         )
-    tried = f"{shorten(name)!r} is neither a folder nor an embedded model (available: {models})"
+    tried = f"{shorten(name)!r} is neither a folder here nor a built-in model (available: {models})"
     if not hub.ID.fullmatch(name):
         raise CheckpointError(f"{tried}, nor a valid name on the Hub")
     try:

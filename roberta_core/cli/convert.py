@@ -15,7 +15,7 @@ FORMATS = "safetensors, tf-safetensors, flax-safetensors, bin, msgpack, h5 or fa
 
 
 def convert(
-    source: Annotated[str, typer.Argument(metavar="SRC", help="A folder, an embedded model, or a model on the Hub.")],
+    source: Annotated[str, typer.Argument(metavar="SRC", help="A folder, a built-in model, or a model on the Hub.")],
     target: Annotated[str, typer.Argument(metavar="DST", help="The output folder; may be SRC itself.")],
     to: Annotated[str, typer.Option(help=f"Format to write: {FORMATS}.")],
     architecture: Annotated[
@@ -29,7 +29,7 @@ def convert(
     ] = "5GB",
     seed: Annotated[int, typer.Option(min=0, help="Seed for the initialisation of a head that SRC lacks.")] = 0,
     strip_prefix: Annotated[
-        str, typer.Option(help="Remove this from the names of tensors in SRC, such as module. or decoder.")
+        str, typer.Option(help="Remove this from the names of tensors in SRC, such as 'module.' or 'decoder.'")
     ] = "",
     verify: Annotated[
         bool,

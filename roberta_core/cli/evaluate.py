@@ -33,7 +33,7 @@ def evaluate(
         list[str], typer.Option(help="Documents: a file, a glob, or @LIST, a file with one name per line. Repeatable.")
     ],
     model: Annotated[
-        str, typer.Option(help="A folder with a checkpoint, an embedded model, or a model on the Hub.")
+        str, typer.Option(help="A folder with a checkpoint, a built-in model, or a model on the Hub.")
     ] = "roberta-tiny",
     recipe: Annotated[
         str | None, typer.Option(help="Recipe (name or TOML file) that sets how texts are split and masked.")

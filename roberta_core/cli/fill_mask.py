@@ -38,7 +38,7 @@ def fill_mask(
         ),
     ] = None,
     model: Annotated[
-        str, typer.Option(help="A folder with a checkpoint, an embedded model, or a model on the Hub.")
+        str, typer.Option(help="A folder with a checkpoint, a built-in model, or a model on the Hub.")
     ] = "roberta-tiny",
     frameworks: FRAMEWORKS = None,
     framework: FRAMEWORK = None,
@@ -53,7 +53,7 @@ def fill_mask(
 ) -> None:
     """Predict the masked tokens of texts, with probabilities; several frameworks are shown side by side.
 
-    With --file the results are those of the other prediction commands: lines of a table, TSV or JSON for each row.
+    With --file each prediction is a row, written as --format says. With TEXT, --json prints one JSON document.
     """
     if bool(texts) == bool(file):
         raise typer.BadParameter("specify TEXT..., or files of texts with --file (but not both)")

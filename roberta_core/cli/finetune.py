@@ -33,7 +33,7 @@ def finetune(
     ],
     output: Annotated[Path, typer.Option(help="Output folder for the log, the result and the best model.")],
     recipe: Annotated[str, typer.Option(help="Name of a built-in recipe (`roberta recipes`), or a TOML file.")],
-    model: Annotated[str, typer.Option(help="A folder, an embedded model, or a model on the Hub.")] = "roberta-tiny",
+    model: Annotated[str, typer.Option(help="A folder, a built-in model, or a model on the Hub.")] = "roberta-tiny",
     validation: Annotated[
         list[str] | None, typer.Option(help="Data to evaluate on and to select the best model by. Repeatable.")
     ] = None,
@@ -74,8 +74,8 @@ def finetune(
 ) -> None:
     """Fine-tune a checkpoint for a task with a recipe, and keep the model with the best validation score.
 
-    The model is written to OUTPUT/model, or with several seeds to OUTPUT/seed-N/model. A stopped run resumes with
-    --resume and ends with exactly the weights of an uninterrupted one.
+    Without --validation the last model is kept. It is written to OUTPUT/model, or with several seeds to
+    OUTPUT/seed-N/model. A stopped run resumes with --resume and ends with exactly the weights of an uninterrupted one.
     """
     from roberta_core.training import finetune_run as training
     from roberta_core.training.finetune_loop import Validation
@@ -122,6 +122,8 @@ def _show_result(display: Display, result: Mapping[str, Any], models: Sequence[P
     scores = format_scores(result["median"]) if "median" in result else ""
     median = f"median of {len(models)} seeds: {scores}" if scores and len(models) > 1 else ""
     where = f"The model is in {models[0]}" if len(models) == 1 else f"The models are in {', '.join(map(str, models))}"
+    if not scores:
+        where += ": the last one, since no --validation data selects the best"
     display.say({"result": line, "models": list(map(str, models))}, median, where)
 
 

@@ -26,10 +26,10 @@ TITLES = {"pt": "PyTorch", "tf": "TensorFlow", "flax": "Flax", "fairseq": "fairs
 
 def info(
     checkpoint: Annotated[
-        str, typer.Argument(help="A folder, an embedded model, or a model on the Hub.")
+        str, typer.Argument(help="A folder, a built-in model, or a model on the Hub.")
     ] = "roberta-tiny",
     strip_prefix: Annotated[
-        str, typer.Option(help="Remove this from the names of tensors, such as module. or decoder.")
+        str, typer.Option(help="Remove this from the names of tensors, such as 'module.' or 'decoder.'")
     ] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:

@@ -27,7 +27,7 @@ def migrate(
 ) -> None:
     """Convert scripts for transformers 4.57.6: replace their imports, and list by line what else has to change.
 
-    Prints a unified diff, or writes the files with --write. Needs libcst: pip install 'triberta[migrate]'.
+    Prints a unified diff, or writes the files with --write. Needs the extra `migrate` of the package.
     """
     from roberta_core.checkpoints.atomic import transaction
     from roberta_core.migration import migrate as convert

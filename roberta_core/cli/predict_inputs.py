@@ -62,7 +62,9 @@ class TaskFields:
         except MissingFieldError as error:
             columns = ", ".join(map(str, row)) or "none"
             wanted = " or ".join(known[error.field])
-            raise ValueError(f"no {error.field} (in {wanted}); the columns are {columns}") from None
+            raise ValueError(
+                f"no {error.field} (in {wanted}); the columns are {columns}: pass --columns {error.field}=NAME"
+            ) from None
 
     def to_json(self, item: Any, result: Any) -> dict[str, Any]:
         """Return a result as a mapping for a line of JSON."""

@@ -17,15 +17,13 @@ INPUT_FORMATS = ("lines", *RECORD_FORMATS)
 
 MODEL = Annotated[
     str,
-    typer.Option(
-        help="A folder with a checkpoint, a built-in model (roberta-tiny), or a name on the Hugging Face Hub."
-    ),
+    typer.Option(help="A folder with a checkpoint that is fine-tuned for the task, or a name on the Hugging Face Hub."),
 ]
 FILES = Annotated[
     list[str] | None,
     typer.Argument(
         help="JSON lines, JSON, CSV, TSV, CoNLL or Parquet files by their suffix; any other file, and - for standard "
-        "input (the default), has one row per line, with its fields separated by tabs.",
+        "input (the default), has one row per line: a text, or fields separated by tabs.",
     ),
 ]
 COLUMNS = Annotated[
@@ -50,7 +48,11 @@ HTML = Annotated[
 ]
 BUDGET = Annotated[
     int | None,
-    typer.Option(min=1, help="Most tokens per batch, padding included; measured by default.", show_default=False),
+    typer.Option(
+        min=1,
+        help="Most tokens per batch, padding included; by default chosen by timing batches if there are many texts.",
+        show_default=False,
+    ),
 ]
 
 

@@ -12,7 +12,7 @@ def tasks(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """List the tasks: the commands that predict and train them, the fields of their records, and the recipes."""
+    """List the tasks, with the command, the input fields and the recipes of each."""
     found = collect_tasks()
     if name is not None:
         chosen = [one for one, facts in found.items() if name in (one, facts["finetune"], *facts["aliases"])]
@@ -54,7 +54,7 @@ def show(found: dict[str, dict[str, Any]], with_columns: bool) -> None:
     for name, facts in found.items():
         print(f"{name} (also {', '.join(facts['aliases'])})" if facts["aliases"] else name)
         if facts["command"] is None:
-            print("  predict: in Python, with pipeline()")
+            print(f"  predict: in Python, with roberta_core.pipeline({name!r}, model=...)")
         for verb, command, fields in (
             ("predict", facts["command"], facts["input"]),
             ("train", f"finetune {facts['finetune']}" if facts["finetune"] else None, facts["training"]),

@@ -75,7 +75,7 @@ def from_fairseq(
 
 @tokenizer.command("to-fairseq")
 def to_fairseq(
-    checkpoint: Annotated[str, typer.Argument(help="A folder with a tokenizer, or an embedded model.")],
+    checkpoint: Annotated[str, typer.Argument(help="A folder with a tokenizer, or a built-in model.")],
     output: Annotated[Path, typer.Option(help="Output folder for dict.txt, encoder.json and vocab.bpe.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:

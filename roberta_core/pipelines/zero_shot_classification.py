@@ -39,8 +39,9 @@ class ZeroShotClassificationPipeline(Pipeline):
         self.entailment_id = self._find_label("entail")
         if self.entailment_id is None:
             raise ValueError(
-                f"zero-shot-classification needs a model with a label that begins with 'entail'; this one has "
-                f"{', '.join(self.config.id2label.values())}: set id2label in its config.json"
+                "zero-shot-classification needs a model trained for natural language inference, with a label that "
+                f"begins with 'entail'; this one has {', '.join(self.config.id2label.values())}. If it was trained for "
+                "that, name its labels in id2label of its config.json"
             )
 
     def __call__(self, sequences: Any, candidate_labels: Any = None, **options: Any) -> Any:

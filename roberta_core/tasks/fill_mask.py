@@ -80,7 +80,8 @@ class FillMask(Task):
         shown = repr(text if len(text) <= SHOWN else f"{text[:SHOWN]}...")
         masks = [position for position, token in enumerate(ids) if token == self.tokenizer.mask_token_id]
         if not masks:
-            raise ValueError(f"there is no {self.tokenizer.mask_token} in {shown}")
+            mask = self.tokenizer.mask_token
+            raise ValueError(f"there is no {mask} in {shown}; write {mask} where a word is missing")
         if len(ids) > self.length:
             raise ValueError(f"{shown} has {len(ids)} tokens; the model accepts at most {self.length}")
         return Feature(ids, {}, number, masks)

@@ -50,7 +50,8 @@ def require_head(source: str | os.PathLike[str], architecture: str, task: str = 
     trained = TRAINED_BY[architecture]
     raise ValueError(
         f"the checkpoint {source} is not fine-tuned for {task or trained}: {lacking}; train it with "
-        f"`roberta finetune {trained} --model {source} --recipe RECIPE --train FILE --output FOLDER`"
+        f"`roberta finetune {trained} --model {source} --recipe RECIPE --train FILE --output FOLDER` "
+        f"(`roberta tasks {trained}` lists recipes)"
     )
 
 

@@ -64,8 +64,8 @@ def read_examples(
     if not found:
         why = skipped.sentence() or "there are none"
         raise DataError(
-            f"no record is left for {what}: {why}. {task.name} reads the fields {', '.join(task.fields)}; name the "
-            "columns that hold them, such as --columns label=COLUMN"
+            f"no record is left for {what}: {why}. {task.name} reads the fields {', '.join(task.fields)}; if columns "
+            f"have other names, name them: --columns {','.join(f'{field}=NAME' for field in task.fields)}"
         )
     line = {"data": what, "examples": len(found), "skipped": skipped.count, "reasons": skipped.reasons}
     report({**line, **({"target": task.describe()} if learn and task.describe() else {})})

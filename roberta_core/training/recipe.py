@@ -223,12 +223,17 @@ class Recipe:
 
         Args:
             source: the name or the file.
-            required: values that the recipe or a base of it must set, such as "optimizer.batch_size".
+            required: values that the recipe or a base of it must set for fine-tuning, such as "optimizer.batch_size".
 
         Raises:
             RecipeError: there is no such recipe, or something in it is wrong.
         """
         tables = _read_tables(source, Path())
+        if required and "task" not in tables and {"data", "masking"} & set(tables):
+            raise RecipeError(
+                f"{source} is a recipe for pretraining: it has [data] or [masking], and no [task]; `roberta tasks` "
+                "lists the recipes for fine-tuning"
+            )
         missing = [name for name in required if name.split(".")[1] not in tables.get(name.split(".")[0], {})]
         if missing:
             raise RecipeError(
@@ -302,6 +307,8 @@ def _read_tables(source: str | Path, folder: Path, seen: tuple[Path, ...] = ()) 
     try:
         tables = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
+        if path.suffix == ".toml":
+            raise RecipeError(f"there is no recipe file {source}") from None
         raise RecipeError(f"there is no recipe {source}; built in are {', '.join(built_in_names())}") from None
     except (OSError, UnicodeDecodeError, ValueError) as error:
         raise RecipeError(f"{path}: {error}") from None

@@ -98,7 +98,7 @@ def test_texts_come_from_a_file(parity, checkpoint, tmp_path):
         (("{checkpoint}", "--frameworks", "oracle", "--texts", "{empty}"), 1, "contains no text"),
         (("{checkpoint}", "--frameworks", "oracle", "--texts", "{bytes}"), 1, "is not UTF-8"),
         (("{checkpoint}", "--texts", "nowhere.txt"), 2, "nowhere.txt"),
-        (("nowhere", "--frameworks", "oracle"), 1, "'nowhere' is neither a folder nor"),
+        (("nowhere", "--frameworks", "oracle"), 1, "'nowhere' is neither a folder here nor"),
     ],
 )
 def test_what_cannot_be_done_ends_in_one_sentence(parity, checkpoint, tmp_path, arguments, status, said):

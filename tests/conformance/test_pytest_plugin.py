@@ -95,7 +95,7 @@ def test_a_wrong_option_ends_the_run_in_one_sentence(run, arguments, message):
 def test_a_checkpoint_that_is_missing_fails_its_test(run):
     status, out = run("--roberta-parity", "nowhere", "--roberta-parity-frameworks", "oracle")
     assert status == 1
-    assert "'nowhere' is neither a folder nor an embedded model" in out
+    assert "'nowhere' is neither a folder here nor a built-in model" in out
 
 
 def test_the_plugin_imports_nothing_until_it_is_used():

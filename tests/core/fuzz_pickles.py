@@ -24,6 +24,9 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parent))  # PYTHONSAFEPATH leaves the folder of the script out
+
 from limited import run_limited
 
 from roberta_core import checkpoints

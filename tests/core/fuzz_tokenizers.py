@@ -22,6 +22,8 @@ from pathlib import Path
 
 os.environ["TOKENIZERS_PARALLELISM"] = "false"  # set before the import: threads do not survive a fork
 
+sys.path.insert(0, str(Path(__file__).parent))  # PYTHONSAFEPATH leaves the folder of the script out
+
 from limited import run_limited
 
 from roberta_core.tokenization import RobertaTokenizer, RobertaTokenizerFast, load_tokenizer

@@ -61,6 +61,7 @@ class Model(PreTrainedBase):
         return self.tensors
 
     has_pooler = False  # pyright: ignore
+    _other_format = "bin"
 
     def _list_parameters(self):
         return {}

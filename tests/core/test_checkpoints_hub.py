@@ -212,7 +212,7 @@ def test_the_cache_is_used_if_the_hub_is_down(hub, save, caplog):
     with caplog.at_level(logging.WARNING):
         assert resolve(NAME) == folder
     assert "the Hub is unreachable" in caplog.text
-    with pytest.raises(CheckpointError, match="neither a folder nor an embedded model") as caught:
+    with pytest.raises(CheckpointError, match="neither a folder here nor a built-in model") as caught:
         resolve("someone/other")
     assert "it is not in the Hub's cache" in str(caught.value)
     assert len(str(caught.value).splitlines()) == 1
@@ -252,12 +252,12 @@ def test_offline_mode_is_reported_without_a_request(tmp_path):
     code = "from roberta_core import RobertaConfig; RobertaConfig.from_pretrained('someone/roberta')"
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path)}
     ended = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
-    assert "CheckpointError: 'someone/roberta' is neither a folder nor an embedded model" in ended.stderr
+    assert "CheckpointError: 'someone/roberta' is neither a folder here nor a built-in model" in ended.stderr
     assert "offline mode is enabled" in ended.stderr
 
 
 def test_a_missing_source_is_reported_with_the_places_searched(hub):
-    with pytest.raises(CheckpointError, match="neither a folder nor an embedded model") as caught:
+    with pytest.raises(CheckpointError, match="neither a folder here nor a built-in model") as caught:
         resolve("someone/nothing")
     assert f"someone/nothing on {hub.url} does not exist, or is private" in str(caught.value)
     assert len(str(caught.value).splitlines()) == 1

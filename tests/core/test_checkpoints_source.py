@@ -45,7 +45,7 @@ def test_a_folder_has_priority_over_an_embedded_name(package):
     ],
 )
 def test_an_unknown_source_is_refused_with_the_places_searched(package, source, reason):
-    with pytest.raises(CheckpointError, match="neither a folder nor an embedded model") as caught:
+    with pytest.raises(CheckpointError, match="neither a folder here nor a built-in model") as caught:
         resolve(source)
     assert isinstance(caught.value, OSError)
     assert "roberta-tiny" in str(caught.value)
@@ -61,7 +61,7 @@ def test_a_path_that_does_not_exist_is_reported_as_a_folder(package, source):
 
 def test_a_file_is_refused(package):
     (package / "model.safetensors").write_bytes(b"")
-    with pytest.raises(CheckpointError, match="is a file; specify the folder"):
+    with pytest.raises(CheckpointError, match="is a file; specify the folder that holds config"):
         resolve(package / "model.safetensors")
 
 

@@ -84,7 +84,7 @@ def test_bad_rows_have_a_reason_and_the_others_a_result(run, tmp_path):
     rows = [line.split("\t") for line in out.splitlines()[1:]]
     assert [row[0].rpartition(" ")[2] for row in rows] == ["1", "2", "3", "4"]
     assert [bool(row[1]) for row in rows] == [True, False, False, True]
-    assert rows[1][2] == "no text (in text or sentence or content); the columns are txt"
+    assert rows[1][2] == "no text (in text or sentence or content); the columns are txt: pass --columns text=NAME"
     assert rows[2][2].startswith("not JSON")
     assert [item for item in inputs if isinstance(item, str)] == ["a", "c"]
 

@@ -307,7 +307,7 @@ def test_an_error_reports_why_all_records_are_skipped(files, capsys):
     run(files, "--columns", "label=stars", code=1)
     error = capsys.readouterr().err
     assert "no record is left for training: skipped 10: " in error
-    assert "classification reads the fields text, text_pair, label; name the columns that hold them" in error
+    assert "classification reads the fields text, text_pair, label; if columns have other names, name them" in error
 
 
 def test_options_override_values_of_the_recipe(files, capsys):
