@@ -246,7 +246,7 @@ METHODS = {
         for argument in ("params", "mask")
     },
 }
-PASSED_ON = {("__init__", "settings"), ("__init__", "args")}
+PASSED_ON = {("__init__", "settings"), ("__init__", "args"), ("__init__", "arguments")}  # the last of a user's class
 # Published arguments that say nothing, and why.
 PASSED_ON |= {
     ("__init__", "input_shape"): "variables do not depend on the shape of inputs",

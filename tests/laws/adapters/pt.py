@@ -180,7 +180,8 @@ METHODS = {
     ("activation_checkpointing_enable", "offload"): refuses_activation_checkpointing(offload=True),
     ("num_parameters", "only_trainable"): counts_trainable,
 }
-PASSED_ON = {("__init__", "settings")}
+# `inputs` are further arguments of a user's class, which `from_pretrained` passes on.
+PASSED_ON = {("__init__", "settings"), ("__init__", "inputs")}
 INNER = ("forward",)
 
 

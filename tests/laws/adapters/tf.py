@@ -193,9 +193,10 @@ METHODS = {
     ("__init__", "trainable"): lambda framework, model: not new(model, trainable=False).trainable_weights,
     ("num_parameters", "only_trainable"): counts_trainable,
 }
-PASSED_ON = {("__init__", "settings"), ("from_config", "custom_objects")}  # the latter Keras hands to every class
-# Keras calls these.
-INNER = ("build", "call", "train_step", "test_step", "predict_step", "compute_loss", "compute_metrics")
+# Keras passes custom_objects to every class; `inputs` are further arguments of a user's class.
+PASSED_ON = {("__init__", "settings"), ("__init__", "inputs"), ("from_config", "custom_objects")}
+# Keras calls these; `export` has its tests in tests/tf/test_serving.py.
+INNER = ("export", "build", "call", "train_step", "test_step", "predict_step", "compute_loss", "compute_metrics")
 
 
 def new_layer():
