@@ -30,6 +30,8 @@ def load_swapped(folder):
 def run(checkpoint, tmp_path, monkeypatch, capsys):
     """`run(*arguments, test=...)`: the exit status and the output of pytest in a folder with `my_port.py`."""
     monkeypatch.chdir(tmp_path)
+    for name in ("my_port", "test_my_port"):  # other tests import modules of these names too
+        sys.modules.pop(name, None)
     (tmp_path / "my_port.py").write_text(PORT, encoding="utf-8")
     (tmp_path / "pytest.ini").write_text("[pytest]\npythonpath = .\n", encoding="utf-8")
 
