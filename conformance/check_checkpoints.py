@@ -9,8 +9,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from roberta_core.checkpoints import formats
-from roberta_core.checkpoints.conversion import compare_other_formats, open_checkpoint
 from roberta_core.config import CONFIG_NAME
+
+from .suite.comparison import find_differing_weights
 
 
 def find_checkpoints(files: Iterable[str]) -> list[Path]:
@@ -26,7 +27,7 @@ def find_checkpoints(files: Iterable[str]) -> list[Path]:
 def check(folder: Path) -> list[str]:
     """Return what is wrong with a checkpoint; nothing if it loads and its weights files agree."""
     try:
-        return compare_other_formats(open_checkpoint(folder))
+        return find_differing_weights(folder)
     except (OSError, ValueError) as error:
         return [str(error)]
 

@@ -60,7 +60,7 @@ def is_eager_call(model: Any, arguments: Mapping[str, Any]) -> bool:
 
 
 def has_own_call(kind: type) -> bool:
-    """Whether a user's class has a `call` of its own."""
+    """Whether a user's class overrides `call`."""
     return not kind.call.__module__.startswith("roberta_tf.")  # pyright: ignore[reportAttributeAccessIssue]
 
 

@@ -47,7 +47,7 @@ class Onnx:
         self.title, self.version = f"ONNX Runtime {path}", str(onnxruntime.__version__)
         try:
             self.session: Any = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-        except Exception as error:  # the library has an exception of its own for each reason
+        except Exception as error:  # the library raises a different type for each reason
             raise ValueError(f"ONNX Runtime cannot read {path}: {error}") from None
 
     def build(self, architecture: str, config: RobertaConfig, tensors: Mapping[str, np.ndarray]) -> Any:

@@ -31,7 +31,7 @@ TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json
 VOCABULARY = ("vocab.json", "merges.txt", "added_tokens.json")  # if there is no tokenizer.json
 # Files that are copied with weights and configuration.
 CARRIED = (*TOKENIZER, *VOCABULARY, "generation_config.json", fairseq_file.DICTIONARY, fairseq_file.LABELS)
-# The files of a sentence-transformers model beside its encoder: those of its folder, and of its modules' folders.
+# The files of a sentence-transformers model other than its encoder: those of its folder, and of its modules' folders.
 SENTENCE = (
     "modules.json", "config_sentence_transformers.json", "sentence_bert_config.json", "sentence_roberta_config.json",
     "sentence_xlm-roberta_config.json", "sentence_camembert_config.json",
@@ -163,7 +163,7 @@ def fetch(repository: Repository, wants: Collection[str]) -> Path:
     Args:
         repository: The repository.
         wants: What to download: "config", "weights" (the first format in `formats.FORMATS`), "tokenizer", "carried",
-            "sentence" (what a sentence-transformers model has beside its encoder).
+            "sentence" (the files of a sentence-transformers model other than its encoder).
 
     Raises:
         CheckpointError: The Hub refuses, or a file is missing.

@@ -66,7 +66,7 @@ def decide(found: Survey, assume_roberta: bool = False) -> Decisions:
 
 
 def _find_kept(found: Survey) -> set[str]:
-    """Return the Auto classes that stay: they load another model, or it is unknown what they load beside another."""
+    """Return the Auto classes that stay: they load another model, or which of several models they load is unknown."""
     names = {name for name in found.imported if name in AUTO}
     others = {name for name in names if any(find_other_checkpoints(found, name))}
     own = {name for name in names if any(text and is_roberta(text) for text, _ in found.checkpoints.get(name, ()))}

@@ -28,7 +28,7 @@ async def generate(service: Service, values: dict[str, Any]) -> Any:
 async def _start(
     service: Service, target: Target, text: str, options: dict[str, Any]
 ) -> AsyncIterator[tuple[str, Any]]:
-    """Return the events once there is a first token: what is refused before has a status of its own."""
+    """Return the events once there is a first token: a request refused before that gets its own HTTP status."""
     loop, queue = asyncio.get_running_loop(), asyncio.Queue()
 
     def listen(tokens: np.ndarray) -> None:

@@ -4,7 +4,6 @@ import asyncio
 import json
 import logging
 from collections.abc import AsyncIterator
-from contextlib import suppress
 from typing import Any
 
 from starlette.responses import Response
@@ -42,8 +41,12 @@ class EventStream(Response):
             gone.cancel()
             task.cancel()
             await asyncio.gather(task, gone, return_exceptions=True)
-            with suppress(Exception):
+            try:
                 await self.items.aclose()  # type: ignore[attr-defined]  # of a generator
+            except CallDropped:
+                pass  # the client left, which is why the generator is closed
+            except Exception:
+                logger.exception("A stream could not be closed")
 
     async def _send_all(self, send: Any) -> None:
         try:
