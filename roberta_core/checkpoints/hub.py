@@ -175,7 +175,6 @@ def fetch(repository: Repository, wants: Collection[str]) -> Path:
             return _download(repository, "on the Hub", repository.names(), repository.file, wants)
         except UnreachableError as error:
             reason = str(error)
-            logger.warning("%s: the Hub is unreachable (%s); using its cache", repository.name, reason)
     candidates = [
         CONFIG_NAME,
         *CARRIED,
@@ -186,6 +185,8 @@ def fetch(repository: Repository, wants: Collection[str]) -> Path:
     names += _list_cached_modules(repository) if names else []
     if not names:
         raise UnreachableError(reason)
+    if not repository.local_files_only:
+        logger.warning("%s: the Hub is unreachable (%s); using its cache", repository.name, reason)
 
     def cached(name: str) -> Path:
         path = repository.cached(name)

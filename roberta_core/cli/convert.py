@@ -11,7 +11,10 @@ import typer
 if TYPE_CHECKING:
     from roberta_core.checkpoints.conversion import Check, Summary
 
-FORMATS = "safetensors, tf-safetensors, flax-safetensors, bin, msgpack, h5 or fairseq"
+FORMATS = (
+    "safetensors (all frameworks read it), bin (PyTorch's pickle), h5 (TensorFlow), msgpack (Flax), tf-safetensors and "
+    "flax-safetensors (as TensorFlow and Flax classes of transformers write it), or fairseq"
+)
 
 
 def convert(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from roberta_core.cli.files import check_files, check_inputs
-from roberta_core.cli.finetune import parse_reading
+from roberta_core.cli.finetune import FORMAT_HELP, parse_reading
 from roberta_core.cli.frameworks import (
     DEVICE,
     FRAMEWORK,
@@ -55,8 +55,8 @@ def evaluate(
     header: Annotated[
         str | None, typer.Option(help="With --task: column names of files without a header, separated by commas.")
     ] = None,
-    format: Annotated[
-        str | None, typer.Option(help="With --task: format of the files, if their suffix does not tell it.")
+    input_format: Annotated[
+        str | None, typer.Option(help=f"With --task: {FORMAT_HELP[0].lower()}{FORMAT_HELP[1:]}.")
     ] = None,
     strict: Annotated[bool, typer.Option(help="With --task: fail on faulty records instead of skipping them.")] = False,
     frameworks: FRAMEWORKS = None,
@@ -69,7 +69,7 @@ def evaluate(
     All frameworks see the same masked inputs. With --task, the scores of that task are computed instead.
     """
     if task is not None:
-        reading = parse_reading(columns, header, format, strict)
+        reading = parse_reading(columns, header, input_format, strict)
         return evaluate_files(
             task, texts, model, recipe, reading, predictions, resolve_frameworks(frameworks, framework), device, as_json
         )

@@ -17,7 +17,7 @@ from roberta_core.cli.frameworks import (
     resolve_frameworks,
 )
 from roberta_core.cli.predict import predict
-from roberta_core.cli.predict_options import BUDGET, COLUMNS, FORMAT, INPUT_FORMAT, JSON, OUTPUT, Request
+from roberta_core.cli.predict_options import COLUMNS, FORMAT, INPUT_FORMAT, JSON, MAX_BATCH_TOKENS, OUTPUT, Request
 
 if TYPE_CHECKING:
     from roberta_core.tasks.fill_mask import Filled
@@ -49,11 +49,12 @@ def fill_mask(
     format: FORMAT = None,
     output: OUTPUT = None,
     as_json: JSON = False,
-    budget: BUDGET = None,
+    max_batch_tokens: MAX_BATCH_TOKENS = None,
 ) -> None:
     """Predict the masked tokens of texts, with probabilities; several frameworks are shown side by side.
 
-    With --file each prediction is a row, written as --format says. With TEXT, --json prints one JSON document.
+    With --file each prediction is a row, written as --format says, or with --json as a line of JSON. With texts as
+    arguments, --json prints one JSON document.
     """
     if bool(texts) == bool(file):
         raise typer.BadParameter("specify TEXT..., or files of texts with --file (but not both)")
@@ -63,14 +64,14 @@ def fill_mask(
             "--input-format": input_format,
             "--format": format,
             "--output": output,
-            "--budget": budget,
+            "--max-batch-tokens": max_batch_tokens,
         }
         if unused := [name for name, value in given.items() if value is not None]:
             raise typer.BadParameter(f"{unused[0]} requires --file")
         return compare_texts(texts or [], model, resolve_frameworks(frameworks, framework), device, top_k, as_json)
     if frameworks is not None:
         raise typer.BadParameter("--frameworks compares frameworks on TEXT...; with --file specify one by --framework")
-    request = Request(model, file, framework, device, columns, input_format, format, output, as_json, budget)
+    request = Request(model, file, framework, device, columns, input_format, format, output, as_json, max_batch_tokens)
     predict("fill-mask", request, top_k=top_k)
 
 

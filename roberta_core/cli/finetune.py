@@ -12,7 +12,9 @@ from roberta_core.cli.files import check_inputs
 from roberta_core.cli.frameworks import DEVICE, FRAMEWORK, hold_back_stderr, load_backend, resolve_frameworks
 from roberta_core.cli.recording import CHART, TENSORBOARD, Recording
 from roberta_core.cli.training_display import Display, call_after_loss, format_scores, handle_stop
+from roberta_core.data.records import FORMATS
 
+FORMAT_HELP = f"Format of the files, if their suffix does not tell it: {', '.join(FORMATS)}"
 COLUMNS = (
     "Columns of the data that hold the task's fields, such as text=review,label=stars; label=A,B,C names columns of 0 "
     "and 1 for several labels."
@@ -63,7 +65,7 @@ def finetune(
     header: Annotated[
         str | None, typer.Option(help="Column names of files without a header, separated by commas.")
     ] = None,
-    format: Annotated[str | None, typer.Option(help="Format of the files, if their suffix does not tell it.")] = None,
+    input_format: Annotated[str | None, typer.Option(help=f"{FORMAT_HELP}.")] = None,
     strict: Annotated[bool, typer.Option(help="Fail on faulty records instead of skipping them.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Resume the run in the output folder.")] = False,
     chart: CHART = None,
@@ -90,17 +92,17 @@ def finetune(
     check_overrides(given, seeds)
     required = [place for place in FINE_TUNING if place not in {OVERRIDES[name] for name in given if given[name]}]
     plan = Recipe.load(recipe, required).override(**given)
-    reading = parse_reading(columns, header, format, strict)
+    reading = parse_reading(columns, header, input_format, strict)
     numbers = parse_seeds(seeds, plan.run.seed)
     training.check_output(output, resume)
     work = training.build_task(task, model, plan.task, reading)
     check_inputs([*train, *(validation or [])])
-    backend = load_backend(name, device)
     folders = training.locate_folders(output, numbers)
     logs = {f"seed {seed}": folder / LOG for seed, folder in folders.items()}
     with handle_stop(), Display(as_json) as display, Recording(chart, tensorboard, logs) as recording:
         examples = training.read_examples(work, train, reading, "training", display.report, learn=True)
         kept = training.read_examples(work, validation, reading, "validation", display.report) if validation else []
+        backend = load_backend(name, device)  # seconds: the data has been checked
         features, shown = work.build_features(examples), work.build_features(kept)
         training.report_truncation(work, features, "training", display.report)
         training.report_truncation(work, shown, "validation", display.report)

@@ -47,7 +47,9 @@ def classify(
 ) -> None:
     """Classify texts or pairs of texts. A row has the field text, and perhaps text_pair.
 
-    A file of text has one text per line, and by default the label, its score and the text are printed for each.
+    A line of text is one text, or with --pairs two with a tab between them. A line of JSON is such as
+    {"text": "A fine day."} or {"text": "It rains.", "text_pair": "It is wet."}. The label, its score and the text are
+    printed for each row.
     """
     predict(
         "pairs" if pairs else "classify", request, lines="lines", html=html,
@@ -66,7 +68,11 @@ def tag(
     ] = "first",
     html: HTML = None,
 ) -> None:
-    """Find entities in texts with a token-classification model. A row has the field text, or tokens (a list)."""
+    """Find entities in texts with a token-classification model. A row has the field text, or tokens (a list).
+
+    A line of text is one text. A line of JSON is such as {"text": "Ada lives in London."} or
+    {"tokens": ["Ada", "lives", "in", "London"]}.
+    """
     predict("tag", request, html=html, aggregation_strategy=aggregation)
 
 
@@ -80,12 +86,17 @@ def answer(
         bool | None,
         typer.Option(
             "--unanswerable/--answerable",
-            help="Whether 'no answer' is a possible result; by default as in training, else not.",
+            help="Whether a context may hold no answer, so that the result is empty. By default as in fine-tuning, and "
+            "--answerable if the model's folder does not say.",
         ),
     ] = None,
     html: HTML = None,
 ) -> None:
-    """Answer questions from contexts with a question-answering model. A row has the fields question and context."""
+    """Answer questions from contexts with a question-answering model. A row has the fields question and context.
+
+    A line of text is a question, a tab and its context. A line of JSON is such as
+    {"question": "Who wrote it?", "context": "Ada wrote it."}.
+    """
     if (question is None) != (context is None) or (question is not None and request.files):
         raise typer.BadParameter("--question and --context must be used together, and without files")
     given = None if question is None else [{"question": question, "context": context}]
@@ -94,7 +105,11 @@ def answer(
 
 @with_shared_options
 def choose(request: Request) -> None:
-    """Choose among texts with a multiple-choice model. A row has the fields context and choices (a list)."""
+    """Choose among texts with a multiple-choice model. A row has the fields context and choices (a list).
+
+    A line of text is a context and its choices, separated by tabs. A line of JSON is such as
+    {"context": "It rains.", "choices": ["She opens the umbrella.", "She waters the garden."]}.
+    """
     predict("choose", request)
 
 
@@ -115,11 +130,18 @@ def embed(
         ),
     ] = None,
     prompt_name: Annotated[
-        str | None, typer.Option(help="The prompt of the model's folder to put before each text, such as query.")
+        str | None,
+        typer.Option(
+            help="Put a prompt before each text: one that the model's config_sentence_transformers.json names, such as "
+            "query."
+        ),
     ] = None,
     truncate: Annotated[bool, typer.Option("--truncate", help="Truncate long texts instead of refusing them.")] = False,
 ) -> None:
-    """Turn texts into vectors. A row has the field text."""
+    """Turn texts into vectors. A row has the field text.
+
+    A line of text is one text. A line of JSON is such as {"text": "A fine day."}.
+    """
     predict("embed", request, pooling=pooling, normalize=normalize, prompt_name=prompt_name, truncation=truncate)
 
 
@@ -128,7 +150,11 @@ def rank(
     request: Request,
     top_k: Annotated[int | None, typer.Option(min=1, help="How many documents to return; by default all.")] = None,
 ) -> None:
-    """Order documents for queries with a cross-encoder. A row has the fields query and documents."""
+    """Order documents for queries with a cross-encoder. A row has the fields query and documents.
+
+    A line of text is a query and its documents, separated by tabs. A line of JSON is such as
+    {"query": "When does it open?", "documents": ["We open at nine.", "Tickets cost five pounds."]}.
+    """
     predict("rank", request, top_k=top_k)
 
 
@@ -191,7 +217,7 @@ def predict(
     check_files(request.output, html)
     check_inputs([] if given else files)
     (name,) = resolve_frameworks(None, request.framework)
-    runner = load_runner(task, name, request.device, request.model, request.budget, options)
+    runner = load_runner(task, name, request.device, request.model, request.max_batch_tokens, options)
     rows = [(f"row {number}", item) for number, item in enumerate(given, 1)] if given else None
     source = read_rows(task, files, names, request.input_format) if rows is None else iter(rows)
     plain = rows is None and all(has_lines(file, request.input_format) for file in files)

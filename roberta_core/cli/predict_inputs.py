@@ -128,6 +128,13 @@ def _split_pair(parts: list[str]) -> dict[str, Any]:
     return {"text": parts[0], "text_pair": parts[1]}
 
 
+def _split_question(parts: list[str]) -> dict[str, Any]:
+    return {
+        "question": parts[0],
+        **({"context": "\t".join(parts[1:])} if parts[1:] else {}),
+    }  # tabs of the context stay
+
+
 def _as_list(item: Any, result: Any) -> list[dict[str, Any]]:
     return [result] if isinstance(result, dict) else list(result)
 
@@ -172,7 +179,7 @@ TASKS = {
     ),
     "answer": TaskFields(
         "question-answering", {"question": ("question",), "context": ("context",)}, _get_question,
-        lambda parts: dict(zip(("question", "context"), parts, strict=False)),
+        _split_question,
         ("answer", "start", "end", "score"), _as_list,
     ),
     "choose": TaskFields(

@@ -46,7 +46,7 @@ HTML = Annotated[
     Path | None,
     typer.Option("--html", help="Also write the results into this file, as one HTML page that needs no other file."),
 ]
-BUDGET = Annotated[
+MAX_BATCH_TOKENS = Annotated[
     int | None,
     typer.Option(
         min=1,
@@ -69,7 +69,7 @@ class Request:
     format: FORMAT = None
     output: OUTPUT = None
     as_json: JSON = False
-    budget: BUDGET = None
+    max_batch_tokens: MAX_BATCH_TOKENS = None
 
     def __post_init__(self) -> None:
         if self.format is not None and self.format not in FORMATS:

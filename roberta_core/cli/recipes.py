@@ -29,10 +29,11 @@ def recipes(
 
 
 def find_command(name: str) -> str:
-    """Return the command that a recipe is for."""
+    """Return the command that a recipe is for, with its tasks."""
     from roberta_core.tasks import TASKS
 
-    return next((f"finetune {task}" for task, kind in TASKS.items() if name in kind.recipes), "pretrain")
+    tasks = [task for task, kind in TASKS.items() if name in kind.recipes]
+    return f"finetune {' or '.join(tasks)}" if tasks else "pretrain"
 
 
 def show(found: dict[str, dict[str, str]]) -> None:

@@ -36,7 +36,11 @@ def serve(
     framework: FRAMEWORK = None,
     device: DEVICE = "auto",
     host: Annotated[
-        str, typer.Option(help="Address to listen on; other machines reach only addresses of this one.")
+        str,
+        typer.Option(
+            help="Address to listen on. The default accepts only this machine; 0.0.0.0 accepts others, and requires "
+            "--api-key or --no-auth."
+        ),
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 for any that is free.")] = 8000,
     tasks: Annotated[

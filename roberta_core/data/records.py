@@ -95,7 +95,10 @@ def read(
     kind = format or SUFFIXES.get(path.suffix.lower())
     if kind not in FORMATS:
         known = ", ".join(FORMATS)
-        raise DataError(f"{path}: its suffix does not tell its format; specify it with --format, one of {known}")
+        raise DataError(
+            f"{path}: its suffix does not tell its format; specify it with --input-format (in Python: format), "
+            f"one of {known}"
+        )
     count = skipped.count
     empty = True
     for record in FORMATS[kind](path, skipped, header):

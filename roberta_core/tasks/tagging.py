@@ -61,7 +61,7 @@ class Tagging(Task):
     name = "tagging"
     architecture = "ForTokenClassification"
     fields = {"tokens": WORDS, "labels": LABELS, "text": TEXTS}  # noqa: RUF012  # declared once, never written
-    recipes = ("tiny-tagging",)
+    recipes = ("glue", "tiny-tagging")
 
     @property
     def metric(self) -> str:  # type: ignore[override]

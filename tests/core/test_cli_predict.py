@@ -55,6 +55,7 @@ def run(capsys, monkeypatch):
     [
         ("tag", (), "in Paris", "in Paris", ["LOC", "Paris", "3", "8", "0.7500"]),
         ("answer", (), "who?\tme", {"question": "who?", "context": "me"}, ["me", "0", "2", "0.5000"]),
+        ("answer", (), "who?\tme\tyou", {"question": "who?", "context": "me\tyou"}, ["me", "0", "2", "0.5000"]),
         ("choose", (), "c\ta\tb", {"context": "c", "question": None, "choices": ["a", "b"]}, ["1", "b", "0.7500"]),
         ("embed", (), "a\tb", "a\tb", ["0.5 -2"]),
         ("rank", (), "q\ta\tb", {"query": "q", "documents": ["a", "b"]}, ["1", "b", "0.7500"]),
@@ -161,7 +162,7 @@ def test_a_file_that_is_not_there_is_refused_before_anything_is_printed(run, nam
 
 
 def test_the_shared_options_are_those_of_every_command():
-    shared = {"model", "files", "framework", "device", "columns", "format", "output", "as_json", "budget"}
+    shared = {"model", "files", "framework", "device", "columns", "format", "output", "as_json", "max_batch_tokens"}
     for name in ("classify", "tag", "answer", "choose", "embed", "rank", "zero_shot", "generate"):
         parameters = inspect.signature(getattr(command, name)).parameters
         assert shared < {*parameters, "new"}

@@ -134,10 +134,10 @@ def test_every_value_of_a_recipe_is_documented_with_its_default():
         assert tomllib.loads(f"value = {shown}")["value"] == (list(default) if default == () else default), name
 
 
-def test_every_built_in_recipe_is_for_one_command_and_can_be_printed():
-    tasks = [name for task in TASKS.values() for name in task.recipes]
-    assert len(set(tasks)) == len(tasks)
-    assert set(tasks) <= set(recipe.built_in_names())
+def test_every_built_in_recipe_has_its_tasks_and_can_be_printed():
+    assert all(len(set(task.recipes)) == len(task.recipes) for task in TASKS.values())
+    tasks = {name for task in TASKS.values() for name in task.recipes}
+    assert tasks <= set(recipe.built_in_names())
     for name in recipe.built_in_names():
         text = recipe.read_text(name)
         assert ("[task]" in text) == (name in tasks)
