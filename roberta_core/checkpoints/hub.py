@@ -64,6 +64,7 @@ REFUSALS = {
     "RemoteEntryNotFoundError": "lost a file during the download",
     "EntryNotFoundError": "lost a file during the download",
 }
+OFFLINE = "HF_HUB_OFFLINE forbids access to the Hub"
 CLIENT_MODULES = (
     "huggingface_hub",
     "http",
@@ -340,7 +341,7 @@ def _translate_errors(repository: Repository) -> Iterator[None]:
         if known is None and not isinstance(error, OSError) and not type(error).__module__.startswith(CLIENT_MODULES):
             raise
         if known is None or "LocalEntryNotFoundError" in classes:
-            raise UnreachableError(text) from None
+            raise UnreachableError(OFFLINE if "OfflineModeIsEnabled" in classes else text) from None
         kind = (
             MissingError
             if "RepositoryNotFoundError" in classes and "GatedRepoError" not in classes

@@ -289,8 +289,16 @@ def read_text(name: str) -> str:
         RecipeError: there is no such recipe.
     """
     if name not in built_in_names():
-        raise RecipeError(f"there is no recipe {name}; built in are {', '.join(built_in_names())}")
+        raise RecipeError(_describe_unknown(name))
     return (FOLDER / f"{name}.toml").read_text(encoding="utf-8")
+
+
+def _describe_unknown(name: str) -> str:
+    """Return the sentence on a name that is no recipe."""
+    known = built_in_names()
+    close = difflib.get_close_matches(name, known, n=1)
+    meant = f" (did you mean {close[0]}?)" if close else ""
+    return f"there is no recipe {name}{meant}; built in are {', '.join(known)}"
 
 
 def read_summary(name: str) -> str:
@@ -309,7 +317,7 @@ def _read_tables(source: str | Path, folder: Path, seen: tuple[Path, ...] = ()) 
     except FileNotFoundError:
         if path.suffix == ".toml":
             raise RecipeError(f"there is no recipe file {source}") from None
-        raise RecipeError(f"there is no recipe {source}; built in are {', '.join(built_in_names())}") from None
+        raise RecipeError(_describe_unknown(str(source))) from None
     except (OSError, UnicodeDecodeError, ValueError) as error:
         raise RecipeError(f"{path}: {error}") from None
     if (base := tables.pop("base", None)) is None:

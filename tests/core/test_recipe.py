@@ -144,6 +144,8 @@ def test_every_built_in_recipe_has_its_tasks_and_can_be_printed():
         assert recipe.read_summary(name) == text.splitlines()[0][2:]
     with pytest.raises(RecipeError, match="there is no recipe nope; built in are glue, race"):
         recipe.read_text("nope")
+    with pytest.raises(RecipeError, match=r"there is no recipe squat \(did you mean squad\?\); built in"):
+        recipe.read_text("squat")
     with pytest.raises(RecipeError, match="there is no recipe"):
         recipe.read_text("../recipes/glue")
 
