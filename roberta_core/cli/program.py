@@ -80,7 +80,16 @@ def build_command(name: str, point: EntryPoint) -> Any:
         single.command(name)(function)
         command = typer.main.get_command(single)
     command.name = name
+    for one in (command, *getattr(command, "commands", {}).values()):
+        one.help = _join_lines(one.help)
     return command
+
+
+def _join_lines(text: str | None) -> str | None:
+    """Return a help text with one line per paragraph: the terminal's width decides where lines end."""
+    if text is None:
+        return None
+    return "\n\n".join(" ".join(part.split()) for part in text.split("\n\n"))
 
 
 def _make_unavailable(name: str, error: ImportError) -> Any:

@@ -111,6 +111,15 @@ def test_a_command_has_its_own_help(run):
     assert "--top-k" in out
 
 
+def test_a_paragraph_of_a_help_is_one_line_so_that_the_terminal_breaks_it():
+    found = program.find_commands()
+    for name in ("finetune", "tokenizer", "answer"):
+        command = program.build_command(name, found[name])
+        for one in (command, *getattr(command, "commands", {}).values()):
+            assert all("\n" not in part for part in one.help.split("\n\n")), one.name
+    assert "\n\n" in program.build_command("finetune", found["finetune"]).help
+
+
 def test_a_call_without_command_prints_the_help_as_a_usage_error(run):
     code, out, _ = run()
     assert code == 2
