@@ -45,6 +45,7 @@ OWN_FILES = {
 OWN_CLASSES = {
     ("roberta_flax", "layers.py", "NoKeys"): "Flax's constructors ask for random keys",
     ("roberta_tf", "heads.py", "PublishedLMHead"): "the published head is given the word embeddings",
+    ("roberta_tf", "trees.py", "CacheType"): "tf.function asks for the type of an argument",
     ("roberta_tf", "optimizer.py", "AdamW"): "Keras's own has its epsilon elsewhere, and knows one rate",
     ("roberta_flax", "calls.py", "HashableConfig"): "nnx compares and hashes what a module holds",
 }

@@ -72,6 +72,20 @@ def make_arguments(inputs: Mapping[str, np.ndarray]) -> dict[str, Any]:
     return given
 
 
+def split_calls(inputs: Mapping[str, np.ndarray]) -> tuple[dict[str, Any] | None, dict[str, Any]]:
+    """Return the arguments of the first call, if `earlier_input_ids` requests one, and those of the last.
+
+    The last call also gets the cache that the first one returned, as it was returned.
+    """
+    last = make_arguments(inputs)
+    if "earlier_input_ids" not in last:
+        return None, last
+    first = {"input_ids": last.pop("earlier_input_ids"), "use_cache": True}
+    if "attention_mask" in last:
+        first["attention_mask"] = last["attention_mask"][:, : first["input_ids"].shape[1]]
+    return first, last
+
+
 def flatten(output: Mapping[str, Any]) -> dict[str, np.ndarray]:
     """Name the stages of a model's output: `hidden_states` of two layers becomes `hidden_states.0` to `.2`."""
     stages: dict[str, np.ndarray] = {}

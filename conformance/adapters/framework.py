@@ -11,7 +11,7 @@ from roberta_core.checkpoints import load as load_tensors
 from roberta_core.checkpoints.source import resolve
 from roberta_core.config import RobertaConfig
 
-from . import flatten, make_arguments
+from . import flatten, make_arguments, split_calls
 
 
 class Framework:
@@ -50,9 +50,11 @@ class Framework:
 
     def run(self, model: Any, inputs: Mapping[str, np.ndarray], attentions: bool) -> dict[str, np.ndarray]:
         """Return the outputs as stages; with `attentions`, a framework may not use its fused kernel."""
-        return flatten(
-            self.backend.run(model, make_arguments(inputs), output_hidden_states=True, output_attentions=attentions)
-        )
+        first, last = split_calls(inputs)
+        if first is not None:
+            use_cache = first.pop("use_cache")
+            last["past_key_values"] = self.backend.run(model, first, use_cache=use_cache)["past_key_values"]
+        return flatten(self.backend.run(model, last, output_hidden_states=True, output_attentions=attentions))
 
     def gradients(
         self, model: Any, inputs: Mapping[str, np.ndarray], weights: Mapping[str, np.ndarray]

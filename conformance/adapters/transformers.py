@@ -12,7 +12,7 @@ from roberta_core.checkpoints import save
 from roberta_core.config import RobertaConfig
 from roberta_core.parameters import aliases
 
-from . import flatten, make_arguments
+from . import flatten, split_calls
 
 CACHE = "past_key_values"
 
@@ -98,10 +98,14 @@ class PyTorch:
         """Return the outputs as stages."""
         import torch
 
-        given = {name: torch.tensor(value) for name, value in inputs.items() if name != CACHE}
+        first, last = split_calls(inputs)
+        given = {name: torch.tensor(value) for name, value in last.items() if name != CACHE}
         if CACHE in inputs:
             given[CACHE] = self._make_cache(model[attentions].config, torch.tensor(inputs[CACHE]))
         with torch.no_grad():
+            if first is not None:
+                ids = {name: torch.tensor(value) for name, value in first.items() if name != "use_cache"}
+                given[CACHE] = model[attentions](**ids, use_cache=True)[CACHE]
             output = model[attentions](**given, output_hidden_states=True, output_attentions=attentions)
         return _name_stages(output, lambda value: value.numpy())
 
@@ -148,7 +152,10 @@ class TensorFlow:
         """Return the outputs as stages."""
         import tensorflow as tf
 
-        given = tf.nest.map_structure(tf.convert_to_tensor, make_arguments(inputs))
+        first, last = split_calls(inputs)
+        given = tf.nest.map_structure(tf.convert_to_tensor, last)
+        if first is not None:
+            given[CACHE] = model(**first, training=False)[CACHE]
         ids = given.pop("input_ids", None)  # the library requires it as the first argument, even if None
         output = model(ids, **given, output_hidden_states=True, output_attentions=attentions, training=False)
         return _name_stages(output, lambda value: value.numpy())

@@ -111,11 +111,12 @@ def change_input(name: str, change: Callable[[np.ndarray], np.ndarray]) -> Chang
     return changed
 
 
-def change_positions(change: Callable[[np.ndarray, int], np.ndarray]) -> Change:
+def change_positions(change: Callable[[np.ndarray, Any], np.ndarray]) -> Change:
     """Set position ids other than those that follow from input_ids.
 
     Args:
-        change: Takes whether each token is real, and the number of cached tokens; returns positions minus pad_token_id.
+        change: Takes whether each token is real, and the number of cached tokens, for each row if an earlier call read
+            them; returns positions minus pad_token_id.
     """
 
     def changed(subject: Subject) -> Subject | None:
@@ -123,11 +124,22 @@ def change_positions(change: Callable[[np.ndarray, int], np.ndarray]) -> Change:
         if "position_ids" in given or "input_ids" not in given:
             return None
         cached = given["past_key_values"].shape[4] if "past_key_values" in given else 0
+        if "earlier_input_ids" in given:
+            cached = (given["earlier_input_ids"] != config.pad_token_id).sum(axis=1, keepdims=True)
         position_ids = change(given["input_ids"] != config.pad_token_id, cached) + config.pad_token_id
         inside = np.clip(position_ids, 0, config.max_position_embeddings - 1)
         return replace(subject, inputs={**given, "position_ids": inside})
 
     return changed
+
+
+def count_cached_by_mask(subject: Subject) -> Subject | None:
+    """Continue positions after the cached tokens that attention_mask shows, instead of those that are not padding."""
+    given = subject.inputs
+    if "earlier_input_ids" not in given or "attention_mask" not in given:
+        return None
+    shown = given["attention_mask"][:, : given["earlier_input_ids"].shape[1]].sum(axis=1, keepdims=True)
+    return change_positions(lambda real, _: (np.cumsum(real, axis=1) + shown) * real)(subject)
 
 
 def replace_model(model: type[Oracle]) -> Change:

@@ -24,6 +24,7 @@ from .changes import (
     change_input,
     change_positions,
     change_weights,
+    count_cached_by_mask,
     drop_input,
     replace_model,
     set_config,
@@ -109,6 +110,10 @@ def _is_packed(subject: Subject) -> bool:
     return position_ids is not None and bool((np.diff(position_ids, axis=-1) < 0).any())
 
 
+def _has_cache(subject: Subject) -> bool:
+    return not {"past_key_values", "earlier_input_ids"}.isdisjoint(subject.inputs)
+
+
 TENSORS = _list_tensors()
 SQUARE = [name for name, (kind, shape) in TENSORS.items() if kind is Kind.LINEAR and shape == (6, 6)]
 NORMS = [
@@ -153,6 +158,8 @@ FAULTS: dict[str, Change] = {
     "position ids counted from 0": change_positions(lambda real, cached: (_count(real) - 2 + cached) * real),
     "position ids counted from pad_token_id": change_positions(lambda real, cached: (_count(real) - 1 + cached) * real),
     "padding counted in position ids": change_positions(lambda real, cached: _count(np.ones_like(real)) + cached),
+    "cached tokens counted by attention_mask": count_cached_by_mask,
+    "masked tokens attended once they are cached": apply_if(_has_cache, replace_model(models.CachedTokensUnmasked)),
     "position ids restarted after the cache": change_positions(lambda real, cached: _count(real) * real),
     **{f"{name} transposed": change_weights(name, np.transpose) for name in SQUARE},
     **{f"{name} dropped": change_weights(name, np.zeros_like) for name in TENSORS if name.endswith(".bias")},

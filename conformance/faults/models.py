@@ -167,6 +167,14 @@ class PositionsFromMask(Oracle):
         return super().positions(real, cached, attention_mask)
 
 
+class CachedTokensUnmasked(Oracle):
+    """Attends every cached token, as if the mask were that of the new tokens alone."""
+
+    def mask(self, attention_mask: Any, cached: int, length: int) -> Array:
+        seen = super().mask(attention_mask, cached, length)
+        return seen | (np.arange(seen.shape[-1]) < cached)
+
+
 class LastTokenFirst(Oracle):
     """Uses the last token instead of the first in the pooler and the classification head."""
 

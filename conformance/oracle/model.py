@@ -64,11 +64,16 @@ class Oracle:
         self.config, self.architecture, self.tensors = config, architecture, tensors
         self.activation, self.head_activation = ACTIVATIONS[config.hidden_act], gelu  # the head's is always gelu
         self.stages: Stages = {}
+        self.pairs: dict[str, tuple[Array, Array]] = {}  # keys and values of self-attention, by layer
+        self.cached_real: Array | None = None  # real tokens in the cache [B, 1], if an earlier call read them
 
     def run(self, labels: Any = None, start_positions: Any = None, end_positions: Any = None, **inputs: Any) -> Stages:
         """Run a forward pass; see the function `run` of this module."""
-        self.stages = {}
+        self.stages, self.cached_real = {}, None
+        earlier = inputs.pop("earlier_input_ids", None)
         past, scales = inputs.pop("past_key_values", None), inputs.pop("head_mask", None)
+        if earlier is not None:
+            past = self.read_earlier(earlier, inputs.get("attention_mask"))
         given = {name: np.asarray(value) for name, value in inputs.items() if value is not None}
         leading = next(iter(given.values())).shape[:2]
         if self.architecture == "ForMultipleChoice":  # [B, C, ...] to [B*C, ...]
@@ -89,6 +94,13 @@ class Oracle:
             if labels is not None:
                 self.stages["loss"] = self.loss(self.stages["logits"], np.asarray(labels))
         return self.stages
+
+    def read_earlier(self, ids: Any, attention_mask: Any) -> list[tuple[Array, Array]]:
+        """Run a first call on ids [B, P] and the first P columns of the mask, and return its cache."""
+        self.body(input_ids=ids, attention_mask=None if attention_mask is None else attention_mask[:, : ids.shape[1]])
+        past = [self.pairs[str(index)] for index in range(self.config.num_hidden_layers)]
+        self.stages, self.cached_real = {}, (ids != self.config.pad_token_id).sum(axis=1, keepdims=True)
+        return past
 
     def body(
         self,
@@ -131,7 +143,9 @@ class Oracle:
     def positions(self, real: Array, cached: int, attention_mask: Any) -> Array:
         """Return position ids [B, S]: real tokens count from pad + 1, after those in the cache; padding keeps pad."""
         before: Any = cached
-        if cached and attention_mask is not None:  # its first columns mark which cached tokens are real
+        if self.cached_real is not None:
+            before = self.cached_real
+        elif cached and attention_mask is not None:  # its first columns mark which tokens of a foreign cache are real
             before = (attention_mask[:, :cached] != 0).sum(axis=1, keepdims=True)
         return (np.cumsum(real, axis=1) + before) * real + self.config.pad_token_id  # as in fairseq
 
@@ -159,6 +173,8 @@ class Oracle:
             key, value = np.concatenate([past[0], key], axis=2), np.concatenate([past[1], value], axis=2)
         weights = self.weights(query, key, mask) * (1 if scale is None else scale)
         index, kind = path.split(".")[2], "attentions" if states is None else "cross_attentions"
+        if states is None:
+            self.pairs[index] = (key, value)
         self.stages[f"{kind}.{index}"] = weights
         if self.config.is_decoder and self.config.use_cache:
             first = 0 if states is None else 2

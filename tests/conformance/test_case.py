@@ -12,7 +12,12 @@ from roberta_core.parameters import ARCHITECTURES, Kind, parameters
 
 CASES = load_cases()
 EVERY_CASE = pytest.mark.parametrize("name", CASES)
-LISTED = {"input_ids": "vocab_size", "token_type_ids": "type_vocab_size", "position_ids": "max_position_embeddings"}
+LISTED = {
+    "input_ids": "vocab_size",
+    "earlier_input_ids": "vocab_size",
+    "token_type_ids": "type_vocab_size",
+    "position_ids": "max_position_embeddings",
+}
 ARGUMENTS = {
     *LISTED,
     "attention_mask",
@@ -21,6 +26,7 @@ ARGUMENTS = {
     "encoder_hidden_states",
     "encoder_attention_mask",
     "past_key_values",
+    "earlier_input_ids",
     "labels",
     "start_positions",
     "end_positions",
@@ -53,6 +59,8 @@ def sizes(case: Case) -> dict[str, int]:
         found["encoder"] = arrays["encoder_hidden_states"].shape[1]
     if "past_key_values" in arrays and "encoder_hidden_states" not in arrays:
         found["cached"] = arrays["past_key_values"].shape[4]
+    if "earlier_input_ids" in arrays:
+        found["cached"] = arrays["earlier_input_ids"].shape[1]
     return found
 
 
@@ -88,7 +96,9 @@ def test_the_inputs_of_a_case_are_in_range(name):
     if case.architecture != "ForMultipleChoice":
         past = arrays["past_key_values"].shape[4] if "past_key_values" in arrays else 0
         past = 0 if "encoder_hidden_states" in arrays and past != arrays["input_ids"].shape[1] else past
-        accepted = {key: value for key, value in arrays.items() if key in ARGUMENTS - {"past_key_values"}}
+        past = arrays["earlier_input_ids"].shape[1] if "earlier_input_ids" in arrays else past
+        passed = ARGUMENTS - {"past_key_values", "earlier_input_ids"}
+        accepted = {key: value for key, value in arrays.items() if key in passed}
         check_inputs(case.configuration, accepted, past)
 
 

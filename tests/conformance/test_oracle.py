@@ -221,3 +221,15 @@ def test_a_fault_leaves_the_case_as_it_was(cases):
     assert subject.config.layer_norm_eps == 1e-5
     assert replace(changed, config=subject.config) == subject
     assert changed.model is Oracle
+
+
+def test_two_calls_give_what_one_call_gives(cases):
+    case = cases["causal_lm_two_calls"]
+    inputs = dict(case.arrays)
+    earlier = inputs.pop("earlier_input_ids")
+    inputs["input_ids"] = np.concatenate([earlier, inputs["input_ids"]], axis=1)
+    whole = run(case.configuration, case.architecture, case.tensors, inputs)
+    for name in ("hidden_states.0", "hidden_states.2", "logits"):
+        assert np.abs(whole[name][:, earlier.shape[1] :] - case.expected[name]).max() < 1e-12
+    keys = np.abs(whole["past_key_values.1.0"] - case.expected["past_key_values.1.0"])
+    assert keys[:, :, 2:].max() < 1e-12  # the padding in front attends to all keys of its call
