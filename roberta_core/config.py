@@ -10,9 +10,9 @@ import warnings
 from collections.abc import Mapping
 from numbers import Real
 from pathlib import Path
-from types import ModuleType
 from typing import Any, Self
 
+from roberta_core.config_methods import ConfigMethods, check_field_name, load_config_file, to_dtype_name
 from roberta_core.safe_files import read_json_object
 
 logger = logging.getLogger(__name__)
@@ -79,7 +79,7 @@ SHORT.maxlevel, SHORT.maxstring, SHORT.maxother = 3, 80, 80
 SHOWN_LABELS = 8  # `repr` gives only the number of labels if there are more
 
 
-class RobertaConfig:
+class RobertaConfig(ConfigMethods):
     """The sizes and settings of a RoBERTa model.
 
     Field names and defaults are those of transformers 4.57.6, which are BERT's: the released RoBERTa models have 514
@@ -177,7 +177,7 @@ class RobertaConfig:
         self._read_inherited(kwargs)
         self._read_labels(kwargs)
         for name, value in kwargs.items():
-            _check_field_name(name)
+            check_field_name(type(self), name)
             setattr(self, name, value)
         self.validate()
 
@@ -211,11 +211,12 @@ class RobertaConfig:
         if "torch_dtype" in kwargs:
             kwargs.setdefault("dtype", kwargs.pop("torch_dtype"))
             kwargs.pop("torch_dtype", None)
+        if "name_or_path" in kwargs:
+            kwargs["_name_or_path"] = str(kwargs.pop("name_or_path"))
         for name, default in INHERITED.items():
             setattr(self, name, copy.copy(kwargs.pop(name, default)))
-        if self.dtype is not None and not isinstance(self.dtype, (bool, int, float, list, dict)):
-            self.dtype = str(self.dtype).removeprefix("torch.")
-        self.pruned_heads = _read_pruned_heads(self.pruned_heads)
+        self.dtype = to_dtype_name(self.dtype)
+        self.pruned_heads = _read_pruned_heads(self.pruned_heads, self.num_hidden_layers)
         model_type = kwargs.pop("model_type", None)
         self.model_type = self.model_type if model_type is None else model_type
 
@@ -235,29 +236,17 @@ class RobertaConfig:
 
     @property
     def num_labels(self) -> int:
-        """The number of labels of the heads; setting it names them LABEL_0, LABEL_1, ..."""
+        """The number of labels of the heads; setting another one names them LABEL_0, LABEL_1, ..."""
         return len(self.id2label)
 
     @num_labels.setter
     def num_labels(self, count: int) -> None:
         if not _is_integer(count) or not 1 <= count <= MAX_LABELS:
             raise ValueError(f"num_labels is {_show(count)}; it must be an integer from 1 to {MAX_LABELS:,}")
+        if len(getattr(self, "id2label", ())) == count:
+            return
         self.id2label = {number: f"LABEL_{number}" for number in range(count)}
         self.label2id = {label: number for number, label in self.id2label.items()}
-
-    @property
-    def torch_dtype(self) -> str | None:
-        """The older name of `dtype`."""
-        return self.dtype
-
-    @property
-    def use_return_dict(self) -> bool:
-        """Whether calls return a named output rather than a tuple, unless `return_dict` is given."""
-        return bool(self.return_dict)
-
-    def get_text_config(self, decoder: bool | None = None, encoder: bool | None = None) -> Self:
-        """Return the configuration of the text model, which is this one; the arguments change nothing."""
-        return self
 
     @property
     def head_size(self) -> int:
@@ -378,7 +367,7 @@ class RobertaConfig:
         """
         fields = {**config_dict}
         for name in fields:
-            _check_field_name(name)
+            check_field_name(cls, name)
         known = {*vars(cls()), *LABEL_FIELDS, "torch_dtype", *fields}
         if any(kwargs.get(name) is not None for name in LABEL_FIELDS):
             fields = {name: value for name, value in fields.items() if name not in LABEL_FIELDS}
@@ -390,14 +379,14 @@ class RobertaConfig:
         return (config, unused) if return_unused_kwargs else config
 
     @classmethod
-    def from_json_file(cls, path: str | os.PathLike[str]) -> Self:
+    def from_json_file(cls, json_file: str | os.PathLike[str]) -> Self:
         """Return the configuration in a JSON file.
 
         Raises:
             FileNotFoundError: There is no such file.
             ValueError: It is not a JSON object of valid fields.
         """
-        return cls.from_dict(read_json_object(path))
+        return cls.from_dict(read_json_object(json_file))
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: str | os.PathLike[str], **kwargs: Any) -> Any:
@@ -415,9 +404,9 @@ class RobertaConfig:
             ValueError: A field has the wrong type or an impossible value.
         """
         source = os.fspath(pretrained_model_name_or_path)
-        fields = _config_file().read_fields(source, kwargs)
-        made = cls.from_dict({**fields, "_name_or_path": source}, **kwargs)
-        _config_file().check_against_weights(source, made[0] if isinstance(made, tuple) else made)
+        fields = load_config_file().read_fields(source, kwargs)
+        made = cls.from_dict(fields, **kwargs)
+        load_config_file().check_against_weights(source, made[0] if isinstance(made, tuple) else made)
         return made
 
     def to_dict(self) -> dict[str, Any]:
@@ -437,20 +426,10 @@ class RobertaConfig:
         """Return the text of config.json: keys sorted, indent 2; with every field unless `use_diff`."""
         return json.dumps(self.to_diff_dict() if use_diff else self.to_dict(), indent=2, sort_keys=True) + "\n"
 
-    def to_json_file(self, path: str | os.PathLike[str], use_diff: bool = True) -> None:
+    def to_json_file(self, json_file_path: str | os.PathLike[str], use_diff: bool = True) -> None:
         """Write `to_json_string` to a file; a file that exists stays valid until the new one is complete."""
-        path = Path(path)
-        _config_file().write_file(path.parent, path.name, self.to_json_string(use_diff))
-
-    def save_pretrained(self, save_directory: str | os.PathLike[str], push_to_hub: bool = False) -> None:
-        """Write config.json into a folder, which is created if it does not exist.
-
-        Raises:
-            ValueError: `push_to_hub` is true.
-        """
-        if push_to_hub:
-            raise ValueError("push_to_hub is not supported for a configuration alone: use the model's method.")
-        self.to_json_file(Path(save_directory) / CONFIG_NAME)
+        path = Path(json_file_path)
+        load_config_file().write_file(path.parent, path.name, self.to_json_string(use_diff))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, RobertaConfig) and _comparable_fields(self) == _comparable_fields(other)
@@ -473,23 +452,9 @@ class RobertaConfig:
         return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in fields.items())})"
 
 
-def _config_file() -> ModuleType:
-    """Return the module that reads and writes config.json in checkpoints: the one import from a higher floor."""
-    from roberta_core.checkpoints import config_file
-
-    return config_file
-
-
 def _comparable_fields(config: RobertaConfig) -> dict[str, Any]:
     """Return all that two equal configurations share: not where they were read from."""
     return {name: value for name, value in config.to_dict().items() if name != "_name_or_path"}
-
-
-def _check_field_name(name: Any) -> None:
-    """Raise `ValueError` for a name that is not a field: a method, a property, or a word that Python needs."""
-    fields = (*LABEL_FIELDS, "torch_dtype", "model_type")
-    if not isinstance(name, str) or name == "self" or (hasattr(RobertaConfig, name) and name not in fields):
-        raise ValueError(f"{_show(name)} cannot be a field of the configuration: remove or rename it")
 
 
 def _without_dropped_keys(value: Any, dropped: set[str]) -> Any:
@@ -502,12 +467,17 @@ def _without_dropped_keys(value: Any, dropped: set[str]) -> Any:
     return {name: _without_dropped_keys(one, dropped) for name, one in value.items() if name not in DROPPED_KEYS}
 
 
-def _read_pruned_heads(value: Any) -> dict[int, list[int]]:
+def _read_pruned_heads(value: Any, layers: Any) -> dict[int, list[int]]:
+    """Return {layer: [head, ...]}; layers below 0 count from the last."""
     heads = {} if value is None else value
     if isinstance(heads, dict):
         found = {_to_integer(layer): heads[layer] for layer in heads}
         if None not in found and all(_is_list_of_integers(one) for one in found.values()):
-            return {layer: list(one) for layer, one in found.items() if layer is not None}
+            merged: dict[int, list[int]] = {}
+            for layer, one in found.items():
+                place = layer + layers if layer is not None and layer < 0 and _is_integer(layers) else layer
+                merged.setdefault(place, []).extend(one)  # pyright: ignore[reportArgumentType]
+            return merged
     raise ValueError(f"pruned_heads is {_show(value)}; it must map layers to lists of heads")
 
 
@@ -529,7 +499,7 @@ def _read_label2id(value: Any) -> dict[str, int]:
 
 def _to_integer(value: Any) -> int | None:
     """Return an integer, or the integer that a string spells as JSON keys do; None otherwise."""
-    if isinstance(value, str) and value.isdecimal() and len(value) < 10:
+    if isinstance(value, str) and value.removeprefix("-").isdecimal() and len(value) < 10:
         return int(value)
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 

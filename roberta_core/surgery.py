@@ -73,14 +73,14 @@ def prune_heads(
         config: The configuration of the model.
         architecture: The class without its prefix, such as `"ForMaskedLM"`.
         tensors: The model's tensors by their published names.
-        heads: {layer: [head, ...]}, numbered as in the unpruned model.
+        heads: {layer: [head, ...]}, numbered as in the unpruned model; layers below 0 count from the last.
 
     Raises:
         ValueError: A layer or a head does not exist, or a layer would lose all of its heads.
     """
     new = copy.deepcopy(config)
     changed = {}
-    for layer, removed in heads.items():
+    for layer, removed in _count_layers(config, heads).items():
         gone = set(config.pruned_heads.get(layer, ()))
         everyone = range(config.num_attention_heads)
         if layer not in range(config.num_hidden_layers) or not set(removed) <= set(everyone):
@@ -93,6 +93,14 @@ def prune_heads(
         rows = np.concatenate([np.arange(config.head_size) + before.index(head) * config.head_size for head in after])
         changed.update(_select_rows(tensors, f"encoder.layer.{layer}.attention.", rows))
     return Surgery(new, changed)
+
+
+def _count_layers(config: RobertaConfig, heads: Mapping[int, Iterable[int]]) -> dict[int, list[int]]:
+    """Return the heads by layers counted from the first."""
+    counted: dict[int, list[int]] = {}
+    for layer, removed in heads.items():
+        counted.setdefault(layer + config.num_hidden_layers if layer < 0 else layer, []).extend(removed)
+    return counted
 
 
 def _describe_size(config: RobertaConfig) -> str:

@@ -1,11 +1,13 @@
 """Reading and writing config.json in the folder of a checkpoint."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from roberta_core.checkpoints import fairseq_file, formats, hub
 from roberta_core.checkpoints.atomic import transaction
+from roberta_core.checkpoints.save_options import read_upload_options
 from roberta_core.checkpoints.sizes import check_sizes, has_uncommon_size
 from roberta_core.checkpoints.source import resolve
 from roberta_core.config import CONFIG_NAME, RobertaConfig
@@ -61,3 +63,8 @@ def write_file(folder: Path, name: str, text: str) -> None:
     """Write one file into a folder, which is created if it does not exist; an old file stays until it is complete."""
     with transaction(folder) as files:
         files.write(name, text.encode())
+
+
+def push(save: Callable[[Path], Any], repo_id: str, options: dict[str, Any]) -> str:
+    """Upload what `save` writes into a folder, with the options of the published `push_to_hub`; return the address."""
+    return hub.push_files(repo_id, save, **read_upload_options(options, "Upload the configuration"))

@@ -245,7 +245,57 @@ def push(
     Raises:
         CheckpointError: The Hub refuses, is unreachable, or has weights that would be read instead of these.
     """
-    repository, kind = Repository(name, revision, token=token), formats.get_format(format)
+    kind = formats.get_format(format)
+
+    def check(folder: Path, name: str, there: Collection[str]) -> None:
+        _refuse_preferred(name, there, kind)
+        if CARD not in there:
+            (folder / CARD).write_text(card, encoding="utf-8")
+
+    return push_files(
+        name,
+        save,
+        check,
+        token=token,
+        private=private,
+        revision=revision,
+        commit_message=commit_message or "Upload the model",
+        commit_description=commit_description,
+        create_pr=create_pr,
+        delete_patterns=[*formats.list_entry_files(kind), shards.build_shard_pattern(kind.file)],
+    )
+
+
+def push_files(
+    name: str,
+    save: Callable[[Path], Any],
+    check: Callable[[Path, str, Collection[str]], None] = lambda folder, name, there: None,
+    *,
+    token: str | bool | None = None,
+    private: bool | None = None,
+    revision: str | None = None,
+    create_pr: bool = False,
+    **options: Any,
+) -> str:
+    """Upload files to a repository, which is created if it does not exist.
+
+    Args:
+        name: The repository.
+        save: Writes the files to upload into a folder.
+        check: Called with the folder, the repository and the names of its present files before the upload.
+        token: The token for the Hub.
+        private: Whether a new repository is private.
+        revision: The branch.
+        create_pr: Whether to create a pull request.
+        **options: Further arguments of the library's `upload_folder`.
+
+    Returns:
+        The address of the commit or pull request.
+
+    Raises:
+        CheckpointError: The Hub refuses or is unreachable.
+    """
+    repository = Repository(name, revision, token=token)
     branch = None if create_pr else revision
     with tempfile.TemporaryDirectory() as folder:
         save(Path(folder))
@@ -255,18 +305,10 @@ def push(
                 name = _wait_for(lambda: api.create_repo(name, private=private, exist_ok=True).repo_id)
                 if branch is not None:
                     _wait_for(lambda: api.create_branch(name, branch=branch, exist_ok=True))
-                there = _wait_for(lambda: api.list_repo_files(name, revision=branch))
-                _refuse_preferred(name, there, kind)
-                if CARD not in there:
-                    (Path(folder) / CARD).write_text(card, encoding="utf-8")
-                options = {"revision": revision, "create_pr": create_pr}
-                options["delete_patterns"] = [*formats.list_entry_files(kind), shards.build_shard_pattern(kind.file)]
-                options["commit_message"] = commit_message or "Upload the model"
-                options["commit_description"] = commit_description
+                check(Path(folder), name, _wait_for(lambda: api.list_repo_files(name, revision=branch)))
+                options |= {"repo_id": name, "folder_path": folder, "revision": revision, "create_pr": create_pr}
                 limit = ANSWER_TIMEOUT + sum(size for _, size in _list_sizes(Path(folder))) / UPLOAD_SPEED
-                commit = _wait_for(
-                    lambda: api.upload_folder(repo_id=name, folder_path=folder, **options), seconds=limit
-                )
+                commit = _wait_for(lambda: api.upload_folder(**options), seconds=limit)
         except UnreachableError as error:
             raise CheckpointError(f"{name}: the Hub is unreachable, nothing was uploaded ({error})") from None
     return commit.pr_url or commit.commit_url

@@ -69,3 +69,20 @@ def read_save_options(options: dict[str, Any], format: str | None, other_format:
     if given:
         raise TypeError(f"there is no option {', '.join(sorted(given))} for saving a model")
     return made
+
+
+def read_upload_options(options: dict[str, Any], message: str) -> dict[str, Any]:
+    """Return the options of `hub.push_files` for a configuration or a tokenizer, whose files are never split.
+
+    Args:
+        options: The options of `push_to_hub` by name.
+        message: The message of the commit, unless one is given.
+
+    Raises:
+        TypeError: An option does not exist.
+        ValueError: `tags` are given.
+    """
+    ignored = ("max_shard_size", "safe_serialization")
+    given = {name: value for name, value in options.items() if name not in ignored}
+    made = read_save_options({**given, "commit_message": given.get("commit_message") or message}, None, DEFAULT_FORMAT)
+    return made.upload

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from importlib.metadata import entry_points
 from typing import Any, NamedTuple
 
@@ -58,9 +58,11 @@ class BatchEncoding(dict[str, Any]):
 
     Args:
         data: The columns by name.
-        trace: Returns the rows with their origin.
+        encoding: Returns the rows with their origin; or the `Encoding` of one row or a list of them, from this module
+            or the `tokenizers` library.
         tensor_type: The type of tensors to convert the columns into, as in `convert_to_tensors`.
         prepend_batch_axis: Whether the columns are those of one row, and become [1, S].
+        n_sequences: What the property of this name returns; None counts the texts of the rows.
 
     Example:
         >>> from roberta_core import RobertaTokenizerFast
@@ -74,12 +76,15 @@ class BatchEncoding(dict[str, Any]):
     def __init__(
         self,
         data: Mapping[str, Any] | None = None,
-        trace: Trace | None = None,
+        encoding: Any = None,
         tensor_type: str | None = None,
         prepend_batch_axis: bool = False,
+        n_sequences: int | None = None,
     ) -> None:
         super().__init__(data or {})
-        self._trace = trace
+        traced = encoding is None or callable(encoding)
+        self._trace: Any = encoding if traced else partial(to_rows, encoding)
+        self._n_sequences = n_sequences
         self._traced: tuple[list[Row], list[list[str]]] | None = None
         self.convert_to_tensors(tensor_type, prepend_batch_axis)
 
@@ -145,6 +150,8 @@ class BatchEncoding(dict[str, Any]):
     @property
     def n_sequences(self) -> int:
         """1 for single texts, 2 for pairs."""
+        if self._n_sequences is not None:
+            return self._n_sequences
         return 2 if any(row.second is not None for row in self._rows()) else 1
 
     def tokens(self, batch_index: int = 0) -> list[str]:
@@ -227,12 +234,38 @@ class BatchEncoding(dict[str, Any]):
                     "encode the text again"
                 )
             self._traced = self._trace()
+        assert self._traced is not None
         return self._traced[0]
 
     def _place(self, batch_or_index: int, index: int | None) -> tuple[Row, int]:
         """Return the row and the index: the published calls give the row first, or omit it for row 0."""
         row, index = (0, batch_or_index) if index is None else (batch_or_index, index)
         return self._rows()[row], index
+
+
+class GivenRow:
+    """A row that was made elsewhere, with the methods of `rows.Row` that trace the origin of its tokens."""
+
+    def __init__(self, made: Any):
+        self.made = made
+        self.second = None if made.n_sequences < 2 else made
+        self.count_padded = lambda: len(made.ids)
+        for method, field in (
+            ("input_ids", "ids"),
+            ("type_ids", "type_ids"),
+            ("offsets", "offsets"),
+            ("attention_mask", "attention_mask"),
+            ("special_tokens_mask", "special_tokens_mask"),
+            ("word_ids", "word_ids"),
+            ("sequence_ids", "sequence_ids"),
+        ):
+            setattr(self, method, partial(getattr, made, field))
+
+
+def to_rows(encoding: Any) -> tuple[list[Any], list[list[str]]]:
+    """Return the rows of one encoding or of a list of them, and their tokens."""
+    made = list(encoding) if isinstance(encoding, list | tuple) else [encoding]
+    return [GivenRow(one) for one in made], [one.tokens for one in made]
 
 
 # return_tensors -> the entry point of the backend that makes the tensors, and the published type of their integers.

@@ -12,6 +12,7 @@ from tokenizers import AddedToken, Tokenizer, models
 from roberta_core.tokenization.byte_level_bpe import Finder, merge_pairs, select_word_pattern, to_byte_letters
 from roberta_core.tokenization.byte_level_tokenizer import ByteLevelTokenizer
 from roberta_core.tokenization.call_arguments import check_unicode, is_word_list
+from roberta_core.tokenization.published_methods import PlainTokenizerMethods
 from roberta_core.tokenization.rows import Pieces, Span
 from roberta_core.tokenization.special_tokens import ROLES
 from roberta_core.tokenization.tokenizer_json import build_bpe, read_bpe_content, read_byte_level_bpe
@@ -30,7 +31,7 @@ LONGEST_CACHED_WORD = 64  # characters
 Word = tuple[list[int], list[int]]  # the ids of a word's tokens, and the number of bytes of each
 
 
-class RobertaTokenizer(ByteLevelTokenizer):
+class RobertaTokenizer(PlainTokenizerMethods, ByteLevelTokenizer):
     """The pure-Python tokenizer: byte-level BPE with RoBERTa's special tokens.
 
     Args:
@@ -224,7 +225,7 @@ class RobertaTokenizer(ByteLevelTokenizer):
 
     def _encode_word(self, word: str) -> Word:
         letters = to_byte_letters(word)
-        parts = [letters] if self._ignore_merges and letters in self._ids else merge_pairs(letters, self._ranks)
+        parts = self._merge_word(letters)
         unknown = self._unknown or 0
         encoded = [self._ids.get(part, unknown) for part in parts], [len(part) for part in parts]
         if len(word) <= LONGEST_CACHED_WORD:
@@ -232,6 +233,10 @@ class RobertaTokenizer(ByteLevelTokenizer):
                 self._words = {}
             self._words[word] = encoded
         return encoded
+
+    def _merge_word(self, letters: str) -> list[str]:
+        """Return the pieces of a word in byte letters."""
+        return [letters] if self._ignore_merges and letters in self._ids else list(merge_pairs(letters, self._ranks))
 
     def __getstate__(self) -> dict[str, Any]:
         return {**super().__getstate__(), "_words": {}, "_finders": {}}

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from tokenizers import AddedToken, Tokenizer, models
 
 from roberta_core.tokenization.byte_level_bpe import OVERLAP
 from roberta_core.tokenization.byte_level_tokenizer import ByteLevelTokenizer
 from roberta_core.tokenization.call_arguments import check_unicode
+from roberta_core.tokenization.published_methods import FastTokenizerMethods
+from roberta_core.tokenization.roberta_tokenizer import RobertaTokenizer
 from roberta_core.tokenization.rows import Pieces, Span
 from roberta_core.tokenization.special_tokens import ROLES
 from roberta_core.tokenization.tokenizer_json import (
@@ -31,7 +33,7 @@ from roberta_core.tokenization.vocabulary_files import (
 )
 
 
-class RobertaTokenizerFast(ByteLevelTokenizer):
+class RobertaTokenizerFast(FastTokenizerMethods, ByteLevelTokenizer):
     """The fast tokenizer: byte-level BPE with RoBERTa's special tokens, on the `tokenizers` library.
 
     Args:
@@ -63,6 +65,11 @@ class RobertaTokenizerFast(ByteLevelTokenizer):
     """
 
     is_fast = True
+    slow_tokenizer_class = RobertaTokenizer
+    vocab_files_names: ClassVar[dict[str, str]] = {
+        **RobertaTokenizer.vocab_files_names,
+        "tokenizer_file": "tokenizer.json",
+    }
 
     def __init__(
         self,

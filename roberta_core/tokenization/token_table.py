@@ -395,11 +395,11 @@ class TokenTable:
         return [self.decode(row, skip_special_tokens, clean_up_tokenization_spaces) for row in sequences]
 
     @staticmethod
-    def clean_up_tokenization(text: str) -> str:
+    def clean_up_tokenization(out_string: str) -> str:
         """Return the text without the spaces that English does not write, as before a full stop."""
         for loose, tight in TIDY.items():
-            text = text.replace(loose, tight)
-        return text
+            out_string = out_string.replace(loose, tight)
+        return out_string
 
 
 def check_list(name: str, tokens: Any) -> list[Any]:

@@ -10,6 +10,7 @@ from typing import Any, Self
 
 from tokenizers import AddedToken, Tokenizer
 
+from roberta_core.checkpoints.save_options import UPLOAD
 from roberta_core.tokenization.batch_encoding import BatchEncoding
 from roberta_core.tokenization.call_arguments import (
     SIDES,
@@ -23,6 +24,7 @@ from roberta_core.tokenization.call_arguments import (
     sort_samples,
 )
 from roberta_core.tokenization.encoding import encode, pad_columns
+from roberta_core.tokenization.published_methods import TokenizerMethods
 from roberta_core.tokenization.rows import Frame, Pieces, Row
 from roberta_core.tokenization.special_tokens import ADDITIONAL, EXTRA, ROLES
 from roberta_core.tokenization.token_table import TokenTable, check_list, to_ids
@@ -45,12 +47,12 @@ IGNORED = (
 )  # fmt: skip
 # Arguments of `save_pretrained` there that concern models only.
 IGNORED_WHEN_SAVING = (
-    "safe_serialization", "is_main_process", "max_shard_size", "save_function", "token", "variant", "state_dict",
-    "use_auth_token", "repo_id", "commit_message", "private", "create_pr", "save_jinja_files",
+    "safe_serialization", "is_main_process", "max_shard_size", "save_function", "variant", "state_dict",
+    "save_jinja_files",
 )  # fmt: skip
 
 
-class TokenizerBase(TokenTable):
+class TokenizerBase(TokenizerMethods, TokenTable):
     """The public methods of a tokenizer. A subclass supplies the vocabulary, the pieces of texts, and its files."""
 
     model_input_names: Sequence[str] = ("input_ids", "attention_mask")
@@ -153,7 +155,7 @@ class TokenizerBase(TokenTable):
         legacy_format: bool | None = None,
         filename_prefix: str | None = None,
         push_to_hub: bool = False,
-        **ignored: Any,
+        **options: Any,
     ) -> tuple[str, ...]:
         """Write every file that `from_pretrained` and other libraries read.
 
@@ -161,24 +163,25 @@ class TokenizerBase(TokenTable):
             save_directory: The folder, which is created if needed.
             legacy_format: True to omit tokenizer.json, False to omit the vocabulary's own files.
             filename_prefix: Put before the names of the files, with a dash.
-            push_to_hub: Not supported for a tokenizer alone.
-            **ignored: Arguments that concern models only, accepted for compatibility.
+            push_to_hub: Also upload the files, to `repo_id` or a repository with the name of the folder.
+            **options: `repo_id` and the options of `push_to_hub`; arguments that concern models only have no effect.
 
         Returns:
             The paths of the files.
 
         Raises:
-            ValueError: If `push_to_hub` is true.
+            TypeError: If an option does not exist.
         """
-        if push_to_hub:
-            raise ValueError(
-                "push_to_hub is not supported for a tokenizer: upload the folder, or use the model's method"
-            )
-        unknown = sorted(ignored.keys() - {*IGNORED_WHEN_SAVING})
+        unknown = sorted(options.keys() - {*IGNORED_WHEN_SAVING, *UPLOAD, "repo_id", "use_auth_token"})
         if unknown:
             raise TypeError(f"save_pretrained has no argument {', '.join(map(repr, unknown))}")
         texts = build_files(self, self._build_vocabulary_files(), legacy_format)
-        return write_files(Path(save_directory), add_prefix(texts, filename_prefix))
+        paths = write_files(Path(save_directory), add_prefix(texts, filename_prefix))
+        if push_to_hub:
+            repo_id = options.get("repo_id") or Path(save_directory).resolve().name
+            upload = {name: options[name] for name in (*UPLOAD, "use_auth_token") if name in options}
+            self.push_to_hub(repo_id, **upload)
+        return paths
 
     @property
     def init_kwargs(self) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import Any
 from tokenizers import AddedToken, Encoding, Tokenizer, models
 
 from roberta_core.tokenization.call_arguments import Options, Text, check_unicode
+from roberta_core.tokenization.published_methods import FastTokenizerMethods
 from roberta_core.tokenization.roberta_tokenizer_fast import RobertaTokenizerFast
 from roberta_core.tokenization.rows import Frame, Pieces, Types
 from roberta_core.tokenization.special_tokens import ROLES, describe_token, is_same_token
@@ -29,7 +30,7 @@ from roberta_core.tokenization.vocabulary_files import FilePath
 NOT_HERE = ("errors", "add_prefix_space", "trim_offsets")
 
 
-class TokenizerFast(TokenizerBase):
+class TokenizerFast(FastTokenizerMethods, TokenizerBase):
     """The methods of `RobertaTokenizerFast` for any tokenizer.json.
 
     The file determines how texts are normalised and split, where spaces are put before them, and which special tokens

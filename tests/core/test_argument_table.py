@@ -124,13 +124,7 @@ def test_an_honoured_option_of_the_hub_reaches_the_download(row):
 
 
 @pytest.mark.parametrize("row", select("save", "refused"), ids=lambda row: f"{row.argument}-{row.of}")
-def test_a_refused_option_of_saving_is_an_error_that_says_what_to_do(row, tmp_path):
-    if row.of in ("configuration", "tokenizers"):
-        kind = RobertaConfig if row.of == "configuration" else RobertaTokenizerFast
-        with pytest.raises(ValueError, match=f"push_to_hub is not supported .*: {row.text}"):
-            kind.from_pretrained(TINY).save_pretrained(tmp_path, push_to_hub=True)
-        assert not [*tmp_path.iterdir()]
-        return
+def test_a_refused_option_of_saving_is_an_error_that_says_what_to_do(row):
     with pytest.raises(ValueError, match=re.escape(f"{row.argument}='x' is not supported: {row.text}.")):
         save_options.read_save_options({row.argument: "x"}, None, "h5")
     assert save_options.read_save_options({row.argument: None}, None, "h5") == save_options.read_save_options(
@@ -150,6 +144,23 @@ def test_the_ignored_options_of_saving_a_tokenizer_change_nothing(tmp_path):
     tokenizer.save_pretrained(tmp_path / "b")
     found, plain = ({path.name: path.read_bytes() for path in (tmp_path / name).iterdir()} for name in "ab")
     assert found == plain
+
+
+UPLOADS = select("save", "honoured", "configuration and tokenizers")
+
+
+@pytest.mark.parametrize("row", UPLOADS, ids=lambda row: row.argument)
+def test_an_honoured_option_of_an_upload_reaches_it(row, tmp_path, monkeypatch):
+    found = []
+    monkeypatch.setattr(hub, "push_files", lambda name, save, **options: found.append((name, options)))
+    name = {"use_auth_token": "token"}.get(row.argument, row.argument)
+    for one in (RobertaConfig(), RobertaTokenizerFast.from_pretrained(TINY)):
+        one.save_pretrained(tmp_path, **{"push_to_hub": True, "repo_id": "x", row.argument: "x"})
+        repository, options = found.pop()
+        assert repository == "x"
+        assert row.argument in ("push_to_hub", "repo_id") or options[name] == "x"
+        one.save_pretrained(tmp_path)
+        assert not found
 
 
 def test_the_options_of_saving_are_read():

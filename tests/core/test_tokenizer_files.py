@@ -164,8 +164,6 @@ def test_arguments_that_concern_models_are_accepted_when_saving(kind, tmp_path):
     tokenizer = kind(VOCABULARY, MERGES)
     tokenizer.save_pretrained(tmp_path, safe_serialization=True, push_to_hub=False, max_shard_size="1GB")
     assert kind.from_pretrained(tmp_path)("he").input_ids == tokenizer("he").input_ids
-    with pytest.raises(ValueError, match="push_to_hub is not supported for a tokenizer"):
-        tokenizer.save_pretrained(tmp_path, push_to_hub=True)
     with pytest.raises(TypeError, match="save_pretrained has no argument 'prefix'"):
         tokenizer.save_pretrained(tmp_path, prefix="a")
 

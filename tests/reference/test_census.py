@@ -41,13 +41,15 @@ TABLE = Path(__file__).with_name("census.csv")
 MARKS = ("honoured", "ignored", "refused", "out", "untested", "missing")
 HEADS = ("Model", "ForMaskedLM", "ForCausalLM", "ForSequenceClassification", "ForTokenClassification",
          "ForMultipleChoice", "ForQuestionAnswering")  # fmt: skip
-# Tests that iterate over signatures, so that they name no argument.
+# Files and tests that iterate over signatures, so that they name no argument.
 UNIVERSAL = (
     "tests/laws/test_arguments.py",
     "tests/laws/test_methods.py",
     "tests/core/test_argument_table.py",
     "tests/core/test_outputs.py",
     "tests/reference/test_surface.py",
+    # this one iterates over the rows
+    "tests/reference/test_published_methods_beside.py::test_a_refused_member_raises_an_error_that_says_what_to_do",
 )
 KINDS = {
     "pt": [(getattr(transformers, f"Roberta{head}"), getattr(roberta_pt, f"Roberta{head}")) for head in HEADS],
@@ -198,7 +200,7 @@ def test_the_evidence_exists_and_names_the_row():
             path, _, test = evidence.partition("::")
             text, tests = read_tests(path)
             word = argument or name
-            named = path in UNIVERSAL or word.startswith("__") or re.search(rf"\b{word}\b", text)
+            named = {path, evidence} & {*UNIVERSAL} or word.startswith("__") or re.search(rf"\b{word}\b", text)
             if test not in tests or not named:
                 faults.append((row, evidence))
         elif mark == "out" and len(evidence) < 20:
@@ -216,4 +218,4 @@ def test_the_counts(capsys):
 
 
 # The state that must not get worse.
-MOST_MISSING, MOST_UNTESTED = 151, 101
+MOST_MISSING, MOST_UNTESTED = 87, 99
