@@ -21,7 +21,8 @@ def parity(
     checkpoint: Annotated[
         str | None,
         typer.Argument(
-            help="A folder or a built-in model. Without it, the built-in test cases are run.", show_default=False
+            help="A folder, a built-in model, or a model on the Hub. Without it, the built-in test cases are run.",
+            show_default=False,
         ),
     ] = None,
     frameworks: Annotated[
@@ -32,9 +33,10 @@ def parity(
         str | None,
         typer.Option(
             metavar="TARGET",
-            help="Your own implementation, compared instead of the frameworks. MODULE:CALLABLE gets the folder of the "
-            "checkpoint and returns a function of input_ids and attention_mask that returns stages by name; onnx:FILE "
-            "is an exported model; http://HOST:PORT is a running `roberta serve`, whose hidden states are compared.",
+            help="Your own implementation, compared instead of the frameworks. MODULE:CALLABLE is called with the "
+            "folder and returns a function of input_ids and attention_mask, which returns a dict of outputs such as "
+            "hidden_states and logits (docs/conformance.md); onnx:FILE is an exported model; "
+            "http://HOST:PORT is a running `roberta serve`, whose hidden states are compared.",
         ),
     ] = None,
     texts: Annotated[
@@ -46,7 +48,10 @@ def parity(
         typer.Option(help="Tolerance of every stage of the checkpoint. Default: 10 times its expected rounding."),
     ] = None,
     precision: Annotated[
-        str, typer.Option(help="Type in which the checkpoint is run: float32, bfloat16, float16; int8 with --against.")
+        str,
+        typer.Option(
+            help="Data type in which the checkpoint is run: float32, bfloat16 or float16; int8 only with --against."
+        ),
     ] = "float32",
     device: DEVICE = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of the table.")] = False,
@@ -61,8 +66,9 @@ def parity(
 ) -> None:
     """Measure the error of each framework at every stage, compared with a float64 model.
 
-    The error of a stage is its largest difference divided by its largest value. For a checkpoint, it may
-    be ten times the rounding expected for that stage: the error of the same model evaluated in NumPy in the same type.
+    A stage is an output of the model: the embeddings, each layer, the head. Its error is the largest difference from
+    float64, divided by the largest value. For a checkpoint, the tolerance of a stage is ten times the error of the same
+    model evaluated in NumPy in the same data type.
     The exit status is 1 if an error exceeds its tolerance.
     """
     if faults:

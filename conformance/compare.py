@@ -14,8 +14,8 @@ def compare(
         list[str],
         typer.Argument(
             help="Folders, weights files, built-in models or Hub ids; the others are compared with the first. "
-            "For a single folder, its weights files are compared.",
-            metavar="A B [C...]",
+            "With A only, a folder, the weights files in it are compared.",
+            metavar="A [B...]",
         ),
     ],
     texts: Annotated[

@@ -165,8 +165,9 @@ def select_device(title: str, requested: str, seen: Sequence[str]) -> str:
     """
     found = [name for name in seen if requested in ("auto", name, name.partition(":")[0])]
     if not found:
-        known = "auto, cpu, cuda, cuda:N or mps"
-        raise BackendError(f"there is no device {requested!r}: {title} sees {', '.join(seen)} (specify {known})")
+        raise BackendError(
+            f"there is no device {requested!r} here: {title} sees only {', '.join(seen)}; specify one of these, or auto"
+        )
     return found[0]
 
 

@@ -54,5 +54,7 @@ def resolve(source: str | os.PathLike[str], wants: Collection[str] = MODEL, **wh
     except hub.MissingError as error:
         raise CheckpointError(f"{tried}; {error}") from None
     except hub.UnreachableError as error:
-        advice = "pass the folder of a copy if this machine has no access to the Hub"
-        raise CheckpointError(f"{tried}, and it is not in the Hub's cache ({error}); {advice}") from None
+        advice = "if this machine has no access to the Hub, pass a local folder with the checkpoint"
+        raise CheckpointError(
+            f"{tried}, and it is not in this machine's cache of the Hub ({error}); {advice}"
+        ) from None

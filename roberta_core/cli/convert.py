@@ -41,7 +41,7 @@ def convert(
     strict: Annotated[bool, typer.Option(help="Refuse weights that are not finite.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Write a checkpoint, with its tokenizer, in another format, class or precision. Needs no framework."""
+    """Write a checkpoint, with its tokenizer, in another format, class or precision. Only --verify uses frameworks."""
     from roberta_core.checkpoints import conversion, resolve
 
     start = time.perf_counter()

@@ -30,7 +30,10 @@ if TYPE_CHECKING:
 
 def evaluate(
     texts: Annotated[
-        list[str], typer.Option(help="Documents: a file, a glob, or @LIST, a file with one name per line. Repeatable.")
+        list[str],
+        typer.Option(
+            help="Documents: a file, a glob, or @LIST, where LIST is a file with one path per line. Repeatable."
+        ),
     ],
     model: Annotated[
         str, typer.Option(help="A folder with a checkpoint, a built-in model, or a model on the Hub.")

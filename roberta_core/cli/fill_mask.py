@@ -17,7 +17,7 @@ from roberta_core.cli.frameworks import (
     resolve_frameworks,
 )
 from roberta_core.cli.predict import predict
-from roberta_core.cli.predict_options import COLUMNS, FORMAT, INPUT_FORMAT, JSON, MAX_BATCH_TOKENS, OUTPUT, Request
+from roberta_core.cli.predict_options import COLUMNS, FORMAT, INPUT_FORMAT, MAX_BATCH_TOKENS, OUTPUT, Request
 
 if TYPE_CHECKING:
     from roberta_core.tasks.fill_mask import Filled
@@ -48,13 +48,18 @@ def fill_mask(
     input_format: INPUT_FORMAT = None,
     format: FORMAT = None,
     output: OUTPUT = None,
-    as_json: JSON = False,
+    as_json: Annotated[
+        bool,
+        typer.Option(
+            "--json",
+            help="With --file print a line of JSON per row, as --format jsonl does; otherwise one JSON document.",
+        ),
+    ] = False,
     max_batch_tokens: MAX_BATCH_TOKENS = None,
 ) -> None:
     """Predict the masked tokens of texts, with probabilities; several frameworks are shown side by side.
 
-    With --file each prediction is a row, written as --format says, or with --json as a line of JSON. With texts as
-    arguments, --json prints one JSON document.
+    With --file each prediction is a row, written as --format says.
     """
     if bool(texts) == bool(file):
         raise typer.BadParameter("specify TEXT..., or files of texts with --file (but not both)")

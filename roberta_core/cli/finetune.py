@@ -16,8 +16,8 @@ from roberta_core.data.records import FORMATS
 
 FORMAT_HELP = f"Format of the files, if their suffix does not tell it: {', '.join(FORMATS)}"
 COLUMNS = (
-    "Columns of the data that hold the task's fields, such as text=review,label=stars; label=A,B,C names columns of 0 "
-    "and 1 for several labels."
+    "Columns of the data that hold the task's fields: FIELD=COLUMN, separated by commas, such as "
+    "text=review,label=stars. For texts with several labels each, label=A,B,C names columns that contain 0 or 1."
 )
 
 
@@ -49,10 +49,16 @@ def finetune(
     ] = None,
     batch_size: Annotated[int | None, typer.Option(help="Rows per step; by default the recipe's.")] = None,
     max_length: Annotated[
-        int | None, typer.Option(min=8, help="Most tokens of a row; by default the recipe's, or the model's.")
+        int | None,
+        typer.Option(min=8, help="Maximum number of tokens of a row; by default the recipe's, or the model's."),
     ] = None,
     balance: Annotated[
-        bool, typer.Option("--balance", help="Give each label the same weight in the loss, however frequent it is.")
+        bool,
+        typer.Option(
+            "--balance",
+            help="Weight labels by inverse frequency in the loss, so that rare labels count as much in total."
+            " as frequent ones.",
+        ),
     ] = False,
     class_weights: Annotated[
         str | None, typer.Option(help="Weights of labels in the loss, such as spam=5,ham=1; others have 1.")

@@ -27,7 +27,7 @@ FAILED = 1
 TOP = Annotated[int, typer.Option(min=1, help="How many results to return for each row.")]
 
 
-@with_shared_options
+@with_shared_options(model="a fine-tuned text classifier", columns="text=body")
 def classify(
     request: Request,
     pairs: Annotated[
@@ -57,7 +57,7 @@ def classify(
     )  # fmt: skip
 
 
-@with_shared_options
+@with_shared_options(model="a fine-tuned token classifier", columns="text=body")
 def tag(
     request: Request,
     aggregation: Annotated[
@@ -76,7 +76,7 @@ def tag(
     predict("tag", request, html=html, aggregation_strategy=aggregation)
 
 
-@with_shared_options
+@with_shared_options(model="a model fine-tuned for question answering", columns="context=body")
 def answer(
     request: Request,
     question: Annotated[str | None, typer.Option(help="A question to answer from --context, instead of files.")] = None,
@@ -86,8 +86,8 @@ def answer(
         bool | None,
         typer.Option(
             "--unanswerable/--answerable",
-            help="Whether a context may hold no answer, so that the result is empty. By default as in fine-tuning, and "
-            "--answerable if the model's folder does not say.",
+            help="Whether a context may hold no answer, so that the result is empty. By default what fine-tuning "
+            "recorded in the model's folder; --answerable if nothing is recorded.",
         ),
     ] = None,
     html: HTML = None,
@@ -103,7 +103,7 @@ def answer(
     predict("answer", request, given, html=html, top_k=top_k, handle_impossible_answer=unanswerable)
 
 
-@with_shared_options
+@with_shared_options(model="a model fine-tuned for multiple choice", columns="context=body")
 def choose(request: Request) -> None:
     """Choose among texts with a multiple-choice model. A row has the fields context and choices (a list).
 
@@ -113,7 +113,7 @@ def choose(request: Request) -> None:
     predict("choose", request)
 
 
-@with_shared_options
+@with_shared_options(model="any encoder, also of sentence-transformers", columns="text=body")
 def embed(
     request: Request,
     pooling: Annotated[
@@ -145,7 +145,7 @@ def embed(
     predict("embed", request, pooling=pooling, normalize=normalize, prompt_name=prompt_name, truncation=truncate)
 
 
-@with_shared_options
+@with_shared_options(model="a cross-encoder (a classifier of pairs)", columns="query=title")
 def rank(
     request: Request,
     top_k: Annotated[int | None, typer.Option(min=1, help="How many documents to return; by default all.")] = None,
@@ -158,7 +158,7 @@ def rank(
     predict("rank", request, top_k=top_k)
 
 
-@with_shared_options
+@with_shared_options(model="a model for natural language inference", columns="text=body")
 def zero_shot(
     request: Request,
     labels: Annotated[str, typer.Option(help="Candidate labels, separated by commas.")],
@@ -173,7 +173,7 @@ def zero_shot(
     predict("zero-shot", request, candidate_labels=labels, hypothesis_template=template, multi_label=multi_label)
 
 
-@with_shared_options
+@with_shared_options(model="a causal language model", columns="text=body")
 def generate(
     request: Request,
     max_new_tokens: Annotated[int, typer.Option(min=1, help="How many tokens to generate.")] = 50,

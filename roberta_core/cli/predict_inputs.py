@@ -13,7 +13,7 @@ from typing import Any
 
 import typer
 
-from roberta_core.data.columns import PAIRS, SINGLES
+from roberta_core.data.columns import PAIRS, SINGLES, describe_missing
 from roberta_core.data.records import SUFFIXES, DataError, Record, Skipped, read
 
 STDIN = "-"
@@ -60,11 +60,8 @@ class TaskFields:
         try:
             return self.build({field: _find(row, known[field]) for field in self.fields})
         except MissingFieldError as error:
-            columns = ", ".join(map(str, row)) or "none"
-            wanted = " or ".join(known[error.field])
-            raise ValueError(
-                f"no {error.field} (in {wanted}); the columns are {columns}: pass --columns {error.field}=NAME"
-            ) from None
+            missing = describe_missing(error.field, known[error.field], row)
+            raise ValueError(f"{missing}: pass --columns {error.field}=NAME") from None
 
     def to_json(self, item: Any, result: Any) -> dict[str, Any]:
         """Return a result as a mapping for a line of JSON."""

@@ -2,10 +2,11 @@
 
 import inspect
 from collections.abc import Callable
+from copy import copy
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any, get_args, get_type_hints
 
 import typer
 
@@ -22,8 +23,8 @@ MODEL = Annotated[
 FILES = Annotated[
     list[str] | None,
     typer.Argument(
-        help="JSON lines, JSON, CSV, TSV, CoNLL or Parquet files by their suffix; any other file, and - for standard "
-        "input (the default), has one row per line: a text, or fields separated by tabs.",
+        help="JSON lines, JSON, CSV, TSV, CoNLL or Parquet files by their suffix. Other files are lines of text, and "
+        "so is standard input, which is read by default or for the name -.",
     ),
 ]
 COLUMNS = Annotated[
@@ -41,7 +42,7 @@ FORMAT = Annotated[
     typer.Option("--format", help="table, tsv or jsonl; by default a table on a terminal, TSV otherwise."),
 ]
 OUTPUT = Annotated[Path | None, typer.Option(help="File to write instead of standard output.")]
-JSON = Annotated[bool, typer.Option("--json", help="Print one line of JSON per row; the same as --format jsonl.")]
+JSON = Annotated[bool, typer.Option("--json", help="Print a line of JSON per row; the same as --format jsonl.")]
 HTML = Annotated[
     Path | None,
     typer.Option("--html", help="Also write the results into this file, as one HTML page that needs no other file."),
@@ -50,7 +51,7 @@ MAX_BATCH_TOKENS = Annotated[
     int | None,
     typer.Option(
         min=1,
-        help="Most tokens per batch, padding included; by default chosen by timing batches if there are many texts.",
+        help="Maximum number of tokens per batch, padding included; by default chosen by the command.",
         show_default=False,
     ),
 ]
@@ -79,19 +80,44 @@ class Request:
             raise typer.BadParameter(f"--input-format is {self.input_format}; known are {known}")
 
 
-def with_shared_options(function: Callable[..., None]) -> Callable[..., None]:
-    """Return a command with the options of `Request` around a function's own; the function gets a `Request` first."""
-    shared = inspect.signature(Request, eval_str=True).parameters
-    own = list(inspect.signature(function, eval_str=True).parameters.values())[1:]
-    before = [shared[name] for name in ("model", "files")]
-    after = [parameter for name, parameter in shared.items() if name not in ("model", "files")]
-    parameters = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in (*before, *own, *after)]
+def with_shared_options(*, model: str, columns: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Return a decorator that puts the options of `Request` around a function's own.
 
-    @wraps(function)
-    def command(**given: Any) -> None:
-        function(Request(**{name: given.pop(name) for name in shared}), **given)
+    The command's function gets a `Request` first.
 
-    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # what typer reads
-    hints = get_type_hints(Request, include_extras=True) | get_type_hints(function, include_extras=True)
-    command.__annotations__ = {one.name: hints[one.name] for one in parameters}
-    return command
+    Args:
+        model: what kind of model the command needs, for the help.
+        columns: an example of --columns.
+    """
+    notes = {
+        "model": describe_option(MODEL, f"A folder with {model}, or its name on the Hugging Face Hub."),
+        "columns": describe_option(COLUMNS, f"The column that holds a field, such as {columns}; may be repeated."),
+    }
+
+    def decorate(function: Callable[..., None]) -> Callable[..., None]:
+        shared = inspect.signature(Request, eval_str=True).parameters
+        own = list(inspect.signature(function, eval_str=True).parameters.values())[1:]
+        before = [shared[name] for name in ("model", "files")]
+        after = [parameter for name, parameter in shared.items() if name not in ("model", "files")]
+        parameters = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in (*before, *own, *after)]
+
+        @wraps(function)
+        def command(**given: Any) -> None:
+            function(Request(**{name: given.pop(name) for name in shared}), **given)
+
+        hints = get_type_hints(Request, include_extras=True) | get_type_hints(function, include_extras=True) | notes
+        command.__signature__ = inspect.Signature(  # type: ignore[attr-defined]  # what typer reads
+            [one.replace(annotation=hints[one.name]) for one in parameters]
+        )
+        command.__annotations__ = {one.name: hints[one.name] for one in parameters}
+        return command
+
+    return decorate
+
+
+def describe_option(option: Any, text: str) -> Any:
+    """Return the annotation of an option with another help text."""
+    kind, information = get_args(option)
+    information = copy(information)
+    information.help = text
+    return Annotated[kind, information]

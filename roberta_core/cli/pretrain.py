@@ -14,7 +14,10 @@ from roberta_core.cli.training_display import Display, call_after_loss, handle_s
 
 def pretrain(
     texts: Annotated[
-        list[str], typer.Option(help="Documents: a file, a glob, or @LIST, a file with one name per line. Repeatable.")
+        list[str],
+        typer.Option(
+            help="Documents: a file, a glob, or @LIST, where LIST is a file with one path per line. Repeatable."
+        ),
     ],
     recipe: Annotated[str, typer.Option(help="Name of a built-in recipe, or a TOML file.")],
     output: Annotated[Path, typer.Option(help="Output folder for checkpoints, the log and the final model.")],
@@ -34,7 +37,9 @@ def pretrain(
     prepare: Annotated[bool, typer.Option(help="Only tokenise the texts into OUTPUT/corpus; needs no framework.")] = (
         False
     ),
-    strict: Annotated[bool, typer.Option(help="Fail on faulty lines instead of skipping them.")] = False,
+    strict: Annotated[
+        bool, typer.Option(help="Fail on lines that are not valid (UTF-8, JSON) instead of skipping them.")
+    ] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Resume the run in the output folder.")] = False,
     chart: CHART = None,
     tensorboard: TENSORBOARD = None,

@@ -47,11 +47,14 @@ def serve(
         str | None,
         typer.Option(help="Tasks to serve, separated by commas; by default all that a model was trained for."),
     ] = None,
-    max_batch_tokens: Annotated[int, typer.Option(min=1, help="Most tokens per batch, padding included.")] = 2048,
+    max_batch_tokens: Annotated[
+        int, typer.Option(min=1, help="Maximum number of tokens per batch, padding included.")
+    ] = 2048,
     max_queue: Annotated[
-        int, typer.Option(min=1, help="Most inputs that wait for a model; more are answered 429.")
+        int,
+        typer.Option(min=1, help="Maximum number of inputs that wait for a model; further requests get status 429."),
     ] = 512,
-    max_inputs: Annotated[int, typer.Option(min=1, help="Most inputs of one request.")] = 128,
+    max_inputs: Annotated[int, typer.Option(min=1, help="Maximum number of inputs of one request.")] = 128,
     timeout: Annotated[float, typer.Option(min=0.1, help="Seconds until a request is answered 504.")] = 30.0,
     api_key: Annotated[
         str | None,
@@ -65,7 +68,7 @@ def serve(
         typer.Option(metavar="ORIGIN", help="Origin whose pages may call the server; may be repeated."),
     ] = None,
 ) -> None:
-    """Serve models over HTTP: embeddings, labels, entities, answers, masks and texts, and a page to try them.
+    """Serve models over HTTP: embeddings, labels, entities, answers, choices, masks, generation, and a page for them.
 
     Its routes include those of text-embeddings-inference and of OpenAI's embeddings; /openapi.json describes all.
     """

@@ -8,7 +8,10 @@ import typer
 
 def tasks(
     name: Annotated[
-        str | None, typer.Argument(help="A task, to show the columns of its fields too.", show_default=False)
+        str | None,
+        typer.Argument(
+            help="A task; also shows the column names that are recognised for each field.", show_default=False
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:

@@ -16,6 +16,7 @@ from roberta_core.backend import Backend
 from roberta_core.checkpoints import resolve
 from roberta_core.config import RobertaConfig
 from roberta_core.data.batches import Batch
+from roberta_core.data.columns import describe_missing
 from roberta_core.data.records import LONGEST, Columns, DataError, Record, Skipped, is_unicode
 from roberta_core.tasks.features import Feature, Output, collate, measure_budget, run_features
 from roberta_core.tasks.settings import TaskSettings
@@ -209,8 +210,7 @@ class Task(ABC):
         for column in [self.columns[name]] if name in self.columns else known:
             if record.fields.get(column) is not None:
                 return column
-        expected = self.columns.get(name) or " or ".join(known)
-        raise DataError(f"no {name} (in {expected}); the columns are {', '.join(map(str, record.fields)) or 'none'}")
+        raise DataError(describe_missing(name, [self.columns[name]] if name in self.columns else known, record.fields))
 
     # Features and batches
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from roberta_core.backend import Backend
 from roberta_core.config import RobertaConfig
-from roberta_core.data.columns import PAIRS, SINGLES
+from roberta_core.data.columns import PAIRS, SINGLES, describe_missing
 from roberta_core.data.records import DataError, Record
 from roberta_core.tasks import metrics
 from roberta_core.tasks.base import Example, Task, require_label, require_text, softmax
@@ -323,7 +323,7 @@ def has_missing_label(labels: Collection[str]) -> bool:
 def _is_set(record: Record, column: str) -> bool:
     """Whether a record has a label that has a column; raise `DataError` if the column is missing or unclear."""
     if column not in record.fields:
-        raise DataError(f"no label (in {column}); the columns are {', '.join(map(str, record.fields)) or 'none'}")
+        raise DataError(describe_missing("label", [column], record.fields))
     value = str(record.fields[column]).strip().lower()
     if value not in (*YES, *NO):
         raise DataError(

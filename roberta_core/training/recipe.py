@@ -231,8 +231,8 @@ class Recipe:
         tables = _read_tables(source, Path())
         if required and "task" not in tables and {"data", "masking"} & set(tables):
             raise RecipeError(
-                f"{source} is a recipe for pretraining: it has [data] or [masking], and no [task]; `roberta tasks` "
-                "lists the recipes for fine-tuning"
+                f"{source} is a recipe for `roberta pretrain`; `roberta tasks` lists the recipes for "
+                "fine-tuning, which have a [task] table"
             )
         missing = [name for name in required if name.split(".")[1] not in tables.get(name.split(".")[0], {})]
         if missing:

@@ -35,6 +35,6 @@ def test_a_device_is_selected_by_its_name_or_kind(requested, found):
 
 @pytest.mark.parametrize("requested", ["cuda", "cuda:0", "mps", "gpu", "", "CPU", ":"])
 def test_a_missing_device_is_refused(requested):
-    message = f"there is no device {requested!r}: One sees cpu .specify auto, cpu, cuda, cuda:N or mps."
+    message = f"there is no device {requested!r} here: One sees only cpu; specify one of these, or auto"
     with pytest.raises(backend.BackendError, match=message):
         backend.select_device("One", requested, ["cpu"])

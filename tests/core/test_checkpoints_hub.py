@@ -195,7 +195,7 @@ def test_force_download_downloads_again(hub, save):
 
 def test_local_files_only_sends_no_request(hub, save):
     hub.add(NAME, save(max_shard_size="5KB"))
-    with pytest.raises(CheckpointError, match="not in the Hub's cache \\(local_files_only is set\\)"):
+    with pytest.raises(CheckpointError, match="not in this machine's cache of the Hub \\(local_files_only is set\\)"):
         resolve(NAME, local_files_only=True)
     assert hub.asked == []
     folder = resolve(NAME)
@@ -214,7 +214,7 @@ def test_the_cache_is_used_if_the_hub_is_down(hub, save, caplog):
     assert "the Hub is unreachable" in caplog.text
     with pytest.raises(CheckpointError, match="neither a folder here nor a built-in model") as caught:
         resolve("someone/other")
-    assert "it is not in the Hub's cache" in str(caught.value)
+    assert "it is not in this machine's cache of the Hub" in str(caught.value)
     assert len(str(caught.value).splitlines()) == 1
 
 

@@ -475,7 +475,7 @@ def test_a_missing_device_is_refused_in_one_sentence(run, checkpoint, two_backen
         SmallBackend, "on", lambda self, device: backend.select_device(self.title, device, ["cuda:0", "cpu"])
     )
     result = run("fill-mask", "a<mask>", "--model", checkpoint, "--device", "cuda:1")
-    assert_refused(result, 1, "there is no device 'cuda:1': First sees cuda:0, cpu")
+    assert_refused(result, 1, "there is no device 'cuda:1' here: First sees only cuda:0, cpu")
 
 
 def test_the_device_is_printed_and_is_the_one_requested(run, checkpoint, two_backends, monkeypatch):

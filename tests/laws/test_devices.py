@@ -81,7 +81,7 @@ def test_auto_selects_a_device_of_the_framework(framework):
 
 @pytest.mark.parametrize("device", ["cuda:99", "mps:7", "abacus"])
 def test_a_device_that_is_missing_is_refused_by_name(framework, device):
-    with pytest.raises(BackendError, match=f"there is no device {device!r}: {framework.TITLE} sees .*cpu"):
+    with pytest.raises(BackendError, match=f"there is no device {device!r} here: {framework.TITLE} sees only .*cpu"):
         framework.backend.on(device)
 
 
