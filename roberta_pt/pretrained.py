@@ -16,6 +16,7 @@ from roberta_core.outputs import FixedCache
 from roberta_core.parameters import Parameter, parameters
 from roberta_core.pretrained import ModelCall, P, PreTrainedBase, R
 from roberta_pt.caches import make_cache
+from roberta_pt.frozen import FrozenModel
 from roberta_pt.heads import LMHead
 from roberta_pt.initialisation import draw_module, finish_own_model, initialise_modules, iterate_ties, restore_ties
 from roberta_pt.interop import TransformersMethods, find_device
@@ -240,6 +241,14 @@ class RobertaPreTrainedModel(  # pyright: ignore[reportIncompatibleMethodOverrid
         model.tie_weights()
         model = model if device is None else model.to(device)
         return (model.eval(), info) if output_loading_info else model.eval()
+
+    def frozen(self) -> FrozenModel:
+        """Return a view of the model for inference, with packed weights: `roberta_pt.frozen` describes it.
+
+        Raises:
+            ValueError: Its results differ from the model's by more than rounding.
+        """
+        return FrozenModel(self)
 
     def init_cache(self, batch_size: int, max_length: int) -> FixedCache:
         """Return an empty cache with room for `max_length` tokens, for calls that all have the same shapes."""

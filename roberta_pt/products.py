@@ -2,7 +2,8 @@
 
 With float32 on an AMD CPU, the library that PyTorch prefers, MKL, reaches half of what oneDNN does, which is in PyTorch
 too; on Intel's it is the better one. The CPU decides, never a measurement: two runs on one machine must choose alike,
-or they would not agree to the last bit. `ROBERTA_LINEAR=onednn` or `ROBERTA_LINEAR=torch` decides otherwise.
+or they would not agree to the last bit. `ROBERTA_LINEAR=onednn` or `ROBERTA_LINEAR=torch` decides otherwise, also
+whether `frozen()` packs weights for oneDNN.
 """
 
 import os
@@ -19,6 +20,7 @@ LIBRARIES = ("onednn", "torch")
 VARIABLE = "ROBERTA_LINEAR"
 # The instruction sets of AMD's CPUs with which oneDNN was measured to be the faster one.
 FASTER = ("AVX512",)
+VENDORS = {"AuthenticAMD": "AMD", "GenuineIntel": "Intel"}
 # How many rows are few: oneDNN copies its right operand before it multiplies, and then the weight had better be the
 # left one. With 16 rows that takes 22 ms instead of 31 for all linear layers of roberta-base; outside it gains nothing.
 FEW = range(8, 65)
@@ -34,6 +36,29 @@ def select_library() -> str:
         return "torch"
     faster = _read_vendor() == "AuthenticAMD" and torch.backends.cpu.get_cpu_capability() in FASTER
     return named or ("onednn" if faster else "torch")
+
+
+@cache
+def find_packing_obstacle() -> str | None:
+    """Why weights are not packed for oneDNN on this CPU; None if they are.
+
+    On AMD's CPUs packed weights were measured to be faster, with AVX-512 and with AVX2; others were not measured.
+    """
+    if not _has_onednn() or not hasattr(torch.ops.mkldnn, "_reorder_linear_weight"):
+        return "this PyTorch has no oneDNN"
+    select_library()  # refuses an unknown value of the variable
+    named = os.environ.get(VARIABLE)
+    if named == "torch":
+        return f"{VARIABLE} is torch"
+    if named is None and _read_vendor() != "AuthenticAMD":
+        return f"not measured on CPUs of {describe_cpu()}; {VARIABLE}=onednn packs"
+    return None
+
+
+def describe_cpu() -> str:
+    """The maker of the CPU and the instruction set that PyTorch uses, such as "AMD, AVX512"."""
+    vendor = _read_vendor()
+    return f"{VENDORS.get(vendor, vendor or 'an unknown maker')}, {torch.backends.cpu.get_cpu_capability()}"
 
 
 def multiply(rows: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -84,13 +109,20 @@ def _is_plain(rows: Tensor, weight: Tensor) -> bool:
         and type(weight) in (Tensor, nn.Parameter)
         and rows.dtype == weight.dtype == torch.float32
         and rows.device.type == weight.device.type == "cpu"
-        and not torch.compiler.is_compiling()
+        and is_eager()
+        and rows.dim() > 1
+        and rows.numel() > 0  # last: a trace would take note of it
+    )
+
+
+def is_eager() -> bool:
+    """Whether operators run as they are written: not compiled, traced, transformed or autocast."""
+    return (
+        not torch.compiler.is_compiling()
         and not torch._C._is_tracing()
         and not torch.is_autocast_enabled("cpu")
         and not torch._C._are_functorch_transforms_active()
         and forward_ad._current_level < 0
-        and rows.dim() > 1
-        and rows.numel() > 0  # last: a trace would take note of it
     )
 
 
