@@ -61,7 +61,12 @@ def parity(
         Path | None, typer.Option(metavar="FILE", help="Write an HTML page with a heat map of the errors to FILE.")
     ] = None,
     faults: Annotated[
-        bool, typer.Option("--faults", help="Show, for each deliberately broken model, the test case that detects it.")
+        bool,
+        typer.Option(
+            "--faults",
+            help="Show for each known fault the test case that detects it, or with a checkpoint whether comparing that "
+            "checkpoint detects it.",
+        ),
     ] = False,
 ) -> None:
     """Measure the error of each framework at every stage, compared with a float64 model.
@@ -72,7 +77,15 @@ def parity(
     The exit status is 1 if an error exceeds its tolerance.
     """
     if faults:
-        raise typer.Exit(show_faults())
+        given = {
+            "--against": against, "--tolerance": tolerance, "--json-file": json_file, "--junit": junit, "--html": html,
+            "--json": as_json or None, "--precision": None if precision == "float32" else precision,
+        }  # fmt: skip
+        if unused := [option for option, value in given.items() if value is not None]:
+            raise typer.BadParameter(f"--faults prints a table and takes no {unused[0]}")
+        if checkpoint is None:
+            raise typer.Exit(show_faults())
+        raise typer.Exit(show_checkpoint_faults(checkpoint, frameworks, read_texts(texts) if texts else None))
     other = None if precision == "float32" else precision
     for option, value in (
         ("--against", against), ("--texts", texts), ("--tolerance", tolerance), ("--precision", other)
@@ -194,3 +207,26 @@ def show_faults() -> int:
         found = list(find_best_catches())
     Console().print(make_fault_table(found))
     return 0 if all(catch is not None and catch.caught for _, catch in found) else 1
+
+
+def show_checkpoint_faults(checkpoint: str, frameworks: str | None, texts: list[str] | None) -> int:
+    """Print the table of faults on a checkpoint. Returns 1 if a visible fault is not caught, else 0."""
+    from rich.console import Console
+
+    from roberta_core.cli.frameworks import hold_back_stderr
+    from roberta_core.config import RobertaConfig
+
+    from .faults.on_checkpoint import judge_faults
+    from .report.formats import make_checkpoint_fault_table
+    from .suite.run import TEXTS
+
+    RobertaConfig.from_pretrained(checkpoint)  # a wrong name is reported before any framework is imported
+    with hold_back_stderr(), Console(stderr=True).status("running the faults"):
+        found = list(judge_faults(choose_adapters(frameworks), checkpoint, texts or TEXTS))
+    Console().print(make_checkpoint_fault_table(found, checkpoint))
+    visible = [one for one in found if one.visible]
+    caught = sum(one.ok for one in visible)
+    print(f"{caught} of {len(visible)} faults that move a stage by ten times its tolerance are caught")
+    if idle := [one.fault for one in found if one.moved is None]:
+        print(f"without effect on this model and these texts: {', '.join(idle)}")
+    return 0 if caught == len(visible) else 1

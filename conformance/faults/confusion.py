@@ -9,7 +9,7 @@ together, must be reported as unknown.
 
 import argparse
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -23,7 +23,7 @@ from ..oracle.rounding import MULTIPLE
 from ..suite.case import draw_weight
 from ..suite.subject import Subject
 from .changes import Change, change_input, change_weights
-from .diagnosis import Hypotheses, list_layer_faults
+from .diagnosis import Hypotheses, list_layer_faults, run_stages
 from .forward import FAULTS
 
 GOAL = 0.9  # of the visible faults have their cause suggested first
@@ -113,15 +113,6 @@ class Outcome:
     fault: str
     causes: tuple[str, ...]
     right: bool
-
-
-def run_stages(subject: Subject, adapter: Adapter) -> Stages:
-    """Run a faulty subject: in a framework if it can, else in NumPy in float32."""
-    if subject.portable:
-        model = adapter.build(subject.architecture, subject.config, subject.tensors)
-        return adapter.run(model, subject.inputs, attentions=True)
-    single = type("Single", (subject.model,), {"dtype": np.float32})
-    return replace(subject, model=single).run()
 
 
 def diagnose_known(adapter: Adapter, name: str) -> Iterator[Outcome]:

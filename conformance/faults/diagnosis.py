@@ -7,7 +7,7 @@ rounding. Several faults may explain it equally well, and if none does, the caus
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -106,16 +106,30 @@ def diagnose(subject: Subject, got: Mapping[str, np.ndarray]) -> Diagnosis | Non
 
 def diagnose_checkpoint(adapter: Adapter, source: str | os.PathLike[str], texts: Sequence[str]) -> str:
     """Describe why an implementation differs on a checkpoint; the two shortest texts are run again."""
-    architecture = open_checkpoint(resolve(source)).architecture
-    model = Reference().load(architecture, source)
-    tokenizer = load_tokenizer(source)
-    inputs = encode(tokenizer, sorted(texts, key=len)[:2], model.config, architecture)
-    loaded = adapter.load(architecture, source)
-    got, again = (adapter.run(loaded, inputs, attentions=True) for _ in range(2))
+    subject = load_subject(source, texts)
+    loaded = adapter.load(subject.architecture, source)
+    got, again = (adapter.run(loaded, subject.inputs, attentions=True) for _ in range(2))
     if varies(got, again):
         return f"looks like: {RANDOM}"
-    found = diagnose(Subject(model.config, architecture, model.tensors, inputs), got)
+    found = diagnose(subject, got)
     return str(found) if found else "cause unknown: the two shortest texts do not show the difference"
+
+
+def load_subject(source: str | os.PathLike[str], texts: Sequence[str]) -> Subject:
+    """Return a checkpoint as the class that it was saved from, with the two shortest texts as inputs."""
+    architecture = open_checkpoint(resolve(source)).architecture
+    model = Reference().load(architecture, source)
+    inputs = encode(load_tokenizer(source), sorted(texts, key=len)[:2], model.config, architecture)
+    return Subject(model.config, architecture, model.tensors, inputs)
+
+
+def run_stages(subject: Subject, adapter: Adapter) -> Stages:
+    """Run a faulty subject: in a framework if it can, else in NumPy in float32."""
+    if subject.portable:
+        model = adapter.build(subject.architecture, subject.config, subject.tensors)
+        return adapter.run(model, subject.inputs, attentions=True)
+    single = type("Single", (subject.model,), {"dtype": np.float32})
+    return replace(subject, model=single).run()
 
 
 def varies(one: Mapping[str, np.ndarray], other: Mapping[str, np.ndarray]) -> bool:

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ..faults.forward import Catch
+from ..faults.on_checkpoint import Judgement
 from ..suite.judge import Verdict, worst
 from ..suite.run import FrameworkResult, Report
 
@@ -88,6 +89,20 @@ def make_fault_table(found: Iterable[tuple[str, Catch | None]]) -> Table:
         else:
             style = None if catch.caught else "red"
             table.add_row(name, catch.case, catch.stage, f"{catch.margin:,.0f}", style=style)
+    return table
+
+
+def make_checkpoint_fault_table(found: Iterable[Judgement], checkpoint: str) -> Table:
+    """Return a table of the faults that change a checkpoint: what each moves, and whether what has it fails."""
+    table = Table("fault", "moves most", title=f"Faults on {checkpoint}", title_justify="left")
+    table.add_column("change / tolerance", justify="right")
+    table.add_column("caught")
+    for one in found:
+        if one.moved is None:
+            continue
+        missed = ", ".join(title for title, caught in one.caught.items() if not caught)
+        verdict = f"not in {missed}" if missed else "yes" if one.caught else "within the tolerance"
+        table.add_row(one.fault, one.stage, f"{one.moved:,.2f}", verdict, style=None if one.ok else "red")
     return table
 
 

@@ -151,6 +151,32 @@ def test_the_table_of_faults_ends_with_status_0_if_all_are_caught(parity, only):
     assert all(what in out for what in ("gradients", "weights of", "text"))
 
 
+def test_the_faults_on_a_checkpoint_are_caught_if_they_are_visible(parity, checkpoint, monkeypatch, tmp_path):
+    from conformance.faults import on_checkpoint
+
+    names = ("key and value swapped", "attention_mask ignored", "tanh GELU", "no residual", "tied head untied")
+    monkeypatch.setattr(on_checkpoint, "FAULTS", {name: on_checkpoint.FAULTS[name] for name in names})
+    source = checkpoint("ForSequenceClassification")
+    status, out, _ = parity(source, "--faults", "--frameworks", "oracle")
+    assert status == 0
+    assert "4 of 4 faults that move a stage by ten times its tolerance are caught" in out
+    assert "without effect on this model and these texts: tied head untied" in out
+    real = on_checkpoint.run_stages
+
+    def run_without(changed, adapter):  # an implementation whose weights are not those of the fault
+        return on_checkpoint.load_subject(source, ["a", "a b c"]).run() if changed.portable else real(changed, adapter)
+
+    monkeypatch.setattr(on_checkpoint, "run_stages", run_without)
+    texts = tmp_path / "texts.txt"
+    texts.write_text("a\na b c\n")
+    status, out, _ = parity(source, "--faults", "--frameworks", "oracle", "--texts", texts)
+    assert status == 1
+    assert "not in" in out
+    status, _, err = parity(source, "--faults", "--json")
+    assert status == 2
+    assert "--faults prints a table and takes no --json" in err
+
+
 def test_a_fault_that_nothing_catches_ends_with_status_1(parity, only, monkeypatch):
     from conformance.faults import forward
 
