@@ -29,7 +29,8 @@ class RowError:
     reason: str
 
 
-IGNORED = ("batch_size", "num_workers")  # accepted as in transformers: batches are planned by tokens
+IGNORED = ("batch_size", "num_workers", "padding")  # accepted as in transformers: batches are planned by tokens
+ROW_ARGUMENTS = ("add_special_tokens", "truncation", "max_length", "padding", "pad_to_multiple_of", "padding_side")
 
 Options = Mapping[str, Any]
 
@@ -51,6 +52,7 @@ class Pipeline(ABC):
     task: ClassVar[str]
     architecture: ClassVar[str]
     defaults: ClassVar[Options] = {}  # the call options and their defaults
+    renamed: ClassVar[Mapping[str, str]] = {}  # older names of call options
 
     def __init__(self, backend: Backend, model: Any, tokenizer: Any, *, budget: int | None = BUDGET, **settings: Any):
         self.backend, self.model, self.tokenizer, self.budget = backend, model, tokenizer, budget
@@ -182,16 +184,36 @@ class Pipeline(ABC):
         """Raise `ValueError` for options with wrong values."""
 
     def _resolve_options(self, base: Options, given: Options) -> Options:
-        unknown = sorted(set(given) - set(self.defaults) - set(IGNORED))
+        given = {self.renamed.get(name, name): value for name, value in given.items() if name not in IGNORED}
+        unknown = sorted(set(given) - set(self.defaults))
         if unknown:
             known = ", ".join(self.defaults) or "none"
             raise TypeError(f"{self.task} has no option {', '.join(unknown)}; its options are {known}")
-        resolved = {**base, **{name: value for name, value in given.items() if name not in IGNORED}}
+        resolved = {**base, **given}
         self.check_options(resolved)
         return resolved
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(framework={self.backend.name!r}, task={self.task!r}, length={self.length})"
+
+
+def encode_rows(tokenizer: Any, texts: Sequence[str], arguments: Options) -> list[list[int]]:
+    """Return the token ids of texts, without the padding that the arguments may request: batches are padded later.
+
+    Raises:
+        ValueError: an argument is not one of `ROW_ARGUMENTS`.
+    """
+    unknown = sorted(set(arguments) - set(ROW_ARGUMENTS))
+    if unknown:
+        known = ", ".join(ROW_ARGUMENTS)
+        raise ValueError(f"the tokenizer's arguments here have no {', '.join(unknown)}; known are {known}")
+    if not texts:
+        return []
+    found = tokenizer(list(texts), **{**arguments, "return_attention_mask": True})
+    return [
+        [token for token, real in zip(ids, mask, strict=True) if real]
+        for ids, mask in zip(found["input_ids"], found["attention_mask"], strict=True)
+    ]
 
 
 def require_str(value: Any, name: str) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from roberta_core.pipelines.base import Options, Pipeline, require_str
+from roberta_core.pipelines.base import Options, Pipeline, encode_rows, require_str
 from roberta_core.sentences import (
     SIMILARITIES,
     Normalize,
@@ -46,7 +46,7 @@ class FeatureExtractionPipeline(Pipeline):
         if options["truncation"]:
             arguments |= {"truncation": options["truncation"], "max_length": arguments.get("max_length", self.length)}
         texts = [require_str(item, "an input") for item in inputs]
-        rows = self.tokenizer(texts, **arguments)["input_ids"] if texts else []
+        rows = encode_rows(self.tokenizer, texts, arguments)
         for ids in rows:
             if len(ids) > self.length:
                 raise ValueError(

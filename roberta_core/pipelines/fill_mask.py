@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from roberta_core.pipelines.base import Options, Pipeline, require_str
+from roberta_core.pipelines.base import Options, Pipeline, encode_rows, require_str
 from roberta_core.tasks.base import softmax
 from roberta_core.tasks.features import Feature, Output
 
@@ -64,11 +64,11 @@ class FillMaskPipeline(Pipeline):
 
     def build_features(self, inputs: Sequence[Any], options: Options) -> list[Feature]:
         """Return a row for each text, its `notes` being the positions of the masks."""
-        return [self._feature(number, item, options) for number, item in enumerate(inputs)]
+        texts = [require_str(item, "an input") for item in inputs]
+        rows = encode_rows(self.tokenizer, texts, options["tokenizer_kwargs"] or {})
+        return [self._feature(number, text, ids) for number, (text, ids) in enumerate(zip(texts, rows, strict=True))]
 
-    def _feature(self, number: int, item: Any, options: Options) -> Feature:
-        text = require_str(item, "an input")
-        ids = self.tokenizer(text, **(options["tokenizer_kwargs"] or {}))["input_ids"]
+    def _feature(self, number: int, text: str, ids: list[int]) -> Feature:
         shown = repr(text if len(text) <= SHOWN else f"{text[:SHOWN]}...")
         masks = [position for position, token in enumerate(ids) if token == self.tokenizer.mask_token_id]
         if not masks:

@@ -38,6 +38,7 @@ class QuestionAnsweringPipeline(Pipeline):
         handle_impossible_answer: whether "" is an answer too, with the score of "no answer"; None means that the
             configuration of the model decides, which fine-tuning stores, and False if it does not.
         align_to_words: extend answers to whole words.
+        max_question_len: accepted and ignored, as published for fast tokenizers: a question is never truncated.
 
     Returns:
         `{"score", "start", "end", "answer"}` for each question; a list of them, best first, where there are several.
@@ -47,8 +48,9 @@ class QuestionAnsweringPipeline(Pipeline):
     architecture = "ForQuestionAnswering"
     defaults = {  # noqa: RUF012  # declared once, never written
         "top_k": 1, "max_answer_len": 15, "max_seq_len": None, "doc_stride": None, "handle_impossible_answer": None,
-        "align_to_words": True,
+        "align_to_words": True, "max_question_len": None,
     }  # fmt: skip
+    renamed = {"topk": "top_k"}  # noqa: RUF012
 
     def __call__(self, *inputs: Any, question: Any = None, context: Any = None, **options: Any) -> Any:
         """Return the answer of each question.
@@ -57,8 +59,10 @@ class QuestionAnsweringPipeline(Pipeline):
             inputs: a mapping with `question` and `context`, several of them, or a question and its context.
             question: a question or a list of them.
             context: the context of all questions, or a list of one for each.
-            options: call options of the task.
+            options: call options of the task; `data` and `X` are older names of `inputs`.
         """
+        for name in ("X", "data"):
+            inputs = (options.pop(name),) if name in options else inputs
         examples = _collect(inputs, question, context)
         if isinstance(examples, list) and len(examples) == 1:
             return super().__call__(examples[0], **options)
@@ -91,12 +95,18 @@ class QuestionAnsweringPipeline(Pipeline):
 
     def _windows(self, question: list[int], count: int, options: Options) -> list[tuple[int, int]]:
         most = min(options["max_seq_len"] or min(self.length, MAX_LENGTH), self.length)
-        overlap = min(most // 2, DOC_STRIDE) if options["doc_stride"] is None else options["doc_stride"]
-        if overlap > most:
-            raise ValueError(f"doc_stride is {overlap}, but a window has {most} tokens (max_seq_len)")
         room = most - self.tokenizer.num_special_tokens_to_add(pair=True) - len(question)
         if room < 1:
             raise ValueError(f"a question has {len(question)} tokens, which leaves no room in windows of {most} tokens")
+        overlap = options["doc_stride"]
+        if overlap is None:
+            overlap = min(most // 2, DOC_STRIDE)
+            overlap = overlap if overlap < room else room // 2  # beside a long question windows are small
+        elif not 0 <= overlap <= most or (overlap >= room and count > room):
+            raise ValueError(
+                f"doc_stride is {overlap}, but a window has room for {room} tokens of a context beside a question of "
+                f"{len(question)} tokens: lower doc_stride"
+            )
         return split_windows(count, room, overlap)
 
     def _feature(
@@ -104,7 +114,8 @@ class QuestionAnsweringPipeline(Pipeline):
     ) -> Feature:
         row = self.tokenizer.build_inputs_with_special_tokens(question, tokens)
         before = len(row) - len(tokens) - 1
-        allowed = np.array(row) == self.tokenizer.cls_token_id
+        allowed = np.zeros(len(row), bool)
+        allowed[0] = True
         allowed[before : before + len(tokens)] = True
         none: list[int | None] = [None]
         return Feature(

@@ -12,10 +12,14 @@ from roberta_core.pipelines.base import Options, Pipeline, require_str
 from roberta_core.pipelines.html_fragments import attach_html
 from roberta_core.tasks.base import softmax
 from roberta_core.tasks.features import Feature, Output, split_windows
-from roberta_core.tokenization.rows import keep_longest_first
+from roberta_core.tokenization.rows import KEEP
 
 FUNCTIONS = ("softmax", "sigmoid", "none")
 LONG = ("windows", "head", "tail", "head+tail")
+TRUNCATIONS = {
+    None: "", False: "", "do_not_truncate": "", True: "longest_first",
+    **{name: name for name in ("longest_first", "only_first", "only_second")},
+}  # fmt: skip
 COMBINED = {"mean": np.mean, "max": np.max}  # of the scores of windows
 UNSET = object()  # of `top_k`: the published result without it is one label, not a list
 
@@ -27,7 +31,9 @@ class TextClassificationPipeline(Pipeline):
         top_k: the number of labels to return, all for None; without it the best label alone.
         function_to_apply: "softmax", "sigmoid" or "none"; by default what the configuration's problem type means.
         return_all_scores: all labels in their own order; the older spelling of `top_k=None`.
-        truncation: truncate a text that is longer than the model accepts at its end, as `long="head"` does.
+        truncation: truncate a text that is longer than the model accepts at its end, as `long="head"` does; of a pair
+            the longer text, or with "only_first" or "only_second" that one.
+        max_length: with `truncation`, the most tokens of a row; by default as many as the model accepts.
         long: what to do with such a text: combine the scores of overlapping "windows" (the default), or keep its
             "head", its "tail", or "head+tail", a quarter of the room for the head. Of a pair the longer text is cut
             and the other one kept whole; with "head" tokens are removed from the longer one until both fit.
@@ -44,8 +50,8 @@ class TextClassificationPipeline(Pipeline):
     task = "text-classification"
     architecture = "ForSequenceClassification"
     defaults = {  # noqa: RUF012  # declared once, never written
-        "top_k": UNSET, "function_to_apply": None, "return_all_scores": None, "truncation": False, "long": "windows",
-        "window_scores": "mean", "detailed": False, "threshold": 0.5,
+        "top_k": UNSET, "function_to_apply": None, "return_all_scores": None, "truncation": False, "max_length": None,
+        "long": "windows", "window_scores": "mean", "detailed": False, "threshold": 0.5,
     }  # fmt: skip
 
     def __call__(self, inputs: Any, **options: Any) -> Any:
@@ -67,6 +73,13 @@ class TextClassificationPipeline(Pipeline):
         for name, known in (("long", LONG), ("window_scores", tuple(COMBINED))):
             if options[name] not in known:
                 raise ValueError(f"{name} is {options[name]!r}; known are {', '.join(known)}")
+        truncation, most = options["truncation"], options["max_length"]
+        if truncation not in TRUNCATIONS:
+            raise ValueError(f"truncation is {truncation!r}; known are {', '.join(map(repr, TRUNCATIONS))}")
+        if most is not None and not TRUNCATIONS[truncation]:
+            raise ValueError(f"max_length is {most}, but truncation is not requested: pass truncation=True too")
+        if most is not None and most <= self.tokenizer.num_special_tokens_to_add(pair=True):
+            raise ValueError(f"max_length is {most}, which leaves no room for text beside the special tokens")
 
     def build_features(self, inputs: Sequence[Any], options: Options) -> list[Feature]:
         """Return a row for each text, several for one in windows; `notes` is whether tokens were omitted."""
@@ -88,14 +101,21 @@ class TextClassificationPipeline(Pipeline):
 
     def _cut(self, first: list[int], second: list[int] | None, options: Options) -> list[list[int]]:
         """Return the rows of a text or a pair."""
-        long = "head" if options["truncation"] else options["long"]
-        if self._count(first, second) <= self.length:
+        strategy = TRUNCATIONS[options["truncation"]]
+        long = "head" if strategy else options["long"]
+        length = min(options["max_length"] or self.length, self.length)
+        if self._count(first, second) <= length:
             pairs = [(first, second)]
         elif second is None:
-            room = self.length - self._count([], None)
+            if strategy == "only_second":
+                raise ValueError(
+                    f'a text without a pair has {len(first)} tokens: truncation="only_second" cannot cut it'
+                )
+            room = length - self._count([], None)
             pairs = [(part, None) for part in _take(first, room, long)]
         elif long == "head":
-            one, other = keep_longest_first((len(first), len(second)), self.length - self._count([], []))
+            sizes = len(first), len(second)
+            one, other = KEEP[strategy or "longest_first"](sizes, length - self._count([], []))
             pairs = [(first[:one], second[:other])]
         else:
             swapped = len(second) > len(first)

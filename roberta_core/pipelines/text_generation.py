@@ -18,6 +18,7 @@ class TextGenerationPipeline(Pipeline):
         return_full_text: whether the prompt is part of the text.
         return_tensors: return token ids instead of text.
         add_special_tokens: whether the prompt is framed by `<s>` and `</s>`, as the tokenizer does.
+        clean_up_tokenization_spaces: whether spaces before punctuation are removed from the continuation, as published.
         Others are those of `generate`, such as `max_new_tokens`, `do_sample`, `temperature`, `top_k`, `num_beams`,
         `num_return_sequences` and `seed`. By default text is sampled at temperature 0.7, as published.
 
@@ -28,7 +29,8 @@ class TextGenerationPipeline(Pipeline):
     task = "text-generation"
     architecture = "ForCausalLM"
     defaults = {  # noqa: RUF012  # declared once, never written
-        "return_full_text": True, "return_tensors": False, "add_special_tokens": True, "max_new_tokens": None,
+        "return_full_text": True, "return_tensors": False, "add_special_tokens": True,
+        "clean_up_tokenization_spaces": True, "max_new_tokens": None,
         "max_length": None, "min_new_tokens": 0, "do_sample": True, "temperature": 0.7, "top_k": 50, "top_p": 1.0,
         "num_beams": 1, "length_penalty": 1.0, "early_stopping": False, "num_return_sequences": 1,
         "repetition_penalty": 1.0, "no_repeat_ngram_size": 0, "seed": 0,
@@ -55,10 +57,11 @@ class TextGenerationPipeline(Pipeline):
     def _continue(self, item: Any, options: Options) -> list[dict[str, Any]]:
         prompt = require_str(item, "an input")
         ids = self.tokenizer(prompt, add_special_tokens=options["add_special_tokens"])["input_ids"]
+        ids = ids or [self.tokenizer.bos_token_id]
         return [self._record(prompt, ids, row, options) for row in self._generate(ids, options)]
 
     def _generate(self, ids: list[int], options: Options) -> list[list[int]]:
-        own = ("return_full_text", "return_tensors", "add_special_tokens")
+        own = ("return_full_text", "return_tensors", "add_special_tokens", "clean_up_tokenization_spaces")
         arguments = {name: value for name, value in options.items() if name not in own}
         if arguments["max_new_tokens"] is None and arguments["max_length"] is None:
             room = self.config.max_sequence_length - len(ids)
@@ -75,8 +78,9 @@ class TextGenerationPipeline(Pipeline):
     def _record(self, prompt: str, ids: list[int], row: list[int], options: Options) -> dict[str, Any]:
         if options["return_tensors"]:
             return {"generated_token_ids": row}
-        before = len(self.tokenizer.decode(ids, skip_special_tokens=True))
-        added = self.tokenizer.decode(row, skip_special_tokens=True)[before:]
+        clean = options["clean_up_tokenization_spaces"]
+        before, text = (self.tokenizer.decode(tokens, True, clean) for tokens in (ids, row))
+        added = text[len(before) :]
         return {"generated_text": prompt + added if options["return_full_text"] else added}
 
     def build_features(self, inputs: Sequence[Any], options: Options) -> list[Feature]:

@@ -33,6 +33,7 @@ class ZeroShotClassificationPipeline(Pipeline):
     task = "zero-shot-classification"
     architecture = "ForSequenceClassification"
     defaults = {"candidate_labels": None, "hypothesis_template": TEMPLATE, "multi_label": False}  # noqa: RUF012
+    renamed = {"multi_class": "multi_label"}  # noqa: RUF012
 
     def __init__(self, *arguments: Any, **settings: Any):
         super().__init__(*arguments, **settings)
@@ -81,8 +82,12 @@ class ZeroShotClassificationPipeline(Pipeline):
         template, labels = options["hypothesis_template"], _parse_labels(options["candidate_labels"])
         if not labels:
             raise ValueError("candidate_labels is empty: pass at least one label")
-        if template.format(labels[0]) == template:
-            raise ValueError(f"hypothesis_template {template!r} has no {{}} for the label")
+        try:
+            filled = template.format(labels[0])
+        except (IndexError, KeyError, ValueError):
+            filled = template
+        if filled == template:
+            raise ValueError(f"hypothesis_template is {template!r}; it must have one {{}}, which stands for the label")
         return [template.format(label) for label in labels]
 
     def _find_label(self, beginning: str) -> int | None:

@@ -192,6 +192,29 @@ def test_the_longer_text_of_a_pair_is_cut_and_the_other_kept_whole(build, long, 
         assert len(feature.ids) <= LENGTH
 
 
+def test_truncation_has_the_names_and_the_length_of_the_published_argument(build):
+    answer = build("text-classification", settings={"top_k": None})
+    long = "door " * 30
+    assert answer(long, truncation="do_not_truncate") == answer(long)
+    ids = answer.tokenizer(long, truncation=True, max_length=8)["input_ids"]
+    logits = _waves(np.array(ids), 3).sum(0).astype(np.float64)
+    found = {label["label"]: label["score"] for label in answer(long, padding=True, truncation=True, max_length=8)[0]}
+    assert list(map(found.get, LABELS["ForSequenceClassification"])) == pytest.approx(
+        np.exp(logits) / np.exp(logits).sum()
+    )
+    pair = {"text": long, "text_pair": "a window"}
+    whole = answer.tokenizer(long, "a window", truncation="only_first", max_length=LENGTH)["input_ids"]
+    assert answer.build_features([pair], {**answer.settings, "truncation": "only_first"})[0].ids == whole
+    for options, message in (
+        ({"truncation": "only_second"}, "the second text has 2 tokens"),
+        ({"truncation": "longest"}, "truncation is 'longest'; known are"),
+        ({"max_length": 8}, "max_length is 8, but truncation is not requested"),
+        ({"max_length": 4, "truncation": True}, "max_length is 4, which leaves no room"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            answer(pair, **options)
+
+
 def test_the_scores_of_windows_are_combined_as_specified(build):
     answer = build("text-classification", settings={"top_k": None, "function_to_apply": "none"})
     text = "door " * 30 + " window" * 30
@@ -325,6 +348,26 @@ def test_an_example_without_question_or_context_is_refused(build, example):
         build("question-answering")([example, example])
 
 
+def test_a_long_question_makes_windows_share_less_unless_doc_stride_is_given(build):
+    answer = build("question-answering")
+    question, context = "why " * 12, "a door " * 10
+    assert answer(question=question, context=context)["answer"] in context
+    with pytest.raises(ValueError, match=r"doc_stride is 9, but a window has room for \d tokens .*: lower doc_stride"):
+        answer(question=question, context=context, doc_stride=9)
+
+
+def test_a_special_token_in_the_text_of_a_question_is_no_answer(build):
+    answers = build("question-answering")(question="<s> why <s>", context="a door", top_k=20)
+    assert all(answer["answer"] for answer in answers if answer["score"] > 0)
+
+
+def test_older_names_of_inputs_and_options_of_answering_are_accepted(build):
+    answer, example = build("question-answering"), {"question": "why?", "context": "a door and a window"}
+    expected = answer(example, top_k=2)
+    assert answer(data=example, topk=2) == answer(X=[example], topk=2, max_question_len=3) == expected
+    assert len(expected) == 2
+
+
 def test_joint_filling_scores_the_product_of_each_masks_probability_given_those_before(build):
     answer = build("fill-mask", settings={"top_k": 2})
     best = answer("a<mask> b<mask> c", joint=True)
@@ -342,6 +385,16 @@ def test_targets_are_the_only_candidates(build):
     assert {one["token_str"] for one in found} == {" door", " the"}
     every = {one["token"]: one["score"] for one in answer("a<mask>", top_k=len(answer.tokenizer))}
     assert [one["score"] for one in found] == pytest.approx([every[one["token"]] for one in found])
+
+
+@pytest.mark.parametrize("task", ["fill-mask", "feature-extraction", "sentence-embedding"])
+def test_padding_that_the_tokenizer_is_asked_for_does_not_change_a_result(build, task):
+    name = "tokenizer_kwargs" if task == "fill-mask" else "tokenize_kwargs"
+    padded = {name: {"padding": "max_length", "max_length": 12, "truncation": True}}
+    answer = build(task)
+    assert str(answer("a<mask> door", **padded)) == str(answer("a<mask> door"))
+    with pytest.raises(ValueError, match="arguments here have no return_overflowing_tokens; known are add_special"):
+        answer("a<mask> door", **{name: {"return_overflowing_tokens": True}})
 
 
 def test_a_text_without_a_mask_is_refused(build):
@@ -364,6 +417,12 @@ def test_zero_shot_scores_are_those_of_entailment(build):
         answer.model, _inputs(answer.tokenizer("a door", "This example is blue.")["input_ids"])
     )["logits"][0].astype(np.float64)
     assert alone["scores"] == pytest.approx([1 / (1 + np.exp(logits[0] - logits[2]))])
+
+
+@pytest.mark.parametrize("template", ["no label", "{} {}", "{label}", "{"])
+def test_a_template_without_one_place_for_the_label_is_refused(build, template):
+    with pytest.raises(ValueError, match=r"hypothesis_template is .*must have one {}"):
+        build("zero-shot-classification")("a door", ["blue"], hypothesis_template=template)
 
 
 def test_contradiction_is_found_by_its_name_wherever_it_stands(build):
