@@ -19,6 +19,7 @@ async def generate(service: Service, values: dict[str, Any]) -> Any:
     """Return the continuations of a text, or an iterator of events if `stream` is set."""
     target = service.find("text-generation", values.get("model"))
     options = {name: value for name, value in values.items() if name not in CONTROL}
+    options["clean_up_tokenization_spaces"] = False  # so that the tokens of a stream add up to the text
     if values["stream"]:
         return await _start(service, target, values["inputs"], options)
     (results,) = await service.run(target, [values["inputs"]], options)
