@@ -49,6 +49,16 @@ class Backend(Protocol):
         """
         ...
 
+    def join(self, device: str) -> "Backend":
+        """Join the other processes or devices that share training, and return this backend with its models on a device.
+
+        The result has the attribute `processes` (`roberta_core.training.processes.Processes`).
+
+        Raises:
+            ValueError: the processes cannot be joined.
+        """
+        ...
+
     def from_pretrained(self, architecture: str, source: str | os.PathLike[str], **settings: Any) -> Any:
         """Return the framework's own model of a checkpoint."""
         ...

@@ -19,6 +19,7 @@ from roberta_pt.interop import list_devices
 from roberta_pt.weights import assign, from_numpy, tensors, to_numpy
 
 if TYPE_CHECKING:
+    from roberta_core.training.processes import Processes
     from roberta_core.training.recipe import Recipe
 
 
@@ -28,6 +29,7 @@ class PyTorchBackend:
     name = "pt"
     title = "PyTorch"
     device = ""  # of new models; empty for the CPU
+    processes: Processes | None = None  # those that share training, once joined
 
     @property
     def version(self) -> str:
@@ -39,6 +41,14 @@ class PyTorchBackend:
         chosen = copy.copy(self)
         chosen.device = select_device(self.title, device, list_devices())
         return chosen
+
+    def join(self, device: str) -> Self:
+        """Join the processes or devices that share training; raise `ValueError` if that fails."""
+        from roberta_pt.processes import join_processes
+
+        joined = self.on(device)
+        joined.processes, joined.device = join_processes(joined.device)
+        return joined
 
     def from_pretrained(self, architecture: str, source: str | os.PathLike[str], **settings: Any) -> Any:
         """Return the model of a checkpoint."""
@@ -89,9 +99,10 @@ class PyTorchBackend:
 
     def trainer(self, model: Any, recipe: Recipe) -> Any:
         """Return the trainer of a model; its module is imported here."""
+        from roberta_core.training.processes import find_processes
         from roberta_pt.training import Trainer
 
-        return Trainer(model, recipe)
+        return Trainer(model, recipe, find_processes(self))
 
     def _place(self, model: Any) -> None:
         if self.device:

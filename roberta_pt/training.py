@@ -18,12 +18,14 @@ from torch import Tensor
 
 from roberta_core.data.batches import IGNORED, Batch
 from roberta_core.training.optimizer_step import compute_shares
+from roberta_core.training.processes import ALONE, Processes, draw_seed
 from roberta_core.training.recipe import Recipe
 from roberta_core.training.training_checkpoint import State
 from roberta_pt.encoder import SelfAttention
 from roberta_pt.layers import Dropout
 from roberta_pt.losses import weighted_loss
 from roberta_pt.optimizer import adamw, set_rate
+from roberta_pt.processes import share_gradients, sum_tensor
 
 # The numbers of glibc's mallopt: how much may lie free at the heap's end, and how large a block within the heap may be.
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3
@@ -36,11 +38,12 @@ ROWS = 32
 class Trainer:
     """A model with AdamW, as the recipe says; parameters and moments are float32, whatever it computes in."""
 
-    def __init__(self, model: Any, recipe: Recipe):
+    def __init__(self, model: Any, recipe: Recipe, processes: Processes = ALONE):
         if recipe.run.threads:
             torch.set_num_threads(recipe.run.threads)
         torch.manual_seed(recipe.run.seed)
         self.model, self.settings, self.steps = model, recipe.optimizer, 0
+        self.processes, self.seed = processes, recipe.run.seed
         if model.device.type == "cpu":
             _keep_freed_memory()
             for module in model.modules():
@@ -52,23 +55,27 @@ class Trainer:
             model.gradient_checkpointing_enable()
         self.parameters = dict(model.named_parameters())
         self.optimizer = adamw(model, self.settings)
+        self.compute_shared_loss, self.keep_gradients = share_gradients(model, self._compute_loss, processes)
 
     def step(self, batches: Sequence[Batch], learning_rate: float) -> dict[str, Tensor]:
         """One step of AdamW on the mean loss of all labels, and the gradient norm before clipping; both lazy."""
         self.model.train()
         self.optimizer.zero_grad()
+        if self.processes.count > 1:  # another dropout in each process, which needs no state of each to resume
+            torch.manual_seed(draw_seed(self.seed, self.steps, self.processes.index))
+        shares = compute_shares(self.model.config, self.model.architecture, batches, self.processes)
         losses = []
-        for batch, share in zip(
-            batches, compute_shares(self.model.config, self.model.architecture, batches), strict=True
-        ):
-            loss = self._compute_loss(batch) * share
-            loss.backward()
+        for number, (batch, share) in enumerate(zip(batches, shares, strict=True), 1):
+            with nullcontext() if number == len(batches) else self.keep_gradients():
+                loss = self.compute_shared_loss(batch) * share
+                loss.backward()
             losses.append(loss.detach())
+        loss = sum_tensor(self.processes, torch.stack(losses).sum()) / self.processes.count
         norm = self._clip_gradients()
         set_rate(self.optimizer, learning_rate)
         self.optimizer.step()
         self.steps += 1
-        return {"loss": torch.stack(losses).sum(), "gradient_norm": norm}
+        return {"loss": loss, "gradient_norm": norm}
 
     @torch.no_grad()
     def evaluate(self, batch: Batch) -> dict[str, Any]:
@@ -111,7 +118,9 @@ class Trainer:
     def _compute_loss(self, batch: Batch) -> Tensor:
         """The mean loss of a micro-batch: of its masked positions, or what the class makes of its labels."""
         if "masked_labels" in batch:
-            return F.cross_entropy(*self._predict(batch))
+            logits, labels = self._predict(batch)
+            loss = F.cross_entropy(logits, labels, reduction="sum")
+            return loss / (labels != IGNORED).sum().clamp(min=1)  # without labels 0, where a mean would be NaN
         inputs = self._to_inputs(batch)
         with self._autocast():
             if "label_weights" in inputs:

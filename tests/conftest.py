@@ -70,6 +70,12 @@ def steps():
 
 
 @pytest.fixture(scope="session")
+def launching():
+    """Return what starts several processes of a run (see `launcher.py`)."""
+    return load_module("launcher")
+
+
+@pytest.fixture(scope="session")
 def serving():
     """Return the helpers for tests of the server (see `serving_client.py`)."""
     return load_module("serving_client")

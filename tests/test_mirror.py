@@ -37,6 +37,7 @@ OWN_FILES = {
     ("roberta_flax", "linen.py"): "the published Flax classes are Linen modules",
     ("roberta_tf", "serving.py"): "the signatures of a SavedModel",
     ("roberta_tf", "calls.py"): "an eager call runs a kept tf.function",
+    ("roberta_pt", "processes.py"): "torchrun and DDP",
     ("roberta_pt", "interop.py"): "Trainer and PEFT are for PyTorch alone",
     ("roberta_tf", "fitting.py"): "Keras's compile and fit",
     ("roberta_tf", "recompute.py"): "TensorFlow's gradient checkpointing would draw dropout again",

@@ -14,8 +14,7 @@ from roberta_core.cli import program
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [*ROOT.glob("*.md"), *sorted((ROOT / "docs").rglob("*.md"))]
 STORIES = {"docs/roberta.md", "docs/roberta.zh.md", "docs/migrating.md"}  # run from top to bottom by test_docs.py
-# Run with torchrun by tests/pt/test_several.py, and with pytest by tests/conformance/test_pytest_plugin.py.
-SCRIPTS = ("# several.py\n", "# test_parity.py\n")
+SCRIPTS = ("# test_parity.py\n",)  # run with pytest by tests/conformance/test_pytest_plugin.py
 FRAMEWORKS = {"roberta_pt": "torch", "roberta_tf": "tensorflow", "roberta_flax": "flax"}
 BACKENDS = {
     mention.format(package.removeprefix("roberta_")): name

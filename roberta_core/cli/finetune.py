@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from roberta_core.cli.distributed import DISTRIBUTED, share_run
 from roberta_core.cli.files import check_inputs
 from roberta_core.cli.frameworks import DEVICE, FRAMEWORK, hold_back_stderr, load_backend, resolve_frameworks
 from roberta_core.cli.recording import CHART, TENSORBOARD, Recording
@@ -74,6 +75,7 @@ def finetune(
     input_format: Annotated[str | None, typer.Option(help=f"{FORMAT_HELP}.")] = None,
     strict: Annotated[bool, typer.Option(help="Fail on faulty records instead of skipping them.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Resume the run in the output folder.")] = False,
+    distributed: DISTRIBUTED = False,
     chart: CHART = None,
     tensorboard: TENSORBOARD = None,
     as_json: Annotated[
@@ -84,9 +86,12 @@ def finetune(
 
     Without --validation the last model is kept. It is written to OUTPUT/model, or with several seeds to
     OUTPUT/seed-N/model. A stopped run resumes with --resume and ends with exactly the weights of an uninterrupted one.
+    Several processes share each batch if they are started by `torchrun --nproc-per-node N -m roberta_core finetune
+    ...`, or with --distributed.
     """
     from roberta_core.training import finetune_run as training
     from roberta_core.training.finetune_loop import Validation
+    from roberta_core.training.processes import find_processes
     from roberta_core.training.recipe import FINE_TUNING, OVERRIDES, Recipe
     from roberta_core.training.run_log import LOG
 
@@ -96,32 +101,35 @@ def finetune(
         "balance": balance or None, "class_weights": class_weights, "seed": seed,
     }  # fmt: skip
     check_overrides(given, seeds)
-    required = [place for place in FINE_TUNING if place not in {OVERRIDES[name] for name in given if given[name]}]
-    plan = Recipe.load(recipe, required).override(**given)
-    reading = parse_reading(columns, header, input_format, strict)
-    numbers = parse_seeds(seeds, plan.run.seed)
-    training.check_output(output, resume)
-    work = training.build_task(task, model, plan.task, reading)
-    check_inputs([*train, *(validation or [])])
-    folders = training.locate_folders(output, numbers)
-    logs = {f"seed {seed}": folder / LOG for seed, folder in folders.items()}
-    with handle_stop(), Display(as_json) as display, Recording(chart, tensorboard, logs) as recording:
-        examples = training.read_examples(work, train, reading, "training", display.report, learn=True)
-        kept = training.read_examples(work, validation, reading, "validation", display.report) if validation else []
-        backend = load_backend(name, device)  # seconds: the data has been checked
-        features, shown = work.build_features(examples), work.build_features(kept)
-        training.report_truncation(work, features, "training", display.report)
-        training.report_truncation(work, shown, "validation", display.report)
-        plan = training.resolve_schedule(plan, len(features))
-        display.show_backend(backend)
-        display.start(plan.optimizer.steps, numbers)
-        with hold_back_stderr() as show_stderr:
-            job = training.Job(
-                backend, model, plan, work, features, Validation(kept, shown) if kept else None,
-                output, call_after_loss(show_stderr, recording.with_board(display.report)),
-            )  # fmt: skip
-            result = training.finetune(job, numbers, resume)
-        _show_result(display, result, [folder / training.MODEL for folder in folders.values()])
+    with share_run(name, device, distributed) as joined:
+        required = [place for place in FINE_TUNING if place not in {OVERRIDES[name] for name in given if given[name]}]
+        plan = Recipe.load(recipe, required).override(**given)
+        reading = parse_reading(columns, header, input_format, strict)
+        numbers = parse_seeds(seeds, plan.run.seed)
+        training.check_output(output, resume)
+        work = training.build_task(task, model, plan.task, reading)
+        check_inputs([*train, *(validation or [])])
+        processes = find_processes(joined)
+        folders = training.locate_folders(output, numbers)
+        logs = {f"seed {seed}": folder / LOG for seed, folder in folders.items()}
+        recording = Recording(chart, tensorboard, logs, processes.is_first)
+        with handle_stop(processes), Display(as_json, processes.is_first) as display, recording:
+            examples = training.read_examples(work, train, reading, "training", display.report, learn=True)
+            kept = training.read_examples(work, validation, reading, "validation", display.report) if validation else []
+            backend = joined or load_backend(name, device)  # seconds: the data has been checked
+            features, shown = work.build_features(examples), work.build_features(kept)
+            training.report_truncation(work, features, "training", display.report)
+            training.report_truncation(work, shown, "validation", display.report)
+            plan = training.resolve_schedule(plan, len(features))
+            display.show_backend(backend)
+            display.start(plan.optimizer.steps, numbers)
+            with hold_back_stderr() as show_stderr:
+                job = training.Job(
+                    backend, model, plan, work, features, Validation(kept, shown) if kept else None,
+                    output, call_after_loss(show_stderr, recording.with_board(display.report)),
+                )  # fmt: skip
+                result = training.finetune(job, numbers, resume)
+            _show_result(display, result, [folder / training.MODEL for folder in folders.values()])
 
 
 def _show_result(display: Display, result: Mapping[str, Any], models: Sequence[Path]) -> None:

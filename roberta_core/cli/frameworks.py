@@ -61,18 +61,28 @@ def resolve_frameworks(
     return names
 
 
-def load_backend(name: str, device: str = "auto") -> "Backend":
+def load_backend(name: str, device: str = "auto", join: bool = False) -> "Backend":
     """Load a framework's backend, with its models on a device.
 
     Its start-up messages are not shown, and packages that no command uses are not imported.
 
+    Args:
+        name: the framework.
+        device: the device.
+        join: whether to join the other processes or devices that share training.
+
     Raises:
-        ValueError: the framework does not see the device.
+        ValueError: the framework does not see the device, or the processes cannot be joined.
     """
     from roberta_core import backend
 
     with hold_back_stderr(), hide_modules(UNUSED.get(name, ())):
-        return backend.load(name).on(device)
+        found = backend.load(name)
+        if not join:
+            return found.on(device)
+        if not hasattr(found, "join"):
+            raise ValueError(f"{found.title} trains in one process: start it once, without --distributed")
+        return found.join(device)
 
 
 def announce_device(backend: "Backend") -> None:

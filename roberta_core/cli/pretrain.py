@@ -1,11 +1,13 @@
 """`roberta pretrain`: train a model on texts."""
 
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from roberta_core.cli.distributed import DISTRIBUTED, share_run
 from roberta_core.cli.frameworks import DEVICE, hold_back_stderr, load_backend
 from roberta_core.cli.recording import CHART, TENSORBOARD, Recording
 from roberta_core.cli.terminal import format_count
@@ -41,6 +43,7 @@ def pretrain(
         bool, typer.Option(help="Fail on lines that are not valid (UTF-8, JSON) instead of skipping them.")
     ] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Resume the run in the output folder.")] = False,
+    distributed: DISTRIBUTED = False,
     chart: CHART = None,
     tensorboard: TENSORBOARD = None,
     as_json: Annotated[
@@ -50,48 +53,82 @@ def pretrain(
     """Train a model, new or from a checkpoint, on texts with masked-language modelling, with a recipe.
 
     A stopped run resumes with --resume and ends with exactly the weights of an uninterrupted one. The final model is
-    written to OUTPUT/model.
+    written to OUTPUT/model. Several processes share each batch if they are started by
+    `torchrun --nproc-per-node N -m roberta_core pretrain ...`, or with --distributed.
     """
-    from roberta_core import RobertaConfig
-    from roberta_core.checkpoints import resolve
     from roberta_core.data.records import Skipped
     from roberta_core.training import pretrain_run as training
-    from roberta_core.training.recipe import Recipe
-    from roberta_core.training.run_log import LOG
 
     if dtype not in training.DTYPES:
         raise typer.BadParameter(f"--dtype is {dtype!r}; known are {', '.join(training.DTYPES)}")
-    plan = Recipe.load(recipe)
     if tokenizer is None and model is None:
         raise typer.BadParameter("specify --tokenizer, or a --model that has a tokenizer")
-    if not prepare:
-        _check_output(output, resume)
-    vocabulary = training.Vocabulary.from_folder(tokenizer or resolve(model or ""))
-    train, kept = training.split_documents(plan, texts, held_out or [])
     skipped = Skipped(strict)
     if prepare:
+        plan, vocabulary, train, kept = _plan_work(recipe, tokenizer, model, texts, held_out)
         with Display(as_json) as display:
             begin = time.perf_counter()
             blocks, _ = training.prepare_corpus(plan, vocabulary, train, kept, output, display.show_reading, skipped)
             _show_corpus(display, blocks, output, skipped, time.perf_counter() - begin)
         return
-    backend = load_backend(framework, device)
-    recording = Recording(chart, tensorboard, {"": output / LOG})
-    with handle_stop(), Display(as_json) as display, recording, hold_back_stderr() as show_stderr:
+    with share_run(framework, device, distributed) as joined:
+        work = _plan_work(recipe, tokenizer, model, texts, held_out)
+        _check_output(output, resume)
+        backend = joined or load_backend(framework, device)
+        _train(backend, work, output, model, dtype, skipped, resume, Outputs(chart, tensorboard, as_json))
+
+
+@dataclass
+class Outputs:
+    """What a run shows and records besides its log."""
+
+    chart: Path | None
+    tensorboard: Path | None
+    as_json: bool
+
+
+def _plan_work(
+    recipe: str, tokenizer: Path | None, model: str | None, texts: list[str], held_out: list[str] | None
+) -> Any:
+    """Return the recipe, the vocabulary, the documents to train on and those held out."""
+    from roberta_core.checkpoints import resolve
+    from roberta_core.training import pretrain_run as training
+    from roberta_core.training.recipe import Recipe
+
+    plan = Recipe.load(recipe)
+    vocabulary = training.Vocabulary.from_folder(tokenizer or resolve(model or ""))
+    return plan, vocabulary, *training.split_documents(plan, texts, held_out or [])
+
+
+def _train(
+    backend: Any, work: Any, output: Path, model: str | None, dtype: str, skipped: Any, resume: bool, outputs: Outputs
+) -> None:
+    """Train the model, and have the first process write it."""
+    from roberta_core import RobertaConfig
+    from roberta_core.training import pretrain_run as training
+    from roberta_core.training.processes import find_processes
+    from roberta_core.training.run_log import LOG
+
+    (plan, vocabulary, train, held_out), processes = work, find_processes(backend)
+    first = processes.is_first
+    recording = Recording(outputs.chart, outputs.tensorboard, {"": output / LOG}, first)
+    display = Display(outputs.as_json, first)
+    with handle_stop(processes), display, recording, hold_back_stderr() as show_stderr:
         report = call_after_loss(show_stderr, recording.with_board(display.report))
         run, trained = training.prepare(
-            backend, plan, vocabulary, train, kept, output, report, display.show_reading, model, skipped
+            backend, plan, vocabulary, train, held_out, output, report, display.show_reading, model, skipped
         )
         _show_skipped(display, skipped)
         if resume:
             run.resume()
         display.show_backend(backend)
-        _show_start(display, run, len(train), len(kept))
+        _show_start(display, run, len(train), len(held_out))
         run.run()
-    tensors = backend.tensors(trained)
-    config = RobertaConfig.from_dict(dict(run.config))
-    training.export(output / "model", tensors, config, vocabulary, plan, dtype)
-    display.say({"done": run.step, "model": str(output / "model")}, f"The model is in {output / 'model'}")
+    if first:
+        tensors = backend.tensors(trained)
+        config = RobertaConfig.from_dict(dict(run.config))
+        training.export(output / "model", tensors, config, vocabulary, plan, dtype)
+        display.say({"done": run.step, "model": str(output / "model")}, f"The model is in {output / 'model'}")
 
 
 def _check_output(output: Path, resume: bool) -> None:

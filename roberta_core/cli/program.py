@@ -138,7 +138,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except UsageError as error:
         return print_error(_format_usage_error(error), USAGE)
     except EarlyExit as error:
-        return print_error(format_error(error), error.status)
+        return print_error(format_error(error), error.status) if error.args[0] else error.status
     except typer.Abort:
         return print_error("interrupted", INTERRUPTED)
     except BrokenPipeError:

@@ -29,14 +29,17 @@ class Recording:
         chart: the file to draw into, or None.
         tensorboard: the folder for event files, or None.
         logs: the log file of each run, by the label of its curves.
+        first: whether this process records; of several processes that train together only the first does.
 
     Raises:
         ValueError: a library is not installed, or a file cannot be written; raised before training.
     """
 
-    def __init__(self, chart: Path | None, tensorboard: Path | None, logs: Mapping[str, Path]):
+    def __init__(self, chart: Path | None, tensorboard: Path | None, logs: Mapping[str, Path], first: bool = True):
         from roberta_core.training import curves
 
+        if not first:
+            chart = tensorboard = None
         check_chart(chart)
         check_files(None if tensorboard is None else tensorboard / "events")
         self.chart, self.logs = chart, logs

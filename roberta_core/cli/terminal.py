@@ -28,7 +28,7 @@ def make_console(stderr: bool = False, file: Any = None, **settings: Any) -> Any
 
 
 class EarlyExit(Exception):  # noqa: N818  # not always an error
-    """Ends a command with a sentence on stderr and an exit status of its own."""
+    """Ends a command with a sentence on stderr, if it is not empty, and an exit status of its own."""
 
     def __init__(self, sentence: str, status: int):
         super().__init__(sentence)

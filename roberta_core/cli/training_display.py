@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -13,13 +14,19 @@ from roberta_core.cli.terminal import EarlyExit, format_count, get_command_line,
 
 if TYPE_CHECKING:
     from roberta_core.backend import Backend
+    from roberta_core.training.processes import Processes
     from roberta_core.training.stopping import Stopped
 
 
 class Display:
-    """A progress bar and a sentence per event; or, for programs, one JSON object per line."""
+    """A progress bar and a sentence per event; or, for programs, one JSON object per line.
 
-    def __init__(self, as_json: bool):
+    Args:
+        as_json: whether JSON objects are printed.
+        shown: whether anything is shown: of several processes only the first shows the run.
+    """
+
+    def __init__(self, as_json: bool, shown: bool = True):
         from rich.progress import (
             BarColumn,
             MofNCompleteColumn,
@@ -29,25 +36,29 @@ class Display:
             TimeRemainingColumn,
         )
 
-        self.as_json = as_json
+        self.as_json, self.shown = as_json, shown
         self.bar = Progress(
             TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
-            TimeRemainingColumn(), console=make_console(stderr=as_json), disable=as_json,
+            TimeRemainingColumn(), console=make_console(stderr=as_json), disable=as_json or not shown,
         )  # fmt: skip
         self.task = self.bar.add_task("reading", total=None, visible=False)  # until something is done
         self.steps, self.seeds = 0, [0]
 
     def __enter__(self) -> Display:
-        if not self.as_json:
+        if self.shown and not self.as_json:
             self.bar.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        if not self.as_json:  # older versions of rich print an empty line even for a bar that was never shown
+        if (
+            self.shown and not self.as_json
+        ):  # older versions of rich print an empty line even for a bar that was never shown
             self.bar.stop()
 
     def say(self, line: Mapping[str, Any], *sentences: str) -> None:
         """Print a line as JSON, or the sentences."""
+        if not self.shown:
+            return
         if self.as_json:
             print(json.dumps(line), flush=True)
             return
@@ -56,8 +67,17 @@ class Display:
 
     def show_backend(self, backend: Backend) -> None:
         """Show which framework trains, and on which device."""
-        line = {"framework": backend.title, "version": backend.version, "device": backend.device}
-        self.say(line, f"training with {describe_backend(backend)}")
+        from roberta_core.training.processes import find_processes
+
+        line: dict[str, Any] = {"framework": backend.title, "version": backend.version, "device": backend.device}
+        processes, shared = find_processes(backend), ""
+        if processes.count > 1:
+            line["processes"] = processes.count
+            shared = f", {processes.count} processes"
+        if processes.devices > 1:
+            line["devices"] = processes.devices
+            shared += f", {processes.devices} devices each" if shared else f", {processes.devices} devices"
+        self.say(line, f"training with {describe_backend(backend)}{shared}")
 
     def show_reading(self, done: int, total: int) -> None:
         """Show how many bytes are tokenised."""
@@ -142,18 +162,28 @@ def format_scores(scores: Mapping[str, float]) -> str:
 
 
 @contextmanager
-def handle_stop() -> Iterator[None]:
-    """If a signal stops the run of the block, print where it was saved and how to resume it, and exit with 128 + N."""
+def handle_stop(processes: Processes | None = None) -> Iterator[None]:
+    """If a signal stops the run of the block, print where it was saved and how to resume it, and exit with 128 + N.
+
+    Of several processes, the first prints it.
+    """
     from roberta_core.training.stopping import Stopped
 
     try:
         yield
     except Stopped as stopped:
-        raise EarlyExit(_format_stopped(stopped), 128 + stopped.signal) from None
+        status = 128 + stopped.signal
+        if processes is not None and not processes.is_first:
+            raise EarlyExit("", status) from None
+        raise EarlyExit(_format_stopped(stopped, processes), status) from None
 
 
-def _format_stopped(stopped: Stopped) -> str:
+def _format_stopped(stopped: Stopped, processes: Processes | None) -> str:
     saved = f"saved {stopped.checkpoint}" if stopped.checkpoint else "no step was done"
     arguments = get_command_line()
-    command = shlex.join(["roberta", *arguments, *(() if "--resume" in arguments else ("--resume",))])
-    return f"{stopped}; {saved}. To resume: {command}"
+    several = processes is not None and processes.count > 1
+    program, where = ["roberta"], ", in every process" if several else ""
+    if several and os.environ.get("LOCAL_WORLD_SIZE") == os.environ.get("WORLD_SIZE", ""):  # torchrun on one machine
+        program, where = ["torchrun", "--nproc-per-node", os.environ["WORLD_SIZE"], "-m", "roberta_core"], ""
+    command = shlex.join([*program, *arguments, *(() if "--resume" in arguments else ("--resume",))])
+    return f"{stopped}; {saved}. To resume{where}: {command}"

@@ -33,7 +33,8 @@ class MaskedBlocks:
         first: id of `<s>`.
         last: id of `</s>`.
         pad: id of `<pad>`.
-        shard: index of this process and number of processes; together their batches are one large batch.
+        shard: index of this process and number of processes; together their batches are one large batch, whose
+            sequences and masks do not depend on the number of processes.
     """
 
     tokens: np.ndarray
@@ -58,19 +59,28 @@ class MaskedBlocks:
 
     def batch(self, number: int, size: int) -> Batch:
         """Return batch `number` of `size` sequences; they continue from batch to batch and from epoch to epoch."""
-        sequences = []
         part, parts = self.shard
-        begin = (number * parts + part) * size
-        for place in range(begin, begin + size):
+        begin, whole = number * parts * size, []  # the epoch and the block of each sequence of the large batch
+        for place in range(begin, begin + parts * size):
             epoch, rank = divmod(place, len(self))
-            sequences.append(self._masked(epoch, int(self._ordered(epoch, size * parts)[rank])))
-        return self.collate(sequences)
+            whole.append((epoch, int(self._ordered(epoch, size * parts)[rank])))
+        own = [self._masked(epoch, index) for epoch, index in whole[part * size : (part + 1) * size]]
+        if parts == 1:
+            return self.collate(own)
+        return self.collate(own, max(len(self._assemble(index)) for _, index in whole))
 
-    def iterate(self, size: int, limit: int | None = None) -> Iterator[Batch]:
-        """Yield every block once in the order of the text, as masked in epoch 0; or only the first `limit` of them."""
+    def iterate(self, size: int, limit: int | None = None, start: int = 0, step: int = 1) -> Iterator[Batch]:
+        """Yield every block once in the order of the text, as masked in epoch 0; or only the first `limit` of them.
+
+        Args:
+            size: blocks per batch.
+            limit: the most blocks.
+            start: the number of the first batch.
+            step: yield every so many batches, such as those of one of several processes.
+        """
         count = len(self) if limit is None else min(limit, len(self))
-        for start in range(0, count, size):
-            yield self.collate([self._masked(0, index) for index in range(start, min(start + size, count))])
+        for first in range(start * size, count, size * step):
+            yield self.collate([self._masked(0, index) for index in range(first, min(first + size, count))])
 
     def describe_masking_rate(self) -> str:
         """Return a sentence if the share of masked tokens is far from the requested one, else an empty string."""
@@ -86,11 +96,14 @@ class MaskedBlocks:
             "blocks): in most blocks the next whole word would be too many"
         )
 
-    def collate(self, sequences: list[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> Batch:
-        """Return `input_ids` and `attention_mask` [B, S], `masked_positions` and `masked_labels` [B, K], all int64."""
+    def collate(self, sequences: list[tuple[np.ndarray, np.ndarray, np.ndarray]], longest: int = 0) -> Batch:
+        """Return `input_ids` and `attention_mask` [B, S], `masked_positions` and `masked_labels` [B, K], all int64.
+
+        `longest` is the length of a longer sequence of another process, by which S is chosen.
+        """
         size, most = len(sequences), self.masking.most(self.length)
         lengths = np.array([len(ids) for ids, _, _ in sequences])
-        length = min(-(-int(lengths.max()) // STEP) * STEP, self.length)
+        length = min(-(-max(int(lengths.max()), longest) // STEP) * STEP, self.length)
         input_ids = np.full((size, length), self.pad)
         positions, labels = np.zeros((size, most), np.int64), np.full((size, most), IGNORED)
         for row, (ids, masked, chosen) in enumerate(sequences):
@@ -105,8 +118,11 @@ class MaskedBlocks:
         }
 
     def _masked(self, epoch: int, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        ids = assemble(self.tokens, self.blocks[index], self.first, self.last)
+        ids = self._assemble(index)
         return ids, *self.masking.apply(ids, self.seed, epoch, index)
+
+    def _assemble(self, index: int) -> np.ndarray:
+        return assemble(self.tokens, self.blocks[index], self.first, self.last)
 
     def _ordered(self, epoch: int, size: int) -> np.ndarray:
         if self._order[:2] != (epoch, size):

@@ -14,22 +14,31 @@ class ShuffledFeatures:
     """Features in a new order in each epoch, rows of similar length together.
 
     A batch depends on its number alone, and has `size` rows: batches continue from epoch to epoch.
+
+    Args:
+        task: the task, which collates the features.
+        features: the features.
+        size: rows of a batch.
+        seed: the seed of the order.
+        shard: index of this process and number of processes, each of which gets its rows of the batch.
     """
 
-    def __init__(self, task: Task, features: Sequence[Feature], size: int, seed: int):
-        self.task, self.features, self.size, self.seed = task, features, size, seed
+    def __init__(self, task: Task, features: Sequence[Feature], size: int, seed: int, shard: tuple[int, int] = (0, 1)):
+        self.task, self.features, self.size, self.seed, self.shard = task, features, size, seed, shard
         self.lengths = np.array([feature.length() for feature in features])
         self._order: tuple[int, np.ndarray] = (-1, np.empty(0, np.int64))
 
     def batch(self, number: int) -> Batch:
-        """Return batch `number`, counted from 0."""
+        """Return this process's rows of batch `number`, counted from 0."""
         rows = []
         for place in range(number * self.size, (number + 1) * self.size):
             epoch, rank = divmod(place, len(self.features))
             if self._order[0] != epoch:
                 self._order = (epoch, shuffle_blocks(self.lengths, self.seed, epoch, self.size))
             rows.append(self.features[self._order[1][rank]])
-        return self.task.collate(rows)
+        whole, (part, parts) = self.task.collate(rows), self.shard
+        own = slice(part * self.size // parts, (part + 1) * self.size // parts)
+        return whole if parts == 1 else {name: array[own] for name, array in whole.items()}
 
 
 def batch_features(task: Task, features: Sequence[Feature], size: int) -> Iterator[tuple[list[int], Batch]]:

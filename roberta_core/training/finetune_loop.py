@@ -12,6 +12,7 @@ from roberta_core.tasks import metrics
 from roberta_core.tasks.base import Example, Task
 from roberta_core.tasks.batches import ShuffledFeatures, batch_features
 from roberta_core.tasks.features import INPUTS, Feature, Output, split_outputs
+from roberta_core.training.stopping import StopRequested
 from roberta_core.training.training_checkpoint import TrainingError
 from roberta_core.training.training_loop import TrainingLoop
 
@@ -115,7 +116,7 @@ class FineTuning(TrainingLoop):
         """
         self._check_metric()
         super().run()
-        if self.validation is None:
+        if self.validation is None and self.processes.is_first:
             self.keep()
 
     def _check_metric(self) -> None:
@@ -128,7 +129,7 @@ class FineTuning(TrainingLoop):
             raise ValueError(f"there is no score {metric!r}; this task has {', '.join(scores)}")
 
     def build_batch(self, step: int) -> Batch:
-        """Return the batch of a step."""
+        """Return this process's rows of the batch of a step."""
         return self.data.batch(step)
 
     def is_finished(self) -> bool:
@@ -156,27 +157,45 @@ class FineTuning(TrainingLoop):
 
     def evaluate(self) -> None:
         """Log the scores, and keep the model if they are the best so far."""
-        assert self.validation is not None
-        try:
-            found = evaluate(self.task, self.run_model, self.validation, BATCH, self.signals.check)
-        except (ValueError, ArithmeticError, LookupError, TypeError, ImportError, OSError) as error:
-            raise TrainingError(f"{error}. The model was saved before it was scored: {self._save_now()}") from error
+        scores, remark = self._compute_scores()
         metric = self.recipe.task.metric or self.task.metric
-        better = not self.best or metrics.is_better(metric, found.scores[metric], self.best["scores"][metric])
+        better = not self.best or metrics.is_better(metric, scores[metric], self.best["scores"][metric])
         self.worse = 0 if better else self.worse + 1
         line = {
             "step": self.step,
             "epoch": round(self.step * self.data.size / len(self.data.features), 3),
-            "scores": found.scores,
+            "scores": scores,
             "best": better,
-            **({"remark": found.remark} if found.remark else {}),
+            **({"remark": remark} if remark else {}),
         }
         if better:
-            self.keep()
+            if self.processes.is_first:
+                self.keep()
             self.best = line
         if self._is_out_of_patience():
             line = {**line, "stopped": f"no better for {self.worse} evaluations"}
         self.log.add(line)
+
+    def _compute_scores(self) -> tuple[dict[str, float], str]:
+        """Have process 0 evaluate the model, and return its scores and a remark in every process."""
+        assert self.validation is not None
+        outcome: dict[str, Any] = {}
+        failure: Exception | None = None
+        try:
+            if self.processes.is_first:
+                found = evaluate(self.task, self.run_model, self.validation, BATCH, self.signals.check)
+                outcome = {"scores": found.scores, "remark": found.remark}
+        except StopRequested:
+            outcome = {"stop": True}
+        except (ValueError, ArithmeticError, LookupError, TypeError, ImportError, OSError) as error:
+            outcome, failure = {"error": str(error)}, error
+        outcome = self.processes.broadcast(outcome)
+        if "stop" in outcome:
+            self.check_stop()
+        if "error" in outcome:
+            saved = self._save_now()
+            raise TrainingError(f"{outcome['error']}. The model was saved before it was scored: {saved}") from failure
+        return outcome["scores"], outcome["remark"]
 
     def describe_data(self) -> dict[str, Any]:
         """Return the task, its labels, and a digest of the training rows."""

@@ -22,6 +22,7 @@ from roberta_core.tasks.heads import load_model, require_head
 from roberta_core.tasks.settings import TaskSettings
 from roberta_core.training import training_checkpoint
 from roberta_core.training.finetune_loop import Evaluated, FineTuning, Validation, evaluate
+from roberta_core.training.processes import Processes, find_processes
 from roberta_core.training.recipe import Recipe
 from roberta_core.training.run_log import Report
 
@@ -138,16 +139,22 @@ class Job:
         run = FineTuning(
             trainer=self.backend.trainer(model, recipe), recipe=recipe, config=model.config.to_diff_dict(),
             folder=folder, report=lambda line: self.report({"seed": seed, **line}), task=self.task,
-            data=ShuffledFeatures(self.task, self.train, recipe.optimizer.batch_size, seed),
+            data=ShuffledFeatures(self.task, self.train, recipe.optimizer.batch_size, seed, self.processes.shard),
             run_model=lambda batch: self.backend.run(model, batch),
-            keep=lambda: self._save(folder / MODEL, model), validation=self.validation,
+            keep=lambda: self._save(folder / MODEL, model), validation=self.validation, processes=self.processes,
         )  # fmt: skip
         if resume and training_checkpoint.has_begun(folder):
             run.resume()
         run.run()
-        training_checkpoint.write_json(finished, run.best)
-        training_checkpoint.remove_all(folder)
+        if self.processes.is_first:
+            training_checkpoint.write_json(finished, run.best)
+            training_checkpoint.remove_all(folder)
         return run.best
+
+    @property
+    def processes(self) -> Processes:
+        """The processes that share the runs."""
+        return find_processes(self.backend)
 
     def _save(self, folder: Path, model: Any) -> None:
         save(folder, self.backend, model, self.task, checkpoints.resolve(self.source))
@@ -169,8 +176,11 @@ def finetune(job: Job, seeds: Sequence[int], resume: bool = False) -> dict[str, 
     """
     check_output(job.output, resume)
     facts = {"task": job.task.name, "model": job.source, "seeds": list(seeds)}
-    job.output.mkdir(parents=True, exist_ok=True)
-    training_checkpoint.mark_begun(job.output, facts)
+    job.processes.check_batch_size(job.recipe.optimizer.batch_size)
+    job.processes.meet()  # before process 0 writes into the folder that the others have checked
+    if job.processes.is_first:
+        job.output.mkdir(parents=True, exist_ok=True)
+        training_checkpoint.mark_begun(job.output, facts)
     found = {seed: job.train_seed(seed, folder, resume) for seed, folder in locate_folders(job.output, seeds).items()}
     result: dict[str, Any] = {
         "task": job.task.name,
@@ -186,7 +196,8 @@ def finetune(job: Job, seeds: Sequence[int], resume: bool = False) -> dict[str, 
         result["median"] = {name: float(np.median([row[name] for row in rows])) for name in rows[0]}
         if len(rows) > 1:
             result["deviation"] = {name: float(np.std([row[name] for row in rows], ddof=1)) for name in rows[0]}
-    training_checkpoint.write_json(job.output / RESULT, result)
+    if job.processes.is_first:
+        training_checkpoint.write_json(job.output / RESULT, result)
     return result
 
 

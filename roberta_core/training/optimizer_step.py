@@ -11,6 +11,7 @@ import numpy as np
 from roberta_core.config import RobertaConfig
 from roberta_core.data.batches import IGNORED, Batch
 from roberta_core.parameters import BASE_PREFIX
+from roberta_core.training.processes import ALONE, Processes
 
 LAYER = re.compile(r"encoder\.layer\.(\d+)\.")
 
@@ -22,12 +23,18 @@ def split_batch(batch: Batch, size: int) -> list[Batch]:
     return [{name: array[start : start + (size or rows)] for name, array in batch.items()} for start in starts]
 
 
-def compute_shares(config: RobertaConfig, architecture: str, batches: Sequence[Batch]) -> list[float]:
-    """Return the share of all labels that each micro-batch has: the weight of its mean loss in the step's."""
+def compute_shares(
+    config: RobertaConfig, architecture: str, batches: Sequence[Batch], processes: Processes = ALONE
+) -> list[float]:
+    """Return the share of all labels that each micro-batch has: the weight of its mean loss in the step's.
+
+    The labels of the other processes' micro-batches count too.
+    """
     if not batches:
         raise ValueError("a step needs at least one batch")
     counts = [count_labels(config, architecture, batch) for batch in batches]
-    return [count / (sum(counts) or 1) for count in counts]
+    (total,) = processes.sum([sum(counts)])
+    return [count / (total or 1) for count in counts]
 
 
 def count_labels(config: RobertaConfig, architecture: str, batch: Batch) -> float:

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from roberta_core.data.batches import Batch, MaskedBlocks
 from roberta_core.training.training_loop import TrainingLoop
 
@@ -29,8 +31,8 @@ class Pretraining(TrainingLoop):
     lowest: tuple[float, int] = (math.inf, 0)  # lowest mean loss of a line of the log, and its step
 
     def build_batch(self, step: int) -> Batch:
-        """Return the batch of a step."""
-        return self.data.batch(step, self.recipe.optimizer.batch_size)
+        """Return this process's rows of the batch of a step."""
+        return self.data.batch(step, self.recipe.optimizer.batch_size // self.processes.count)
 
     def is_evaluation_due(self) -> bool:
         """Whether the model is evaluated after the current step."""
@@ -44,12 +46,16 @@ class Pretraining(TrainingLoop):
         """Log the loss and the accuracy on the held-out blocks."""
         assert self.held_out is not None
         size, limit = self.recipe.optimizer.batch_size, self.recipe.run.evaluation_blocks
-        totals = {"loss": 0.0, "correct": 0.0, "count": 0.0}
-        for batch in self.held_out.iterate(size, limit):
-            self.signals.check()
-            found = self.trainer.evaluate(batch)
-            totals = {name: total + float(found[name]) for name, total in totals.items()}
-        loss, accuracy = (totals[name] / totals["count"] for name in ("loss", "correct"))
+        count, (index, processes) = min(len(self.held_out), limit), self.processes.shard
+        batches = self.held_out.iterate(size, limit, start=index, step=processes)
+        totals = np.zeros(3)
+        for _ in range(0, count, size * processes):  # each process takes one batch, if there is one for it
+            self.check_stop()
+            if batch := next(batches, None):
+                found = self.trainer.evaluate(batch)
+                totals += [float(found[name]) for name in ("loss", "correct", "count")]
+        loss, correct, labels = self.processes.sum(totals.tolist())
+        loss, accuracy = loss / labels, correct / labels
         self.log.add({"step": self.step, "held_out_loss": loss, "held_out_accuracy": accuracy})
 
     def describe_means(self, means: Mapping[str, float]) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """A pretraining run, from texts, a tokenizer and a recipe to a checkpoint: `roberta pretrain` without the terminal."""
 
+import dataclasses
 import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from roberta_core.data.packing import build_blocks
 from roberta_core.data.records import Skipped
 from roberta_core.parameters import draw
 from roberta_core.training.pretrain_loop import Pretraining
+from roberta_core.training.processes import find_processes
 from roberta_core.training.recipe import Data, MaskingRates, Recipe
 from roberta_core.training.run_log import Report
 
@@ -180,7 +182,11 @@ def prepare(
         raise ValueError(
             f"sequence_length is {recipe.data.sequence_length}, but {source} accepts at most {most} tokens"
         )
-    blocks, kept = prepare_corpus(recipe, vocabulary, train, held_out, output, progress, skipped, splits)
+    processes = find_processes(backend)
+    processes.check_batch_size(recipe.optimizer.batch_size)
+    with processes.first_before_others():  # the others open what process 0 has written
+        blocks, kept = prepare_corpus(recipe, vocabulary, train, held_out, output, progress, skipped, splits)
+    blocks = dataclasses.replace(blocks, shard=processes.shard)
     if note := blocks.describe_masking_rate():
         report({"note": note})
     if source is None:
@@ -189,7 +195,7 @@ def prepare(
         model = backend.from_pretrained(ARCHITECTURE, source, seed=recipe.run.seed, **recipe.model)
     run = Pretraining(
         trainer=backend.trainer(model, recipe), recipe=recipe, config=config.to_diff_dict(), data=blocks,
-        folder=output, held_out=kept, report=report,
+        folder=output, held_out=kept, report=report, processes=processes,
     )  # fmt: skip
     return run, model
 

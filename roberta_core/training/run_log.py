@@ -19,13 +19,21 @@ Report = Callable[[Mapping[str, Any]], None]
 
 
 class RunLog:
-    """A file of JSON lines, each with its `step`; every new line is passed to `report` too."""
+    """A file of JSON lines, each with its `step`; every new line is passed to `report` too.
 
-    def __init__(self, folder: Path, report: Report):
-        self.path, self.report = folder / LOG, report
+    Args:
+        folder: the folder of the run.
+        report: called with each new line.
+        writes: whether this process writes the log; otherwise nothing happens.
+    """
+
+    def __init__(self, folder: Path, report: Report, writes: bool = True):
+        self.path, self.report, self.writes = folder / LOG, report, writes
 
     def add(self, line: Mapping[str, Any]) -> None:
         """Append a line."""
+        if not self.writes:
+            return
         with open(self.path, "a", encoding="utf-8") as stream:
             stream.write(json.dumps(line) + "\n")
         self.report(line)

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from roberta_core.data.batches import Batch
 from roberta_core.training import training_checkpoint
 from roberta_core.training.optimizer_step import split_batch
+from roberta_core.training.processes import ALONE, Processes
 from roberta_core.training.recipe import Recipe
 from roberta_core.training.run_log import Report, RunLog, Speedometer, StepScalars
 from roberta_core.training.stopping import Stopped, StopRequested, StopSignals
@@ -52,7 +53,7 @@ class TrainingLoop(ABC):
     """A run: a trainer, its data, and the folder of its log and checkpoints.
 
     It ends with the same bits whether it is interrupted and resumed or not. SIGINT and SIGTERM end it after the step
-    that is being taken, with a checkpoint.
+    that is being taken, with a checkpoint; of several processes, a signal to one ends all.
 
     Args:
         trainer: the model and its optimizer.
@@ -60,6 +61,7 @@ class TrainingLoop(ABC):
         config: fields of the model's configuration, saved with each checkpoint.
         folder: the folder of the run.
         report: called with each line of the log.
+        processes: the processes that share the run.
     """
 
     trainer: Trainer
@@ -67,6 +69,7 @@ class TrainingLoop(ABC):
     config: Mapping[str, Any]
     folder: Path
     report: Report = lambda line: None
+    processes: Processes = ALONE
     step: int = 0  # steps that are done
     evaluated: int = 0  # the step of the last evaluation
     saved: int = 0  # the step of the last checkpoint
@@ -76,14 +79,14 @@ class TrainingLoop(ABC):
 
     @property
     def log(self) -> RunLog:
-        """The log of the run."""
-        return RunLog(self.folder, self.report)
+        """The log of the run, which process 0 writes."""
+        return RunLog(self.folder, self.report, self.processes.is_first)
 
     # What a run is about
 
     @abstractmethod
     def build_batch(self, step: int) -> Batch:
-        """Return the batch of a step, counted from 0."""
+        """Return this process's rows of the batch of a step, counted from 0."""
 
     @abstractmethod
     def is_evaluation_due(self) -> bool:
@@ -91,7 +94,7 @@ class TrainingLoop(ABC):
 
     @abstractmethod
     def evaluate(self) -> None:
-        """Evaluate the model and log the result. Calls `self.signals.check()` between batches."""
+        """Evaluate the model and log the result. Stops between batches if a signal has arrived."""
 
     @abstractmethod
     def describe_data(self) -> dict[str, Any]:
@@ -149,28 +152,51 @@ class TrainingLoop(ABC):
         """Train to the last step.
 
         Raises:
-            TrainingError: a loss is not finite, or a checkpoint cannot be saved.
+            TrainingError: a loss is not finite, a checkpoint cannot be saved, or another process has ended.
             Stopped: SIGINT or SIGTERM arrived; a checkpoint was saved.
+            Ended: another process reports an error.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
-        training_checkpoint.remove_unfinished(self.folder)
-        training_checkpoint.mark_begun(self.folder, self.describe_data())
-        self.log.truncate(self.step)
-        with self.signals:
+        self.processes.check_batch_size(self.recipe.optimizer.batch_size)
+        self._prepare_folder()
+        self.signals.repeats = self.processes.count > 1
+        with self.signals, self.processes.train(self.folder, self._describe_resuming):
+            facts = {"step": self.step, "recipe": self.recipe.to_dict(), "data": self.describe_data()}
+            if self.processes.count > 1:
+                self.processes.check_agreement(facts, self.trainer.state())
             self.speed = Speedometer()
             try:
                 self._finish_step()
                 while not self.is_finished():
-                    self.signals.check()
+                    self.check_stop()
                     self._take_step()
                     self._finish_step()
             except StopRequested:
                 assert self.signals.received is not None
                 raise Stopped(self.signals.received, self.step, self._save_now()) from None
 
+    def _prepare_folder(self) -> None:
+        """Have process 0 remove what a killed run left, and mark the folder as that of a run."""
+        with self.processes.first_before_others():
+            if self.processes.is_first:
+                self.folder.mkdir(parents=True, exist_ok=True)
+                training_checkpoint.remove_unfinished(self.folder)
+                training_checkpoint.mark_begun(self.folder, self.describe_data())
+                self.log.truncate(self.step)
+
+    def _describe_resuming(self) -> str:
+        newest = training_checkpoint.find_newest(self.folder)
+        saved = f"the newest checkpoint is {newest}" if newest else "there is no checkpoint yet"
+        return f"The run stopped after step {self.step}; {saved}. Start all processes again with --resume"
+
+    def check_stop(self) -> None:
+        """Raise `StopRequested` if a signal has arrived, in all processes if it arrived in one of them."""
+        if self.processes.count > 1:
+            self.signals.agree(self.processes.sum)
+        self.signals.check()
+
     def _take_step(self) -> None:
         optimizer, batch = self.recipe.optimizer, self.build_batch(self.step)
-        batches = split_batch(batch, optimizer.micro_batch_size)
+        batches = split_batch(batch, optimizer.micro_batch_size * self.processes.devices)
         self.scalars.add(self.trainer.step(batches, optimizer.schedule()(self.step)))
         self.speed.add(int(batch["attention_mask"].sum()))
         self.step += 1
@@ -209,7 +235,8 @@ class TrainingLoop(ABC):
         means = self.scalars.take_means(self.step)
         rate = self.recipe.optimizer.schedule()(self.step - 1)
         line = {"step": self.step, **means, **self.describe_means(means)}
-        self.log.add({**line, "learning_rate": rate, "tokens_per_second": self.speed.take_rate()})
+        (speed,) = self.processes.sum([self.speed.take_rate()])
+        self.log.add({**line, "learning_rate": rate, "tokens_per_second": round(speed)})
 
     def _save_now(self) -> Path | None:
         """Save a checkpoint of the current step unless there is one, and return it; None before the first step."""
@@ -221,14 +248,17 @@ class TrainingLoop(ABC):
         return training_checkpoint.locate(self.folder, self.step)
 
     def _save(self) -> None:
-        notes = {
-            **self.describe_progress(),
-            "data": self.describe_data(),
-            "recipe": self.recipe.to_dict(),
-            "evaluated": self.evaluated,
-            "pending": self.scalars.rows,
-        }
-        kept = self.recipe.run.kept_checkpoints
-        path = training_checkpoint.save(self.folder, self.trainer.state(), self.config, notes, kept)
+        """Have process 0 save a checkpoint; the others wait for it."""
+        if self.processes.is_first:
+            notes = {
+                **self.describe_progress(),
+                "data": self.describe_data(),
+                "recipe": self.recipe.to_dict(),
+                "evaluated": self.evaluated,
+                "pending": self.scalars.rows,
+            }
+            kept = self.recipe.run.kept_checkpoints
+            training_checkpoint.save(self.folder, self.trainer.state(), self.config, notes, kept)
+        self.processes.wait()
         self.saved = self.step
-        self.log.add({"step": self.step, "checkpoint": path.name})
+        self.log.add({"step": self.step, "checkpoint": training_checkpoint.locate(self.folder, self.step).name})

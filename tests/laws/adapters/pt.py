@@ -18,7 +18,14 @@ KEEPS_MODELS, MODEL_LAYERS, NEW_TOKENS, NEW_ROWS = False, 2, 64, 101
 FLAGS = (("from_tf", "h5"), ("from_flax", "msgpack"))
 EXPECTED_CASES = {"mask", "nomask", "types", "positions", "embeds", "labels"}
 KILLED_STEPS, KILLS = 90, ((9, 0.003), (33, 0.011))
+PRELOADED, SHARING = ("torch._dynamo", "roberta_pt.backend", "roberta_pt.training"), ()
 strict = eager = quick = compiled = wide = training = single_steps = lenient = nullcontext
+
+
+def build_environments(ports):
+    """Return the variables that torchrun sets for processes."""
+    shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(ports[0]), "WORLD_SIZE": str(len(ports))}
+    return [shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(len(ports))]
 
 
 def arguments(values):

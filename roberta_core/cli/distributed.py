@@ -1,0 +1,89 @@
+"""Commands that several processes run together: how they join, and which of them reports an error."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from roberta_core.cli.frameworks import load_backend
+from roberta_core.cli.terminal import EarlyExit
+
+if TYPE_CHECKING:
+    from roberta_core.training.processes import Processes
+
+FAILED, INTERRUPTED = 1, 130
+
+DISTRIBUTED = Annotated[
+    bool,
+    typer.Option(
+        "--distributed",
+        help="Share each batch among several devices or processes. Flax: all devices that JAX sees, of all hosts. "
+        "PyTorch and TensorFlow: the processes of torchrun or of TF_CONFIG, which are found without this option.",
+    ),
+]
+
+
+@contextmanager
+def share_run(framework: str, device: str, distributed: bool) -> Iterator[Any]:
+    """Join the other processes of a training run, if there are any; of errors that several have, one is reported.
+
+    Args:
+        framework: the framework to train with.
+        device: the device to train on.
+        distributed: whether several devices or processes are requested.
+
+    Yields:
+        The backend that has joined the processes; None if this is the only one.
+
+    Raises:
+        ValueError: the processes cannot be joined.
+        EarlyExit: another process reports the error.
+    """
+    from roberta_core.training.processes import check_launcher, find_processes
+
+    if not check_launcher(framework, distributed, os.environ):
+        yield None
+        return
+    backend = load_backend(framework, device, join=True)
+    processes = find_processes(backend)
+    with report_once(processes):
+        yield backend
+        processes.is_training = False
+        processes.meet()
+    processes.close()
+
+
+@contextmanager
+def report_once(processes: Processes) -> Iterator[None]:
+    """Let the first of the processes that fail in the block report its error; the others end without a message.
+
+    An error of the training loop reaches this block only in the process that has to report it.
+    """
+    from roberta_core.training.processes import Ended, LostProcessError
+
+    try:
+        yield
+    except EarlyExit:
+        raise
+    except Ended:
+        raise EarlyExit("", FAILED) from None
+    except KeyboardInterrupt:
+        if processes.is_first:
+            raise
+        raise EarlyExit("", INTERRUPTED) from None
+    except LostProcessError:
+        raise
+    except Exception as error:
+        if processes.is_training:
+            raise
+        try:
+            processes.meet(failed=True)
+        except Ended:
+            raise EarlyExit("", FAILED) from None
+        except LostProcessError:
+            pass
+        raise error

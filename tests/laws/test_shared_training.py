@@ -1,0 +1,204 @@
+"""Training that several processes share is the training of one process: `roberta pretrain` and `roberta finetune`."""
+
+import json
+import signal
+import sys
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+from roberta_core import RobertaConfig, checkpoints
+from roberta_core.parameters import draw
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the states of processes are read from /proc")
+
+STEPS = 12
+FINE_TUNING = """
+[model]
+hidden_dropout_prob = 0.0
+attention_probs_dropout_prob = 0.0
+[optimizer]
+batch_size = 4
+micro_batch_size = 1
+peak_learning_rate = 1e-2
+clip_norm = 0.5
+[run]
+threads = 1
+log_every = 1
+[task]
+epochs = 1
+evaluations = 2
+"""
+
+
+@pytest.fixture(scope="module")
+def launch(launching, framework, tmp_path_factory):
+    """Return a launcher, and the environments of processes of the framework by their number."""
+    if framework.name != "pt":
+        pytest.skip("not yet")
+    found = launching.Launcher(tmp_path_factory.mktemp("launch"), framework.PRELOADED)
+    yield found, lambda count: framework.build_environments(launching.find_ports(count)) if count > 1 else [{}]
+    found.close()
+
+
+@pytest.fixture(scope="module")
+def texts(steps, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("texts")
+    steps.write_texts(folder, dropout=0.0, steps=STEPS)
+    recipe = folder / "recipe.toml"
+    recipe.write_text(recipe.read_text().replace("[optimizer]", "[optimizer]\nmicro_batch_size = 1\nclip_norm = 1.0"))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def train(launch, framework, texts, steps):
+    """Return `train(output, count, ...)`, which trains in so many processes and returns them."""
+    launcher, build_environments = launch
+
+    def run(output, count, *further, recipe=None, **how):
+        arguments = steps.build_command(texts, output, framework.backend.name, *further)
+        if count > 1:
+            arguments += framework.SHARING
+        if recipe:
+            arguments[arguments.index("--recipe") + 1] = str(recipe)
+        return launcher.run(arguments, build_environments(count), **how)
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def alone(train, tmp_path_factory):
+    """Return the folder of the run of one process."""
+    folder = tmp_path_factory.mktemp("alone") / "run"
+    train(folder, 1)
+    return folder
+
+
+def read_log(folder):
+    lines = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+    return [
+        {name: value for name, value in line.items() if name != "tokens_per_second"}
+        for line in lines
+        if "checkpoint" not in line
+    ]
+
+
+def compare(one, other):
+    """Return the largest differences of two runs: of their weights, and relative ones of the numbers in their logs."""
+    first, second = (load_file(folder / "model" / "model.safetensors") for folder in (one, other))
+    logs = [read_log(folder) for folder in (one, other)]
+    assert [sorted(line) for line in logs[0]] == [sorted(line) for line in logs[1]]
+    numbers = [[value for line in log for value in line.values() if type(value) is float] for log in logs]
+    relative = np.abs(np.subtract(*numbers)) / np.maximum(1, np.abs(numbers[0]))
+    return max(float(np.abs(first[name] - second[name]).max()) for name in first), relative.max()
+
+
+def test_two_processes_train_the_model_of_one(train, alone, tmp_path):
+    first, second = train(tmp_path / "two", 2)
+    weights, numbers = compare(alone, tmp_path / "two")
+    assert weights < 1e-6
+    assert numbers < 1e-6
+    assert '"processes": 2' in first.output.read_text()
+    assert second.output.read_text() == ""
+
+
+# Faults of sharing, injected into every process.
+FAULTS = {
+    "every process trains on the first rows": """
+from roberta_core.training.processes import Processes
+Processes.shard = property(lambda self: (0, self.count))
+""",
+    "a mean of means": """
+from roberta_core.training import optimizer_step
+from roberta_core.training.processes import Processes
+original = optimizer_step.compute_shares
+def compute_shares(config, architecture, batches, processes):
+    return [share / processes.count for share in original(config, architecture, batches)]
+optimizer_step.compute_shares = compute_shares
+for name in ("roberta_pt", "roberta_tf", "roberta_flax"):
+    if name + ".training" in sys.modules:
+        sys.modules[name + ".training"].compute_shares = compute_shares
+""",
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_is_seen(launch, train, alone, monkeypatch, tmp_path, fault):
+    monkeypatch.setattr(launch[0], "code", FAULTS[fault])
+    train(tmp_path / "two", 2)
+    weights, numbers = compare(alone, tmp_path / "two")
+    assert weights > 1e-4
+    assert numbers > 1e-4
+
+
+def test_a_run_survives_the_loss_of_a_process_and_resumes_in_one_and_in_four(train, alone, tmp_path):
+    output = tmp_path / "chain"
+    first, _ = train(output, 2, stop=(5, signal.SIGKILL), statuses=[1, -signal.SIGKILL])
+    assert first.errors.read_text() == (
+        "roberta: another of the 2 processes has ended. The run stopped after step 4; the newest checkpoint is "
+        f"{output / 'step-0000003'}. Start all processes again with --resume\n"
+    )
+    train(output, 1, "--resume", stop=(8, signal.SIGTERM), statuses=[128 + signal.SIGTERM])
+    train(output, 4, "--resume")
+    weights, numbers = compare(alone, output)
+    assert weights < 1e-6
+    assert numbers < 1e-6
+
+
+def test_a_signal_to_one_process_stops_all_and_they_resume_to_the_same_bits_with_dropout(train, texts, tmp_path):
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text((texts / "recipe.toml").read_text().replace("prob = 0.0", "prob = 0.1"))
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    train(whole, 2, recipe=recipe)
+    first, second = train(stopped, 2, recipe=recipe, stop=(5, signal.SIGTERM), statuses=[128 + signal.SIGTERM] * 2)
+    (line,) = first.errors.read_text().splitlines()
+    assert f"stopped by SIGTERM after step 5; saved {stopped}/step-0000005. To resume" in line
+    assert second.errors.read_text() == ""
+    train(stopped, 2, "--resume", recipe=recipe)
+    name = f"step-{STEPS:07}"
+    for file in ("model/model.safetensors", f"{name}/model.safetensors", f"{name}/optimizer.safetensors"):
+        assert (whole / file).read_bytes() == (stopped / file).read_bytes(), file
+    assert read_log(whole) == read_log(stopped)
+
+
+def test_bfloat16_works_in_two_processes(train, texts, alone, tmp_path):
+    recipe = tmp_path / "recipe.toml"
+    text = (texts / "recipe.toml").read_text().replace("[optimizer]", '[optimizer]\nprecision = "bfloat16"')
+    recipe.write_text(text)
+    train(tmp_path / "half", 2, recipe=recipe)
+    losses = [[line["loss"] for line in read_log(folder) if "loss" in line] for folder in (alone, tmp_path / "half")]
+    assert losses[0] != losses[1]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-2)
+
+
+def test_two_processes_fine_tune_the_model_of_one(launch, framework, texts, tmp_path):
+    launcher, build_environments = launch
+    size = len(json.loads((texts / "vocab.json").read_text()))
+    config = RobertaConfig(
+        vocab_size=size, hidden_size=12, num_hidden_layers=1, num_attention_heads=3, intermediate_size=20,
+        max_position_embeddings=19, type_vocab_size=1,
+    )  # fmt: skip
+    for file in texts.glob("*.json"):
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    checkpoints.save(tmp_path, config, "ForMaskedLM", dict(draw(config, "ForMaskedLM")))
+    (tmp_path / "recipe.toml").write_text(FINE_TUNING)
+    words = ["the", "old", "man", "came", "to", "a", "house", "by", "the", "sea"]
+    rows = [
+        {"tokens": words[: 2 + number % 9], "labels": ["+-"[(number + place) % 2] for place in range(2 + number % 9)]}
+        for number in range(32)
+    ]
+    (tmp_path / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    for count in (1, 2):
+        arguments = [
+            "finetune", "tagging", "--model", str(tmp_path), "--train", str(tmp_path / "train.jsonl"), "--validation",
+            str(tmp_path / "train.jsonl"), "--recipe", str(tmp_path / "recipe.toml"), "--output",
+            str(tmp_path / str(count)), "--framework", framework.backend.name, *framework.SHARING[: count - 1],
+        ]  # fmt: skip
+        processes = launcher.run(arguments, build_environments(count))
+    assert "2 processes" in processes[0].output.read_text()
+    assert processes[1].output.read_text() == ""
+    weights, numbers = compare(tmp_path / "1", tmp_path / "2")
+    assert weights < 1e-6
+    assert numbers < 1e-6
+    assert [line["scores"] for line in read_log(tmp_path / "1") if "scores" in line]
