@@ -59,8 +59,7 @@ def select_adapters(
     """
     own = [] if against is None else [_make_own(against)]
     if frameworks is None:
-        installed = sorted(backend.available(), key=(*backend.PREFERRED, *backend.registered()).index)
-        frameworks = [] if own else installed
+        frameworks = [] if own else backend.list_installed()
     if not own and not frameworks:
         raise backend.BackendError("no framework is installed: pip install 'triberta[all]'")
     return [*own, *(find_adapter(name, precision) for name in frameworks)]

@@ -35,8 +35,9 @@ def bench(
     also: Annotated[
         str | None,
         typer.Option(
-            help="More variants, separated by commas: pt-compile, pt-bf16, tf-bf16, flax-bf16; limit (a lower "
-            "bound: only the matrix products) and limit-packed (the same, with weights packed by oneDNN)."
+            help="More variants, separated by commas: pt-compile, pt-bf16, tf-bf16, flax-bf16, onnx-int8, "
+            "own-openvino-bf16; limit (a lower bound: only the matrix products) and limit-packed (the same, with "
+            "weights packed by oneDNN)."
         ),
     ] = None,
     shapes: Annotated[
@@ -82,22 +83,25 @@ def bench(
 
 def select_frameworks(frameworks: str | None) -> list[str]:
     """Return the requested frameworks, or all that are installed."""
+    from roberta_bench.harness import OURS
     from roberta_core import backend
     from roberta_core.cli.frameworks import resolve_frameworks
 
     if frameworks is None:
         return [name for name in backend.PREFERRED if name in backend.available()]
-    return resolve_frameworks(frameworks, need_installed=False)  # the worker that runs it reports what is missing
+    names = resolve_frameworks(frameworks, need_installed=False)  # the worker that runs it reports what is missing
+    return [OURS[name] for name in names]
 
 
 def parse_variants(also: str | None) -> list[str]:
     """Return the requested variants and limits; an unknown one is a usage error."""
-    from roberta_bench.harness import LIMITS, VARIANTS
+    from roberta_bench.harness import LIMITS, RUNTIME_VARIANTS, VARIANTS
 
+    known = (*VARIANTS, *RUNTIME_VARIANTS, *LIMITS)
     found = [name.strip() for name in also.split(",")] if also else []
-    unknown = sorted(set(found) - {*VARIANTS, *LIMITS})
+    unknown = sorted(set(found) - {*known})
     if unknown:
-        raise typer.BadParameter(f"--also contains {', '.join(unknown)}; choose from {', '.join((*VARIANTS, *LIMITS))}")
+        raise typer.BadParameter(f"--also contains {', '.join(unknown)}; choose from {', '.join(known)}")
     return found
 
 

@@ -15,12 +15,14 @@ import numpy as np
 from roberta_bench.process import Process
 
 HERE = Path(__file__).parent
-OURS = ("pt", "tf", "flax")
+# The backends of this project; "openvino" and "onnxruntime" are the runtimes on a graph exported from transformers.
+OURS = {"pt": "pt", "tf": "tf", "flax": "flax", "onnx": "onnx", "openvino": "own-openvino"}
 VARIANTS = ("pt-compile", "pt-bf16", "tf-bf16", "flax-bf16")
+RUNTIME_VARIANTS = ("onnx-int8", "own-openvino-bf16")
 LIMITS = ("limit", "limit-packed")
 TRANSFORMERS = ("pt", "pt-bf16", "tf", "tf-function", "tf-xla", "flax", "flax-jit")
 CONTESTANTS = {
-    **dict.fromkeys((*OURS, *VARIANTS), "triberta.py"),
+    **dict.fromkeys((*OURS.values(), *VARIANTS, *RUNTIME_VARIANTS), "triberta.py"),
     **{f"transformers-{way}": "transformers.py" for way in TRANSFORMERS},
     **dict.fromkeys(("onnxruntime", "openvino", "openvino-bf16"), "exported.py"),
     **dict.fromkeys(LIMITS, "limit.py"),
@@ -30,7 +32,7 @@ PAUSE = 0.3  # seconds between two turns: threads of the previous one may still 
 # of roberta-base's size and the default shapes, bfloat16 differed from float32 by up to 2.7e-2 in PyTorch, 2.2e-2 in
 # TensorFlow and 1.3e-2 in Flax (26 inputs each); the outputs of two different inputs by 0.39 or more.
 SAME, SAME_IN_BFLOAT16 = 1e-4, 5e-2
-BFLOAT16 = "bf16"
+ROUNDED = ("bf16", "int8")
 
 Shape = tuple[int, int]
 
@@ -122,7 +124,7 @@ def check_agreement(answers: Mapping[str, list[float] | None]) -> None:
     for name, sample in samples.items():
         reference = next(iter(samples))
         error = np.abs(sample - samples[reference]).max() / np.abs(samples[reference]).max()
-        bar = SAME_IN_BFLOAT16 if BFLOAT16 in f"{name} {reference}" else SAME
+        bar = SAME_IN_BFLOAT16 if any(kind in f"{name} {reference}" for kind in ROUNDED) else SAME
         if not error <= bar:
             raise ValueError(
                 f"{name} and {reference} return different outputs: they differ by {error:.1e} of the largest value"

@@ -18,8 +18,10 @@ from roberta_core.config import RobertaConfig
 from roberta_core.outputs import ModelOutput
 
 GROUP = "roberta.backends"
-TITLES = {"pt": "PyTorch", "tf": "TensorFlow", "flax": "JAX"}  # of the frameworks of this project
-PREFERRED = tuple(TITLES)  # the order in which an installed framework is chosen by default
+# The frameworks of this project.
+TITLES = {"pt": "PyTorch", "tf": "TensorFlow", "flax": "JAX", "onnx": "ONNX Runtime", "openvino": "OpenVINO"}
+INFERENCE_ONLY = ("onnx", "openvino")  # those that run models, but neither train nor generate
+PREFERRED = ("pt", "tf", "flax")  # the order in which an installed framework is chosen by default
 
 
 class BackendError(ValueError):
@@ -121,13 +123,26 @@ def available() -> tuple[str, ...]:
     return tuple(name for name in registered() if not _missing(name))
 
 
+def list_installed() -> list[str]:
+    """Return the backends whose framework is installed, in the order of `PREFERRED`, then of the others."""
+    return sorted(available(), key=(*PREFERRED, *registered()).index)
+
+
+def refuse_inference_only(name: str, purpose: str) -> None:
+    """Raise `BackendError` if a backend only runs models; `purpose` completes "cannot", such as "train models"."""
+    if name in INFERENCE_ONLY:
+        raise BackendError(
+            f"{name} ({TITLES[name]}) cannot {purpose}: use {', '.join(PREFERRED[:-1])} or {PREFERRED[-1]}"
+        )
+
+
 def find_default() -> str:
-    """Return the first backend whose framework is installed, in the order of `PREFERRED`, then of the others.
+    """Return the first backend of `list_installed`.
 
     Raises:
         BackendError: no framework is installed.
     """
-    installed = sorted(available(), key=(*PREFERRED, *registered()).index)
+    installed = list_installed()
     if not installed:
         extras = " or ".join(f"'triberta[{name}]'" for name in PREFERRED)
         raise BackendError(f"no framework is installed: pip install {extras}")

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-PACKAGES = ("roberta_core", "roberta_pt", "roberta_tf", "roberta_flax", "conformance", "roberta_bench")
+PACKAGES = ("roberta_core", "roberta_pt", "roberta_tf", "roberta_flax", "roberta_onnx", "conformance", "roberta_bench")
 # Test files of the core, without `test_` and `.py`, that take at most a few seconds each.
 QUICK = (
     "backend", "batches", "classification", "classify", "cli_files", "cli_tokenizer", "checkpoints_h5_file",

@@ -1,4 +1,4 @@
-"""The wheel and the source archive contain every file of the six packages and nothing else."""
+"""The wheel and the source archive contain every file of the seven packages and nothing else."""
 
 import os
 import subprocess
@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-PACKAGES = ("roberta_core", "roberta_pt", "roberta_tf", "roberta_flax", "conformance", "roberta_bench")
+PACKAGES = ("roberta_core", "roberta_pt", "roberta_tf", "roberta_flax", "roberta_onnx", "conformance", "roberta_bench")
 MEBIBYTE = 2**20
 
 pytestmark = pytest.mark.skipif("ROBERTA_TEST_DIST" not in os.environ, reason="`tox -e build` builds the distributions")
@@ -40,7 +40,7 @@ def test_the_wheel_has_every_file_of_the_packages(wheel, tracked):
     assert tracked <= list_packaged(wheel)
 
 
-def test_the_wheel_has_the_six_packages_only(wheel):
+def test_the_wheel_has_the_seven_packages_only(wheel):
     assert {PurePosixPath(name).parts[0] for name in list_packaged(wheel)} == set(PACKAGES)
 
 

@@ -6,7 +6,16 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-FOLDERS = ("roberta_core", "roberta_pt", "roberta_tf", "roberta_flax", "conformance", "roberta_bench", "benchmarks")
+FOLDERS = (
+    "roberta_core",
+    "roberta_pt",
+    "roberta_tf",
+    "roberta_flax",
+    "roberta_onnx",
+    "conformance",
+    "roberta_bench",
+    "benchmarks",
+)
 SUFFIXES = {".py", ".md", ".toml", ".yml", ".cff"}
 # Replacement -> phrases, in lower case.
 PHRASES = {

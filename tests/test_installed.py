@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-PACKAGES = ("roberta_core", "roberta_pt", "roberta_tf", "roberta_flax", "conformance", "roberta_bench")
-FRAMEWORKS = ("torch", "tensorflow", "keras", "jax", "flax", "optax")
+PACKAGES = ("roberta_core", "roberta_pt", "roberta_tf", "roberta_flax", "roberta_onnx", "conformance", "roberta_bench")
+FRAMEWORKS = ("torch", "tensorflow", "keras", "jax", "flax", "optax", "onnxruntime", "openvino")
 
 in_tox = pytest.mark.skipif("ROBERTA_TEST_SITE" not in os.environ, reason="only tox sets the expected paths")
 

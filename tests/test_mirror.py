@@ -154,6 +154,13 @@ def differences(package: str, reference: Outline, mirror: Outline) -> list[str]:
     return found
 
 
+# Files of roberta_onnx whose classes are those of PyTorch in the same order.
+# The docstrings of models.py describe graphs.
+IN_ONNX = ("layers.py", "encoder.py", "heads.py", "models.py")
+WORDS_IN_ONNX = ("encoder.py", "heads.py")
+NOT_IN_ONNX = ("Dropout",)  # a graph is for inference
+
+
 @pytest.fixture(scope="module")
 def reference() -> Outline:
     return outline(REFERENCE, folder(REFERENCE))
@@ -162,6 +169,44 @@ def reference() -> Outline:
 @pytest.mark.parametrize("package", MIRRORS)
 def test_the_package_mirrors_the_pytorch_one(package, reference):
     assert differences(package, reference, outline(package, folder(package))) == []
+
+
+def compare_with_graphs(reference: Outline, files: dict[str, dict[str, str]]) -> list[str]:
+    """What is different in the files of roberta_onnx that mirror those of PyTorch."""
+    found = []
+    for file in IN_ONNX:
+        ours = {name: text for name, text in reference.files[file].items() if name not in NOT_IN_ONNX}
+        theirs = {name.replace("OnnxRoberta", "Roberta"): text for name, text in files[file].items()}
+        if list(ours) != list(theirs):
+            found.append(f"{file}: {REFERENCE} has {list(ours)}, roberta_onnx has {list(theirs)}")
+        shared = [name for name in ours if name in theirs and file in WORDS_IN_ONNX]
+        found += [f"{file}: the docstrings of {name} differ" for name in shared if ours[name] != theirs[name]]
+    return found
+
+
+def outline_graphs() -> dict[str, dict[str, str]]:
+    bodies = {name: ast.parse((folder("roberta_onnx") / name).read_text(encoding="utf-8")).body for name in IN_ONNX}
+    return {
+        name: {one.name: ast.get_docstring(one) or "" for one in body if isinstance(one, ast.ClassDef)}
+        for name, body in bodies.items()
+    }
+
+
+def test_the_graphs_mirror_the_pytorch_package(reference):
+    assert compare_with_graphs(reference, outline_graphs()) == []
+
+
+@pytest.mark.parametrize("fault", ["a class missing", "two classes swapped", "a docstring changed"])
+def test_an_injected_difference_of_the_graphs_is_found(reference, fault):
+    files = outline_graphs()
+    names = list(files["encoder.py"])
+    if fault == "a class missing":
+        del files["encoder.py"][names[2]]
+    elif fault == "two classes swapped":
+        files["encoder.py"] = {name: files["encoder.py"][name] for name in reversed(names)}
+    else:
+        files["encoder.py"][names[1]] += " Another sentence."
+    assert compare_with_graphs(reference, files)
 
 
 @pytest.mark.parametrize("package", [REFERENCE, *MIRRORS])

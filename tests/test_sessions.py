@@ -16,7 +16,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [*ROOT.glob("*.md"), *sorted((ROOT / "docs").rglob("*.md"))]
-FRAMEWORKS = {"pt": "torch", "tf": "tensorflow", "flax": "flax"}
+FRAMEWORKS = {"pt": "torch", "tf": "tensorflow", "flax": "flax", "onnx": "onnxruntime", "openvino": "openvino"}
 START = "import sys; from roberta_core.cli import main; main(sys.argv[1:])"
 CHECKER, FLAGS = doctest.OutputChecker(), doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 

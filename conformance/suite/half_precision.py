@@ -12,7 +12,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-from roberta_core.backend import available
+from roberta_core.backend import INFERENCE_ONLY, available
 
 from ..adapters.framework import Framework
 from .case import Case, load_cases
@@ -55,4 +55,8 @@ def make_table(frameworks: list[Framework]) -> str:
 
 
 if __name__ == "__main__":
-    print(make_table([Framework(name) for name in sys.argv[1:] or available()]))
+    print(
+        make_table(
+            [Framework(name) for name in sys.argv[1:] or [one for one in available() if one not in INFERENCE_ONLY]]
+        )
+    )

@@ -13,7 +13,7 @@ from .training_runs import compare_losses, load_training_runs
 def main() -> int:
     """Print a table. Returns 1 if a loss exceeds its tolerance, else 0."""
     table, ok = Table("training run", "losses of", "steps", "largest relative difference", "tolerance"), True
-    backends = [backend.load(name) for name in backend.available()]
+    backends = [backend.load(name) for name in backend.available() if name not in backend.INFERENCE_ONLY]
     for run in load_training_runs().values():
         if run.blocks is None:
             continue

@@ -1,14 +1,20 @@
-"""This project's three frameworks as a user calls them; `-bf16` uses bfloat16, `-compile` uses torch.compile."""
+"""This project's frameworks as a user calls them; `-bf16` uses bfloat16, `-int8` int8, `-compile` torch.compile."""
 
 from roberta_core.backend import load as backend
 
-# The option of each framework for bfloat16.
-BFLOAT16 = {"pt": {"dtype": "bfloat16"}, "tf": {"dtype": "mixed_bfloat16"}, "flax": {"dtype": "bfloat16"}}
+# The option of each framework for bfloat16, where it is another one.
+BFLOAT16 = {"tf": "mixed_bfloat16"}
+
+
+def split_name(name):
+    """Return the backend and the suffix, such as `bf16`."""
+    framework, _, way = name.removeprefix("own-").partition("-")
+    return framework, way
 
 
 def version(name):
     """Return the version of the framework."""
-    return backend(name.partition("-")[0]).version
+    return backend(split_name(name)[0]).version
 
 
 def import_libraries(name):
@@ -18,8 +24,9 @@ def import_libraries(name):
 
 def load(name, folder):
     """Return the model as a function of NumPy arrays."""
-    framework, _, way = name.partition("-")
-    settings = BFLOAT16[framework] if way == "bf16" else {}
+    framework, way = split_name(name)
+    dtypes = {"bf16": BFLOAT16.get(framework, "bfloat16"), "int8": "int8"}
+    settings = {"dtype": dtypes[way]} if way in dtypes else {}
     model = backend(framework).from_pretrained("Model", folder, add_pooling_layer=False, **settings)
     if way == "compile":
         model.compile(dynamic=True)

@@ -10,7 +10,7 @@ import typer
 
 from roberta_core.cli.distributed import DISTRIBUTED, share_run
 from roberta_core.cli.files import check_inputs
-from roberta_core.cli.frameworks import DEVICE, FRAMEWORK, hold_back_stderr, load_backend, resolve_frameworks
+from roberta_core.cli.frameworks import DEVICE, TRAINING_FRAMEWORK, hold_back_stderr, load_backend, resolve_frameworks
 from roberta_core.cli.recording import CHART, TENSORBOARD, Recording
 from roberta_core.cli.training_display import Display, call_after_loss, format_scores, handle_stop
 from roberta_core.data.records import FORMATS
@@ -40,7 +40,7 @@ def finetune(
     validation: Annotated[
         list[str] | None, typer.Option(help="Data to evaluate on and to select the best model by. Repeatable.")
     ] = None,
-    framework: FRAMEWORK = None,
+    framework: TRAINING_FRAMEWORK = None,
     device: DEVICE = "auto",
     epochs: Annotated[
         float | None, typer.Option(help="Passes over the training data; by default the recipe's.")
@@ -89,6 +89,7 @@ def finetune(
     Several processes share each batch if they are started by `torchrun --nproc-per-node N -m roberta_core finetune
     ...`, or with --distributed.
     """
+    from roberta_core.backend import refuse_inference_only
     from roberta_core.training import finetune_run as training
     from roberta_core.training.finetune_loop import Validation
     from roberta_core.training.processes import find_processes
@@ -96,6 +97,7 @@ def finetune(
     from roberta_core.training.run_log import LOG
 
     (name,) = resolve_frameworks(None, framework)
+    refuse_inference_only(name, "train models")
     given = {
         "epochs": epochs, "learning_rate": learning_rate, "batch_size": batch_size, "max_length": max_length,
         "balance": balance or None, "class_weights": class_weights, "seed": seed,

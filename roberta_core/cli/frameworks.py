@@ -16,9 +16,15 @@ if TYPE_CHECKING:
 UNUSED = {"tf": ("jax", "matplotlib", "scipy", "sklearn")}
 
 # In a command's signature: `frameworks: FRAMEWORKS = None, framework: FRAMEWORK = None`; see `resolve_frameworks`.
-FRAMEWORKS = Annotated[str | None, typer.Option(help="Frameworks to use, separated by commas: pt,tf,flax.")]
+FRAMEWORKS = Annotated[
+    str | None, typer.Option(help="Frameworks to use, separated by commas: pt,tf,flax,onnx,openvino.")
+]
 FRAMEWORK = Annotated[
-    str | None, typer.Option(help="Framework to use: pt, tf or flax; by default the first that is installed.")
+    str | None,
+    typer.Option(help="Framework to use: pt, tf, flax, onnx or openvino; by default the first that is installed."),
+]
+TRAINING_FRAMEWORK = Annotated[
+    str | None, typer.Option(help="Framework to train with: pt, tf or flax; by default the first that is installed.")
 ]
 
 # In a command's signature: `device: DEVICE = "auto"`; see `load_backend`.

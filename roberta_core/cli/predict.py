@@ -210,6 +210,8 @@ def predict(
         typer.BadParameter: the options are used wrongly.
         EarlyExit: some rows had errors.
     """
+    from roberta_core.pipelines import check_framework
+
     task, files = TASKS[command], request.files or [STDIN]
     names = parse_columns(task, request.columns or [])
     if html == STDOUT:
@@ -217,6 +219,7 @@ def predict(
     check_files(request.output, html)
     check_inputs([] if given else files)
     (name,) = resolve_frameworks(None, request.framework)
+    check_framework(task.pipeline, name)
     runner = load_runner(task, name, request.device, request.model, request.max_batch_tokens, options)
     rows = [(f"row {number}", item) for number, item in enumerate(given, 1)] if given else None
     source = read_rows(task, files, names, request.input_format) if rows is None else iter(rows)

@@ -56,9 +56,11 @@ def pretrain(
     written to OUTPUT/model. Several processes share each batch if they are started by
     `torchrun --nproc-per-node N -m roberta_core pretrain ...`, or with --distributed.
     """
+    from roberta_core.backend import refuse_inference_only
     from roberta_core.data.records import Skipped
     from roberta_core.training import pretrain_run as training
 
+    refuse_inference_only(framework, "train models")
     if dtype not in training.DTYPES:
         raise typer.BadParameter(f"--dtype is {dtype!r}; known are {', '.join(training.DTYPES)}")
     if tokenizer is None and model is None:

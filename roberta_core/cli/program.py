@@ -30,6 +30,7 @@ COMMANDS = {
     "zero-shot": "roberta_core.cli.predict:zero_shot",
     "generate": "roberta_core.cli.predict:generate",
     "convert": "roberta_core.cli.convert:convert",
+    "export": "roberta_core.cli.export:export",
     "migrate": "roberta_core.cli.migrate:migrate",
     "evaluate": "roberta_core.cli.evaluate:evaluate",
     "pretrain": "roberta_core.cli.pretrain:pretrain",

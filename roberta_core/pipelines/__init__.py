@@ -65,7 +65,8 @@ def pipeline(
         task: one of `PIPELINES`, or "sentiment-analysis" or "ner".
         model: a folder with a checkpoint, an embedded name, a Hub id, or a model of one of the packages.
         tokenizer: a tokenizer or where to load it from; by default the model's own.
-        framework: "pt", "tf" or "flax"; by default the first that is installed, or that of the model.
+        framework: "pt", "tf", "flax", "onnx" or "openvino"; by default the first that is installed, or that of the
+            model.
         device: "auto" (the default: an accelerator if the framework sees one), "cpu", "cuda", "cuda:N" or "mps"; a
             number is that of a GPU, and -1 is the CPU.
         dtype: type of the parameters, as the framework's `from_pretrained` takes it.
@@ -88,10 +89,12 @@ def pipeline(
     kind = PIPELINES[name]
     settings = {key: value for key, value in settings.items() if key not in HARMLESS}
     if isinstance(model, str | os.PathLike):
+        framework = framework or backends.find_default()
+        check_framework(name, framework)
         arguments = ({} if dtype is None else {"dtype": dtype}) | (model_kwargs or {})
         return load_pipeline(
             kind,
-            lambda: backends.load(framework or backends.find_default(), _name_device(device)),
+            lambda: backends.load(framework, _name_device(device)),
             model,
             tokenizer,
             arguments,
@@ -101,6 +104,12 @@ def pipeline(
         raise ValueError("device and dtype are for models that are loaded here: move or cast yours before")
     backend = backends.load(framework or _framework_of(model))
     return kind(backend, model, _load_tokenizer(tokenizer, getattr(model, "_folder", None)), **settings)
+
+
+def check_framework(task: str, framework: str) -> None:
+    """Raise `BackendError` if a framework cannot run the pipeline of a task: some cannot generate text."""
+    if PIPELINES[task].architecture == "ForCausalLM":
+        backends.refuse_inference_only(framework, "generate text")
 
 
 def load_pipeline(

@@ -10,8 +10,9 @@ from typing import Any
 
 from roberta_core.backend import Backend
 from roberta_core.checkpoints import resolve
+from roberta_core.checkpoints.exported import find_graph
 from roberta_core.config import RobertaConfig
-from roberta_core.pipelines import ALIASES, PIPELINES, WANTS, Pipeline, load_model
+from roberta_core.pipelines import ALIASES, PIPELINES, WANTS, Pipeline, check_framework, load_model
 from roberta_core.sentences import find_encoder
 from roberta_core.sentences.folders import MODULES
 from roberta_core.serving.batcher import Batcher
@@ -185,7 +186,11 @@ def load_served(
     networks: dict[Any, Any] = {}
     tokenizers: dict[Path, Any] = {}
     pipelines: dict[str, Pipeline] = {}
-    for task in choose_tasks(config, source, tasks, embeds=(outer / MODULES).is_file()):
+    chosen = choose_tasks(config, source, tasks, embeds=(outer / MODULES).is_file())
+    if not tasks and find_graph(inner):  # it has the head of one class, and no other outputs
+        chosen = tuple(task for task in chosen if PIPELINES[task].architecture == PIPELINES[chosen[0]].architecture)
+    for task in chosen:
+        check_framework(task, backend.name)
         kind = PIPELINES[task]
         folder, found = kind.read_folder(outer)
         folder = inner if folder == outer else folder

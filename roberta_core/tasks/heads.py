@@ -13,6 +13,7 @@ from roberta_core import checkpoints
 from roberta_core.backend import Backend
 from roberta_core.checkpoints.conversion import open_checkpoint
 from roberta_core.checkpoints.errors import join_names
+from roberta_core.checkpoints.exported import check_graph_class, find_graph
 from roberta_core.checkpoints.report import LoadReport
 from roberta_core.config import RobertaConfig
 from roberta_core.parameters import BASE_PREFIX, draw, parameters
@@ -40,7 +41,10 @@ def require_head(source: str | os.PathLike[str], architecture: str, task: str = 
     Raises:
         ValueError: Tensors of the head are missing; the message names them and the command that trains the head.
     """
-    found = open_checkpoint(checkpoints.resolve(source, **where), architecture)
+    folder = checkpoints.resolve(source, **where)
+    if (graph := find_graph(folder)) is not None:
+        return check_graph_class(graph, architecture)
+    found = open_checkpoint(folder, architecture)
     if not found.report.missing:
         return
     lacking = f"it lacks {join_names(found.report.missing)}"

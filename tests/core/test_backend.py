@@ -6,12 +6,27 @@ from roberta_core import backend
 
 
 def test_an_unknown_framework_is_refused():
-    with pytest.raises(backend.BackendError, match=r"no framework 'mxnet': write pt \(PyTorch\), tf .* or flax"):
+    with pytest.raises(
+        backend.BackendError, match=r"no framework 'mxnet': write pt \(PyTorch\), tf .*, flax .* or openvino"
+    ):
         backend.load("mxnet")
 
 
-def test_the_three_frameworks_are_registered():
-    assert set(backend.registered()) >= {"pt", "tf", "flax"}
+def test_the_frameworks_are_registered():
+    assert set(backend.registered()) >= {"pt", "tf", "flax", "onnx", "openvino"}
+
+
+def test_a_framework_that_trains_is_the_default_before_one_that_does_not(monkeypatch):
+    monkeypatch.setattr(backend, "available", lambda: ("onnx", "flax", "openvino"))
+    assert backend.list_installed() == ["flax", "onnx", "openvino"]
+    monkeypatch.setattr(backend, "available", lambda: ("onnx",))
+    assert backend.find_default() == "onnx"
+
+
+def test_training_with_a_runtime_is_refused():
+    with pytest.raises(backend.BackendError, match=r"openvino \(OpenVINO\) cannot train models: use pt, tf or flax"):
+        backend.refuse_inference_only("openvino", "train models")
+    backend.refuse_inference_only("tf", "train models")
 
 
 def test_the_error_of_a_missing_framework_names_what_to_install(monkeypatch):

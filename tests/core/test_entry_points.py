@@ -13,7 +13,7 @@ from roberta_core.entry_points import load_entry_point
 # Every optional dependency: `pip install triberta` alone installs none of them.
 BLOCKED = """
 import sys
-FRAMEWORKS = ('torch', 'tensorflow', 'keras', 'jax', 'flax', 'optax')
+FRAMEWORKS = ('torch', 'tensorflow', 'keras', 'jax', 'flax', 'optax', 'onnxruntime', 'openvino')
 OTHERS = ('pyarrow', 'sklearn', 'scipy', 'seqeval', 'tensorboard', 'matplotlib', 'pytest', 'hypothesis')
 sys.modules.update(dict.fromkeys(FRAMEWORKS + OTHERS))
 """

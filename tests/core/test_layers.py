@@ -8,7 +8,7 @@ import pytest
 
 import roberta_core
 
-FRAMEWORKS = ("torch", "tensorflow", "keras", "jax", "jaxlib", "flax", "optax")
+FRAMEWORKS = ("torch", "tensorflow", "keras", "jax", "jaxlib", "flax", "optax", "onnx", "onnxruntime", "openvino")
 SECONDS = 0.2  # of CPU time for `import roberta_core`, independent of other load
 RUNS = 5
 
