@@ -5,7 +5,8 @@ without its values, so copies of a model share it, and a module or setting that 
 """
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar
 from functools import cache, lru_cache, partial
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,9 @@ from roberta_flax.buckets import crop_output, measure, pad_inputs
 from roberta_flax.weights import as_concrete, match_params
 
 Options = tuple[tuple[str, Any], ...]
+
+# What takes the place of `run`, during a call of a frozen model.
+replacement: ContextVar[Callable[..., Any] | None] = ContextVar("replacement", default=None)
 
 MASKS = ("attention_mask", "encoder_attention_mask")
 ORIGIN = ("_name_or_path", "transformers_version")  # what a configuration says of where it was read, and no model asks
@@ -47,13 +51,13 @@ def call(
     inputs = {name: convert_input(name, value) for name, value in inputs.items()}
     model._check_inputs(inputs)
     fixed = (structure, describe_settings(model.config), tuple(options.items()), train)
-    key = key if train else None
+    key, compute = key if train else None, replacement.get() or run
     cache = inputs.get("past_key_values")
     exact = "start_positions" in inputs or (cache is not None and cache.filled is not None)
     if exact or not all(map(_is_on_one_device, jax.tree.leaves((leaves, inputs, key)))):
-        return run(*fixed, leaves, narrow_ints(inputs), key)
+        return compute(*fixed, leaves, narrow_ints(inputs), key)
     sizes, rounded = measure(model, inputs)
-    output = run(*fixed, leaves, narrow_ints(pad_inputs(model, inputs, sizes, rounded)), key)
+    output = compute(*fixed, leaves, narrow_ints(pad_inputs(model, inputs, sizes, rounded)), key)
     return crop_output(model, output, sizes, rounded)
 
 

@@ -18,6 +18,7 @@ from roberta_core.parameters import BODY, Kind, Parameter, draw
 from roberta_core.pretrained import PreTrainedBase, R, refuse_fork
 from roberta_flax.caches import make_cache, unpack_cache
 from roberta_flax.calls import HashableConfig, call, check_room, filter_arguments
+from roberta_flax.frozen import FrozenModel
 from roberta_flax.layers import Embedding, Linear
 from roberta_flax.own_layers import (
     apply_linen,
@@ -431,6 +432,14 @@ class FlaxRobertaPreTrainedModel(PreTrainedBase, nnx.Module):
         return self._push_with(
             lambda: dict(tensors(self, params)), repo_id, where, max_shard_size=max_shard_size, format=format
         )
+
+    def frozen(self) -> FrozenModel:
+        """Return a view of the model for inference, compiled for it: `roberta_flax.frozen` describes it.
+
+        Raises:
+            ValueError: Its results differ from the model's by more than rounding.
+        """
+        return FrozenModel(self)
 
     def init_cache(self, batch_size: int, max_length: int) -> FixedCache:
         """Return an empty cache with room for `max_length` tokens, for calls that all have the same shapes."""

@@ -19,6 +19,7 @@ from roberta_core.pretrained import ModelCall, P, PreTrainedBase, R, construct_w
 from roberta_tf.caches import make_cache, unpack_cache
 from roberta_tf.calls import Graphs, bind_inputs, convert_inputs, has_own_call, is_eager_call, unpack_first
 from roberta_tf.fitting import FitModel
+from roberta_tf.frozen import FrozenModel
 from roberta_tf.heads import LMHead
 from roberta_tf.own_layers import build_own, list_stored
 from roberta_tf.serving import make_serving_function, make_serving_specs
@@ -261,6 +262,14 @@ class TFRobertaPreTrainedModel(PreTrainedBase, FitModel):
         )
         assign(model, (found | drawn).items())
         return (model, info) if output_loading_info else model
+
+    def frozen(self) -> FrozenModel:
+        """Return a view of the model for inference, with fused operations: `roberta_tf.frozen` describes it.
+
+        Raises:
+            ValueError: Its results differ from the model's by more than rounding.
+        """
+        return FrozenModel(self)
 
     def init_cache(self, batch_size: int, max_length: int) -> FixedCache:
         """Return an empty cache with room for `max_length` tokens, for calls that all have the same shapes."""

@@ -29,7 +29,6 @@ CLASSES = ("Roberta", "Backend")  # names that the prefix stands before; layers 
 # Files that one package has for its own library, and why: (package, file).
 OWN_FILES = {
     ("roberta_pt", "products.py"): "PyTorch has two libraries for a matrix product, and prefers the slower one on AMD",
-    ("roberta_pt", "frozen.py"): "only PyTorch's weights are packed so far",
     ("roberta_pt", "packing.py"): "oneDNN's packed weights gain nothing in TensorFlow and JAX",
     ("roberta_pt", "initialisation.py"): "only PyTorch's published classes initialise a user's layers themselves",
     ("roberta_tf", "own_layers.py"): "Keras's layers are built when they are called first",

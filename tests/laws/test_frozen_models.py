@@ -1,0 +1,64 @@
+"""`frozen()` means the same in every framework: the model's results, and the model itself where it must be called."""
+
+import copy
+
+import numpy as np
+import pytest
+
+from roberta_core.config import RobertaConfig
+
+LIMIT = 2e-6  # of the largest value: two orders of summation in float32
+ARCHITECTURES = ("ForMaskedLM", "ForMultipleChoice")
+
+pytestmark = pytest.mark.usefixtures("quick")
+
+
+def check(framework, view, model, *args, **kwargs):
+    """Compare every output of a view with those of its model."""
+    got, want = framework.call(view, *args, **kwargs), framework.call(model, *args, **kwargs)
+    assert list(got) == list(want)
+    for one, other in zip(framework.leaves(got)[0], framework.leaves(want)[0], strict=True):
+        one, other = framework.numpy(one), framework.numpy(other)
+        assert one.shape == other.shape
+        assert np.abs(one - other).max() <= LIMIT * np.abs(other).max()
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_a_frozen_model_returns_what_its_model_returns(framework, config, ids, weights, architecture):
+    model = framework.fresh(architecture, config, weights(config, architecture))
+    given = ids[None] if architecture == "ForMultipleChoice" else ids
+    view = model.frozen()
+    check(framework, view, model, given, attention_mask=given != 1)
+    check(framework, view, model, given, output_hidden_states=True)
+    assert view.config is model.config
+    copied = copy.deepcopy(view)
+    assert copied.model is not model
+    check(framework, copied, model, given, attention_mask=given != 1)
+
+
+def test_changed_weights_are_in_the_results(framework, config, ids, weights):
+    model = framework.fresh("Model", config, weights(config, "Model"))
+    view = model.frozen()
+    before = framework.numpy(framework.call(view, ids).last_hidden_state)
+    for name in ("encoder.layer.1.attention.self.query.weight", "encoder.layer.0.output.LayerNorm.bias"):
+        framework.change(model, name, lambda value: 2 * value)
+        check(framework, view, model, ids)
+    assert np.abs(framework.numpy(framework.call(view, ids).last_hidden_state) - before).max() > 1e-2
+    view.refresh()
+    check(framework, view, model, ids)
+
+
+def test_calls_and_models_that_are_not_served_go_to_the_model(framework, config, ids, weights):
+    model = framework.fresh("Model", config, weights(config, "Model"))
+    view = model.frozen()
+    view._obstacle = None if framework.name == "tf" else view._obstacle  # of the CPU
+    for name, value in (("output_attentions", True), ("head_mask", np.float32([1, 0, 1]))):
+        check(framework, view, model, ids, **{name: value})
+        assert view.path == f"plain: the call has {name}" or "CPU" in view.path
+    decoder = RobertaConfig.from_dict({**config.to_dict(), "is_decoder": True})
+    model = framework.fresh("Model", decoder, weights(decoder, "Model"))
+    view = model.frozen()
+    check(framework, view, model, ids)
+    assert view.path == "plain: the model is a decoder" or "CPU" in view.path
+    half = framework.half("Model", config, weights(config, "Model"), "bfloat16").frozen()
+    assert "bfloat16" in half.path or "CPU" in half.path
