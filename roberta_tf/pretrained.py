@@ -22,7 +22,7 @@ from roberta_tf.fitting import FitModel
 from roberta_tf.frozen import FrozenModel
 from roberta_tf.heads import LMHead
 from roberta_tf.own_layers import build_own, list_stored
-from roberta_tf.serving import make_serving_function, make_serving_specs
+from roberta_tf.serving import make_serving_function, make_serving_specs, name_outputs, unwrap_variables
 from roberta_tf.weights import as_concrete, assign, build, tensors
 
 CONTEXT = ("seed", "attn_implementation", "loss_reduction", "dtype")  # settings that the models inside a class share
@@ -174,6 +174,10 @@ class TFRobertaPreTrainedModel(PreTrainedBase, FitModel):
         """The signature `serving_default` of `tf.saved_model.save`; None if a user's call has other inputs."""
         return make_serving_function(self)
 
+    def _trackable_children(self, save_type: str = "checkpoint", **kwargs: Any) -> dict[str, Any]:
+        children = super()._trackable_children(save_type, **kwargs)
+        return unwrap_variables(children, {}) if save_type == "savedmodel" else children
+
     def export(
         self,
         filepath: str | os.PathLike[str],
@@ -184,7 +188,7 @@ class TFRobertaPreTrainedModel(PreTrainedBase, FitModel):
     ) -> None:
         """Export the forward pass as a SavedModel that serves ids, masks and token types of any batch size and length.
 
-        TFLite converts this form. What `tf.saved_model.save` writes can be served, but gives NaN after a conversion.
+        TensorFlow Serving runs and TFLite converts this form and that of `tf.saved_model.save`, which is half as large.
 
         Args:
             filepath: The folder.
@@ -196,6 +200,12 @@ class TFRobertaPreTrainedModel(PreTrainedBase, FitModel):
         """
         specs = make_serving_specs(self)
         signature = [specs] if input_signature is None and specs else input_signature
+        if format == "tf_saved_model" and signature is not None:
+            archive = keras.export.ExportArchive()
+            archive.track(self)
+            archive.add_endpoint("serve", lambda *inputs: name_outputs(self(*inputs)), signature, **kwargs)
+            archive.write_out(os.fspath(filepath), verbose=verbose is not False)
+            return
         object.__setattr__(self, "_called", True)  # Keras would ask for a call, to guess the inputs
         super().export(os.fspath(filepath), format, verbose, signature, **kwargs)
 

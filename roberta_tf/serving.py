@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+import keras
 import tensorflow as tf
 
 SERVED = ("input_ids", "attention_mask", "token_type_ids")
@@ -26,6 +27,32 @@ def make_serving_function(model: Any) -> Any:
         return name_outputs(model(**inputs))
 
     return serving_default
+
+
+class SavedLayer(tf.__internal__.tracking.AutoTrackable):  # pyright: ignore[reportAttributeAccessIssue]
+    """A layer as it is saved: with TensorFlow's variables in place of Keras's wrappers.
+
+    Of each wrapper a SavedModel stores a copy. Only Python's loader links it with the variable that the graph reads;
+    TensorFlow Serving and TFLite would run the model without values.
+    """
+
+    def __init__(self, layer: keras.Layer, made: dict[int, Any]):
+        self.__dict__ |= {"layer": layer, "made": made}  # not tracked
+
+    def _trackable_children(self, save_type: str = "checkpoint", **kwargs: Any) -> dict[str, Any]:
+        children = self.layer._trackable_children(save_type, **kwargs)
+        return {name: unwrap_variables(child, self.made) for name, child in children.items()}
+
+
+def unwrap_variables(child: Any, made: dict[int, Any]) -> Any:
+    """Return what a SavedModel stores of a child of a layer; `made` has the layers converted so far, by id."""
+    if isinstance(child, keras.Variable):
+        return child.value
+    if isinstance(child, keras.Layer):
+        return made.setdefault(id(child), SavedLayer(child, made))
+    if isinstance(child, Mapping):
+        return {name: unwrap_variables(part, made) for name, part in child.items()}
+    return [unwrap_variables(part, made) for part in child] if isinstance(child, tuple | list) else child
 
 
 def name_outputs(output: Any) -> dict[str, tf.Tensor]:
