@@ -4,7 +4,6 @@ A graph serves every batch size and length. It is traced once for each set of ar
 """
 
 from collections.abc import Callable, Mapping
-from functools import cached_property
 from inspect import Parameter, Signature
 from typing import Any
 
@@ -19,7 +18,8 @@ from roberta_core.outputs import FixedCache, KeyValueCache, ModelOutput
 
 OPTIONS = ("use_cache", "output_attentions", "output_hidden_states", "return_dict", "training")
 # What a trace takes from the configuration, which may be changed between two calls.
-SETTINGS = ("use_cache", "output_attentions", "output_hidden_states", "return_dict", "problem_type")
+SETTINGS = ("use_cache", "output_attentions", "output_hidden_states", "return_dict", "problem_type", "pad_token_id")
+SETTINGS += ("is_decoder", "num_hidden_layers", "num_attention_heads")
 # What a trace takes from a layer: the rate of dropout, an adapter, and which variables it has (`weights.assign`).
 STATES = ("rate", "lora_enabled", "version")
 # Inputs whose last axis is no length: a graph knows its size.
@@ -81,6 +81,7 @@ class Graphs:
     def __init__(self, model: Any):
         self.model = model
         self.traced: dict[tuple[Any, ...], Any] = {}
+        self.layers: list[keras.Layer] = []
 
     def run(self, call: Callable[..., Any], arguments: dict[str, Any]) -> Any:
         """`call(**arguments)`; `ValueError` for values that the model does not accept."""
@@ -91,6 +92,8 @@ class Graphs:
         inputs = tf.nest.map_structure(_narrow_ints, inputs)
         key = self.key(inputs, options)
         if key not in self.traced:
+            self.layers = self.model._flatten_layers()  # one of them may be new
+            key = self.key(inputs, options)
             self.traced[key] = _trace(call, inputs, options)
         return _map_caches(_restore_cache, self.traced[key](inputs))
 
@@ -98,13 +101,9 @@ class Graphs:
         """All that a trace depends on: kinds of inputs, options, settings, and how each layer computes."""
         kinds = tuple((name, *map(_describe_input, tf.nest.flatten(value))) for name, value in inputs.items())
         settings = tuple(getattr(self.model.config, name) for name in SETTINGS)
-        settings += (self.model.base_model.encoder.gradient_checkpointing,)
+        encoder = self.model.base_model.encoder
+        settings += (encoder.gradient_checkpointing, *map(id, encoder.layer))
         return kinds, tuple(sorted(options.items())), settings, tuple(map(_describe_layer, self.layers))
-
-    @cached_property
-    def layers(self) -> list[keras.Layer]:
-        """The model's layers that compute: dropout, tables and matrices."""
-        return [layer for layer in self.model._flatten_layers() if not layer._layers]
 
 
 def _is_tensor(value: Any) -> bool:
@@ -155,7 +154,7 @@ def _describe_input(tensor: Any) -> tuple[Any, int]:
 
 
 def _describe_layer(layer: Any) -> tuple[Any, ...]:
-    return (*(getattr(layer, name, 0) for name in STATES), id(layer.dtype_policy))
+    return (*(getattr(layer, name, 0) for name in STATES), getattr(layer, "changes", ()), id(layer.dtype_policy))
 
 
 def _trace(call: Callable[..., Any], inputs: dict[str, Any], options: dict[str, Any]) -> Any:

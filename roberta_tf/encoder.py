@@ -13,11 +13,11 @@ import tensorflow as tf
 
 from roberta_core.config import RobertaConfig
 from roberta_tf.activations import ACTIVATIONS
-from roberta_tf.layers import Dropout, Embedding, LayerNorm, Linear, flatten_rows, get_shape, upcast
+from roberta_tf.layers import Dropout, Embedding, LayerNorm, Linear, Watched, flatten_rows, get_shape, upcast
 from roberta_tf.recompute import recompute
 
 
-class Embeddings(keras.layers.Layer):
+class Embeddings(Watched, keras.layers.Layer):
     """The sum of word, token type and position embeddings, normalised: [B, S] ids to [B, S, D]."""
 
     def __init__(self, config: RobertaConfig):
@@ -55,7 +55,7 @@ class Embeddings(keras.layers.Layer):
         return create_position_ids_from_input_ids(input_ids, self.padding_idx, past)
 
 
-class SelfAttention(keras.layers.Layer):
+class SelfAttention(Watched, keras.layers.Layer):
     """Scaled dot-product attention over N heads; over `states` [B, T, D] of an encoder where they are given."""
 
     def __init__(self, config: RobertaConfig, heads: int):
@@ -132,7 +132,7 @@ def append_kv(past: tuple[Any, ...], key: tf.Tensor, value: tf.Tensor) -> tuple[
     return tf.where(new, key, old_key), tf.where(new, value, old_value)
 
 
-class AddNorm(keras.layers.Layer):
+class AddNorm(Watched, keras.layers.Layer):
     """A linear layer, dropout, the residual, LayerNorm: what follows attention and what ends a layer."""
 
     def __init__(self, config: RobertaConfig, size: int):
@@ -147,7 +147,7 @@ class AddNorm(keras.layers.Layer):
         return tf.reshape(rows, tf.shape(residual))
 
 
-class Attention(keras.layers.Layer):
+class Attention(Watched, keras.layers.Layer):
     """Attention with its output layer and residual."""
 
     def __init__(self, config: RobertaConfig, heads: int):
@@ -168,7 +168,7 @@ class Attention(keras.layers.Layer):
         return self.output_(context, hidden), weights, present
 
 
-class Intermediate(keras.layers.Layer):
+class Intermediate(Watched, keras.layers.Layer):
     """The wide half of the feed-forward network: [B, S, D] to [B, S, F]."""
 
     def __init__(self, config: RobertaConfig):
@@ -181,7 +181,7 @@ class Intermediate(keras.layers.Layer):
         return self.dense(hidden)
 
 
-class Layer(keras.layers.Layer):
+class Layer(Watched, keras.layers.Layer):
     """One layer: attention, cross attention where the model has it, and the feed-forward network."""
 
     def __init__(self, config: RobertaConfig, index: int):
@@ -213,7 +213,7 @@ class Layer(keras.layers.Layer):
         return self.output_(self.intermediate(hidden), hidden), weights, cross_weights, present
 
 
-class Encoder(keras.layers.Layer):
+class Encoder(Watched, keras.layers.Layer):
     """The stack of layers."""
 
     def __init__(self, config: RobertaConfig):
@@ -247,7 +247,7 @@ class Encoder(keras.layers.Layer):
         return hidden_states, attentions, cross_attentions, present
 
 
-class Pooler(keras.layers.Layer):
+class Pooler(Watched, keras.layers.Layer):
     """The first token through a linear layer and tanh: [B, S, D] to [B, D]."""
 
     def __init__(self, config: RobertaConfig):

@@ -11,10 +11,10 @@ from keras.layers import Dropout
 
 from roberta_core.config import RobertaConfig
 from roberta_tf.activations import gelu
-from roberta_tf.layers import Embedding, LayerNorm, Linear
+from roberta_tf.layers import Embedding, LayerNorm, Linear, Watched
 
 
-class LMHead(keras.layers.Layer):
+class LMHead(Watched, keras.layers.Layer):
     """A linear layer, GELU, LayerNorm, and a score for each word of the vocabulary: [B, S, D] to [B, S, V]."""
 
     def __init__(self, config: RobertaConfig, **kwargs: Any):
@@ -38,7 +38,7 @@ class LMHead(keras.layers.Layer):
         return scores + tf.cast(self.bias, scores.dtype)
 
 
-class ClassificationHead(keras.layers.Layer):
+class ClassificationHead(Watched, keras.layers.Layer):
     """The first token through dropout, a linear layer, tanh, dropout and a linear layer: [B, S, D] to [B, K]."""
 
     def __init__(self, config: RobertaConfig, **kwargs: Any):

@@ -11,7 +11,34 @@ import keras
 import tensorflow as tf
 
 
-class Linear(keras.layers.Dense):
+class Watched:
+    """A layer that records the attributes set after it was built: graphs traced before do not know them."""
+
+    changes: tuple[tuple[str, Any], ...] = ()
+    _unread = ("built", "trainable", "changes")  # attributes that no call reads
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        if name.startswith("_") or name in self._unread or not getattr(self, "built", False):
+            return
+        known = value if isinstance(value, int | float | str | bool | None) else Identity(value)
+        object.__setattr__(self, "changes", tuple({**dict(self.changes), name: known}.items()))
+
+
+class Identity:
+    """A value that equals only itself; it is kept, or another one could get its id."""
+
+    def __init__(self, value: Any):
+        self.value = value
+
+    def __eq__(self, other: Any) -> bool:
+        return isinstance(other, Identity) and other.value is self.value
+
+    def __hash__(self) -> int:
+        return id(self.value)
+
+
+class Linear(Watched, keras.layers.Dense):
     """A linear layer that waits for its values."""
 
     def __init__(self, size: int, out: int, use_bias: bool = True, activation: Any = None):
@@ -33,7 +60,7 @@ class Linear(keras.layers.Dense):
         return tf.reshape(rows, (*get_shape(inputs)[:-1], self.units))
 
 
-class Embedding(keras.layers.Embedding):
+class Embedding(Watched, keras.layers.Embedding):
     """A table that waits for its values; the row `padding_idx` gets no gradient from being looked up."""
 
     def __init__(self, rows: int, size: int, padding_idx: int | None = None):
@@ -72,7 +99,7 @@ def look_up(table: tf.Tensor, ids: tf.Tensor, learning: tf.Tensor) -> Any:
     return tf.gather(table, ids), gradient
 
 
-class Dropout(keras.layers.Dropout):
+class Dropout(Watched, keras.layers.Dropout):
     """Dropout that may be given the seed of its next call, to fall on the same elements again."""
 
     def __init__(self, rate: float):
@@ -86,7 +113,7 @@ class Dropout(keras.layers.Dropout):
         return tf.nn.experimental.stateless_dropout(inputs, rate=self.rate, seed=tf.cast(self.given.pop(), tf.int32))
 
 
-class LayerNorm(keras.layers.LayerNormalization):
+class LayerNorm(Watched, keras.layers.LayerNormalization):
     """A LayerNorm that waits for its values. Keras's own call loses digits: it scales before it centres."""
 
     def __init__(self, size: int, eps: float):

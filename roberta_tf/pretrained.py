@@ -21,6 +21,7 @@ from roberta_tf.calls import Graphs, bind_inputs, convert_inputs, has_own_call, 
 from roberta_tf.fitting import FitModel
 from roberta_tf.frozen import FrozenModel
 from roberta_tf.heads import LMHead
+from roberta_tf.layers import Watched
 from roberta_tf.own_layers import build_own, list_stored
 from roberta_tf.serving import make_serving_function, make_serving_specs, name_outputs, unwrap_variables
 from roberta_tf.weights import as_concrete, assign, build, tensors
@@ -33,7 +34,7 @@ def typed_as(call: Callable[Concatenate[Any, P], R]) -> Callable[[Callable[..., 
     raise NotImplementedError
 
 
-class TFRobertaPreTrainedModel(PreTrainedBase, FitModel):
+class TFRobertaPreTrainedModel(PreTrainedBase, Watched, FitModel):
     """The base of the seven classes and of a user's own, which assigns a model to `self.roberta`, then adds layers.
 
     Args:
@@ -51,6 +52,8 @@ class TFRobertaPreTrainedModel(PreTrainedBase, FitModel):
     config: RobertaConfig
     _other_format = "h5"
     _class_prefix = "TF"
+    # Keras sets these where it trains, saves and evaluates.
+    _unread = (*Watched._unread, "train_function", "test_function", "predict_function", "optimizer", "stop_training")
     _settings = (*PreTrainedBase._settings, "name", "trainable")
 
     def __init__(
@@ -201,7 +204,7 @@ class TFRobertaPreTrainedModel(PreTrainedBase, FitModel):
         specs = make_serving_specs(self)
         signature = [specs] if input_signature is None and specs else input_signature
         if format == "tf_saved_model" and signature is not None:
-            archive = keras.export.ExportArchive()
+            archive: Any = keras.export.ExportArchive()
             archive.track(self)
             archive.add_endpoint("serve", lambda *inputs: name_outputs(self(*inputs)), signature, **kwargs)
             archive.write_out(os.fspath(filepath), verbose=verbose is not False)

@@ -47,6 +47,9 @@ OWN_FILES = {
 OWN_CLASSES = {
     ("roberta_flax", "layers.py", "NoKeys"): "Flax's constructors ask for random keys",
     ("roberta_tf", "heads.py", "PublishedLMHead"): "the published head is given the word embeddings",
+    ("roberta_tf", "layers.py", "Watched"): "a kept graph knows the attributes of its layers as they were",
+    ("roberta_tf", "layers.py", "Identity"): "a kept graph knows the attributes of its layers as they were",
+    ("roberta_tf", "serving.py", "SavedLayer"): "a SavedModel needs TensorFlow's variables without Keras's wrappers",
     ("roberta_tf", "trees.py", "CacheType"): "tf.function asks for the type of an argument",
     ("roberta_tf", "optimizer.py", "AdamW"): "Keras's own has its epsilon elsewhere, and knows one rate",
     ("roberta_flax", "calls.py", "HashableConfig"): "nnx compares and hashes what a module holds",

@@ -104,6 +104,24 @@ def test_a_changed_layer_is_followed(fresh, config, ids):
     np.testing.assert_array_equal(states(model(ids, training=True)), changed)
 
 
+def test_an_attribute_that_a_layer_reads_is_followed(fresh, config, ids):
+    config.num_hidden_layers = 2
+    model = fresh(TFRobertaModel, config)
+    norm, count = model.embeddings.LayerNorm, len(model._graphs.traced)
+    first, eps = states(model(ids)), norm.epsilon
+    norm.epsilon = 3.0
+    assert np.abs(states(model(ids)) - first).max() > 0.1
+    norm.epsilon = eps
+    np.testing.assert_allclose(states(model(ids)), first, rtol=1e-5, atol=1e-6)
+    model.encoder.layer = model.encoder.layer[:1]
+    cut = model(ids, output_hidden_states=True)
+    assert len(cut.hidden_states) == 2
+    np.testing.assert_array_equal(states(model(ids)), states(cut))
+    assert len(model._graphs.traced) - count == 5  # each set of values once
+    model(ids)
+    assert len(model._graphs.traced) - count == 5
+
+
 def test_gradients_pass_through_a_kept_graph(make, config, ids):
     model = make(TFRobertaForMaskedLM, config)
     gradients = []
