@@ -17,7 +17,7 @@ from roberta_core.cli.frameworks import (
     resolve_frameworks,
 )
 from roberta_core.cli.predict import predict
-from roberta_core.cli.predict_options import COLUMNS, FORMAT, INPUT_FORMAT, MAX_BATCH_TOKENS, OUTPUT, Request
+from roberta_core.cli.predict_options import COLUMNS, FORMAT, HEADER, INPUT_FORMAT, MAX_BATCH_TOKENS, OUTPUT, Request
 
 if TYPE_CHECKING:
     from roberta_core.tasks.fill_mask import Filled
@@ -45,6 +45,7 @@ def fill_mask(
     device: DEVICE = "auto",
     top_k: Annotated[int, typer.Option(min=1, help="Number of predictions per mask.")] = 5,
     columns: COLUMNS = None,
+    header: HEADER = None,
     input_format: INPUT_FORMAT = None,
     format: FORMAT = None,
     output: OUTPUT = None,
@@ -66,6 +67,7 @@ def fill_mask(
     if not file:
         given = {
             "--columns": columns,
+            "--header": header,
             "--input-format": input_format,
             "--format": format,
             "--output": output,
@@ -76,7 +78,9 @@ def fill_mask(
         return compare_texts(texts or [], model, resolve_frameworks(frameworks, framework), device, top_k, as_json)
     if frameworks is not None:
         raise typer.BadParameter("--frameworks compares frameworks on TEXT...; with --file specify one by --framework")
-    request = Request(model, file, framework, device, columns, input_format, format, output, as_json, max_batch_tokens)
+    request = Request(
+        model, file, framework, device, columns, header, input_format, format, output, as_json, max_batch_tokens
+    )
     predict("fill-mask", request, top_k=top_k)
 
 

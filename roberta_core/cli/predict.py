@@ -222,7 +222,7 @@ def predict(
     check_framework(task.pipeline, name)
     runner = load_runner(task, name, request.device, request.model, request.max_batch_tokens, options)
     rows = [(f"row {number}", item) for number, item in enumerate(given, 1)] if given else None
-    source = read_rows(task, files, names, request.input_format) if rows is None else iter(rows)
+    source = _read(task, files, names, request) if rows is None else iter(rows)
     plain = rows is None and all(has_lines(file, request.input_format) for file in files)
     kind = _choose_format(request, lines if plain else "tsv")
     page = None if html is None else _build_page(task, request)
@@ -233,8 +233,26 @@ def predict(
         length, texts = runner.length, format_count(counts["truncated"], "text")
         verb = "was" if counts["truncated"] == 1 else "were"
         print(f"roberta: {texts} {verb} truncated to {length} tokens, the most that the model accepts", file=sys.stderr)
+    if counts["tab"] and command == "classify" and any(has_lines(file, request.input_format) for file in files):
+        print(
+            f"roberta: {format_count(counts['tab'], 'text')} with a tab: it was read as part of the text; pass --pairs "
+            "if it separates two texts",
+            file=sys.stderr,
+        )
+    if not counts["row"]:
+        names_of_files = ", ".join("standard input" if file == STDIN else file for file in files)
+        print(
+            f"roberta: no rows were read: {names_of_files} {'is' if len(files) == 1 else 'are'} empty", file=sys.stderr
+        )
     if counts["error"]:
         raise EarlyExit(f"{counts['error']} of {counts['row']} rows have an error", FAILED)
+
+
+def _read(task: TaskFields, files: list[str], names: Mapping[str, str], request: Request) -> Iterator[tuple[str, Any]]:
+    header = tuple(request.header.split(",")) if request.header else ()
+    if header and all(has_lines(file, request.input_format) for file in files):
+        raise typer.BadParameter("--header is for CSV and TSV files, but these are lines of text: see --input-format")
+    return read_rows(task, files, names, request.input_format, header)
 
 
 def _choose_format(request: Request, other: str) -> str:
@@ -263,6 +281,7 @@ def write(
     def inputs() -> Iterator[Any]:
         for place, item in source:
             held.append((place, item))
+            counts["tab"] += isinstance(item, str) and "\t" in item
             yield item
 
     def rows() -> Iterator[Row]:

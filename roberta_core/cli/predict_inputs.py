@@ -224,7 +224,11 @@ def parse_columns(task: TaskFields, given: Sequence[str]) -> dict[str, str]:
 
 
 def read_rows(
-    task: TaskFields, files: Iterable[str], names: Mapping[str, str], kind: str | None = None
+    task: TaskFields,
+    files: Iterable[str],
+    names: Mapping[str, str],
+    kind: str | None = None,
+    header: Sequence[str] = (),
 ) -> Iterator[tuple[str, Any]]:
     """Yield the place and the pipeline's input of each row; a row that cannot be used gives a `RowError`.
 
@@ -233,6 +237,7 @@ def read_rows(
         files: names of files; `-` is standard input.
         names: columns by field.
         kind: the format of all files, "lines" or one of `records.FORMATS`; by default their suffixes tell it.
+        header: names of the columns of CSV and TSV files that do not begin with them.
     """
     for file in files:
         if has_lines(file, kind):
@@ -241,18 +246,20 @@ def read_rows(
             with tempfile.NamedTemporaryFile() as copy:  # readers need a file
                 shutil.copyfileobj(sys.stdin.buffer, copy)
                 copy.flush()
-                for place, item in _read_records(task, copy.name, names, kind):
+                for place, item in _read_records(task, copy.name, names, kind, header):
                     yield place.replace(copy.name, "standard input"), item
         else:
-            yield from _read_records(task, file, names, kind)
+            yield from _read_records(task, file, names, kind, header)
 
 
-def _read_records(task: TaskFields, file: str, names: Mapping[str, str], kind: str | None) -> Iterator[tuple[str, Any]]:
+def _read_records(
+    task: TaskFields, file: str, names: Mapping[str, str], kind: str | None, header: Sequence[str]
+) -> Iterator[tuple[str, Any]]:
     from roberta_core.pipelines.base import RowError
 
     skipped = _Reported()
     try:
-        for record in read(file, skipped, format=kind):
+        for record in read(file, skipped, format=kind, header=header):
             yield from skipped.drain()
             yield record.place, _read_row(task, record, names)
     except DataError as error:  # of the whole file: the others are still read

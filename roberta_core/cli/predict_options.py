@@ -31,6 +31,10 @@ COLUMNS = Annotated[
     list[str] | None,
     typer.Option(metavar="FIELD=NAME", help="The column that holds a field, such as text=body; may be repeated."),
 ]
+HEADER = Annotated[
+    str | None,
+    typer.Option(help="Column names of CSV and TSV files without a header, separated by commas."),
+]
 INPUT_FORMAT = Annotated[
     str | None,
     typer.Option(
@@ -66,6 +70,7 @@ class Request:
     framework: FRAMEWORK = None
     device: DEVICE = "auto"
     columns: COLUMNS = None
+    header: HEADER = None
     input_format: INPUT_FORMAT = None
     format: FORMAT = None
     output: OUTPUT = None

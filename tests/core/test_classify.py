@@ -89,6 +89,34 @@ def test_a_pair_is_two_texts_separated_by_a_tab(run):
     assert [row[2:] for row in (rows[0], rows[2])] == [["One.", "Two."], ["Four.", "Five."]]
 
 
+def test_a_tab_without_pairs_is_reported_once(run):
+    code, out, err = run(stdin=b"One.\tTwo.\nThree.\nFour.\tFive.\n")
+    assert code == 0
+    assert (
+        err == "roberta: 2 texts with a tab: it was read as part of the text; pass --pairs if it separates two texts\n"
+    )
+    assert len(out.splitlines()) == 3
+    assert run("--pairs", stdin=b"One.\tTwo.\n")[2] == ""
+    assert run("--input-format", "jsonl", stdin=b'{"text": "One.\\tTwo."}')[::2] == (0, "")
+
+
+def test_an_empty_input_is_reported(run, tmp_path):
+    (tmp_path / "empty.txt").touch()
+    code, out, err = run(tmp_path / "empty.txt")
+    assert (code, out, err) == (0, "", f"roberta: no rows were read: {tmp_path / 'empty.txt'} is empty\n")
+    assert run()[2] == "roberta: no rows were read: standard input is empty\n"
+
+
+def test_header_names_the_columns_of_a_table_without_one(run, tmp_path):
+    (tmp_path / "rows.tsv").write_text("1\tNo.\n2\tYes.\n", encoding="utf-8")
+    code, out, err = run(tmp_path / "rows.tsv", "--header", "id,text", "--json")
+    assert (code, err) == (0, "")
+    assert [json.loads(line)["text"] for line in out.splitlines()] == ["No.", "Yes."]
+    code, _, err = run("--header", "id,text", stdin=b"No.\n")
+    assert code == 2
+    assert "--header is for CSV and TSV files" in err
+
+
 def test_truncated_texts_are_counted(run):
     tokenizer = RobertaTokenizerFast.from_pretrained("roberta-tiny")
     long = "She opened the door and went in. " * 3
