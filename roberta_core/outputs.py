@@ -241,11 +241,13 @@ class GenerateOutput(ModelOutput[T]):
         sequences: [R, T], the prompts and the new tokens.
         sequences_scores: [R], the scores of the beams.
         scores: One of [R, V] for each step.
+        beam_indices: [R, N], the row of each step that a beam's new token was chosen from; -1 after its end.
     """
 
     sequences: T | None
     sequences_scores: T | None
     scores: tuple[T, ...] | None
+    beam_indices: T | None
 
 
 OUTPUTS: tuple[type[ModelOutput[Any]], ...] = (

@@ -21,13 +21,13 @@ from roberta_core.checkpoints.load_options import AUTO, find_stored_dtype, refus
 from roberta_core.checkpoints.save_options import read_save_options
 from roberta_core.checkpoints.source import resolve
 from roberta_core.config import RobertaConfig
+from roberta_core.model_methods import ATTENTIONS, ModelMethods
 from roberta_core.outputs import ModelOutput
 from roberta_core.parameters import BASE_PREFIX, BODY, Parameter, draw, parameters
 from roberta_core.surgery import Surgery, prune_heads, resize_token_types, resize_vocabulary
 
 logger = logging.getLogger(__name__)
 
-ATTENTIONS = ("sdpa", "eager")
 REDUCTIONS = ("mean", "none")
 
 P = ParamSpec("P")
@@ -86,7 +86,7 @@ def refuse_fork(framework: str) -> None:
         )
 
 
-class PreTrainedBase:
+class PreTrainedBase(ModelMethods):
     """The base of the base classes of the frameworks."""
 
     config_class = RobertaConfig
@@ -99,6 +99,7 @@ class PreTrainedBase:
     loss_reduction: str
     _other_format: ClassVar[str]  # that the published class writes with safe_serialization=False
     _folder: Path | None = None  # that the model was loaded from
+    _loads_state_dict: ClassVar[bool] = False  # whether `from_pretrained` accepts tensors instead of a checkpoint
     _class_prefix: ClassVar[str] = ""  # before the names of the framework's classes
     _without_values: ClassVar[Mapping[str, Any]] = {"seed": None}  # the settings that leave a new model without values
     _settings: ClassVar[tuple[str, ...]] = ("attn_implementation", "loss_reduction")  # that `from_pretrained` passes on
@@ -214,22 +215,25 @@ class PreTrainedBase:
     @classmethod
     def _load(
         cls,
-        source: str | os.PathLike[str],
+        source: str | os.PathLike[str] | None,
         config: RobertaConfig | str | os.PathLike[str] | None,
         seed: int,
         ignore_mismatched_sizes: bool,
         arguments: dict[str, Any],
         inputs: tuple[Any, ...] = (),
+        tensors: Mapping[str, np.ndarray] | None = None,
         **settings: Any,
     ) -> tuple[Self, dict[str, np.ndarray], dict[str, np.ndarray], dict[str, Any]]:
         """Return a model without values, the tensors of a checkpoint, the drawn ones, and the loading information.
 
         `arguments` are the other keyword arguments of `from_pretrained`: settings of the constructor, options of the
-        download, and fields of the configuration. `inputs` are positional arguments of a user's constructor.
+        download, and fields of the configuration. `inputs` are positional arguments of a user's constructor. `tensors`
+        are read instead of the weights of the checkpoint, which may then be None.
         """
         refuse_unsupported(arguments)
         strip_prefix = arguments.pop("strip_prefix", "")
-        folder = resolve(source, **hub.pop_options(arguments))
+        where = hub.pop_options(arguments)
+        folder = cls._locate(source, config, tensors, where)
         settings |= {name: arguments.pop(name) for name in cls._settings if name in arguments}
         own_arguments = cls._pop_own_arguments(arguments)
         chosen: RobertaConfig | None
@@ -255,16 +259,30 @@ class PreTrainedBase:
                 strip_prefix=strip_prefix,
                 table=model._get_table(),
                 class_name=cls.__name__ if cls._is_own() else "",
+                tensors=tensors,
             )
             return own, model, found, report
 
-        own, model, found, report = checkpoints.read_consistently(folder, read)
-        model._folder = folder
+        own, model, found, report = read() if source is None else checkpoints.read_consistently(folder, read)
+        model._folder = None if source is None else folder
         for sentence in report.sentences():
             logger.warning("%s", sentence)
         new = set(report.new) - set(report.own)
         drawn = dict(draw(own, model._get_architecture(), seed, model.has_pooler, only=new))
         return model, found, drawn, report.as_dict()
+
+    @classmethod
+    def _locate(cls, source: Any, config: Any, tensors: Any, where: dict[str, Any]) -> Path:
+        """Return the folder of a checkpoint; a name for the messages if there is none. `ValueError` if it is needed."""
+        if source is not None:
+            return resolve(source, **where)
+        if config is None or tensors is None:
+            more = " In PyTorch, config and state_dict together take its place." if cls._loads_state_dict else ""
+            raise ValueError(
+                "pretrained_model_name_or_path is None: name a folder, an embedded model or a repository on the Hub."
+                + more
+            )
+        return Path("state_dict")
 
     @classmethod
     def _pop_own_arguments(cls, arguments: dict[str, Any]) -> dict[str, Any]:
@@ -372,7 +390,8 @@ class PreTrainedBase:
     def _push(self, repo_id: str, tensors: Mapping[str, np.ndarray], where: dict[str, Any], **options: Any) -> str:
         size = sum(array.size for array in tensors.values())
         architecture = "Model" if self.architecture == BODY else self.architecture
-        text = build_card(repo_id, self.config, architecture, size, options["format"])
+        tags = getattr(self, "model_tags", None) or ()
+        text = build_card(repo_id, self.config, architecture, size, options["format"], tags)
 
         def save(folder: Path) -> None:
             self._save(folder, tensors, **options)

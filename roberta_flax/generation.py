@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from roberta_core.generation import run
+from roberta_core.generation import is_output_requested, run, wrap_callbacks
 from roberta_core.outputs import FixedCache
 from roberta_flax.buckets import LENGTHS, round_up
 from roberta_flax.calls import describe_settings
@@ -95,9 +95,10 @@ def generate(
 ) -> Any:
     """Sequences [R, T], or a `GenerateOutput` if the arguments ask for it; as arrays of JAX."""
     ids, mask = (None if value is None else np.asarray(value) for value in (prompt, attention_mask))
-    output = run(model.config, ModelForward(model, states, states_mask), ids, mask, arguments)
+    given = wrap_callbacks(arguments, jnp.asarray, with_length=True)
+    output = run(model.config, ModelForward(model, states, states_mask), ids, mask, given)
     output = jax.tree.map(jnp.asarray, output)
-    return output if arguments.get("return_dict_in_generate") else output.sequences
+    return output if is_output_requested(arguments) else output.sequences
 
 
 def _score_last(model: Any, hidden: Array) -> Array:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Literal, overload
 
 import jax.numpy as jnp
+from flax import nnx
 from jax import Array
 from jax.typing import ArrayLike
 
@@ -31,6 +32,8 @@ from roberta_flax.layers import Dropout, Linear
 from roberta_flax.losses import causal_loss, sequence_loss, span_loss, token_loss
 from roberta_flax.masks import combine_masks, expand_head_mask, to_additive_mask
 from roberta_flax.pretrained import FlaxRobertaPreTrainedModel
+from roberta_flax.published_methods import GenerationMethods
+from roberta_flax.weights import get_seed
 
 
 class FlaxRobertaModel(FlaxRobertaPreTrainedModel):
@@ -57,7 +60,8 @@ class FlaxRobertaModel(FlaxRobertaPreTrainedModel):
         super().__init__(config, *args, **settings)
         self.embeddings = Embeddings(config, self.dtype)
         self.encoder = Encoder(config, self.dtype)
-        self.encoder.gradient_checkpointing = self.gradient_checkpointing
+        wanted = self.gradient_checkpointing or bool(getattr(config, "gradient_checkpointing", False))
+        self.encoder.gradient_checkpointing = wanted
         self.pooler = Pooler(config, self.dtype) if add_pooling_layer else None
         self._initialise()
 
@@ -120,7 +124,7 @@ class FlaxRobertaModel(FlaxRobertaPreTrainedModel):
         )
 
 
-class FlaxRobertaForCausalLM(FlaxRobertaPreTrainedModel):
+class FlaxRobertaForCausalLM(GenerationMethods, FlaxRobertaPreTrainedModel):
     """RoBERTa with a language-model head that predicts the next token; requires `config.is_decoder` to be causal.
 
     Args:
@@ -203,6 +207,8 @@ class FlaxRobertaForCausalLM(FlaxRobertaPreTrainedModel):
         attention_mask: ArrayLike | None = None,  # [B, S]; padding is skipped if it is not given
         encoder_hidden_states: ArrayLike | None = None,
         encoder_attention_mask: ArrayLike | None = None,
+        params: Mapping[str, Any] | None = None,  # a nested dict as `model.params`, instead of the model's own
+        prng_key: Array | None = None,  # another form of `seed`
         **arguments: Any,
     ) -> Any:
         """Return text [R, T] that continues the prompts: `roberta_core.generation.Settings` has the arguments.
@@ -210,7 +216,13 @@ class FlaxRobertaForCausalLM(FlaxRobertaPreTrainedModel):
         A `GenerateOutput` if `return_dict_in_generate`. `ValueError` for prompts padded on the right or too long.
         """
         prompt = choose_prompt(inputs, input_ids)
-        return generate(self, prompt, attention_mask, encoder_hidden_states, encoder_attention_mask, arguments)
+        model: Any = self
+        if prng_key is not None:
+            arguments.setdefault("seed", get_seed(prng_key))
+        if params is not None:
+            model = nnx.clone(self)
+            model.params = params
+        return generate(model, prompt, attention_mask, encoder_hidden_states, encoder_attention_mask, arguments)
 
 
 class FlaxRobertaForMaskedLM(FlaxRobertaPreTrainedModel):

@@ -31,6 +31,7 @@ from roberta_flax.own_layers import (
     nest,
     to_raw,
 )
+from roberta_flax.published_methods import PublishedMethods
 from roberta_flax.weights import assign, cast, convert_tensors, get_params, get_seed, set_params, tensors
 
 
@@ -40,7 +41,7 @@ class _HasForward(Protocol[R]):
     def _forward(self, *args: Any, **kwargs: Any) -> R: ...
 
 
-class FlaxRobertaPreTrainedModel(PreTrainedBase, nnx.Module):
+class FlaxRobertaPreTrainedModel(PublishedMethods, PreTrainedBase, nnx.Module):
     """The base of the seven classes and of a user's own.
 
     A user's class assigns a model to `self.roberta` and adds NNX layers, or names a Linen module as `module_class`.
@@ -93,6 +94,7 @@ class FlaxRobertaPreTrainedModel(PreTrainedBase, nnx.Module):
         self.seed = seed if _do_init else None
         self.dtype = jnp.dtype(dtype)
         self.gradient_checkpointing = gradient_checkpointing
+        self.input_shape = tuple(input_shape)
         if self.module_class is not None:
             object.__setattr__(self, "_linen", make_linen_state(self, arguments, input_shape))
             if _do_init:
@@ -132,6 +134,11 @@ class FlaxRobertaPreTrainedModel(PreTrainedBase, nnx.Module):
 
     def _assign(self, tensors: Iterable[tuple[str, np.ndarray]]) -> None:
         assign(self, tensors)
+
+    def _get_shapes(self) -> dict[str, Any]:
+        """Return the shapes and dtypes of the parameters as the published nested dict."""
+        values = {name: to_raw(value) for name, value in list_values(self).items()}
+        return nest((name, jax.ShapeDtypeStruct(value.shape, value.dtype)) for name, value in values.items())
 
     def _list_parameters(self) -> dict[str, Parameter]:
         return describe(list_values(self))
@@ -310,7 +317,7 @@ class FlaxRobertaPreTrainedModel(PreTrainedBase, nnx.Module):
     @classmethod
     def from_pretrained(
         cls,
-        pretrained_model_name_or_path: str | os.PathLike[str],
+        pretrained_model_name_or_path: str | os.PathLike[str] | None,
         dtype: DTypeLike = jnp.float32,
         *,
         output_loading_info: Literal[False] = False,
@@ -320,7 +327,7 @@ class FlaxRobertaPreTrainedModel(PreTrainedBase, nnx.Module):
     @classmethod
     def from_pretrained(
         cls,
-        pretrained_model_name_or_path: str | os.PathLike[str],
+        pretrained_model_name_or_path: str | os.PathLike[str] | None,
         dtype: DTypeLike = jnp.float32,
         *,
         output_loading_info: Literal[True],
@@ -329,7 +336,7 @@ class FlaxRobertaPreTrainedModel(PreTrainedBase, nnx.Module):
     @classmethod
     def from_pretrained(
         cls,
-        pretrained_model_name_or_path: str | os.PathLike[str],
+        pretrained_model_name_or_path: str | os.PathLike[str] | None,
         dtype: DTypeLike = jnp.float32,
         *model_args: Any,
         config: RobertaConfig | str | os.PathLike[str] | None = None,
@@ -450,11 +457,11 @@ class FlaxRobertaPreTrainedModel(PreTrainedBase, nnx.Module):
         head: Any = getattr(self, "lm_head", None)
         return None if head is None else head.decoder or self.get_input_embeddings()
 
-    def set_input_embeddings(self, embeddings: nnx.Embed) -> None:
+    def set_input_embeddings(self, value: nnx.Embed) -> None:
         """Replace the word embeddings, and those of the language-model head if they are tied."""
-        rows, size = embeddings.embedding.shape
+        rows, size = value.embedding.shape
         words = Embedding(rows, size, self.dtype, padding_idx=self.config.pad_token_id)
-        words.embedding = embeddings.embedding
+        words.embedding = value.embedding
         self.base_model.embeddings.word_embeddings = words
 
     # The name of the published Flax classes.

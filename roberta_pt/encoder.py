@@ -227,7 +227,7 @@ class Encoder(nn.Module):
         self.layer = nn.ModuleList(
             [Layer(config, index, attn_implementation) for index in range(config.num_hidden_layers)]
         )
-        self.gradient_checkpointing = False
+        self.gradient_checkpointing = bool(getattr(config, "gradient_checkpointing", False))
         self.checkpointing: dict[str, Any] = {"use_reentrant": False}
 
     def forward(

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
-from roberta_core.generation import run
+from roberta_core.generation import is_output_requested, run, wrap_callbacks
 from roberta_core.outputs import FixedCache
 from roberta_pt.weights import to_numpy
 
@@ -61,10 +61,11 @@ def generate(
     """Sequences [R, T], or a `GenerateOutput` if the arguments ask for it; as tensors on the model's device."""
     ids, mask = (None if value is None else to_numpy(value) for value in (prompt, attention_mask))
     was_training = model.training
-    output = run(model.eval().config, ModelForward(model, states, states_mask), ids, mask, arguments)
+    given = wrap_callbacks(arguments, lambda array: torch.tensor(array, device=model.device), to_numpy)
+    output = run(model.eval().config, ModelForward(model, states, states_mask), ids, mask, given)
     model.train(was_training)
     output = tree_map(lambda array: torch.from_numpy(array).to(model.device), output)
-    return output if arguments.get("return_dict_in_generate") else output.sequences
+    return output if is_output_requested(arguments) else output.sequences
 
 
 def _repeat_rows(value: Tensor | None, rows: int) -> Tensor | None:

@@ -24,7 +24,6 @@ class TransformersMethods:
     """Mixin of `RobertaPreTrainedModel`, before the classes whose methods it extends."""
 
     supports_gradient_checkpointing = True
-    main_input_name = "input_ids"
     _no_split_modules = ("Layer",)  # a device map does not split these
     _keys_to_ignore_on_save: tuple[str, ...] | None = None  # a tied matrix is never in the state dict
     generation_config = None  # the settings of `generate` are its arguments
@@ -141,15 +140,6 @@ class TransformersMethods:
         return False
 
     is_custom_code = is_remote_code  # as transformers 5 calls it
-
-    @property
-    def name_or_path(self) -> str:
-        """What the model was loaded from, as it was given to `from_pretrained`; "" for a new model."""
-        return self.config._name_or_path or ""  # pyright: ignore
-
-    def can_generate(self) -> bool:
-        """Return whether the class has `generate`."""
-        return hasattr(self, "generate")
 
 
 def _require_gradient(module: nn.Module, inputs: Any, output: Tensor) -> None:

@@ -30,6 +30,7 @@ from roberta_pt.layers import Dropout, Linear
 from roberta_pt.losses import causal_loss, sequence_loss, span_loss, token_loss
 from roberta_pt.masks import combine_masks, expand_head_mask, to_additive_mask
 from roberta_pt.pretrained import RobertaPreTrainedModel
+from roberta_pt.published_methods import GenerationMethods
 from roberta_pt.weights import as_concrete
 
 
@@ -129,7 +130,7 @@ class RobertaModel(RobertaPreTrainedModel):
         )
 
 
-class RobertaForCausalLM(RobertaPreTrainedModel):
+class RobertaForCausalLM(GenerationMethods, RobertaPreTrainedModel):
     """RoBERTa with a language-model head that predicts the next token; requires `config.is_decoder` to be causal.
 
     Args:
@@ -229,8 +230,11 @@ class RobertaForCausalLM(RobertaPreTrainedModel):
 
         `generate` does not call it; PEFT and scripts with a search of their own do.
         """
-        started = arguments.get("past_key_values") is not None
-        return {"input_ids": input_ids[:, -1:] if started else input_ids, **arguments}
+        arguments.pop("cache_position", None)  # it follows from the cache
+        if arguments.get("past_key_values") is not None:
+            arguments.pop("inputs_embeds", None)
+            return {"input_ids": input_ids[:, -1:], **arguments}
+        return {"input_ids": None if arguments.get("inputs_embeds") is not None else input_ids, **arguments}
 
 
 class RobertaForMaskedLM(RobertaPreTrainedModel):

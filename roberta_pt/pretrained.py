@@ -20,7 +20,17 @@ from roberta_pt.frozen import FrozenModel
 from roberta_pt.heads import LMHead
 from roberta_pt.initialisation import draw_module, finish_own_model, initialise_modules, iterate_ties, restore_ties
 from roberta_pt.interop import TransformersMethods, find_device
-from roberta_pt.weights import assign, describe, drop_aliases, fill_aliases, from_numpy, iterate_stored, tensors
+from roberta_pt.published_methods import PublishedMethods
+from roberta_pt.weights import (
+    assign,
+    describe,
+    drop_aliases,
+    fill_aliases,
+    from_numpy,
+    iterate_stored,
+    tensors,
+    to_numpy,
+)
 
 NARROW = (torch.int8, torch.int16, torch.uint8, torch.uint16, torch.uint32)
 
@@ -34,7 +44,7 @@ class _HasForward(Protocol[P, R]):
 
 
 class RobertaPreTrainedModel(  # pyright: ignore[reportIncompatibleMethodOverride]  # save_pretrained accepts more
-    TransformersMethods, PreTrainedBase, nn.Module
+    TransformersMethods, PublishedMethods, PreTrainedBase, nn.Module
 ):
     """The base of the seven classes and of a user's own, which assigns a model to `self.roberta`, then adds layers.
 
@@ -49,6 +59,7 @@ class RobertaPreTrainedModel(  # pyright: ignore[reportIncompatibleMethodOverrid
 
     config: RobertaConfig
     _other_format = "bin"
+    _loads_state_dict = True
 
     def __init__(
         self,
@@ -161,7 +172,7 @@ class RobertaPreTrainedModel(  # pyright: ignore[reportIncompatibleMethodOverrid
     @classmethod
     def from_pretrained(
         cls,
-        pretrained_model_name_or_path: str | os.PathLike[str],
+        pretrained_model_name_or_path: str | os.PathLike[str] | None,
         *model_args: Any,
         output_loading_info: Literal[False] = False,
         **kwargs: Any,
@@ -170,7 +181,7 @@ class RobertaPreTrainedModel(  # pyright: ignore[reportIncompatibleMethodOverrid
     @classmethod
     def from_pretrained(
         cls,
-        pretrained_model_name_or_path: str | os.PathLike[str],
+        pretrained_model_name_or_path: str | os.PathLike[str] | None,
         *model_args: Any,
         output_loading_info: Literal[True],
         **kwargs: Any,
@@ -178,7 +189,7 @@ class RobertaPreTrainedModel(  # pyright: ignore[reportIncompatibleMethodOverrid
     @classmethod
     def from_pretrained(
         cls,
-        pretrained_model_name_or_path: str | os.PathLike[str],
+        pretrained_model_name_or_path: str | os.PathLike[str] | None,
         *model_args: Any,
         config: RobertaConfig | str | os.PathLike[str] | None = None,
         dtype: torch.dtype | str | None = None,
@@ -188,6 +199,7 @@ class RobertaPreTrainedModel(  # pyright: ignore[reportIncompatibleMethodOverrid
         ignore_mismatched_sizes: bool = False,
         output_loading_info: bool = False,
         add_pooling_layer: bool | None = None,
+        state_dict: Mapping[str, Tensor] | None = None,
         from_tf: bool = False,
         from_flax: bool = False,
         **kwargs: Any,
@@ -208,6 +220,8 @@ class RobertaPreTrainedModel(  # pyright: ignore[reportIncompatibleMethodOverrid
             ignore_mismatched_sizes: Draw tensors whose shapes differ from the model's, instead of refusing them.
             output_loading_info: Also return the names of missing, unexpected and mismatched tensors.
             add_pooling_layer: Whether the body has a pooler; None means as published for the class.
+            state_dict: Tensors by name to load instead of the weights of the checkpoint, which may then be None if
+                `config` is given.
             from_tf: Accepted for compatibility and ignored; the format is detected.
             from_flax: Accepted for compatibility and ignored; the format is detected.
             **kwargs: Settings of the constructor, options of the download (`checkpoints.resolve`), and fields of the
@@ -223,15 +237,13 @@ class RobertaPreTrainedModel(  # pyright: ignore[reportIncompatibleMethodOverrid
         kind = dtype or torch_dtype or "float32"
         kind, device = kind if kind == AUTO else _to_dtype(kind), find_device(device_map)
         settings = {} if add_pooling_layer is None else {"add_pooling_layer": add_pooling_layer}
-        source = pretrained_model_name_or_path
+        source, given = pretrained_model_name_or_path, None if state_dict is None else to_arrays(state_dict)
         model, found, drawn, info = cls._load(
-            source, config, seed, ignore_mismatched_sizes, kwargs, model_args, **settings
+            source, config, seed, ignore_mismatched_sizes, kwargs, model_args, given, **settings
         )
-        kind = (
-            kind
-            if isinstance(kind, torch.dtype)
-            else _to_dtype(find_stored_dtype(Path(model._folder or source), model.config))
-        )
+        if not isinstance(kind, torch.dtype):
+            folder = model._folder or Path()
+            kind = find_dtype(state_dict, model.config) or _to_dtype(find_stored_dtype(folder, model.config))
         if cls._is_own():
             finish_own_model(model, found, drawn, seed, kind)
         ties = list(iterate_ties(model))
@@ -259,17 +271,17 @@ class RobertaPreTrainedModel(  # pyright: ignore[reportIncompatibleMethodOverrid
         head: Any = getattr(self, "lm_head", None)
         return head.decoder if isinstance(head, LMHead) else None
 
-    def set_input_embeddings(self, embeddings: nn.Embedding) -> None:
+    def set_input_embeddings(self, value: nn.Embedding) -> None:
         """Replace the word embeddings, and those of the language-model head if they are tied."""
-        self.base_model.embeddings.word_embeddings = embeddings
+        self.base_model.embeddings.word_embeddings = value
         self.tie_weights()
 
-    def set_output_embeddings(self, embeddings: nn.Linear) -> None:
+    def set_output_embeddings(self, new_embeddings: nn.Linear) -> None:
         """Replace the layer that scores the vocabulary. Raises `ValueError` if it is tied or the class has none."""
         head: Any = getattr(self, "lm_head", None)
         if head is None or self.config.tie_word_embeddings:
             raise ValueError("the output embeddings are tied, or this class has none: see set_input_embeddings")
-        head.decoder, head.bias = embeddings, embeddings.bias
+        head.decoder, head.bias = new_embeddings, new_embeddings.bias
 
     def gradient_checkpointing_enable(self, gradient_checkpointing_kwargs: Mapping[str, Any] | None = None) -> None:
         """Keep only the input of each layer for the backward pass, and recompute the rest.
@@ -304,6 +316,20 @@ class RobertaPreTrainedModel(  # pyright: ignore[reportIncompatibleMethodOverrid
     def dummy_inputs(self) -> dict[str, Tensor]:
         """A small batch that every class accepts."""
         return {"input_ids": torch.tensor([[0, 3, 2]])}
+
+
+def to_arrays(state_dict: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
+    """The tensors of a state dict as NumPy arrays, copied: the model's parameters shall be its own."""
+    return {name: to_numpy(value.detach().cpu()).copy() for name, value in state_dict.items()}
+
+
+def find_dtype(state_dict: Mapping[str, Tensor] | None, config: RobertaConfig) -> torch.dtype | None:
+    """The dtype that "auto" means for a state dict: the one that the configuration names, else that of a tensor."""
+    if state_dict is None:
+        return None
+    if config.dtype is not None:
+        return _to_dtype(config.dtype)
+    return next((value.dtype for value in state_dict.values() if value.is_floating_point()), torch.float32)
 
 
 def _to_dtype(name: torch.dtype | str) -> torch.dtype:

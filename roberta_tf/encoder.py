@@ -219,7 +219,7 @@ class Encoder(Watched, keras.layers.Layer):
     def __init__(self, config: RobertaConfig):
         super().__init__()
         self.layer = [Layer(config, index) for index in range(config.num_hidden_layers)]
-        self.gradient_checkpointing = False
+        self.gradient_checkpointing = bool(getattr(config, "gradient_checkpointing", False))
 
     def call(
         self,

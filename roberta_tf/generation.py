@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from roberta_core.generation import run
+from roberta_core.generation import is_output_requested, run, wrap_callbacks
 from roberta_core.outputs import FixedCache
 
 
@@ -55,9 +55,10 @@ def generate(
 ) -> Any:
     """Sequences [R, T], or a `GenerateOutput` if the arguments ask for it; as tensors."""
     ids, mask = (None if value is None else np.asarray(value) for value in (prompt, attention_mask))
-    output = run(model.config, ModelForward(model, states, states_mask), ids, mask, arguments)
+    given = wrap_callbacks(arguments, tf.convert_to_tensor, with_length=True)
+    output = run(model.config, ModelForward(model, states, states_mask), ids, mask, given)
     output = tf.nest.map_structure(tf.convert_to_tensor, output)
-    return output if arguments.get("return_dict_in_generate") else output.sequences
+    return output if is_output_requested(arguments) else output.sequences
 
 
 def _repeat_rows(value: tf.Tensor | None, rows: int) -> tf.Tensor | None:

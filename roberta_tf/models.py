@@ -30,6 +30,7 @@ from roberta_tf.layers import Linear, get_shape
 from roberta_tf.losses import causal_loss, sequence_loss, span_loss, token_loss
 from roberta_tf.masks import combine_masks, expand_head_mask, to_additive_mask
 from roberta_tf.pretrained import TFRobertaPreTrainedModel, typed_as
+from roberta_tf.published_methods import GenerationMethods
 from roberta_tf.weights import as_concrete
 
 CHOICES = ("input_ids", "attention_mask", "token_type_ids", "position_ids", "inputs_embeds")  # [B, C, ...]
@@ -138,7 +139,7 @@ class TFRobertaModel(TFRobertaPreTrainedModel):
             """Compute what `call` describes."""
 
 
-class TFRobertaForCausalLM(TFRobertaPreTrainedModel):
+class TFRobertaForCausalLM(GenerationMethods, TFRobertaPreTrainedModel):
     """RoBERTa with a language-model head that predicts the next token; requires `config.is_decoder` to be causal.
 
     Args:

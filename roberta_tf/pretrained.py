@@ -23,6 +23,7 @@ from roberta_tf.frozen import FrozenModel
 from roberta_tf.heads import LMHead
 from roberta_tf.layers import Watched
 from roberta_tf.own_layers import build_own, list_stored
+from roberta_tf.published_methods import PublishedMethods
 from roberta_tf.serving import make_serving_function, make_serving_specs, name_outputs, unwrap_variables
 from roberta_tf.weights import as_concrete, assign, build, tensors
 
@@ -34,7 +35,7 @@ def typed_as(call: Callable[Concatenate[Any, P], R]) -> Callable[[Callable[..., 
     raise NotImplementedError
 
 
-class TFRobertaPreTrainedModel(PreTrainedBase, Watched, FitModel):
+class TFRobertaPreTrainedModel(PublishedMethods, PreTrainedBase, Watched, FitModel):
     """The base of the seven classes and of a user's own, which assigns a model to `self.roberta`, then adds layers.
 
     Args:
@@ -216,7 +217,7 @@ class TFRobertaPreTrainedModel(PreTrainedBase, Watched, FitModel):
     @classmethod
     def from_pretrained(
         cls,
-        pretrained_model_name_or_path: str | os.PathLike[str],
+        pretrained_model_name_or_path: str | os.PathLike[str] | None,
         *model_args: Any,
         output_loading_info: Literal[False] = False,
         **kwargs: Any,
@@ -225,7 +226,7 @@ class TFRobertaPreTrainedModel(PreTrainedBase, Watched, FitModel):
     @classmethod
     def from_pretrained(
         cls,
-        pretrained_model_name_or_path: str | os.PathLike[str],
+        pretrained_model_name_or_path: str | os.PathLike[str] | None,
         *model_args: Any,
         output_loading_info: Literal[True],
         **kwargs: Any,
@@ -233,7 +234,7 @@ class TFRobertaPreTrainedModel(PreTrainedBase, Watched, FitModel):
     @classmethod
     def from_pretrained(
         cls,
-        pretrained_model_name_or_path: str | os.PathLike[str],
+        pretrained_model_name_or_path: str | os.PathLike[str] | None,
         *model_args: Any,
         config: RobertaConfig | str | os.PathLike[str] | None = None,
         dtype: Any = None,
@@ -293,12 +294,12 @@ class TFRobertaPreTrainedModel(PreTrainedBase, Watched, FitModel):
         head: Any = getattr(self, "lm_head", None)
         return head.decoder or self.get_input_embeddings() if isinstance(head, LMHead) else None
 
-    def set_input_embeddings(self, embeddings: keras.layers.Embedding) -> None:
-        """Copy the word embeddings from another table; a tied language-model head uses them too."""
-        self.resize_token_embeddings(embeddings.input_dim)
+    def set_input_embeddings(self, value: keras.layers.Embedding | tf.Tensor) -> None:
+        """Copy the word embeddings from another layer or table [V, D]; a tied language-model head uses them too."""
+        values = np.asarray(getattr(value, "embeddings", value))
+        self.resize_token_embeddings(len(values))
         name = next(name for name, _ in tensors(self) if name.endswith("word_embeddings.weight"))
-        values: Any = embeddings.embeddings
-        assign(self, [(name, values.numpy())])
+        assign(self, [(name, values)])
 
     def num_parameters(self, only_trainable: bool = False, exclude_embeddings: bool = False) -> int:
         """Return the number of elements of the variables, a tied one counted once."""

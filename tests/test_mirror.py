@@ -39,6 +39,7 @@ OWN_FILES = {
     ("roberta_pt", "processes.py"): "torchrun and DDP",
     ("roberta_pt", "interop.py"): "Trainer and PEFT are for PyTorch alone",
     ("roberta_tf", "fitting.py"): "Keras's compile and fit",
+    ("roberta_tf", "datasets.py"): "tf.data",
     ("roberta_tf", "recompute.py"): "TensorFlow's gradient checkpointing would draw dropout again",
     ("roberta_flax", "calls.py"): "an eager call runs a kept jitted function, a published one to a pure function",
     ("roberta_flax", "buckets.py"): "XLA compiles for each shape",

@@ -38,6 +38,7 @@ def load(
     strip_prefix: str = "",
     table: Mapping[str, Parameter] | None = None,
     class_name: str = "",
+    tensors: Mapping[str, np.ndarray] | None = None,
 ) -> tuple[dict[str, np.ndarray], LoadReport]:
     """Load the tensors of a checkpoint under the published names of a class, with a report on every tensor.
 
@@ -50,6 +51,7 @@ def load(
         strip_prefix: What to remove from the keys of the file that begin with it, such as "module.".
         table: The tensors of the model by name if it is a user's class; None means those of `architecture`.
         class_name: The name of a user's class.
+        tensors: Tensors by name, to be read instead of the weights in the folder, which then only names them.
 
     Returns:
         The tensors that the file has, in the model's order and with the file's dtype, mapped from the file (copied if
@@ -68,9 +70,12 @@ def load(
         )
     check_class(config, architecture)
     report = LoadReport(str(folder), architecture, class_name=class_name)
-    found, report = read_consistently(
-        folder, lambda: _match_folder(folder, config, report, pooler, table, strip_prefix)
-    )
+    if tensors is None:
+        found, report = read_consistently(
+            folder, lambda: _match_folder(folder, config, report, pooler, table, strip_prefix)
+        )
+    else:
+        found, report, _ = _match_tensors(tensors, {}, config, report, pooler, table)
     problems = list(report.problems)
     if report.mismatched and not ignore_mismatched_sizes:
         texts = [f"{name} is {list(shape)}, expected {list(want)}" for name, shape, want in report.mismatched]
@@ -91,14 +96,26 @@ def _match_folder(
 ) -> tuple[dict[str, np.ndarray], LoadReport]:
     _, tensors, metadata = formats.read_weights(folder, strip_prefix)
     check_sizes(folder, config, tensors)
+    found, report, rows = _match_tensors(tensors, metadata, config, report, pooler, table)
+    loaded = {name: array for name, array in found.items() if name in rows}
+    differing = find_differing_formats(folder, config, rows, loaded, exhaustive=False)
+    return found, replace(report, differing=tuple(differing))
+
+
+def _match_tensors(
+    tensors: Mapping[str, np.ndarray],
+    metadata: Mapping[str, str],
+    config: RobertaConfig,
+    report: LoadReport,
+    pooler: bool | None,
+    table: Mapping[str, Parameter] | None,
+) -> tuple[dict[str, np.ndarray], LoadReport, dict[str, Parameter]]:
+    """Return the tensors of a model, the report, and the published rows of the table."""
     published = parameters(config, report.architecture, pooler)
     expected = published if table is None else table
     own = {name: row for name, row in expected.items() if published.get(name) != row}
     found, report = match(tensors, metadata, config, expected, report, own)
-    rows = {name: row for name, row in expected.items() if name not in own}
-    loaded = {name: array for name, array in found.items() if name not in own}
-    differing = find_differing_formats(folder, config, rows, loaded, exhaustive=False)
-    return found, replace(report, differing=tuple(differing))
+    return found, report, {name: row for name, row in expected.items() if name not in own}
 
 
 def save(

@@ -1,5 +1,8 @@
 """The README.md of a checkpoint that goes to the Hub."""
 
+import json
+from collections.abc import Iterable
+
 from roberta_core.config import RobertaConfig
 
 CARD = "README.md"
@@ -20,7 +23,7 @@ TEXT = """\
 library_name: triberta
 pipeline_tag: {task}
 tags:
-- roberta
+- roberta{tags}
 ---
 
 # {title}
@@ -45,7 +48,9 @@ Please describe here the training data, the intended use, the limitations and th
 """
 
 
-def build_card(name: str, config: RobertaConfig, architecture: str, numbers: int, format: str) -> str:
+def build_card(
+    name: str, config: RobertaConfig, architecture: str, numbers: int, format: str, tags: Iterable[str] = ()
+) -> str:
     """Return the text of a model card: the facts in the files, and a place for what only the authors know.
 
     Args:
@@ -54,6 +59,7 @@ def build_card(name: str, config: RobertaConfig, architecture: str, numbers: int
         architecture: The class without its prefix.
         numbers: The number of parameters.
         format: The format of the weights.
+        tags: Tags of the model besides "roberta".
     """
     facts = {
         "layers": config.num_hidden_layers,
@@ -69,6 +75,7 @@ def build_card(name: str, config: RobertaConfig, architecture: str, numbers: int
     task = TASKS[architecture]
     return TEXT.format(
         task=task,
+        tags="".join(f"\n- {json.dumps(tag)}" for tag in tags if tag != "roberta"),
         words=task.replace("-", " "),
         title=name.rpartition("/")[2],
         name=name,

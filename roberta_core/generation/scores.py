@@ -8,6 +8,7 @@ from collections import defaultdict
 
 import numpy as np
 
+from roberta_core.generation.callbacks import restrict_tokens
 from roberta_core.generation.settings import Settings
 
 NEVER = -np.inf
@@ -30,16 +31,22 @@ def apply_constraints(scores: np.ndarray, sequences: np.ndarray, made: int, sett
     if settings.no_repeat_ngram_size:
         for row, sequence in enumerate(sequences.tolist()):
             scores[row, _completions(sequence, settings.no_repeat_ngram_size)] = NEVER
-    if made < settings.min_new_tokens and settings.eos_token_id is not None:
-        scores[:, settings.eos_token_id] = NEVER
+    if made < settings.min_new_tokens and settings.ends:
+        scores[:, settings.ends] = NEVER
+    if settings.prefix_allowed_tokens_fn is not None:
+        copies = settings.count_copies()
+        scores = restrict_tokens(scores, sequences, copies, settings.prefix_allowed_tokens_fn)
+    if settings.logits_processor is not None:
+        scores = settings.logits_processor(sequences, scores)
     return scores
 
 
 def warp(scores: np.ndarray, settings: Settings) -> np.ndarray:
     """Return scores [R, V] for sampling: temperature, `top_k`, and the nucleus of `top_p` (Holtzman et al. 2020)."""
     scores = scores / settings.temperature
-    if 0 < settings.top_k < scores.shape[1]:
-        least = np.partition(scores, -settings.top_k, axis=1)[:, -settings.top_k, None]
+    top_k = settings.top_k or 0
+    if 0 < top_k < scores.shape[1]:
+        least = np.partition(scores, -top_k, axis=1)[:, -top_k, None]
         scores = np.where(scores < least, NEVER, scores)
     if settings.top_p < 1:
         order = np.argsort(-scores, axis=1, kind="stable")

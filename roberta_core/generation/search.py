@@ -47,7 +47,7 @@ def generate(
         row = int(np.flatnonzero(attention_mask[:, -1] == 0)[0])
         raise ValueError(f"prompt {row} ends in padding; pad prompts on the left, so that text can follow")
     new_tokens = settings.count_new_tokens(input_ids.shape[1], longest)
-    copies = settings.num_beams if settings.num_beams > 1 else settings.num_return_sequences
+    copies = settings.count_copies()
     ids, mask = np.repeat(input_ids, copies, axis=0), np.repeat(attention_mask, copies, axis=0)
     logits = decoder.start(ids, mask, new_tokens)
     search = _search_beams if settings.num_beams > 1 else _decode_rows
@@ -71,7 +71,9 @@ def _decode_rows(
         sequences = np.concatenate([sequences, tokens[:, None].astype(ids.dtype)], axis=1)
         if settings.streamer is not None:
             settings.streamer(tokens)
-        running &= tokens != settings.eos_token_id
+        running &= ~np.isin(tokens, settings.ends)
+        if settings.stopping_criteria is not None:
+            running &= ~settings.stopping_criteria(sequences, tuple(kept) if settings.output_scores else None)
         if not running.any() or made + 1 == new_tokens:
             break
         logits = decoder.step(tokens)
@@ -83,6 +85,7 @@ class Finished(NamedTuple):
 
     score: float
     tokens: np.ndarray
+    origins: np.ndarray  # the row that each new token continued
 
 
 class Beams(NamedTuple):
@@ -100,6 +103,7 @@ def _search_beams(
     width = settings.num_beams
     prompts = len(ids) // width
     sequences, rows, kept, made = ids, np.arange(len(ids)), [], 0
+    origins = np.zeros((len(ids), 0), int)
     totals = np.full((prompts, width), -np.inf)
     totals[:, 0] = 0  # all beams are alike at first: only one of them counts
     finished: list[list[Finished]] = [[] for _ in range(prompts)]
@@ -115,7 +119,8 @@ def _search_beams(
         for prompt in range(prompts):
             first = prompt * width
             own = slice(first, first + width)
-            beams, ended = _advance(scores[own] + totals[prompt, :, None], sequences[own], made, settings)
+            places = np.concatenate([origins[own], np.arange(len(ids))[own, None]], axis=1)
+            beams, ended = _advance(scores[own] + totals[prompt, :, None], sequences[own], places, made, settings)
             if not done[prompt]:
                 finished[prompt] = sorted(finished[prompt] + ended, key=lambda one: -one.score)[:width]
                 done[prompt] = _is_done(finished[prompt], beams.totals.max(), made, settings)
@@ -123,23 +128,28 @@ def _search_beams(
             chosen.append((beams.rows + first, beams.tokens))
         rows, tokens = (np.concatenate(parts) for parts in zip(*chosen, strict=True))
         sequences = np.concatenate([sequences[rows], tokens[:, None].astype(ids.dtype)], axis=1)
+        origins = np.concatenate([origins[rows], rows[:, None]], axis=1)
     for prompt in np.flatnonzero(~done):
         for beam in range(width):
             score = totals[prompt, beam] / made**settings.length_penalty
-            finished[prompt].append(Finished(score, sequences[prompt * width + beam]))
+            finished[prompt].append(Finished(score, sequences[prompt * width + beam], origins[prompt * width + beam]))
     return _select_best(finished, settings, tuple(kept), ids.dtype)
 
 
 def _advance(
-    candidates: np.ndarray, sequences: np.ndarray, made: int, settings: Settings
+    candidates: np.ndarray, sequences: np.ndarray, origins: np.ndarray, made: int, settings: Settings
 ) -> tuple[Beams, list[Finished]]:
     """Return, of one prompt's candidates [K, V], the K best that continue, and those of the K best that end."""
     width, vocabulary = candidates.shape
-    best = np.argsort(-candidates, axis=None, kind="stable")[: 2 * width]
+    best = np.argsort(-candidates, axis=None, kind="stable")[: max(2, 1 + len(settings.ends)) * width]
     rows, tokens = np.divmod(best, vocabulary)
-    totals, ends = candidates[rows, tokens], tokens == settings.eos_token_id
+    totals, ends = candidates[rows, tokens], np.isin(tokens, settings.ends)
     ended = [
-        Finished(totals[rank] / made**settings.length_penalty, np.append(sequences[rows[rank]], tokens[rank]))
+        Finished(
+            totals[rank] / made**settings.length_penalty,
+            np.append(sequences[rows[rank]], tokens[rank]),
+            origins[rows[rank]],
+        )
         for rank in np.flatnonzero(ends[:width])
     ]
     going = np.flatnonzero(~ends)[:width]
@@ -161,10 +171,13 @@ def _select_best(
     best = [one for group in finished for one in sorted(group, key=lambda one: -one.score)[:count]]
     length = max(len(one.tokens) for one in best)
     sequences = np.full((len(best), length), settings.pad_token_id, dtype)
+    origins = np.full((len(best), max(len(one.origins) for one in best)), -1)
     for row, one in enumerate(best):
         sequences[row, : len(one.tokens)] = one.tokens
+        origins[row, : len(one.origins)] = one.origins
     return GenerateOutput(
         sequences=sequences,
         sequences_scores=np.array([one.score for one in best], np.float32),
         scores=scores if settings.output_scores else None,
+        beam_indices=origins,
     )

@@ -1,6 +1,6 @@
 """How to decode: the published arguments of `generate`, checked on construction."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -8,6 +8,18 @@ import numpy as np
 
 from roberta_core.config import RobertaConfig
 
+# Arguments of the published classes that would change the text -> what to do instead.
+UNSUPPORTED = {
+    "assistant_model": "generate without it, which gives the same text",
+    "custom_generate": "call your function with the model",
+    "negative_prompt_ids": "combine the scores of both prompts in a logits_processor",
+    "negative_prompt_attention_mask": "combine the scores of both prompts in a logits_processor",
+    "synced_gpus": "call generate in each process, without waiting for the others",
+    "use_model_defaults": "pass the options as arguments",
+}
+IGNORED = ("trace",)  # whether the published Flax classes compile the search
+# Fields of a GenerationConfig that are no options of the search.
+DESCRIPTIVE = ("bos_token_id", "decoder_start_token_id", "transformers_version", "_from_model_config")
 DEFAULT_MAX_LENGTH = 20  # tokens, the prompt's included, where neither limit is given
 
 
@@ -17,6 +29,8 @@ class Settings:
 
     `max_length` counts the prompt, `max_new_tokens` does not and wins. `seed` makes sampling repeatable: the same
     seed gives the same text in every framework. `streamer` is called with the tokens [rows] of each step.
+    `eos_token_id` may be several ids; `top_k` None or 0 keeps every token. The last three are the caller's functions
+    as `callbacks.wrap_callbacks` returns them.
     """
 
     max_length: int | None = None
@@ -24,7 +38,7 @@ class Settings:
     min_new_tokens: int = 0
     do_sample: bool = False
     temperature: float = 1.0
-    top_k: int = 50
+    top_k: int | None = 50
     top_p: float = 1.0
     num_beams: int = 1
     length_penalty: float = 1.0
@@ -32,17 +46,22 @@ class Settings:
     num_return_sequences: int = 1
     repetition_penalty: float = 1.0
     no_repeat_ngram_size: int = 0
-    eos_token_id: int | None = None
+    eos_token_id: int | Sequence[int] | None = None
     pad_token_id: int = 1
-    seed: int = 0
+    seed: int | Sequence[int] = 0
     output_scores: bool = False
     return_dict_in_generate: bool = False
     use_cache: bool = True
     streamer: Callable[[np.ndarray], Any] | None = None
+    logits_processor: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None
+    stopping_criteria: Callable[[np.ndarray, Any], np.ndarray] | None = None
+    prefix_allowed_tokens_fn: Callable[[int, np.ndarray], Any] | None = None
 
     def __post_init__(self) -> None:
         for name, least in LEAST.items():
             value = getattr(self, name)
+            if name == "seed" and isinstance(value, list | tuple):
+                value = min(value, default=-1)  # several numbers, as in the published TensorFlow classes
             if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < least):
                 raise ValueError(f"{name} is {value!r}; it must be an integer of at least {least}")
         for name in ("temperature", "repetition_penalty"):
@@ -57,6 +76,24 @@ class Settings:
             raise ValueError(f"num_return_sequences is {rows}, which needs do_sample or as many num_beams")
         if self.streamer is not None and self.num_beams > 1:
             raise ValueError("a streamer cannot be used with beams, which are known only at the end")
+        if self.stopping_criteria is not None and self.num_beams > 1:
+            raise ValueError("stopping_criteria cannot be used with beams, which are compared when they have ended")
+        for token in self.ends:
+            if isinstance(token, bool) or not isinstance(token, int) or token < 0:
+                raise ValueError(f"eos_token_id is {self.eos_token_id!r}; it must be one or several token ids, or None")
+
+    @property
+    def ends(self) -> tuple[int, ...]:
+        """The tokens that end a text."""
+        given: Any = self.eos_token_id
+        if given is None:
+            return ()
+        given = given.tolist() if hasattr(given, "tolist") else given
+        return tuple(given) if isinstance(given, Sequence) else (given,)
+
+    def count_copies(self) -> int:
+        """Return the rows of each prompt."""
+        return self.num_beams if self.num_beams > 1 else self.num_return_sequences
 
     @classmethod
     def from_arguments(cls, config: RobertaConfig, arguments: dict[str, Any]) -> "Settings":
@@ -66,11 +103,17 @@ class Settings:
             TypeError: an argument does not exist.
         """
         known = {field.name for field in fields(cls)}
-        unknown = sorted(set(arguments) - known)
+        given = read_generation_config(arguments.get("generation_config"), known)
+        given |= {name: value for name, value in arguments.items() if name not in ("generation_config", *IGNORED)}
+        for name in UNSUPPORTED.keys() & given.keys():
+            value = given.pop(name)
+            if value is not None and value is not False:
+                raise ValueError(f"{name}={value!r:.60} is not supported: {UNSUPPORTED[name]}.")
+        unknown = sorted(set(given) - known)
         if unknown:
             raise TypeError(f"generate has no argument {', '.join(unknown)}")
         special = {"eos_token_id": config.eos_token_id, "pad_token_id": config.pad_token_id}
-        return cls(**{**special, **arguments})
+        return cls(**{**special, **given})
 
     def count_new_tokens(self, prompt: int, longest: int) -> int:
         """Return how many tokens to add to a prompt of that length; raise `ValueError` if the model has no room."""
@@ -86,6 +129,36 @@ class Settings:
                 f"a prompt of {prompt} tokens and {made} new ones exceed the {longest} tokens that this model accepts"
             )
         return made
+
+
+def is_output_requested(arguments: Mapping[str, Any]) -> bool:
+    """Return whether the arguments of `generate` request a `GenerateOutput` rather than the sequences."""
+    name = "return_dict_in_generate"
+    if name in arguments:
+        return bool(arguments[name])
+    config = arguments.get("generation_config")
+    return bool(config.get(name) if isinstance(config, Mapping) else getattr(config, name, False))
+
+
+def read_generation_config(config: Any, known: set[str]) -> dict[str, Any]:
+    """Return the options of a `GenerationConfig` that differ from the defaults, or those of a dict.
+
+    Raises:
+        TypeError: It is something else.
+        ValueError: It has an option that `generate` lacks.
+    """
+    if config is None:
+        return {}
+    read = getattr(config, "to_diff_dict", None)
+    if read is None and not isinstance(config, Mapping):
+        raise TypeError(f"generation_config must be a GenerationConfig or a dict, not {type(config).__name__}")
+    found = {name: value for name, value in dict(read() if read else config).items() if name not in DESCRIPTIVE}
+    lacking = sorted(name for name in found if name not in known and name not in UNSUPPORTED)
+    if lacking:
+        raise ValueError(
+            f"generation_config sets {', '.join(lacking)}, which generate lacks: remove it from the options"
+        )
+    return found
 
 
 LEAST = {

@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 
 from roberta_core.config import RobertaConfig
-from roberta_core.generation import Settings, generate
+from roberta_core.generation import Settings, generate, is_output_requested, wrap_callbacks
 from roberta_core.generation.scores import apply_constraints, draw_tokens, log_softmax, warp
+from roberta_core.generation.settings import UNSUPPORTED
+from roberta_core.model_methods import compute_transition_scores
 
 VOCABULARY, EOS, PAD = 7, 2, 1
 TABLE = np.random.default_rng(0).normal(0, 2, (VOCABULARY, VOCABULARY, VOCABULARY))
@@ -203,3 +205,160 @@ def test_settings_take_special_tokens_from_the_model():
     assert (settings.eos_token_id, settings.pad_token_id) == (5, 1)
     with pytest.raises(TypeError, match="generate has no argument max_tokens"):
         Settings.from_arguments(RobertaConfig(), {"max_tokens": 3})
+
+
+def test_several_tokens_can_end_a_text():
+    plain = run(max_new_tokens=6).sequences
+    ends = [int(plain[0, 4]), int(plain[1, 5])]
+    found = run(max_new_tokens=6, eos_token_id=ends).sequences
+    for row, text in zip(found, plain, strict=True):
+        stop = next(index for index in range(3, 9) if text[index] in ends) + 1
+        np.testing.assert_array_equal(row[:stop], text[:stop])
+        assert (row[stop:] == PAD).all()
+    np.testing.assert_array_equal(run(max_new_tokens=4, eos_token_id=np.array([EOS])).sequences,
+                                  run(max_new_tokens=4, eos_token_id=EOS).sequences)  # fmt: skip
+    kept = run(max_new_tokens=4, min_new_tokens=4, eos_token_id=ends).sequences[:, 3:]
+    assert not np.isin(kept, ends).any()
+    with pytest.raises(ValueError, match="eos_token_id is 'a'; it must be one or several token ids"):
+        Settings(eos_token_id="a")
+
+
+def test_beams_may_end_with_several_tokens():
+    settings = {"num_beams": 2, "max_new_tokens": 3, "eos_token_id": [2, 3, 4]}
+    found = run(**settings)
+    best = max(
+        compute_likelihood(tokens, PROMPTS[0]) / len(tokens) for tokens in list_endings(settings["eos_token_id"])
+    )
+    assert found.sequences_scores[0] <= best + 1e-6
+    row = found.sequences[0][3:]
+    row = row[: next((index + 1 for index, token in enumerate(row) if token in (2, 3, 4)), 3)]
+    assert compute_likelihood(row, PROMPTS[0]) / len(row) == pytest.approx(found.sequences_scores[0], abs=1e-5)
+
+
+def list_endings(ends):
+    """Every text of up to three tokens that ends where the first of `ends` occurs, or has three tokens."""
+    for size in (1, 2, 3):
+        for tokens in itertools.product(range(VOCABULARY), repeat=size):
+            if not set(tokens[:-1]) & {*ends} and (size == 3 or tokens[-1] in ends):
+                yield tokens
+
+
+def test_without_a_number_of_candidates_every_token_is_kept():
+    scores = np.arange(7.0)[None]
+    np.testing.assert_array_equal(warp(scores, Settings(top_k=None)), warp(scores, Settings(top_k=0)))
+    assert np.isinf(warp(scores, Settings(top_k=2))).sum() == 5
+
+
+def test_the_caller_changes_scores_and_stops_rows():
+    calls = []
+
+    def process(sequences, scores):
+        calls.append(sequences.shape)
+        return np.where(np.arange(VOCABULARY) == 4, 100.0, scores)
+
+    found = run(max_new_tokens=3, logits_processor=process).sequences
+    assert (found[:, 3:] == 4).all()
+    assert calls == [(2, 3), (2, 4), (2, 5)]
+    seen = []
+
+    def stop(sequences, scores):
+        seen.append(scores)
+        return np.array([sequences.shape[1] == 4, False])
+
+    found = run(max_new_tokens=3, logits_processor=process, stopping_criteria=stop, output_scores=True).sequences
+    np.testing.assert_array_equal(found[:, 3:], [[4, PAD, PAD], [4, 4, 4]])
+    assert [len(one) for one in seen] == [1, 2, 3]
+    with pytest.raises(ValueError, match="stopping_criteria cannot be used with beams"):
+        Settings(num_beams=2, stopping_criteria=stop)
+
+
+@pytest.mark.parametrize("settings", [{}, {"num_beams": 2}, {"do_sample": True, "num_return_sequences": 2}])
+def test_only_the_allowed_tokens_are_chosen(settings):
+    allowed = {0: [3, 5], 1: [6]}
+    prompts = []
+
+    def choose(prompt, sequence):
+        prompts.append((prompt, sequence[0]))
+        return allowed[prompt]
+
+    found = run(max_new_tokens=3, prefix_allowed_tokens_fn=choose, **settings).sequences[:, 3:]
+    rows = len(found) // 2
+    assert {*found[:rows].flatten()} <= {3, 5}
+    assert {*found[rows:].flatten()} == {6}
+    assert {*prompts} == {(0, 0), (1, 1)}
+    with pytest.raises(ValueError, match=r"prefix_allowed_tokens_fn allows no token after \[0, 5, 3\]"):
+        run(max_new_tokens=1, prefix_allowed_tokens_fn=lambda prompt, sequence: [])
+
+
+def test_callbacks_receive_tensors_and_may_be_lists():
+    config = RobertaConfig()
+    given = wrap_callbacks(
+        {
+            "logits_processor": [lambda ids, scores, length: scores + length, lambda ids, scores, length: scores * 2],
+            "stopping_criteria": lambda ids, scores: scores is None and ids[0][0] == 5,
+            "prefix_allowed_tokens_fn": lambda prompt, ids: ids,
+            "seed": 3,
+        },
+        lambda array: array.tolist() if array.dtype.kind == "i" else array,
+        np.asarray,
+        with_length=True,
+    )
+    settings = Settings.from_arguments(config, given)
+    ids = np.array([[5, 6]])
+    assert settings.logits_processor(ids, np.zeros((1, 3))).tolist() == [[4.0, 4.0, 4.0]]
+    assert settings.stopping_criteria(ids, None).tolist() == [True]
+    assert settings.prefix_allowed_tokens_fn(0, ids[0]) == [5, 6]
+    assert wrap_callbacks({"logits_processor": None}, list) == {}
+    with pytest.raises(TypeError, match="logits_processor must be a function or a list of functions, not 3"):
+        wrap_callbacks({"logits_processor": 3}, list)
+
+
+class Options:
+    """A `GenerationConfig` as far as it is read."""
+
+    return_dict_in_generate = True
+
+    def __init__(self, **fields):
+        self.fields = fields
+
+    def to_diff_dict(self):
+        return {"transformers_version": "4.57.6", "bos_token_id": 0, **self.fields}
+
+
+def test_options_may_be_given_as_a_generation_config():
+    config = RobertaConfig()
+    options = Options(max_new_tokens=3, eos_token_id=[2, 3])
+    found = Settings.from_arguments(config, {"generation_config": options, "max_new_tokens": 4, "trace": False})
+    assert (found.max_new_tokens, found.ends) == (4, (2, 3))
+    assert Settings.from_arguments(config, {"generation_config": {"top_k": None}}).top_k is None
+    with pytest.raises(ValueError, match="generation_config sets typical_p, which generate lacks"):
+        Settings.from_arguments(config, {"generation_config": Options(typical_p=0.5)})
+    with pytest.raises(TypeError, match="generation_config must be a GenerationConfig or a dict, not int"):
+        Settings.from_arguments(config, {"generation_config": 3})
+    found = [{}, {"generation_config": options}, {"generation_config": {"return_dict_in_generate": True}}]
+    assert [is_output_requested(one) for one in found] == [False, True, True]
+    assert not is_output_requested({"generation_config": options, "return_dict_in_generate": False})
+
+
+@pytest.mark.parametrize("name", UNSUPPORTED)
+def test_an_option_that_is_not_supported_is_refused_with_advice(name):
+    with pytest.raises(ValueError, match=f"{name}='x' is not supported: .{{20}}"):
+        Settings.from_arguments(RobertaConfig(), {name: "x"})
+    assert Settings.from_arguments(RobertaConfig(), {name: None}) == Settings.from_arguments(RobertaConfig(), {})
+
+
+def test_a_seed_may_be_several_numbers():
+    one, other = (run(max_new_tokens=5, do_sample=True, seed=seed).sequences for seed in ([0, 7], [0, 8]))
+    assert (one != other).any()
+    np.testing.assert_array_equal(one, run(max_new_tokens=5, do_sample=True, seed=(0, 7)).sequences)
+    with pytest.raises(ValueError, match=r"seed is .*; it must be an integer of at least 0"):
+        Settings(seed=[-1, 3])
+
+
+def test_the_scores_of_beams_follow_from_their_tokens():
+    found = run(num_beams=3, num_return_sequences=2, max_new_tokens=4, eos_token_id=EOS, output_scores=True)
+    parts = compute_transition_scores(
+        found.sequences, np.stack(found.scores), found.beam_indices, normalize_logits=False
+    )
+    sizes = (found.beam_indices >= 0).sum(axis=1)
+    np.testing.assert_allclose(parts.sum(axis=1) / sizes, found.sequences_scores, rtol=1e-5)

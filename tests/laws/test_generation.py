@@ -143,3 +143,35 @@ def test_arguments_that_would_be_ignored_are_refused(make, config, generate, arg
     given = {name: np.array(value) for name, value in arguments.items()}
     with pytest.raises(ValueError, match=sentence):
         generate(make("ForCausalLM", config), **given, max_new_tokens=2)
+
+
+def test_callbacks_receive_tensors_of_the_framework(framework, decoder, generate, prompts):
+    kinds = set()
+
+    def process(ids, scores, *length):
+        kinds.update(isinstance(one, framework.TENSOR) for one in (ids, scores))
+        return scores * 0 + framework.arguments(np.eye(101, dtype=np.float32)[9])
+
+    found = generate(decoder, prompts, max_new_tokens=2, logits_processor=[process], eos_token_id=[7, 8])
+    assert (found[:, 4:] == 9).all()
+    assert kinds == {True}
+    with pytest.raises(ValueError, match="assistant_model='x' is not supported: generate without it"):
+        generate(decoder, prompts, assistant_model="x")
+
+
+def test_scores_of_sampled_and_beam_text_are_returned(framework, decoder, prompts):
+    for options in ({}, {"num_beams": 2}):
+        output = decoder.generate(
+            framework.arguments(prompts),
+            generation_config={"max_new_tokens": 3, "return_dict_in_generate": True, "output_scores": True},
+            **options,
+        )
+        scores = decoder.compute_transition_scores(
+            output.sequences, output.scores, output.beam_indices, normalize_logits=not options
+        )
+        assert isinstance(scores, framework.TENSOR)
+        found = np.asarray(scores)
+        if options:
+            sizes = (np.asarray(output.beam_indices) >= 0).sum(axis=1)
+            np.testing.assert_allclose(found.sum(axis=1) / sizes, output.sequences_scores, rtol=1e-4)
+        assert (found <= 0).all()

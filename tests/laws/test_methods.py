@@ -46,6 +46,33 @@ def refuses_mean_resizing(framework, model):
     return True
 
 
+def sets_attention(framework, model):
+    refuses(lambda model: model.set_attn_implementation("flash"), "known are sdpa, eager")(framework, model)
+    for given in ("eager", {"": "sdpa"}, {}):
+        model.set_attn_implementation(attn_implementation=given)
+        if model.attn_implementation != ("eager" if given == "eager" else "sdpa"):
+            return False
+    return True
+
+
+def scores_transitions(**changes):
+    """The scores of new tokens change with an argument."""
+
+    def is_changed(framework, model):
+        scores = np.arange(12, dtype=np.float32).reshape(2, 2, 3) ** 1.5
+        plain = {"sequences": np.array([[0, 1, 2], [0, 2, 0]]), "scores": tuple(scores)}
+        found = []
+        for given in (plain, {**plain, **changes}):
+            tensors = framework.arguments({name: value for name, value in given.items() if name != "normalize_logits"})
+            options = {name: value for name, value in given.items() if name == "normalize_logits"}
+            found.append(np.asarray(model.compute_transition_scores(**tensors, **options)))
+        return (found[0] == [scores[[0, 1], [0, 0], [1, 2]], scores[[0, 1], [1, 1], [2, 0]]]).all() and (
+            found[0] != found[1]
+        ).any()
+
+    return is_changed
+
+
 # Every argument of every method, except those in `test_pretrained.py`, with a function that checks its effect.
 METHODS = {
     ("__init__", "config"): lambda framework, model: rebuild(model).config == model.config,
@@ -59,7 +86,18 @@ METHODS = {
     ),
     ("from_config", "config"): lambda framework, model: type(model).from_config(model.config).config == model.config,
     ("from_config", "settings"): lambda framework, model: type(model).from_config(model.config, seed=7).seed == 7,
-    ("set_input_embeddings", "embeddings"): sets_the_embeddings,
+    ("set_input_embeddings", "value"): sets_the_embeddings,
+    ("set_attn_implementation", "attn_implementation"): sets_attention,
+    ("compute_transition_scores", "sequences"): scores_transitions(sequences=np.array([[0, 1, 1], [0, 2, 0]])),
+    ("compute_transition_scores", "scores"): scores_transitions(scores=tuple(np.ones((2, 2, 3), np.float32))),
+    ("compute_transition_scores", "beam_indices"): scores_transitions(beam_indices=np.array([[0, 1], [1, -1]])),
+    ("compute_transition_scores", "normalize_logits"): scores_transitions(normalize_logits=True),
+    ("get_correct_attn_implementation", "requested_attention"): refuses(
+        lambda model: model.get_correct_attn_implementation(requested_attention="flash"), "known are sdpa, eager"
+    ),
+    ("get_correct_attn_implementation", "is_init_check"): lambda framework, model: (
+        {model.get_correct_attn_implementation(None, is_init_check=check) for check in (True, False)} == {"sdpa"}
+    ),
     ("resize_token_embeddings", "new_num_tokens"): lambda *given: count_resized_rows(new_num_tokens=110)(*given) == 110,
     ("resize_token_embeddings", "pad_to_multiple_of"): lambda *given: (
         count_resized_rows(pad_to_multiple_of=8)(*given) == 104

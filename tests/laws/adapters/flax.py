@@ -249,7 +249,7 @@ METHODS = {
 PASSED_ON = {("__init__", "settings"), ("__init__", "args"), ("__init__", "arguments")}  # the last of a user's class
 # Published arguments that say nothing, and why.
 PASSED_ON |= {
-    ("__init__", "input_shape"): "variables do not depend on the shape of inputs",
+    ("__init__", "input_shape"): "it is an attribute, and variables do not depend on the shape of inputs",
     ("init_weights", "input_shape"): "the same",
     ("num_parameters", "only_trainable"): "what is trained is the optimizer's to say: all parameters can be",
 }.keys()

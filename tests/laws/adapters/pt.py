@@ -178,9 +178,116 @@ def sets_attention(framework, model):
     return made.encoder.layer[0].attention.self.attn_implementation == "eager"
 
 
+def masks(**changes):
+    """The mask of scores of a row with one pad, with one argument changed."""
+
+    def is_changed(framework, model):
+        plain = {"attention_mask": torch.tensor([[1, 1, 0]]), "input_shape": (1, 3)}
+        model.config.is_decoder = True
+        before, after = (model.get_extended_attention_mask(**given) for given in (plain, {**plain, **changes}))
+        return (before.dtype, before.device, before.tolist()) != (after.dtype, after.device, after.tolist())
+
+    return is_changed
+
+
+def causal(**changes):
+    def is_changed(framework, model):
+        plain = {"attention_mask": torch.tensor([[1, 1, 0]]), "input_shape": (1, 3)}
+        before, after = (
+            model.create_extended_attention_mask_for_decoder(**given) for given in (plain, {**plain, **changes})
+        )
+        return (before.device, before.tolist()) != (after.device, after.tolist())
+
+    return is_changed
+
+
+def moves_masks(method):
+    def is_moved(framework, model):
+        model.config.is_decoder = True
+        mask = getattr(model, method)(attention_mask=torch.ones(1, 3), input_shape=(1, 3), device=torch.device("meta"))
+        return mask.device.type == "meta"
+
+    return is_moved
+
+
+def inverts_a_mask(framework, model):
+    low = torch.finfo(torch.float32).min
+    found = model.invert_attention_mask(encoder_attention_mask=torch.tensor([[1, 0]]))
+    three = model.invert_attention_mask(torch.ones(1, 2, 2))
+    return found.tolist() == [[[[0, low]]]] and three.shape == (1, 1, 2, 2)
+
+
+def expands_heads(**changes):
+    def is_changed(framework, model):
+        plain = {"head_mask": torch.tensor([1.0, 0.0, 1.0]), "num_hidden_layers": 2}
+        before, after = (model.get_head_mask(**given) for given in (plain, {**plain, **changes}))
+        return before.shape == (2, 1, 3, 1, 1) and str(before) != str(after)
+
+    return is_changed
+
+
+def warns_once(framework, model):
+    model.warnings_issued.clear()
+    padded = torch.tensor([[5, 1]])
+    for ids, mask in ((padded, padded), (torch.tensor([[5, 6]]), None)):
+        model.warn_if_padding_and_no_attention_mask(input_ids=ids, attention_mask=mask)
+        if model.warnings_issued:
+            return False
+    model.warn_if_padding_and_no_attention_mask(padded, None)
+    return [*model.warnings_issued] == ["RobertaModel: padding"]
+
+
+def counts_buffers(framework, model):
+    model.register_buffer("extra", torch.zeros(3))
+    size = 4 * model.num_parameters()
+    return [model.get_memory_footprint(return_buffers=one) for one in (False, True)] == [size, size + 12]
+
+
+def counts_operations(framework, model):
+    batch = {"input_ids": torch.ones(2, 3)}
+    found = [model.floating_point_ops(input_dict=batch, exclude_embeddings=one) for one in (True, False)]
+    counts = [model.num_parameters(exclude_embeddings=one) for one in (True, False)]
+    return found == [36 * count for count in counts] and model.floating_point_ops({}) == 0
+
+
+def finds_tensors(framework, model):
+    model.register_buffer("extra", torch.zeros(3))
+    with pytest.raises(AttributeError, match="has no parameter and no buffer 'nope'"):
+        model.get_parameter_or_buffer(target="nope")
+    name = "embeddings.LayerNorm.weight"
+    return model.get_parameter_or_buffer("extra") is model.extra and (
+        model.get_parameter_or_buffer(name) is dict(model.named_parameters())[name]
+    )
+
+
+def adds_tags(framework, model):
+    for tags in ("a", ["b", "a"]):
+        model.add_model_tags(tags=tags)
+    return model.model_tags == ["a", "b"] and type(model).model_tags is None
+
+
 METHODS = {
+    ("get_extended_attention_mask", "attention_mask"): masks(attention_mask=torch.tensor([[1, 1, 1]])),
+    ("get_extended_attention_mask", "input_shape"): masks(input_shape=(1, 2)),
+    ("get_extended_attention_mask", "device"): moves_masks("get_extended_attention_mask"),
+    ("get_extended_attention_mask", "dtype"): masks(dtype=torch.float16),
+    ("create_extended_attention_mask_for_decoder", "input_shape"): causal(input_shape=(1, 2)),
+    ("create_extended_attention_mask_for_decoder", "attention_mask"): causal(attention_mask=torch.ones(1, 3)),
+    ("create_extended_attention_mask_for_decoder", "device"): moves_masks("create_extended_attention_mask_for_decoder"),
+    ("invert_attention_mask", "encoder_attention_mask"): inverts_a_mask,
+    ("get_head_mask", "head_mask"): expands_heads(head_mask=None),
+    ("get_head_mask", "num_hidden_layers"): expands_heads(num_hidden_layers=3),
+    ("get_head_mask", "is_attention_chunked"): expands_heads(is_attention_chunked=True),
+    ("warn_if_padding_and_no_attention_mask", "input_ids"): warns_once,
+    ("warn_if_padding_and_no_attention_mask", "attention_mask"): warns_once,
+    ("get_memory_footprint", "return_buffers"): counts_buffers,
+    ("estimate_tokens", "input_dict"): counts_operations,
+    ("floating_point_ops", "input_dict"): counts_operations,
+    ("floating_point_ops", "exclude_embeddings"): counts_operations,
+    ("get_parameter_or_buffer", "target"): finds_tensors,
+    ("add_model_tags", "tags"): adds_tags,
     ("__init__", "attn_implementation"): sets_attention,
-    ("set_output_embeddings", "embeddings"): refuses_output_embeddings,
+    ("set_output_embeddings", "new_embeddings"): refuses_output_embeddings,
     ("gradient_checkpointing_enable", "gradient_checkpointing_kwargs"): passes_on_checkpointing,
     ("activation_checkpointing_enable", "activation_checkpointing_kwargs"): passes_on_activation_checkpointing,
     ("activation_checkpointing_enable", "every_n_layers"): refuses_activation_checkpointing(every_n_layers=2),

@@ -6,8 +6,11 @@ from contextlib import contextmanager, nullcontext
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import keras
+import numpy as np
+import pytest
 import tensorflow as tf
 
+from roberta_core import RobertaTokenizerFast
 from roberta_tf import TFRobertaMainLayer, TFRobertaPreTrainedModel
 from roberta_tf.weights import assign
 
@@ -187,7 +190,107 @@ def has_dtype(framework, model):
     return new(model, dtype="float64").embeddings.LayerNorm.gamma.dtype == "float64"
 
 
+def expands_heads(**changes):
+    def is_changed(framework, model):
+        plain = {"head_mask": tf.constant([1.0, 0.0, 1.0]), "num_hidden_layers": 2}
+        before, after = (model.get_head_mask(**given) for given in (plain, {**plain, **changes}))
+        return before.shape == (2, 1, 3, 1, 1) and np.shape(before) != np.shape(after)
+
+    return is_changed
+
+
+def prepares_inputs(**changes):
+    def is_changed(framework, model):
+        plain = {"input_ids": tf.constant([[0, 5, 6]])}
+        before, after = (model.prepare_inputs_for_generation(**given) for given in (plain, {**plain, **changes}))
+        return str(before) != str(after)
+
+    return is_changed
+
+
+def sets_the_bias(framework, model):
+    head = framework.kind("ForMaskedLM")(model.config)
+    with pytest.raises(ValueError, match="has no language-model head, so it has no bias"):
+        model.set_bias(value={"bias": np.ones(101)})
+    with pytest.raises(ValueError, match=r"the bias has the shape \(7,\), but the vocabulary has 101 entries"):
+        head.set_bias({"bias": np.ones(7)})
+    head.set_bias({"bias": np.ones(101)})
+    return (head.get_bias()["bias"].numpy() == 1).all() and model.get_bias() is None and model.get_lm_head() is None
+
+
+def sets_output_embeddings(framework, model):
+    with pytest.raises(ValueError, match="the output embeddings are tied, or this class has none"):
+        model.set_output_embeddings(value=np.ones((12, 101)))
+    model.config.tie_word_embeddings = False
+    head = framework.kind("ForMaskedLM")(model.config)
+    head.set_output_embeddings(value=np.ones((12, 101)))
+    return (head.get_output_embeddings().kernel.numpy() == 1).all()
+
+
+def computes_the_loss(framework, model):
+    with pytest.raises(ValueError, match="TFRobertaModel has no head, so it has no loss"):
+        model.hf_compute_loss(labels=None, logits=None)
+    ids = tf.constant([[0, 5, 6, 2]])
+    for name, labels in (("ForMaskedLM", ids), ("ForSequenceClassification", tf.constant([1]))):
+        head = framework.kind(name)(model.config)
+        output = head(ids, labels=labels)
+        np.testing.assert_allclose(head.hf_compute_loss(labels=labels, logits=output.logits), output.loss, rtol=1e-6)
+    head, places = framework.kind("ForQuestionAnswering")(model.config), tf.constant([2])
+    output = head(ids, start_positions=places, end_positions=places)
+    labels = {"start_position": places, "end_position": places}
+    found = head.hf_compute_loss(labels, (output.start_logits, output.end_logits))
+    return np.isclose(found, output.loss, rtol=1e-6)
+
+
+def serves(framework, model):
+    output = model.serving(inputs={"input_ids": tf.constant([[0, 5, 2]])})
+    again = model.serving_output(output=model(tf.constant([[0, 5, 2]])))
+    return np.allclose(output["last_hidden_state"], again["last_hidden_state"], atol=1e-6)
+
+
+def prepares_data(check, **settings):
+    """The first batch of rows of different lengths, with the labels that the class accepts."""
+
+    def is_prepared(framework, model):
+        head = framework.kind("ForSequenceClassification")(model.config)
+        rows = [{"input_ids": [0, 5, 2][: 2 + number % 2], "label": number, "text": "a"} for number in range(5)]
+        tokenizer = RobertaTokenizerFast.from_pretrained("roberta-tiny")
+        given = {"dataset": rows, "batch_size": 2, "shuffle": False, "tokenizer": tokenizer, **settings}
+        return check(list(head.prepare_tf_dataset(**given)))
+
+    return is_prepared
+
+
+def stack(rows, times=1):
+    return {"input_ids": [row["input_ids"][:2] * times for row in rows], "label": [0.5] * len(rows)}
+
+
+PREPARED = {
+    "dataset": prepares_data(lambda found: len(found) == 1, dataset=[{"input_ids": [0, 2], "label": 1}]),
+    "batch_size": prepares_data(lambda found: len(found) == 1, batch_size=5),
+    "shuffle": prepares_data(lambda found: len(found) == 2, shuffle=True),
+    "tokenizer": prepares_data(lambda found: found[0][0]["attention_mask"].numpy().tolist() == [[1, 1, 0], [1, 1, 1]]),
+    "collate_fn": prepares_data(lambda found: found[0][1].dtype == "float32", collate_fn=stack),
+    "collate_fn_args": prepares_data(
+        lambda found: found[0][0].shape == (2, 6), collate_fn=stack, collate_fn_args={"times": 3}
+    ),
+    "drop_remainder": prepares_data(lambda found: len(found) == 2, drop_remainder=True),
+    "prefetch": prepares_data(lambda found: len(found) == 3 and found[2][1].numpy().tolist() == [4], prefetch=False),
+}
+
 METHODS = {
+    ("get_head_mask", "head_mask"): expands_heads(head_mask=None),
+    ("get_head_mask", "num_hidden_layers"): expands_heads(num_hidden_layers=3),
+    ("prepare_inputs_for_generation", "input_ids"): prepares_inputs(input_ids=tf.constant([[0, 5]])),
+    ("prepare_inputs_for_generation", "past_key_values"): prepares_inputs(past_key_values=()),
+    ("prepare_inputs_for_generation", "attention_mask"): prepares_inputs(attention_mask=tf.constant([[0, 1, 1]])),
+    ("set_bias", "value"): sets_the_bias,
+    ("set_output_embeddings", "value"): sets_output_embeddings,
+    ("hf_compute_loss", "labels"): computes_the_loss,
+    ("hf_compute_loss", "logits"): computes_the_loss,
+    ("serving", "inputs"): serves,
+    ("serving_output", "output"): serves,
+    **{("prepare_tf_dataset", name): check for name, check in PREPARED.items()},
     ("__init__", "name"): lambda framework, model: new(model, name="reader").name == "reader",
     ("__init__", "dtype"): has_dtype,
     ("__init__", "trainable"): lambda framework, model: not new(model, trainable=False).trainable_weights,
@@ -195,6 +298,7 @@ METHODS = {
 }
 # Keras passes custom_objects to every class; `inputs` are further arguments of a user's class.
 PASSED_ON = {("__init__", "settings"), ("__init__", "inputs"), ("from_config", "custom_objects")}
+PASSED_ON |= {("prepare_inputs_for_generation", "arguments")}  # published options that the cache makes unnecessary
 # Keras calls these; `export` has its tests in tests/tf/test_serving.py.
 INNER = ("export", "build", "call", "train_step", "test_step", "predict_step", "compute_loss", "compute_metrics")
 
