@@ -92,6 +92,8 @@ def read(
         yield from _mappings(source, skipped)
         return
     path = Path(source)
+    if path.is_dir():
+        raise DataError(f"{path} is a folder: specify the files in it, such as {path}/*.jsonl")
     kind = format or SUFFIXES.get(path.suffix.lower())
     if kind not in FORMATS:
         known = ", ".join(FORMATS)
@@ -99,6 +101,8 @@ def read(
             f"{path}: its suffix does not tell its format; specify it with --input-format (in Python: format), "
             f"one of {known}"
         )
+    if not path.exists():
+        raise DataError(f"{path}: there is no such file")
     count = skipped.count
     empty = True
     for record in FORMATS[kind](path, skipped, header):

@@ -107,7 +107,7 @@ class QuestionAnswering(Task):
         if not example.fields["answers"] and not (self.settings.no_answer or self.no_answer):
             raise DataError(
                 f"{example.place}: the question has no answer, and the checkpoint does not say whether questions may "
-                "have none: use --recipe squad2, or set no_answer in the table [task] of the recipe"
+                "have none: use the recipe squad2, or set no_answer in the table [task] of the recipe"
             )
         return ""
 

@@ -64,9 +64,10 @@ def read_examples(
     found = task.collect_examples(records, skipped, learn)
     if not found:
         why = skipped.sentence() or "there are none"
+        names = ",".join(f"{field}=NAME" for field in task.fields)
         raise DataError(
             f"no record is left for {what}: {why}. {task.name} reads the fields {', '.join(task.fields)}; if columns "
-            f"have other names, name them: --columns {','.join(f'{field}=NAME' for field in task.fields)}"
+            f"have other names, name them: --columns {names} (in Python: columns)"
         )
     line = {"data": what, "examples": len(found), "skipped": skipped.count, "reasons": skipped.reasons}
     report({**line, **({"target": task.describe()} if learn and task.describe() else {})})
@@ -204,12 +205,15 @@ def finetune(job: Job, seeds: Sequence[int], resume: bool = False) -> dict[str, 
 def check_output(output: Path, resume: bool) -> None:
     """Raise `ValueError` unless the output folder has an unfinished run if, and only if, one is to be resumed."""
     if (output / RESULT).exists():
-        raise ValueError(f"{output} already has a result: choose another --output")
+        raise ValueError(f"{output} already has a result: choose another --output (in Python: output)")
     if resume:
         if not (output / training_checkpoint.RUN).is_file():
             training_checkpoint.find_resumable(output)
     elif training_checkpoint.has_begun(output):
-        raise ValueError(f"{output} already has a run: continue it with --resume, or choose another --output")
+        raise ValueError(
+            f"{output} already has a run: continue it with --resume (in Python: resume=True), "
+            "or choose another --output"
+        )
 
 
 def locate_folders(output: Path, seeds: Sequence[int]) -> dict[int, Path]:

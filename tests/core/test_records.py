@@ -67,6 +67,13 @@ def test_parquet_is_read(tmp_path):
         fields(tmp_path / "b.parquet")
 
 
+def test_a_file_that_is_missing_and_a_folder_are_refused(tmp_path):
+    with pytest.raises(DataError, match=r"none.jsonl: there is no such file"):
+        list(read(tmp_path / "none.jsonl", Skipped()))
+    with pytest.raises(DataError, match=r"is a folder: specify the files in it"):
+        list(read(tmp_path, Skipped()))
+
+
 def test_a_header_can_be_given(tmp_path):
     (tmp_path / "a.tsv").write_text("1\tgood\n0\tbad\n")
     assert fields(tmp_path / "a.tsv", header=("label", "text"))[0][0] == {"label": "1", "text": "good"}
