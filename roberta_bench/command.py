@@ -35,7 +35,8 @@ def bench(
     also: Annotated[
         str | None,
         typer.Option(
-            help="More variants, separated by commas: pt-compile, pt-bf16, tf-bf16, flax-bf16, onnx-int8, "
+            help="More variants, separated by commas: pt-plain, tf-plain, flax-plain (not frozen), "
+            "pt-compile, pt-bf16, tf-bf16, flax-bf16, onnx-int8, "
             "own-openvino-bf16; limit (a lower bound: only the matrix products) and limit-packed (the same, with "
             "weights packed by oneDNN)."
         ),

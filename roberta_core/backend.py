@@ -5,6 +5,7 @@ framework, and a further one is a package with an entry point.
 """
 
 import importlib.util
+import logging
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -16,6 +17,8 @@ import numpy as np
 
 from roberta_core.config import RobertaConfig
 from roberta_core.outputs import ModelOutput
+
+logger = logging.getLogger(__name__)
 
 GROUP = "roberta.backends"
 # The frameworks of this project.
@@ -82,6 +85,17 @@ class Backend(Protocol):
 
     def tensors(self, model: Any) -> dict[str, np.ndarray]:
         """Return the parameters of a model by their published names, in the published shapes."""
+        ...
+
+    def freeze(self, model: Any) -> Any:
+        """Return `model.frozen()`, which runs faster; the model itself where there is none or it is refused.
+
+        `run` accepts either. Of a frozen model, it may leave outputs at padding undefined.
+        """
+        ...
+
+    def describe_runtime(self) -> str:
+        """Return how frozen models compute on this machine and why, such as "oneDNN packed: AMD, AVX2"."""
         ...
 
     def run(self, model: Any, inputs: Mapping[str, np.ndarray], **options: Any) -> ModelOutput:
@@ -180,6 +194,15 @@ def load(name: str, device: str = "") -> Backend:
     require(name)
     found = registered()[name].load()
     return found.on(device) if device else found
+
+
+def freeze_model(model: Any) -> Any:
+    """Return `model.frozen()`; the model itself if its results would differ, which is logged."""
+    try:
+        return model.frozen()
+    except ValueError as error:
+        logger.warning("%s runs plain: %s", type(model).__name__, error)
+        return model
 
 
 def select_device(title: str, requested: str, seen: Sequence[str]) -> str:

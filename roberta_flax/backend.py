@@ -14,9 +14,10 @@ import jax.numpy as jnp
 import numpy as np
 
 import roberta_flax
-from roberta_core.backend import select_device
+from roberta_core.backend import freeze_model, select_device
 from roberta_core.config import RobertaConfig
 from roberta_core.outputs import ModelOutput
+from roberta_flax.frozen import describe_path, unwrap
 from roberta_flax.weights import assign, tensors, variables
 
 if TYPE_CHECKING:
@@ -71,7 +72,15 @@ class FlaxBackend:
 
     def tensors(self, model: Any) -> dict[str, np.ndarray]:
         """Return the parameters by their published names."""
-        return dict(tensors(model))
+        return dict(tensors(unwrap(model)))
+
+    def freeze(self, model: Any) -> Any:
+        """Return `model.frozen()`; the model itself if its results would differ, which is logged."""
+        return freeze_model(model)
+
+    def describe_runtime(self) -> str:
+        """Return how frozen models compute on this machine, and why."""
+        return describe_path(None)
 
     def run(self, model: Any, inputs: Mapping[str, np.ndarray], **options: Any) -> ModelOutput:
         """Run a forward pass without dropout or gradients; the inputs go to the device of the model."""

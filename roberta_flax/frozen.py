@@ -79,7 +79,7 @@ class FrozenModel:
 
     def _report(self, obstacle: str | None) -> None:
         """Set `path`, and log it where it differs from the one before."""
-        path = "XLA, compiled for inference" if obstacle is None else f"plain: {obstacle}"
+        path = describe_path(obstacle)
         if path != getattr(self, "path", None):
             self.path = path
             logger.info("%s runs %s", type(self.model).__name__, path)
@@ -94,6 +94,16 @@ class FrozenModel:
 
     def __repr__(self) -> str:
         return f"FrozenModel({type(self.model).__name__}, {self.path})"
+
+
+def unwrap(model: Any) -> Any:
+    """The model of a view; a model itself."""
+    return model.model if isinstance(model, FrozenModel) else model
+
+
+def describe_path(obstacle: str | None) -> str:
+    """How a call is computed, by why it cannot be faster, in one sentence."""
+    return "XLA, compiled for inference" if obstacle is None else f"plain: {obstacle}"
 
 
 def _compute(structure: Any, settings: str, options: Options, train: bool, leaves: list, inputs: Any, key: Any) -> Any:
@@ -169,7 +179,9 @@ def _measure_error(length: int) -> float:
     @jax.jit
     def compute(parts: Array, mask: Array) -> tuple[Array, Array]:
         ordinary: Any = SimpleNamespace(head_size=4, dropout=lambda weights: weights)
-        return attend(*parts, mask, None)[0], SelfAttention.attend(ordinary, *parts, mask, None)[0]
+        query, key, value = parts
+        want = SelfAttention.attend(ordinary, query, key, value, mask, None)[0]
+        return attend(query, key, value, mask, None)[0], want
 
     got, want = map(np.asarray, compute(parts, mask))
     return float(np.abs(got - want).max() / np.abs(want).max())

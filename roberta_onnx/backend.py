@@ -61,6 +61,14 @@ class OnnxBackend:
         """Return the parameters by their published names."""
         return dict(model._get_tensors())
 
+    def freeze(self, model: Any) -> Any:
+        """Return the model: its graph is compiled for inference already."""
+        return model
+
+    def describe_runtime(self) -> str:
+        """Return how models compute on this machine."""
+        return f"{self.title} {self.version}, compiled for inference"
+
     def run(self, model: Any, inputs: Mapping[str, np.ndarray], **options: Any) -> ModelOutput:
         """Run a forward pass."""
         return model(**inputs, **options)

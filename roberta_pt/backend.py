@@ -12,10 +12,12 @@ import torch
 from torch.utils._pytree import tree_map
 
 import roberta_pt
-from roberta_core.backend import select_device
+from roberta_core.backend import freeze_model, select_device
 from roberta_core.config import RobertaConfig
 from roberta_core.outputs import ModelOutput
+from roberta_pt.frozen import FrozenModel, describe_path, unwrap
 from roberta_pt.interop import list_devices
+from roberta_pt.products import find_packing_obstacle
 from roberta_pt.weights import assign, from_numpy, tensors, to_numpy
 
 if TYPE_CHECKING:
@@ -74,12 +76,23 @@ class PyTorchBackend:
 
     def tensors(self, model: Any) -> dict[str, np.ndarray]:
         """Return the parameters by their published names."""
-        return dict(tensors(model))
+        return dict(tensors(unwrap(model)))
+
+    def freeze(self, model: Any) -> Any:
+        """Return `model.frozen()`; the model itself if its results would differ, which is logged."""
+        return freeze_model(model)
+
+    def describe_runtime(self) -> str:
+        """Return how frozen models compute on this machine, and why."""
+        return describe_path(find_packing_obstacle())
 
     def run(self, model: Any, inputs: Mapping[str, np.ndarray], **options: Any) -> ModelOutput:
         """Run a forward pass without dropout or gradients; the inputs go to the device of the model."""
+        frozen = isinstance(model, FrozenModel)
+        unwrap(model).eval()
+        more = {"skip_padding": True, **options} if frozen else options
         with torch.no_grad():
-            output = model.eval()(**_to_device(model, inputs), **options)
+            output = model(**_to_device(model, inputs), **more)
         return tree_map(to_numpy, output)
 
     def gradients(

@@ -118,7 +118,7 @@ class FrozenModel:
 
     def _report(self, obstacle: str | None) -> None:
         """Set `path`, and log it where it differs from the one before."""
-        path = f"oneDNN packed: {describe_cpu()}" if obstacle is None else f"plain: {obstacle}"
+        path = describe_path(obstacle)
         if path != getattr(self, "path", None):
             self.path = path
             logger.info("%s runs %s", type(self.model).__name__, path)
@@ -133,6 +133,16 @@ class FrozenModel:
 
     def __repr__(self) -> str:
         return f"FrozenModel({type(self.model).__name__}, {self.path})"
+
+
+def unwrap(model: Any) -> Any:
+    """The model of a view; a model itself."""
+    return model.model if isinstance(model, FrozenModel) else model
+
+
+def describe_path(obstacle: str | None) -> str:
+    """How a call is computed, by why it cannot be faster, in one sentence."""
+    return f"oneDNN packed: {describe_cpu()}" if obstacle is None else f"plain: {obstacle}"
 
 
 class _PackedEncoder:

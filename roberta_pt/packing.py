@@ -75,7 +75,7 @@ def run_encoder(
     return tuple(states)
 
 
-def _pack_layer(layer: Layer) -> PackedLayer:
+def _pack_layer(layer: Any) -> PackedLayer:
     attention = layer.attention.self
     parts = (attention.query, attention.key, attention.value)
     weight = torch.cat([part.weight for part in parts])
@@ -167,7 +167,8 @@ class _PaddedCore:
         self.example: tuple[Tensor, ...] = (*parts, torch.zeros(1, 1, 1, length))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # of torch.jit, which alone compiles for oneDNN
-            self.core = torch.jit.freeze(torch.jit.trace(_Core().eval(), self.example, check_trace=False).eval())
+            traced: Any = torch.jit.trace(_Core().eval(), self.example, check_trace=False)
+            self.core = torch.jit.freeze(traced.eval())
         before = torch.jit.onednn_fusion_enabled()
         torch.jit.enable_onednn_fusion(True)  # for the whole process: only while this graph is compiled
         try:

@@ -13,9 +13,10 @@ import numpy as np
 import tensorflow as tf
 
 import roberta_tf
-from roberta_core.backend import select_device
+from roberta_core.backend import freeze_model, select_device
 from roberta_core.config import RobertaConfig
 from roberta_core.outputs import ModelOutput
+from roberta_tf.frozen import describe_path, find_fusion_obstacle, unwrap
 from roberta_tf.weights import assign, tensors, to_published, variables
 
 if TYPE_CHECKING:
@@ -65,7 +66,15 @@ class TensorFlowBackend:
 
     def tensors(self, model: Any) -> dict[str, np.ndarray]:
         """Return the parameters by their published names."""
-        return dict(tensors(model))
+        return dict(tensors(unwrap(model)))
+
+    def freeze(self, model: Any) -> Any:
+        """Return `model.frozen()`; the model itself if its results would differ, which is logged."""
+        return freeze_model(model)
+
+    def describe_runtime(self) -> str:
+        """Return how frozen models compute on this machine, and why."""
+        return describe_path(find_fusion_obstacle())
 
     def run(self, model: Any, inputs: Mapping[str, np.ndarray], **options: Any) -> ModelOutput:
         """Run a forward pass without dropout or gradients; the inputs go to the device of the model."""

@@ -10,6 +10,7 @@ Shapes: B batch, S sequence, R rows of tokens (B*S), D hidden.
 
 import logging
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 import keras
@@ -94,7 +95,7 @@ class FrozenModel:
 
     def _report(self, obstacle: str | None) -> None:
         """Set `path`, and log it where it differs from the one before."""
-        path = "oneDNN fused" if obstacle is None else f"plain: {obstacle}"
+        path = describe_path(obstacle)
         if path != getattr(self, "path", None):
             self.path = path
             logger.info("%s runs %s", type(self.model).__name__, path)
@@ -109,6 +110,16 @@ class FrozenModel:
 
     def __repr__(self) -> str:
         return f"FrozenModel({type(self.model).__name__}, {self.path})"
+
+
+def unwrap(model: Any) -> Any:
+    """The model of a view; a model itself."""
+    return model.model if isinstance(model, FrozenModel) else model
+
+
+def describe_path(obstacle: str | None) -> str:
+    """How a call is computed, by why it cannot be faster, in one sentence."""
+    return "oneDNN fused" if obstacle is None else f"plain: {obstacle}"
 
 
 class _FusedEncoder:
@@ -129,46 +140,67 @@ def _run_layer(layer: Any, hidden: tf.Tensor, mask: tf.Tensor | None) -> tf.Tens
     """[B, S, D] to [B, S, D]."""
     attention, rows = layer.attention.self, flatten_rows(hidden)
     query, key, value = (
-        attention.split(_multiply(rows, linear, "BiasAdd"), hidden)
+        attention.split(_multiply(rows, linear.kernel, linear.bias, "BiasAdd"), hidden)
         for linear in (attention.query, attention.key, attention.value)
     )
     context = attention.merge(attention.attend(query, key, value, mask, None)[0])
     rows = _add_norm(layer.attention.output_, flatten_rows(context), rows)
     dense = layer.intermediate.dense
     if dense.activation is ACTIVATIONS["gelu"]:
-        wide = _multiply(rows, dense, "BiasAdd", "GeluExact")
+        wide = _multiply(rows, dense.kernel, dense.bias, "BiasAdd", "GeluExact")
     else:
-        wide = dense.activation(_multiply(rows, dense, "BiasAdd"))
+        wide = dense.activation(_multiply(rows, dense.kernel, dense.bias, "BiasAdd"))
     return tf.reshape(_add_norm(layer.output_, wide, rows), tf.shape(hidden))
 
 
 def _add_norm(module: Any, rows: tf.Tensor, residual: tf.Tensor) -> tf.Tensor:
     """The product, bias and residual in one operation, LayerNorm in another."""
     norm = module.LayerNorm
-    return op_def_library.apply_op(
-        "_MklLayerNorm",
-        name="layer_norm",
-        x=_multiply(rows, module.dense, "BiasAdd", "Add", added=(residual,)),
-        scale=tf.convert_to_tensor(norm.gamma),
-        offset=tf.convert_to_tensor(norm.beta),
-        epsilon=norm.epsilon,
-    )
+    added = _multiply(rows, module.dense.kernel, module.dense.bias, "BiasAdd", "Add", residual=residual)
+    return _normalise(added, norm.gamma, norm.beta, norm.epsilon)
 
 
-def _multiply(rows: tf.Tensor, linear: Any, *fused: str, added: tuple[tf.Tensor, ...] = ()) -> tf.Tensor:
-    """The product of rows [R, I] with a linear layer, and what is computed inside it, as [R, O]."""
-    return op_def_library.apply_op(
+def _multiply(rows: tf.Tensor, kernel: Any, bias: Any, *fused: str, residual: tf.Tensor | None = None) -> tf.Tensor:
+    """The product of rows [R, I] with a kernel [I, O], and what is computed inside it, as [R, O]."""
+    product: Any = op_def_library.apply_op(
         "_FusedMatMul",
         name="product",
         a=rows,
-        b=tf.convert_to_tensor(linear.kernel),
-        args=[tf.convert_to_tensor(linear.bias), *added],
+        b=tf.convert_to_tensor(kernel),
+        args=[tf.convert_to_tensor(bias), *(() if residual is None else (residual,))],
         fused_ops=list(fused),
         transpose_a=False,
         transpose_b=False,
         epsilon=1e-4,
         leakyrelu_alpha=0.2,
     )
+    return product
+
+
+def _normalise(rows: tf.Tensor, scale: Any, offset: Any, epsilon: float) -> tf.Tensor:
+    """LayerNorm as one operation."""
+    scale, offset = tf.convert_to_tensor(scale), tf.convert_to_tensor(offset)
+    normalised: Any = op_def_library.apply_op(
+        "_MklLayerNorm", name="layer_norm", x=rows, scale=scale, offset=offset, epsilon=epsilon
+    )
+    return normalised
+
+
+@cache
+def find_fusion_obstacle() -> str | None:
+    """Why the fused operations are not used on this machine; None if they are."""
+    one = tf.ones((1, 1))
+
+    def run() -> Any:
+        wide = _multiply(one, one, one[0], "BiasAdd", "GeluExact")
+        return _normalise(_multiply(wide, one, one[0], "BiasAdd", "Add", residual=one), one[0], one[0], 1e-5)
+
+    try:
+        tf.function(run, autograph=False).get_concrete_function()()
+    except (tf.errors.OpError, RuntimeError, TypeError) as error:  # not in this version, or not with this CPU
+        logger.debug("The fused operations failed: %s", error)
+        return "TensorFlow does not use oneDNN here (TF_ENABLE_ONEDNN_OPTS=1 turns it on)"
+    return None
 
 
 def _compare(layer: Any) -> str | None:
@@ -180,11 +212,7 @@ def _compare(layer: Any) -> str | None:
     hidden = tf.random.stateless_normal((2, 5, layer.output_.dense.units), seed=(0, 1))
     mask = tf.constant([[0.0] * 5, [0.0] * 3 + [tf.float32.min] * 2])[:, None, None]
     want = layer(hidden, mask)[0]
-    try:
-        got = tf.function(lambda: _run_layer(layer, hidden, mask), autograph=False).get_concrete_function()()
-    except (tf.errors.OpError, RuntimeError, TypeError) as error:
-        logger.debug("The fused operations failed: %s", error)
-        return "TensorFlow does not use oneDNN here (TF_ENABLE_ONEDNN_OPTS=1 turns it on)"
+    got = tf.function(lambda: _run_layer(layer, hidden, mask), autograph=False).get_concrete_function()()
     error = float(tf.reduce_max(tf.abs(got - want)) / tf.reduce_max(tf.abs(want)))
     if not tf.reduce_all(tf.math.is_finite(want)):
         return "its outputs are not finite"
@@ -198,6 +226,8 @@ def _compare(layer: Any) -> str | None:
 
 def _find_lasting_obstacle(model: Any) -> str | None:
     """Why a model cannot be fused; None if it can."""
+    if obstacle := find_fusion_obstacle():
+        return obstacle
     if has_own_call(type(model)) or type(model).__module__ != "roberta_tf.models":
         return f"{type(model).__name__} is not a class of roberta_tf"
     if model.config.is_decoder:

@@ -1,4 +1,4 @@
-"""This project's frameworks as a user calls them; `-bf16` uses bfloat16, `-int8` int8, `-compile` torch.compile."""
+"""This project's frameworks, frozen as in pipelines; `-plain` is not, `-bf16`, `-int8` and `-compile` neither."""
 
 from roberta_core.backend import load as backend
 
@@ -30,4 +30,6 @@ def load(name, folder):
     model = backend(framework).from_pretrained("Model", folder, add_pooling_layer=False, **settings)
     if way == "compile":
         model.compile(dynamic=True)
+    if not way:
+        model = backend(framework).freeze(model)
     return lambda ids, mask: backend(framework).run(model, {"input_ids": ids, "attention_mask": mask}).last_hidden_state

@@ -31,14 +31,35 @@ def info(
     strip_prefix: Annotated[
         str, typer.Option(help="Remove this from the names of tensors, such as 'module.' or 'decoder.'")
     ] = "",
+    runtime: Annotated[
+        bool, typer.Option("--runtime", help="Show how each installed framework computes here, and why.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Show a checkpoint's class, sizes, format and tensors, and whether every tensor is used."""
+    if runtime:
+        return show_runtimes(as_json)
     facts = examine(checkpoint, strip_prefix)
     if as_json:
         print(json.dumps(facts, indent=2))
     else:
         show(facts)
+
+
+def show_runtimes(as_json: bool) -> None:
+    """Print how frozen models compute in each installed framework, with the reason."""
+    from roberta_core import backend
+    from roberta_core.cli.frameworks import load_backend
+
+    found = {}
+    for name in backend.available():
+        one = load_backend(name)
+        path = one.describe_runtime() if hasattr(one, "describe_runtime") else "plain"
+        found[name] = {"title": one.title, "version": one.version, "device": one.device, "path": path}
+    if as_json:
+        print(json.dumps(found, indent=2))
+    for one in found.values() if not as_json else ():
+        print(f"{one['title']} {one['version']} on {one['device']}: {one['path']}")
 
 
 def examine(source: str, strip_prefix: str = "") -> dict[str, Any]:

@@ -3,6 +3,7 @@
 Shapes: B batch, S sequence.
 """
 
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -11,6 +12,18 @@ BUDGETS = (256, 512, 1024, 2048, 4096, 8192)  # tokens per batch that are tried
 GAIN = 1.05  # a larger budget must be faster by that much: it takes more memory
 TRIALS = 3
 SIZES = (1, 2, 4, 8, 16, 32)  # of batches; above: multiples of the last
+
+
+# Tokens per batch up to a number of cores: more of them need larger batches to be busy.
+BUDGETS_BY_CORES = ((4, 512), (16, 1024), (64, 2048))
+LARGEST = 4096
+
+
+def choose_budget(cores: int | None = None) -> int:
+    """Return the tokens per batch for a number of cores, by default those of this process, from a table."""
+    if cores is None:
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return next((budget for most, budget in BUDGETS_BY_CORES if cores <= most), LARGEST)
 
 
 def plan_batches(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:

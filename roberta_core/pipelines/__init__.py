@@ -63,7 +63,8 @@ def pipeline(
 
     Args:
         task: one of `PIPELINES`, or "sentiment-analysis" or "ner".
-        model: a folder with a checkpoint, an embedded name, a Hub id, or a model of one of the packages.
+        model: a folder with a checkpoint, an embedded name, a Hub id, or a model of one of the packages. A model
+            that is loaded here is frozen: the pipeline's `model` is the view `model.frozen()`.
         tokenizer: a tokenizer or where to load it from; by default the model's own.
         framework: "pt", "tf", "flax", "onnx" or "openvino"; by default the first that is installed, or that of the
             model.
@@ -148,10 +149,12 @@ def load_pipeline(
 
 
 def load_model(backend: backends.Backend, architecture: str, source: Any, **arguments: Any) -> Any:
-    """Return a framework's model for a pipeline; `require_head` has checked that the checkpoint has its head."""
+    """Return a framework's frozen model for a pipeline; `require_head` has checked that the checkpoint has its head."""
     if architecture == "Model":
         arguments["add_pooling_layer"] = False
-    return backend.from_pretrained(architecture, source, **arguments)
+    model = backend.from_pretrained(architecture, source, **arguments)
+    freeze = getattr(backend, "freeze", None)  # a user's own framework may have none
+    return model if freeze is None else freeze(model)
 
 
 def _name_device(device: Any) -> str:

@@ -18,14 +18,15 @@ from roberta_core.config import RobertaConfig
 from roberta_core.data.batches import Batch
 from roberta_core.data.columns import describe_missing
 from roberta_core.data.records import LONGEST, Columns, DataError, Record, Skipped, is_unicode
+from roberta_core.data.streams import choose_budget
 from roberta_core.tasks.features import Feature, Output, collate, measure_budget, run_features
 from roberta_core.tasks.settings import TaskSettings
 from roberta_core.tokenization import load_tokenizer
 
 STEP = 16  # S of a training batch is a multiple of this: few shapes suit compilers
 WINDOW = 2048  # examples that `predict` holds at a time
-BUDGET = 2048  # tokens per batch of `predict` where no budget is measured
-MEASURED = 512  # examples from which on measuring the best budget pays off
+BUDGET = choose_budget()  # tokens per batch of `predict` where no budget is measured
+MEASURED = WINDOW  # examples from which on measuring the best budget, which takes seconds, pays off
 USUAL_LENGTH = 32  # tokens of a row, assumed by the measurement
 
 

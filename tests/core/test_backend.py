@@ -53,3 +53,13 @@ def test_a_missing_device_is_refused(requested):
     message = f"there is no device {requested!r} here: One sees only cpu; specify one of these, or auto"
     with pytest.raises(backend.BackendError, match=message):
         backend.select_device("One", requested, ["cpu"])
+
+
+def test_a_model_that_refuses_to_be_frozen_runs_plain_and_this_is_logged(caplog):
+    class Model:
+        def frozen(self):
+            raise ValueError("differs by 1.0e-03")
+
+    model = Model()
+    assert backend.freeze_model(model) is model
+    assert caplog.messages == ["Model runs plain: differs by 1.0e-03"]

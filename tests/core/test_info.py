@@ -1,11 +1,13 @@
 """`roberta info` on every format: dialect, conversion of the keys, and missing tensors."""
 
+import json
+
 import numpy as np
 import pytest
 
 from roberta_core import checkpoints
 from roberta_core.checkpoints.formats import FORMATS
-from roberta_core.cli.info import examine, show
+from roberta_core.cli.info import examine, show, show_runtimes
 from roberta_core.config import RobertaConfig
 from roberta_core.parameters import draw
 
@@ -61,3 +63,22 @@ def test_a_fairseq_folder_needs_no_configuration(shared):
     assert facts["class"] == "RobertaForSequenceClassification"
     config = RobertaConfig.from_pretrained(shared / "fixtures/fairseq/v0.12.2-classification", hidden_dropout_prob=0.0)
     assert (config.vocab_size, config.num_labels, config.hidden_dropout_prob) == (105, 3, 0.0)
+
+
+def test_the_runtime_of_each_installed_framework_is_printed(monkeypatch, capsys):
+    class Fast:
+        title, version, device = "Fast", "1.0", "cpu"
+
+        def describe_runtime(self):
+            return "packed: AMD, AVX2"
+
+    class Other:
+        title, version, device = "Other", "2.0", "cpu"
+
+    found = {"fast": Fast(), "other": Other()}
+    monkeypatch.setattr("roberta_core.backend.available", lambda: tuple(found))
+    monkeypatch.setattr("roberta_core.cli.frameworks.load_backend", found.get)
+    show_runtimes(as_json=False)
+    assert capsys.readouterr().out == "Fast 1.0 on cpu: packed: AMD, AVX2\nOther 2.0 on cpu: plain\n"
+    show_runtimes(as_json=True)
+    assert json.loads(capsys.readouterr().out)["fast"]["path"] == "packed: AMD, AVX2"

@@ -531,6 +531,31 @@ def test_the_backend_is_loaded_on_the_device(monkeypatch, tokenizer, given, name
     assert asked == [("one", name)]
 
 
+def test_a_model_that_is_loaded_is_frozen_and_one_that_is_given_is_not(monkeypatch, tokenizer):
+    given = Model("ForMaskedLM", tokenizer)
+    frozen = Model("ForMaskedLM", tokenizer)
+
+    class Freezing(Stub):
+        def from_pretrained(self, architecture, source, **settings):
+            return given
+
+        def freeze(self, model):
+            assert model is given
+            return frozen
+
+    monkeypatch.setattr(pipelines.backends, "load", lambda *asking: Freezing())
+    assert pipelines.pipeline("fill-mask", "roberta-tiny", framework="one").model is frozen
+    assert pipelines.pipeline("fill-mask", given, tokenizer, framework="one").model is given
+
+
+def test_few_inputs_run_without_a_measurement(tokenizer, monkeypatch):
+    monkeypatch.setattr("roberta_core.pipelines.base.measure_budget", None)
+    monkeypatch.setattr(pipelines.backends, "load", lambda *asking: Stub())
+    model = Model("ForSequenceClassification", tokenizer)
+    found = pipelines.pipeline("text-classification", model, tokenizer, framework="stub", budget=None)
+    assert len(found(["a"] * 600)) == 600
+
+
 def test_a_model_that_was_loaded_from_a_folder_brings_its_tokenizer(monkeypatch, tokenizer):
     model = Model("ForMaskedLM", tokenizer)
     monkeypatch.setattr(pipelines.backends, "load", lambda *asking: Stub())

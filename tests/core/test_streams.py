@@ -1,7 +1,7 @@
 import time
 
 from roberta_core.data import streams
-from roberta_core.data.streams import find_budget, plan_batches, round_down
+from roberta_core.data.streams import choose_budget, find_budget, plan_batches, round_down
 
 
 def test_a_batch_has_rows_of_similar_length_within_the_budget():
@@ -56,3 +56,8 @@ def test_one_slow_measurement_does_not_stop_the_search_for_a_budget(monkeypatch)
         clock[0] += 9.0 if size == 16 else 0.1  # all take the same time, except the measurement with 512 tokens
 
     assert find_budget(run, 32, budgets=(256, 512, 1024)) == 1024
+
+
+def test_a_table_gives_the_budget_of_few_texts_by_cores():
+    assert [choose_budget(cores) for cores in (1, 4, 5, 16, 64, 65, 999)] == [512, 512, 1024, 1024, 2048, 4096, 4096]
+    assert choose_budget() >= 512

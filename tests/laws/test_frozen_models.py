@@ -25,6 +25,7 @@ def check(framework, view, model, *args, **kwargs):
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_a_frozen_model_returns_what_its_model_returns(framework, config, ids, weights, architecture):
+    config.num_hidden_layers = 1
     model = framework.fresh(architecture, config, weights(config, architecture))
     given = ids[None] if architecture == "ForMultipleChoice" else ids
     view = model.frozen()
@@ -51,14 +52,14 @@ def test_changed_weights_are_in_the_results(framework, config, ids, weights):
 def test_calls_and_models_that_are_not_served_go_to_the_model(framework, config, ids, weights):
     model = framework.fresh("Model", config, weights(config, "Model"))
     view = model.frozen()
-    view._obstacle = None if framework.name == "tf" else view._obstacle  # of the CPU
+    unsupported = framework.backend.describe_runtime()  # where this CPU has only the plain path
     for name, value in (("output_attentions", True), ("head_mask", np.float32([1, 0, 1]))):
         check(framework, view, model, ids, **{name: value})
-        assert view.path == f"plain: the call has {name}" or "CPU" in view.path
+        assert view.path == f"plain: the call has {name}" or view.path == unsupported
     decoder = RobertaConfig.from_dict({**config.to_dict(), "is_decoder": True})
     model = framework.fresh("Model", decoder, weights(decoder, "Model"))
     view = model.frozen()
     check(framework, view, model, ids)
-    assert view.path == "plain: the model is a decoder" or "CPU" in view.path
+    assert view.path in ("plain: the model is a decoder", unsupported)
     half = framework.half("Model", config, weights(config, "Model"), "bfloat16").frozen()
-    assert "bfloat16" in half.path or "CPU" in half.path
+    assert "bfloat16" in half.path or half.path == unsupported

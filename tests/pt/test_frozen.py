@@ -8,6 +8,7 @@ from torch import nn
 
 import roberta_pt
 from roberta_core.config import RobertaConfig
+from roberta_core.pipelines import pipeline
 from roberta_pt import RobertaForMaskedLM, RobertaModel, frozen, packing, products
 from roberta_pt.encoder import SelfAttention
 from roberta_pt.layers import Linear
@@ -142,6 +143,22 @@ def test_another_gelu_is_refused(model, monkeypatch):
     monkeypatch.setitem(packing.FUSED, nn.functional.gelu, ("gelu", [], "tanh"))
     with pytest.raises(ValueError, match="differs"):
         model.frozen()
+
+
+def test_texts_that_attend_to_each_other_are_refused(model, monkeypatch):
+    monkeypatch.setattr(frozen, "_find_runs", lambda lengths: [(1, sum(lengths))])
+    with pytest.raises(ValueError, match="differs"):
+        model.frozen()
+
+
+def test_pipelines_run_frozen_with_the_same_results():
+    texts = ["She opened the<mask> and went in.", "He<mask>.", "A<mask> one of these, and more."]
+    found = pipeline("fill-mask", "roberta-tiny", framework="pt", device="cpu")
+    plain = pipeline("fill-mask", found.model.model, framework="pt")
+    assert found.model.path.startswith("oneDNN packed")
+    for one, other in zip(found(texts), plain(texts), strict=True):
+        assert [answer["token"] for answer in one] == [answer["token"] for answer in other]
+        assert [answer["score"] for answer in one] == pytest.approx([answer["score"] for answer in other], rel=1e-5)
 
 
 def double(parameter):
