@@ -96,9 +96,9 @@ def select_frameworks(frameworks: str | None) -> list[str]:
 
 def parse_variants(also: str | None) -> list[str]:
     """Return the requested variants and limits; an unknown one is a usage error."""
-    from roberta_bench.harness import LIMITS, RUNTIME_VARIANTS, VARIANTS
+    from roberta_bench.harness import LIMITS, PLAIN, RUNTIME_VARIANTS, VARIANTS
 
-    known = (*VARIANTS, *RUNTIME_VARIANTS, *LIMITS)
+    known = (*VARIANTS, *RUNTIME_VARIANTS, *PLAIN, *LIMITS)
     found = [name.strip() for name in also.split(",")] if also else []
     unknown = sorted(set(found) - {*known})
     if unknown:

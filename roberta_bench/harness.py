@@ -17,12 +17,13 @@ from roberta_bench.process import Process
 HERE = Path(__file__).parent
 # The backends of this project; "openvino" and "onnxruntime" are the runtimes on a graph exported from transformers.
 OURS = {"pt": "pt", "tf": "tf", "flax": "flax", "onnx": "onnx", "openvino": "own-openvino"}
-VARIANTS = ("pt-plain", "tf-plain", "flax-plain", "pt-compile", "pt-bf16", "tf-bf16", "flax-bf16")
+VARIANTS = ("pt-compile", "pt-bf16", "tf-bf16", "flax-bf16")
+PLAIN = ("pt-plain", "tf-plain", "flax-plain")  # not frozen
 RUNTIME_VARIANTS = ("onnx-int8", "own-openvino-bf16")
 LIMITS = ("limit", "limit-packed")
 TRANSFORMERS = ("pt", "pt-bf16", "tf", "tf-function", "tf-xla", "flax", "flax-jit")
 CONTESTANTS = {
-    **dict.fromkeys((*OURS.values(), *VARIANTS, *RUNTIME_VARIANTS), "triberta.py"),
+    **dict.fromkeys((*OURS.values(), *VARIANTS, *RUNTIME_VARIANTS, *PLAIN), "triberta.py"),
     **{f"transformers-{way}": "transformers.py" for way in TRANSFORMERS},
     **dict.fromkeys(("onnxruntime", "openvino", "openvino-bf16"), "exported.py"),
     **dict.fromkeys(LIMITS, "limit.py"),
