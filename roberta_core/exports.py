@@ -19,6 +19,7 @@ from roberta_core.checkpoints import CLASS_PREFIXES, CheckpointError, hub, resol
 from roberta_core.checkpoints.conversion import Cast, Opened, is_finite, open_checkpoint
 from roberta_core.checkpoints.errors import join_names
 from roberta_core.config import CONFIG_NAME, RobertaConfig
+from roberta_core.entry_points import load_entry_point
 from roberta_core.parameters import ARCHITECTURES, has_pooler
 from roberta_core.sentences import find_encoder, read_modules, save_modules
 from roberta_core.sentences.folders import MODULES, save_new_folder
@@ -95,7 +96,7 @@ def load_exporter(name: str) -> Exporter:
         raise ValueError(f"{name!r} is not a format to export to; the formats are {', '.join(registered())}")
     framework = registered()[name].extras[0]
     require(framework)
-    return registered()[name].load()
+    return load_entry_point(registered()[name])
 
 
 def export(
@@ -170,9 +171,14 @@ def refuse_unsupported(opened: Opened, dtype: str) -> None:
             f"{opened.folder} has cross-attention: an exported model has no input for an encoder's hidden states"
         )
     limit = np.finfo(np.float16).max if dtype == "float16" else np.inf
-    wrong = [name for name, array in opened.tensors.items() if not is_finite(array) or np.abs(array).max() > limit]
+    wrong = [name for name, array in opened.tensors.items() if not is_finite(array) or has_larger(array, limit)]
     if wrong:
         raise CheckpointError(f"{opened.folder} has values that are not finite in {dtype}: {join_names(wrong)}")
+
+
+def has_larger(array: np.ndarray, limit: float) -> bool:
+    """Return whether a value exceeds a limit."""
+    return limit < np.inf and bool((np.abs(array) > limit).any())
 
 
 def describe(opened: Opened) -> list[str]:
@@ -206,7 +212,7 @@ def judge(
     """
     checks: list[ExportCheck] = []
     for point in entry_points(group=JUDGES):
-        compare: Callable[..., Iterable[ExportCheck]] = point.load()
+        compare: Callable[..., Iterable[ExportCheck]] = load_entry_point(point)
         for check in compare(exporter.open(folder), opened, dtype, progress, exporter.shortest):
             if check.complaint:
                 raise CheckpointError(

@@ -312,6 +312,11 @@ class OnnxRobertaPreTrainedModel(PreTrainedBase):
     output_class: type[ModelOutput[Any]]
 
     @property
+    def backend_name(self) -> str:
+        """The backend that runs the model."""
+        return self.runtime.name
+
+    @property
     def device(self) -> str:
         """The device of the model: always the CPU."""
         return "cpu"

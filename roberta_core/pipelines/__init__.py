@@ -173,7 +173,9 @@ def _load_tokenizer(tokenizer: Any, folder: Any) -> Any:
 
 
 def _framework_of(model: Any) -> str:
-    """Return the backend whose package a model's class, or one of its bases, comes from."""
+    """Return the backend that a model names, or whose package its class, or one of its bases, comes from."""
+    if getattr(model, "backend_name", None) in backends.registered():
+        return model.backend_name  # one package has two backends
     packages = {point.module.partition(".")[0]: name for name, point in backends.registered().items()}
     for base in type(model).__mro__:
         if name := packages.get(base.__module__.partition(".")[0]):

@@ -89,8 +89,11 @@ def test_saving_and_surgery_change_what_is_computed(checkpoint, tmp_path):
 
 
 def test_a_pipeline_runs_in_onnx_runtime():
-    fill = pipeline("fill-mask", "roberta-tiny", framework="onnx")
+    from roberta_onnx import OnnxRobertaForMaskedLM
+
+    fill = pipeline("fill-mask", "roberta-tiny", framework="onnx", dtype="int8")
     assert fill("She opened the<mask> and went in.")[0]["token_str"] == " door"
+    assert pipeline("fill-mask", OnnxRobertaForMaskedLM.from_pretrained("roberta-tiny")).backend.name == "onnx"
 
 
 @pytest.mark.parametrize(
