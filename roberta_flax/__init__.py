@@ -2,7 +2,17 @@
 
 from roberta_flax import trees as trees
 from roberta_flax.encoder import create_position_ids_from_input_ids
-from roberta_flax.linen import FlaxRobertaClassificationHead, FlaxRobertaLMHead, FlaxRobertaModule, FlaxRobertaPooler
+from roberta_flax.linen import (
+    FlaxRobertaClassificationHead,
+    FlaxRobertaForMaskedLMModule,
+    FlaxRobertaForMultipleChoiceModule,
+    FlaxRobertaForQuestionAnsweringModule,
+    FlaxRobertaForSequenceClassificationModule,
+    FlaxRobertaForTokenClassificationModule,
+    FlaxRobertaLMHead,
+    FlaxRobertaModule,
+    FlaxRobertaPooler,
+)
 from roberta_flax.models import (
     FlaxRobertaForCausalLM,
     FlaxRobertaForMaskedLM,
@@ -18,10 +28,15 @@ __all__ = [
     "FlaxRobertaClassificationHead",
     "FlaxRobertaForCausalLM",
     "FlaxRobertaForMaskedLM",
+    "FlaxRobertaForMaskedLMModule",
     "FlaxRobertaForMultipleChoice",
+    "FlaxRobertaForMultipleChoiceModule",
     "FlaxRobertaForQuestionAnswering",
+    "FlaxRobertaForQuestionAnsweringModule",
     "FlaxRobertaForSequenceClassification",
+    "FlaxRobertaForSequenceClassificationModule",
     "FlaxRobertaForTokenClassification",
+    "FlaxRobertaForTokenClassificationModule",
     "FlaxRobertaLMHead",
     "FlaxRobertaModel",
     "FlaxRobertaModule",

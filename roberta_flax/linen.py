@@ -11,6 +11,14 @@ from flax import linen as nn
 from jax import Array
 
 from roberta_core.config import RobertaConfig
+from roberta_core.outputs import (
+    MaskedLMOutput,
+    ModelOutput,
+    MultipleChoiceModelOutput,
+    QuestionAnsweringModelOutput,
+    SequenceClassifierOutput,
+    TokenClassifierOutput,
+)
 from roberta_core.parameters import Parameter, draw_one, has_weight_decay, is_transposed, parameters, spell
 from roberta_flax.calls import enable_dropout, rebuild_model
 from roberta_flax.models import FlaxRobertaModel
@@ -134,7 +142,140 @@ class FlaxRobertaLMHead(nn.Module):
             scores = self.decoder(hidden_states)
         else:
             scores = self.decoder.apply({"params": {"kernel": shared_embedding.T}}, hidden_states)
-        return scores + jnp.asarray(self.bias, self.dtype)
+        return scores + jnp.broadcast_to(jnp.asarray(self.bias, self.dtype), scores.shape)
+
+
+class HeadModule(nn.Module):
+    """A body and a head as Linen modules; subclasses make the head and compute the output."""
+
+    config: RobertaConfig
+    dtype: Any = jnp.float32
+    gradient_checkpointing: bool = False
+
+    def _make_body(self, add_pooling_layer: bool = False) -> FlaxRobertaModule:
+        return FlaxRobertaModule(
+            self.config,
+            dtype=self.dtype,
+            add_pooling_layer=add_pooling_layer,
+            gradient_checkpointing=self.gradient_checkpointing,
+        )
+
+    def _make_dropout(self) -> nn.Dropout:
+        config = self.config
+        rate = config.hidden_dropout_prob if config.classifier_dropout is None else config.classifier_dropout
+        return nn.Dropout(rate=rate)
+
+    def __call__(
+        self,
+        input_ids: Array,
+        attention_mask: Array | None = None,
+        token_type_ids: Array | None = None,
+        position_ids: Array | None = None,
+        head_mask: Array | None = None,
+        deterministic: bool = True,
+        output_attentions: bool = False,
+        output_hidden_states: bool = False,
+        return_dict: bool = True,
+    ) -> Any:
+        """Return the output of the published class of the same name."""
+        body = self.roberta(  # pyright: ignore[reportAttributeAccessIssue]
+            input_ids,
+            attention_mask,
+            token_type_ids,
+            position_ids,
+            head_mask,
+            deterministic=deterministic,
+            output_attentions=output_attentions,
+            output_hidden_states=output_hidden_states,
+        )
+        output = self._compute_output(body, deterministic)
+        return output if return_dict else output.to_tuple()
+
+    def _compute_output(self, body: Any, deterministic: bool) -> ModelOutput:
+        raise NotImplementedError
+
+
+class FlaxRobertaForMaskedLMModule(HeadModule):
+    """The Linen module of `FlaxRobertaForMaskedLM`: the parameters `roberta` and `lm_head`."""
+
+    def setup(self) -> None:
+        """Make the body and the head."""
+        self.roberta = self._make_body()
+        self.lm_head = FlaxRobertaLMHead(self.config, dtype=self.dtype)
+
+    def _compute_output(self, body: Any, deterministic: bool) -> ModelOutput:
+        shared = None
+        if self.config.tie_word_embeddings:
+            shared = self.roberta.variables["params"]["embeddings"]["word_embeddings"]["embedding"]
+        return MaskedLMOutput(logits=self.lm_head(body[0], shared_embedding=shared), **_list_states(body))
+
+
+class FlaxRobertaForSequenceClassificationModule(HeadModule):
+    """The Linen module of `FlaxRobertaForSequenceClassification`: the parameters `roberta` and `classifier`."""
+
+    def setup(self) -> None:
+        """Make the body and the head."""
+        self.roberta = self._make_body()
+        self.classifier = FlaxRobertaClassificationHead(self.config, dtype=self.dtype)
+
+    def _compute_output(self, body: Any, deterministic: bool) -> ModelOutput:
+        return SequenceClassifierOutput(logits=self.classifier(body[0], deterministic), **_list_states(body))
+
+
+class FlaxRobertaForMultipleChoiceModule(HeadModule):
+    """The Linen module of `FlaxRobertaForMultipleChoice`: the parameters `roberta` and `classifier`."""
+
+    def setup(self) -> None:
+        """Make the body and the head."""
+        self.roberta = self._make_body(add_pooling_layer=True)
+        self.dropout = nn.Dropout(rate=self.config.hidden_dropout_prob)
+        self.classifier = _make_dense(self.config, 1, self.dtype)
+
+    def __call__(self, input_ids: Array, *inputs: Any, **options: Any) -> Any:
+        """Return the output of the published class of the same name, of ids [B, C, S]."""
+        choices = input_ids.shape[1]
+        names = ("attention_mask", "token_type_ids", "position_ids", "head_mask")
+        given = {**dict(zip(names, inputs, strict=False)), **options}
+        flat = {name: given[name].reshape(-1, input_ids.shape[-1]) for name in names[:3] if given.get(name) is not None}
+        return_dict = given.pop("return_dict", True)
+        output = super().__call__(input_ids.reshape(-1, input_ids.shape[-1]), **{**given, **flat})
+        output = type(output)({**output, "logits": output.logits.reshape(-1, choices)})
+        return output if return_dict else output.to_tuple()
+
+    def _compute_output(self, body: Any, deterministic: bool) -> ModelOutput:
+        pooled = self.dropout(body.pooler_output, deterministic=deterministic)
+        return MultipleChoiceModelOutput(logits=self.classifier(pooled), **_list_states(body))
+
+
+class FlaxRobertaForTokenClassificationModule(HeadModule):
+    """The Linen module of `FlaxRobertaForTokenClassification`: the parameters `roberta` and `classifier`."""
+
+    def setup(self) -> None:
+        """Make the body and the head."""
+        self.roberta = self._make_body()
+        self.dropout = self._make_dropout()
+        self.classifier = _make_dense(self.config, self.config.num_labels, self.dtype)
+
+    def _compute_output(self, body: Any, deterministic: bool) -> ModelOutput:
+        hidden = self.dropout(body[0], deterministic=deterministic)
+        return TokenClassifierOutput(logits=self.classifier(hidden), **_list_states(body))
+
+
+class FlaxRobertaForQuestionAnsweringModule(HeadModule):
+    """The Linen module of `FlaxRobertaForQuestionAnswering`: the parameters `roberta` and `qa_outputs`."""
+
+    def setup(self) -> None:
+        """Make the body and the head."""
+        self.roberta = self._make_body()
+        self.qa_outputs = _make_dense(self.config, self.config.num_labels, self.dtype)
+
+    def _compute_output(self, body: Any, deterministic: bool) -> ModelOutput:
+        start, end = jnp.moveaxis(self.qa_outputs(body[0]), -1, 0)
+        return QuestionAnsweringModelOutput(start_logits=start, end_logits=end, **_list_states(body))
+
+
+def _list_states(body: Any) -> dict[str, Any]:
+    return {"hidden_states": body.hidden_states, "attentions": body.attentions}
 
 
 def _make_dense(config: RobertaConfig, size: int, dtype: Any, use_bias: bool = True) -> nn.Dense:

@@ -9,6 +9,15 @@ if keras.backend.backend() != "tensorflow":
     )
 
 from roberta_tf import trees as trees
+from roberta_tf.blocks import (
+    TFRobertaAttention,
+    TFRobertaEncoder,
+    TFRobertaIntermediate,
+    TFRobertaLayer,
+    TFRobertaOutput,
+    TFRobertaSelfAttention,
+    TFRobertaSelfOutput,
+)
 from roberta_tf.encoder import Embeddings, Pooler, create_position_ids_from_input_ids
 from roberta_tf.heads import ClassificationHead, PublishedLMHead
 from roberta_tf.models import (
@@ -30,18 +39,25 @@ TFRobertaMainLayer = TFRobertaModel
 TFRobertaPooler = Pooler
 
 __all__ = [
+    "TFRobertaAttention",
     "TFRobertaClassificationHead",
     "TFRobertaEmbeddings",
+    "TFRobertaEncoder",
     "TFRobertaForCausalLM",
     "TFRobertaForMaskedLM",
     "TFRobertaForMultipleChoice",
     "TFRobertaForQuestionAnswering",
     "TFRobertaForSequenceClassification",
     "TFRobertaForTokenClassification",
+    "TFRobertaIntermediate",
     "TFRobertaLMHead",
+    "TFRobertaLayer",
     "TFRobertaMainLayer",
     "TFRobertaModel",
+    "TFRobertaOutput",
     "TFRobertaPooler",
     "TFRobertaPreTrainedModel",
+    "TFRobertaSelfAttention",
+    "TFRobertaSelfOutput",
     "create_position_ids_from_input_ids",
 ]

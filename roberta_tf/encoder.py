@@ -13,20 +13,31 @@ import tensorflow as tf
 
 from roberta_core.config import RobertaConfig
 from roberta_tf.activations import ACTIVATIONS
-from roberta_tf.layers import Dropout, Embedding, LayerNorm, Linear, Watched, flatten_rows, get_shape, upcast
+from roberta_tf.layers import (
+    Dropout,
+    Embedding,
+    LayerNorm,
+    Linear,
+    Watched,
+    draw_as_published,
+    flatten_rows,
+    get_shape,
+    upcast,
+)
 from roberta_tf.recompute import recompute
 
 
 class Embeddings(Watched, keras.layers.Layer):
     """The sum of word, token type and position embeddings, normalised: [B, S] ids to [B, S, D]."""
 
-    def __init__(self, config: RobertaConfig):
-        super().__init__()
+    def __init__(self, config: RobertaConfig, **kwargs: Any):
+        super().__init__(**kwargs)
         hidden, pad = config.hidden_size, config.pad_token_id
         self.padding_idx = pad
         self.word_embeddings = Embedding(config.vocab_size, hidden, padding_idx=pad)
         self.position_embeddings = Embedding(config.max_position_embeddings, hidden, padding_idx=pad)
         self.token_type_embeddings = Embedding(config.type_vocab_size, hidden)
+        draw_as_published(config, self.word_embeddings, self.position_embeddings, self.token_type_embeddings)
         self.LayerNorm = LayerNorm(hidden, config.layer_norm_eps)
         self.dropout = Dropout(config.hidden_dropout_prob)
 
@@ -58,8 +69,8 @@ class Embeddings(Watched, keras.layers.Layer):
 class SelfAttention(Watched, keras.layers.Layer):
     """Scaled dot-product attention over N heads; over `states` [B, T, D] of an encoder where they are given."""
 
-    def __init__(self, config: RobertaConfig, heads: int):
-        super().__init__()
+    def __init__(self, config: RobertaConfig, heads: int, **kwargs: Any):
+        super().__init__(**kwargs)
         self.head_size = config.head_size
         self.query = Linear(config.hidden_size, heads * config.head_size)
         self.key = Linear(config.hidden_size, heads * config.head_size)
@@ -135,8 +146,8 @@ def append_kv(past: tuple[Any, ...], key: tf.Tensor, value: tf.Tensor) -> tuple[
 class AddNorm(Watched, keras.layers.Layer):
     """A linear layer, dropout, the residual, LayerNorm: what follows attention and what ends a layer."""
 
-    def __init__(self, config: RobertaConfig, size: int):
-        super().__init__()
+    def __init__(self, config: RobertaConfig, size: int, **kwargs: Any):
+        super().__init__(**kwargs)
         self.dense = Linear(size, config.hidden_size)
         self.LayerNorm = LayerNorm(config.hidden_size, config.layer_norm_eps)
         self.dropout = Dropout(config.hidden_dropout_prob)
@@ -171,8 +182,8 @@ class Attention(Watched, keras.layers.Layer):
 class Intermediate(Watched, keras.layers.Layer):
     """The wide half of the feed-forward network: [B, S, D] to [B, S, F]."""
 
-    def __init__(self, config: RobertaConfig):
-        super().__init__()
+    def __init__(self, config: RobertaConfig, **kwargs: Any):
+        super().__init__(**kwargs)
         activation = ACTIVATIONS[config.hidden_act]
         self.dense = Linear(config.hidden_size, config.intermediate_size, activation=activation)
 
@@ -250,9 +261,10 @@ class Encoder(Watched, keras.layers.Layer):
 class Pooler(Watched, keras.layers.Layer):
     """The first token through a linear layer and tanh: [B, S, D] to [B, D]."""
 
-    def __init__(self, config: RobertaConfig):
-        super().__init__()
+    def __init__(self, config: RobertaConfig, **kwargs: Any):
+        super().__init__(**kwargs)
         self.dense = Linear(config.hidden_size, config.hidden_size)
+        draw_as_published(config, self.dense)
 
     def call(self, hidden_states: tf.Tensor) -> tf.Tensor:
         """[B, S, D] to [B, D]."""

@@ -11,7 +11,7 @@ from keras.layers import Dropout
 
 from roberta_core.config import RobertaConfig
 from roberta_tf.activations import gelu
-from roberta_tf.layers import Embedding, LayerNorm, Linear, Watched
+from roberta_tf.layers import Embedding, LayerNorm, Linear, Watched, draw_as_published
 
 
 class LMHead(Watched, keras.layers.Layer):
@@ -26,6 +26,7 @@ class LMHead(Watched, keras.layers.Layer):
         self.decoder = None
         if not config.tie_word_embeddings:
             self.decoder = Linear(config.hidden_size, config.vocab_size, use_bias=False)
+        draw_as_published(config, self.dense, *([] if self.decoder is None else [self.decoder]))
 
     def build(self, input_shape: Any = None) -> None:
         """Make the bias, which is the head's own whether or not the decoder is tied."""
@@ -47,6 +48,7 @@ class ClassificationHead(Watched, keras.layers.Layer):
         self.dense = Linear(config.hidden_size, config.hidden_size)
         self.dropout = Dropout(rate)
         self.out_proj = Linear(config.hidden_size, config.num_labels)
+        draw_as_published(config, self.dense, self.out_proj)
 
     def call(self, features: tf.Tensor, training: bool = False) -> tf.Tensor:
         """[B, S, D] to [B, K]."""

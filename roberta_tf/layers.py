@@ -10,6 +10,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from roberta_core.config import RobertaConfig
+
 
 class Watched:
     """A layer that records the attributes set after it was built: graphs traced before do not know them."""
@@ -129,6 +131,13 @@ class LayerNorm(Watched, keras.layers.LayerNormalization):
         x = upcast(inputs)
         scaled = normalise(x, self.epsilon) * tf.cast(self.gamma, x.dtype)
         return tf.cast(scaled + tf.cast(self.beta, x.dtype), inputs.dtype)
+
+
+def draw_as_published(config: RobertaConfig, *layers: Any) -> None:
+    """Let layers that are used outside of a model start from a truncated normal, as the published ones do."""
+    for layer in layers:
+        name = "embeddings_initializer" if isinstance(layer, Embedding) else "kernel_initializer"
+        setattr(layer, name, keras.initializers.TruncatedNormal(stddev=config.initializer_range))
 
 
 def normalise(x: tf.Tensor, eps: float) -> tf.Tensor:

@@ -31,6 +31,11 @@ OWN_FILES = {
     ("roberta_pt", "products.py"): "PyTorch has two libraries for a matrix product, and prefers the slower one on AMD",
     ("roberta_pt", "packing.py"): "oneDNN's packed weights gain nothing in TensorFlow and JAX",
     ("roberta_pt", "initialisation.py"): "only PyTorch's published classes initialise a user's layers themselves",
+    (
+        "roberta_pt",
+        "blocks.py",
+    ): "the published blocks of Flax are Linen modules, of which the encoder's do not exist here",
+    ("roberta_tf", "blocks.py"): "the same",
     ("roberta_tf", "own_layers.py"): "Keras's layers are built when they are called first",
     ("roberta_flax", "own_layers.py"): "a user's class may be an NNX module or name a Linen module",
     ("roberta_flax", "linen.py"): "the published Flax classes are Linen modules",

@@ -8,8 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import orbax.checkpoint
+import pytest
 from flax import traverse_util
 
+import roberta_flax
 from roberta_flax import FlaxRobertaForCausalLM, FlaxRobertaForMaskedLM, FlaxRobertaForSequenceClassification
 
 DEVICES = """
@@ -104,3 +106,14 @@ def test_decoding_with_a_fixed_cache_is_one_jitted_function(make, config, ids):
         logits, cache = step(model.params, jnp.full((1, 1), int(token)), cache)
     np.testing.assert_allclose(logits, model(ids[:1]).logits[:, -1], rtol=1e-5, atol=1e-5)
     assert len(traces) == 1
+
+
+@pytest.mark.parametrize("name", ["MaskedLM", "MultipleChoice", "QuestionAnswering"])
+def test_a_published_linen_module_computes_what_the_class_computes(make, config, ids, name):
+    model = make(getattr(roberta_flax, f"FlaxRobertaFor{name}"), config)
+    module = getattr(roberta_flax, f"FlaxRobertaFor{name}Module")(config)
+    ids = ids[None] if name == "MultipleChoice" else ids
+    want = model(ids)
+    got = module.apply({"params": model.params}, ids)
+    for field in want:
+        np.testing.assert_allclose(got[field], want[field], rtol=1e-5, atol=1e-6)

@@ -1,6 +1,8 @@
 import pytest
 import torch
 
+import roberta_pt
+from roberta_core.config import RobertaConfig
 from roberta_pt import RobertaModel
 from roberta_pt.encoder import SelfAttention
 
@@ -31,3 +33,17 @@ def test_a_mask_that_hides_nothing_is_left_out(monkeypatch, make, config, rank, 
     assert hidden == [False] * config.num_hidden_layers + [True] * config.num_hidden_layers
     assert (whole - part).abs().max() > 1e-4
     torch.testing.assert_close(whole, model(ids).last_hidden_state)
+
+
+def test_the_published_encoder_computes_what_the_model_computes(make, config, ids):
+    model = make(RobertaModel, config)
+    encoder = roberta_pt.RobertaEncoder(config).eval()
+    encoder.load_state_dict(model.encoder.state_dict())
+    whole = model(ids, output_hidden_states=True, output_attentions=True)
+    given = encoder(whole.hidden_states[0], output_hidden_states=True, output_attentions=True)
+    for name in ("last_hidden_state", "hidden_states", "attentions"):
+        torch.testing.assert_close(given[name], whole[name], rtol=1e-5, atol=1e-6)
+    with pytest.raises(ValueError, match="use RobertaModel"):
+        encoder(whole.hidden_states[0], use_cache=True)
+    with pytest.raises(ValueError, match="add_cross_attention=True"):
+        roberta_pt.RobertaLayer(RobertaConfig(is_decoder=True))(torch.zeros(1, 1, 768), encoder_hidden_states=1)

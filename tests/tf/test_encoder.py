@@ -3,6 +3,7 @@ import pytest
 import tensorflow as tf
 from tensorflow.python.eager import context
 
+import roberta_tf
 from roberta_tf import TFRobertaModel
 
 
@@ -86,3 +87,31 @@ def test_an_id_outside_its_table_is_nan_where_xla_compiles(make, config, ids, wr
     run = tf.function(lambda ids: model.embeddings.word_embeddings(ids), jit_compile=True)
     ids[0, 1] = wrong
     assert np.argwhere(np.isnan(run(tf.constant(ids)).numpy()).all(-1)).tolist() == [[0, 1]]
+
+
+def test_the_published_encoder_computes_what_the_model_computes(make, config, ids):
+    model = make(TFRobertaModel, config)
+    encoder = roberta_tf.TFRobertaEncoder(config)
+    whole = model(ids, output_hidden_states=True, output_attentions=True)
+    encoder(whole.hidden_states[0])
+    values = {variable.path.partition("encoder/layer/")[2]: variable for variable in model.encoder.variables}
+    for variable in encoder.variables:
+        path = variable.path.partition("layer_._")[2]
+        if path:
+            variable.assign(values[path])
+    given = encoder(whole.hidden_states[0], output_hidden_states=True, output_attentions=True)
+    for name in ("last_hidden_state", "hidden_states", "attentions"):
+        for one, other in zip(tf.nest.flatten(given[name]), tf.nest.flatten(whole[name]), strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
+    with pytest.raises(ValueError, match="use TFRobertaModel"):
+        encoder(whole.hidden_states[0], use_cache=True)
+
+
+def test_blocks_alone_start_from_the_published_initialiser(config):
+    config.hidden_size, config.num_attention_heads, config.initializer_range = 120, 3, 0.03
+    for kind in ("TFRobertaClassificationHead", "TFRobertaPooler", "TFRobertaSelfAttention", "TFRobertaIntermediate"):
+        block = getattr(roberta_tf, kind)(config)
+        block(np.zeros((1, 2, 120), np.float32))
+        matrix = next(iter(block.trainable_variables)).numpy()
+        assert 0.025 < matrix.std() < 0.034, kind
+        assert np.abs(matrix).max() < 0.0601, kind  # truncated at two standard deviations
