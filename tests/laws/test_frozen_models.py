@@ -7,7 +7,7 @@ import pytest
 
 from roberta_core.config import RobertaConfig
 
-LIMIT = 2e-6  # of the largest value: two orders of summation in float32
+LIMIT = 5e-5  # of the largest value: a head with large weights amplifies the rounding of hidden states (2e-6)
 ARCHITECTURES = ("ForMaskedLM", "ForMultipleChoice")
 
 pytestmark = pytest.mark.usefixtures("quick")

@@ -17,6 +17,7 @@ from roberta_pt.weights import assign
 pytestmark = pytest.mark.skipif(not products._has_onednn(), reason="this PyTorch is built without oneDNN")
 
 LIMIT = 2e-6  # of the largest value: two orders of summation in float32
+OF_LOGITS = 5e-5  # a head with large weights amplifies the difference of hidden states
 CLASSES = ("Model", "ForMaskedLM", "ForSequenceClassification", "ForTokenClassification", "ForQuestionAnswering")
 
 
@@ -45,7 +46,7 @@ def check(view, model, *args, path="oneDNN packed", **kwargs):
         if name == "past_key_values":
             continue
         for one, other in zip(*((x,) if isinstance(x, torch.Tensor) else x for x in (got[name], value)), strict=True):
-            assert error(one, other) <= LIMIT, name
+            assert error(one, other) <= (OF_LOGITS if "logits" in name else LIMIT), name
 
 
 @pytest.mark.parametrize("architecture", CLASSES)
@@ -87,10 +88,10 @@ def test_rows_without_padding_equal_padded_ones(make, config, ids):
     assert seen == [7 + 4 + 4]
     real = ids != 1
     for one, other in zip((got.logits, *got.hidden_states), (want.logits, *want.hidden_states), strict=True):
-        assert error(one[real], other[real]) <= LIMIT
+        assert error(one[real], other[real]) <= (OF_LOGITS if one is got.logits else LIMIT)
     for mask in (torch.flip(ids != 1, [1]), torch.tensor([[1] * 7, [0] * 7, [1] * 7])):  # not at the front, none
         with torch.no_grad():
-            assert error(view(ids, mask, skip_padding=True).logits, model(ids, mask).logits) <= LIMIT
+            assert error(view(ids, mask, skip_padding=True).logits, model(ids, mask).logits) <= OF_LOGITS
 
 
 @pytest.mark.parametrize("masked", [False, True])
@@ -293,7 +294,7 @@ def test_transformed_calls_go_to_the_model(model, ids):
     with torch.no_grad():
         got = torch.func.vmap(lambda row: view(row[None]).logits[0])(ids)
         assert "transformed" in view.path
-        assert error(got, model(ids).logits) <= LIMIT
+        assert error(got, model(ids).logits) <= OF_LOGITS
 
 
 def user_class():

@@ -60,7 +60,7 @@ ids = np.array([[0, 45, 9, 100, 23, 71, 2], [0, 33, 80, 2, 1, 1, 1]])
 for doubled in (False, True):
     got, want = (one(ids, attention_mask=ids != 1).logits.numpy() for one in (view, model))
     assert view.path == "oneDNN fused", view.path
-    assert np.abs(got - want).max() <= 2e-6 * np.abs(want).max(), np.abs(got - want).max()
+    assert np.abs(got - want).max() <= 5e-5 * np.abs(want).max(), np.abs(got - want).max()
     bias = model.roberta.encoder.layer[1].attention.self.query.bias
     bias.assign(2 * bias)
 frozen.op_def_library.apply_op = lambda kind, **given: given["x" if kind == "_MklLayerNorm" else "a"]
