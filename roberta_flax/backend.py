@@ -21,6 +21,7 @@ from roberta_flax.frozen import describe_path, unwrap
 from roberta_flax.weights import assign, tensors, variables
 
 if TYPE_CHECKING:
+    from roberta_core.training.processes import Processes
     from roberta_core.training.recipe import Recipe
 
 
@@ -34,6 +35,7 @@ class FlaxBackend:
     title = "Flax"
     _place: Any = None  # JAX's device
     device = ""  # of new models; empty for JAX's choice
+    processes: Processes | None = None  # those that share training, once joined
 
     @property
     def version(self) -> str:
@@ -46,6 +48,19 @@ class FlaxBackend:
         chosen.device = select_device(self.title, device, list(seen))
         chosen._place = seen[chosen.device]
         return chosen
+
+    def join(self, device: str) -> Self:
+        """Join the processes or devices that share training; raise `ValueError` if that fails."""
+        from roberta_flax.processes import build_processes, join_processes
+
+        if ":" in device:
+            raise ValueError(
+                f"--device is {device}, but --distributed trains on all devices of a kind: use cpu or cuda"
+            )
+        join_processes()
+        joined = self.on(device)
+        joined.processes = build_processes(joined._place.platform)
+        return joined
 
     def from_pretrained(self, architecture: str, source: str | os.PathLike[str], **settings: Any) -> Any:
         """Return the model of a checkpoint."""
@@ -104,9 +119,10 @@ class FlaxBackend:
 
     def trainer(self, model: Any, recipe: Recipe) -> Any:
         """Return the trainer of a model; its module is imported here."""
+        from roberta_core.training.processes import find_processes
         from roberta_flax.training import Trainer
 
-        return Trainer(model, recipe)
+        return Trainer(model, recipe, find_processes(self))
 
     def _commit(self, model: Any) -> None:
         """Tie the parameters to the device, so that every computation with them takes place there."""
@@ -125,8 +141,8 @@ class FlaxBackend:
 def _list_devices() -> dict[str, Any]:
     """Return the devices that JAX sees by the names that users specify, accelerators first."""
     names: dict[str, Any] = {}
-    default = jax.devices()
-    for device in [*default, *(() if default[0].platform == "cpu" else jax.devices("cpu"))]:
+    default = jax.local_devices()
+    for device in [*default, *(() if default[0].platform == "cpu" else jax.local_devices(backend="cpu"))]:
         kind = PLATFORMS.get(device.platform, device.platform)
         number = sum(name.partition(":")[0] == kind for name in names)
         names[kind if kind in ("cpu", "mps") and not number else f"{kind}:{number}"] = device

@@ -14,9 +14,11 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from jax import Array
+from jax.sharding import PartitionSpec
 
 from roberta_core.data.batches import Batch
-from roberta_core.training.optimizer_step import compute_shares
+from roberta_core.training.optimizer_step import compute_shares, split_batch
+from roberta_core.training.processes import ALONE, Processes
 from roberta_core.training.recipe import Optimizer, Recipe
 from roberta_core.training.training_checkpoint import State
 from roberta_flax.buckets import measure, pad_inputs
@@ -30,6 +32,7 @@ from roberta_flax.calls import (
 )
 from roberta_flax.losses import IGNORED, token_loss, weighted_loss
 from roberta_flax.optimizer import adamw, apply_updates
+from roberta_flax.processes import AXIS, Placement
 from roberta_flax.weights import assign, convert_tensors, flatten, get_device, nest, tensors, variables
 
 GENERATOR = "rbg"  # JAX's own default takes a tenth of a step on a CPU
@@ -38,27 +41,30 @@ GENERATOR = "rbg"  # JAX's own default takes a tenth of a step on a CPU
 class Trainer:
     """A model with AdamW, as the recipe says; parameters and moments are float32, whatever it computes in."""
 
-    def __init__(self, model: Any, recipe: Recipe):
-        self.model, self.settings, self.steps = model, recipe.optimizer, 0
+    def __init__(self, model: Any, recipe: Recipe, processes: Processes = ALONE):
+        self.model, self.settings, self.steps, self.processes = model, recipe.optimizer, 0, processes
         if recipe.run.gradient_checkpointing:
             model.gradient_checkpointing_enable()
         self.fixed = _Fixed(jax.tree.structure(model), describe_settings(model.config), self.settings)
         self.variables = variables(model)
-        self.device = get_device(model)  # of all state, whatever JAX's default device is
+        self.placement = Placement(processes, get_device(model))  # of all state, whatever JAX's default device is
         self._copy_parameters()
-        self.moments: Any = jax.device_put(adamw(model, self.settings).init(self.params), self.device)
-        self.key = jax.device_put(jax.random.key(recipe.run.seed, impl=GENERATOR), self.device)
+        self.moments: Any = self.placement.replicate(adamw(model, self.settings).init(self._get_local()))
+        self.key = self._place_key(jax.random.key_data(jax.random.key(recipe.run.seed, impl=GENERATOR)))
 
     @property
     def params(self) -> dict[str, Any]:
-        """The parameters as the published nested dict, not copied."""
-        return nest((name, variable.get_raw_value()) for name, variable in self.variables.items())
+        """The parameters as the published nested dict, not copied; if devices share a batch, on all of them."""
+        return self._get_local() if self.placement.mesh is None else self.shared
 
     def step(self, batches: Sequence[Batch], learning_rate: float) -> dict[str, Array]:
         """One step of AdamW on the mean loss of all labels, and the gradient norm before clipping; both lazy."""
-        parts = compute_shares(self.model.config, self.model.architecture, batches)
         given, rate, params = [self._to_inputs(batch) for batch in batches], np.float32(learning_rate), self.params
-        if len(batches) == 1:
+        parts = compute_shares(self.model.config, self.model.architecture, self._split(batches), self.processes)
+        if self.placement.mesh is not None:
+            key, total, loss = self._sum_shared_gradients(given, np.array(parts, np.float32).reshape(len(given), -1))
+            state, scalars = _apply_total(self.fixed, params, self.moments, key, total, loss, rate)
+        elif len(batches) == 1:
             state, scalars = _run_step(self.fixed, params, self.moments, self.key, given[0], rate)
         else:
             total, key, losses = jax.tree.map(jnp.zeros_like, params), self.key, []
@@ -73,17 +79,17 @@ class Trainer:
 
     def evaluate(self, batch: Batch) -> dict[str, Any]:
         """Loss and correct predictions of masked tokens, summed over the labels, and how many there are."""
-        return _run_evaluation(self.fixed, self.params, self._to_inputs(batch))
+        return _run_evaluation(self.fixed, self._get_local(), self._to_inputs(batch))
 
     def state(self) -> State:
         """Copies of the parameters and moments by their published names, and the generator's state."""
-        adam: Any = self.moments[0]
+        adam: Any = self.placement.localize(self.moments[0])
         return State(
-            tensors=self._to_published(self.params),
+            tensors=self._to_published(self._get_local()),
             first_moments=self._to_published(adam.mu),
             second_moments=self._to_published(adam.nu),
             steps=self.steps,
-            random={"flax": np.asarray(jax.random.key_data(self.key))},
+            random={"flax": np.asarray(jax.random.key_data(self.placement.localize(self.key)))},
         )
 
     def load_state(self, state: State) -> None:
@@ -96,22 +102,51 @@ class Trainer:
             nest(convert_tensors(self.model, ((name, moments[name]) for name in table)))
             for moments in (state.first_moments, state.second_moments)
         )
-        adam = jax.device_put(optax.ScaleByAdamState(jnp.int32(state.steps), first, second), self.device)
+        adam = self.placement.replicate(optax.ScaleByAdamState(jnp.int32(state.steps), first, second))
         self.moments = (adam, *self.moments[1:])
         self.steps = state.steps
         if "flax" in state.random:
-            key = jax.random.wrap_key_data(jnp.asarray(state.random["flax"]), impl=GENERATOR)
-            self.key = jax.device_put(key, self.device)
+            self.key = self._place_key(jnp.asarray(state.random["flax"]))
 
     def _copy_parameters(self) -> None:
         """Copy the parameters: what was loaded may be borrowed memory, which a step cannot own."""
-        for variable in self.variables.values():
-            variable.set_value(jax.device_put(jnp.array(variable.get_raw_value()), self.device))
+        copied = jax.tree.map(jnp.array, self._get_local())
+        self._set_parameters(self.placement.replicate(copied))
 
     def _set_parameters(self, params: dict[str, Any]) -> None:
         """Give the model its new parameters: the old ones' memory is taken over by them."""
-        for name, value in flatten(params):
+        self.shared = params
+        for name, value in flatten(self.placement.localize(params)):
             self.variables[name].set_value(value)
+
+    def _get_local(self) -> dict[str, Any]:
+        """The parameters on a device of this process, which are those of the model."""
+        return nest((name, variable.get_raw_value()) for name, variable in self.variables.items())
+
+    def _place_key(self, data: Array) -> Array:
+        return jax.random.wrap_key_data(self.placement.replicate(data), impl=GENERATOR)
+
+    def _split(self, batches: Sequence[Batch]) -> list[Batch]:
+        """The rows of each device of this process."""
+        if self.placement.mesh is None:
+            return list(batches)
+        sizes = [len(next(iter(batch.values()))) // self.processes.devices for batch in batches]
+        return [part for batch, size in zip(batches, sizes, strict=True) for part in split_batch(batch, size)]
+
+    def _sum_shared_gradients(self, batches: Sequence[Any], shares: np.ndarray) -> tuple[Array, Any, Array]:
+        """The next key, and the sums over all devices and micro-batches of the gradients and the losses.
+
+        Args:
+            batches: this process's rows of each micro-batch.
+            shares: the share of all labels that each micro-batch [N] has on each device [N, devices].
+        """
+        place, total, key, losses = self.placement, None, self.key, []
+        for batch, share in zip(batches, shares, strict=True):
+            total, key, loss = _accumulate_shared(
+                self.fixed, place.mesh, self.params, total, key, place.shard(batch), place.shard(share)
+            )
+            losses.append(loss)
+        return key, *_sum_devices(total, losses)
 
     def _to_inputs(self, batch: Batch) -> dict[str, np.ndarray]:
         """The inputs, their length rounded up to one of a few; a mask that hides nothing is skipped, which is faster.
@@ -123,7 +158,7 @@ class Trainer:
         larger = larger._replace(batch=sizes.batch)
         if larger != sizes and "start_positions" not in inputs:
             inputs = pad_inputs(self.model, inputs, sizes, larger)
-        elif inputs["attention_mask"].all():
+        elif inputs["attention_mask"].all() and self.placement.count == 1:  # all processes run one program
             del inputs["attention_mask"]
         return narrow_ints(inputs)
 
@@ -160,6 +195,32 @@ def _accumulate(fixed: _Fixed, params: Any, total: Any, key: Array, batch: Any, 
     key, drawn = jax.random.split(key)
     loss, gradients = jax.value_and_grad(_compute_loss, argnums=1)(fixed, params, drawn, batch)
     return jax.tree.map(lambda value, gradient: value + share * gradient, total, gradients), key, share * loss
+
+
+@partial(jax.jit, static_argnums=(0, 1), donate_argnums=3)
+def _accumulate_shared(
+    fixed: _Fixed, mesh: Any, params: Any, total: Any, key: Array, batch: Any, shares: Array
+) -> tuple[Any, Array, Array]:
+    """Add each device's gradients of its rows to its total [devices, ...]; also the next key, and the losses."""
+
+    def run(params: Any, total: Any, drawn: Array, batch: Any, share: Array) -> tuple[Any, Array]:
+        drawn = jax.random.fold_in(drawn, jax.lax.axis_index(AXIS))  # another dropout on each device
+        loss, gradients = jax.value_and_grad(_compute_loss, argnums=1)(fixed, params, drawn, batch)
+        added = jax.tree.map(lambda gradient: (share[0] * gradient)[None], gradients)
+        return added if total is None else jax.tree.map(jnp.add, total, added), share * loss
+
+    key, drawn = jax.random.split(key)
+    rows, whole = PartitionSpec(AXIS), PartitionSpec()
+    run = jax.shard_map(
+        run, mesh=mesh, in_specs=(whole, rows, whole, rows, rows), out_specs=(rows, rows), check_vma=False
+    )
+    total, loss = run(params, total, drawn, batch, shares)
+    return total, key, loss
+
+
+@partial(jax.jit, donate_argnums=0)
+def _sum_devices(total: Any, losses: Sequence[Array]) -> tuple[Any, Array]:
+    return jax.tree.map(lambda value: value.sum(axis=0), total), jnp.stack(losses).sum()
 
 
 @partial(jax.jit, static_argnums=0, donate_argnums=(1, 2))

@@ -20,6 +20,7 @@ from roberta_tf.frozen import describe_path, find_fusion_obstacle, unwrap
 from roberta_tf.weights import assign, tensors, to_published, variables
 
 if TYPE_CHECKING:
+    from roberta_core.training.processes import Processes
     from roberta_core.training.recipe import Recipe
 
 
@@ -30,6 +31,7 @@ class TensorFlowBackend:
     title = "TensorFlow"
     _place: str | None = None  # TensorFlow's name of the device
     device = ""  # of new models; empty for TensorFlow's choice
+    processes: Processes | None = None  # those that share training, once joined
 
     @property
     def version(self) -> str:
@@ -42,6 +44,15 @@ class TensorFlowBackend:
         chosen.device = select_device(self.title, device, list(seen))
         chosen._place = seen[chosen.device]
         return chosen
+
+    def join(self, device: str) -> Self:
+        """Join the processes or devices that share training; raise `ValueError` if that fails."""
+        from roberta_tf.processes import join_processes
+
+        processes = join_processes()
+        joined = self.on(device)
+        joined.processes = processes
+        return joined
 
     def from_pretrained(self, architecture: str, source: str | os.PathLike[str], **settings: Any) -> Any:
         """Return the model of a checkpoint."""
@@ -97,9 +108,10 @@ class TensorFlowBackend:
 
     def trainer(self, model: Any, recipe: Recipe) -> Any:
         """Return the trainer of a model; its module is imported here."""
+        from roberta_core.training.processes import find_processes
         from roberta_tf.training import Trainer
 
-        return Trainer(model, recipe)
+        return Trainer(model, recipe, find_processes(self))
 
     def _scope(self) -> AbstractContextManager[Any]:
         return nullcontext() if self._place is None else tf.device(self._place)

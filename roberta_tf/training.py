@@ -14,18 +14,21 @@ import tensorflow as tf
 
 from roberta_core.data.batches import Batch
 from roberta_core.training.optimizer_step import compute_shares
+from roberta_core.training.processes import ALONE, Processes, draw_seed
 from roberta_core.training.recipe import Recipe
 from roberta_core.training.training_checkpoint import State
 from roberta_tf.losses import IGNORED, token_loss, weighted_loss
 from roberta_tf.optimizer import adamw
+from roberta_tf.processes import sum_tensors
 from roberta_tf.weights import assign, convert_tensors, get_device, to_published, variables
 
 
 class Trainer:
     """A model with AdamW, as the recipe says; parameters and moments are float32, whatever it computes in."""
 
-    def __init__(self, model: Any, recipe: Recipe):
+    def __init__(self, model: Any, recipe: Recipe, processes: Processes = ALONE):
         self.model, self.settings, self.steps = model, recipe.optimizer, 0
+        self.processes, self.seed = processes, recipe.run.seed
         self.device = get_device(model)
         if recipe.run.gradient_checkpointing:
             model.gradient_checkpointing_enable()
@@ -48,9 +51,15 @@ class Trainer:
             return self._take_step(batches, learning_rate)
 
     def _take_step(self, batches: Sequence[Batch], learning_rate: float) -> dict[str, tf.Tensor]:
-        parts = compute_shares(self.model.config, self.model.architecture, batches)
-        given, rates = [_to_inputs(batch) for batch in batches], self.optimizer.rates(self.steps + 1, learning_rate)
-        if len(batches) == 1:
+        several = self.processes.count > 1
+        if several:  # another dropout in each process, which needs no state of each to resume
+            for number, seed in enumerate(self.seeds):
+                drawn = draw_seed(self.seed, self.steps, self.processes.index, number)
+                seed.assign([drawn % 2**31, drawn >> 32])
+        parts = compute_shares(self.model.config, self.model.architecture, batches, self.processes)
+        given = [_to_inputs(batch, keep_mask=several) for batch in batches]  # all processes build the same graphs
+        rates = self.optimizer.rates(self.steps + 1, learning_rate)
+        if len(batches) == 1 and not several:
             loss, norm = self.graphs[self._run_step](given[0], rates)
         else:
             if not self.totals:
@@ -59,7 +68,7 @@ class Trainer:
                 self.graphs[self._accumulate](batch, tf.constant(share, tf.float32))
                 for batch, share in zip(given, parts, strict=True)
             ]
-            loss, norm = tf.add_n(losses), self.graphs[self._apply_total](rates)
+            loss, norm = self.graphs[self._apply_total](tf.add_n(losses), rates)
         self.steps += 1
         return {"loss": loss, "gradient_norm": norm}
 
@@ -103,11 +112,12 @@ class Trainer:
             total.assign_add(share * gradient)
         return share * loss
 
-    def _apply_total(self, rates: tf.Tensor) -> tf.Tensor:
-        norm = self._update([total.read_value() for total in self.totals], rates)
+    def _apply_total(self, loss: tf.Tensor, rates: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        loss, *gradients = sum_tensors(self.processes, [loss, *(total.read_value() for total in self.totals)])
+        norm = self._update(gradients, rates)
         for total in self.totals:
             total.assign(tf.zeros_like(total))
-        return norm
+        return loss, norm
 
     def _run_evaluation(self, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         with self._autocast():
@@ -174,10 +184,10 @@ class Trainer:
         return {name: np.array(value, order="C") for name, value in to_published(self.model, values.items())}
 
 
-def _to_inputs(batch: Batch) -> dict[str, tf.Tensor]:
+def _to_inputs(batch: Batch, keep_mask: bool = False) -> dict[str, tf.Tensor]:
     """The inputs as tensors, integers as int32; a mask that hides nothing is skipped, which is faster."""
     return {
         name: tf.constant(array, tf.int32 if array.dtype.kind in "iu" else tf.float32)
         for name, array in batch.items()
-        if name != "attention_mask" or not array.all()
+        if name != "attention_mask" or keep_mask or not array.all()
     }

@@ -41,7 +41,6 @@ OWN_FILES = {
     ("roberta_flax", "linen.py"): "the published Flax classes are Linen modules",
     ("roberta_tf", "serving.py"): "the signatures of a SavedModel",
     ("roberta_tf", "calls.py"): "an eager call runs a kept tf.function",
-    ("roberta_pt", "processes.py"): "torchrun and DDP",
     ("roberta_pt", "interop.py"): "Trainer and PEFT are for PyTorch alone",
     ("roberta_tf", "fitting.py"): "Keras's compile and fit",
     ("roberta_tf", "datasets.py"): "tf.data",
@@ -51,6 +50,8 @@ OWN_FILES = {
 }
 # Public classes that one package has for its own library, and why: (package, file, class without prefix).
 OWN_CLASSES = {
+    ("roberta_pt", "processes.py", "SharedLoss"): "DistributedDataParallel wraps a module",
+    ("roberta_flax", "processes.py", "Placement"): "JAX's arrays say on which devices they lie",
     ("roberta_flax", "layers.py", "NoKeys"): "Flax's constructors ask for random keys",
     ("roberta_tf", "heads.py", "PublishedLMHead"): "the published head is given the word embeddings",
     ("roberta_tf", "layers.py", "Watched"): "a kept graph knows the attributes of its layers as they were",
@@ -68,6 +69,7 @@ OWN_FUNCTIONS = {
 }
 # Public classes whose docstrings may differ, and why: (file, class without prefix).
 OWN_WORDS = {
+    ("processes.py", "DistributedProcesses"): "each library starts and joins processes in its own way",
     ("layers.py", "Linear"): "PyTorch's chooses its library",
     ("layers.py", "Dropout"): "each draws its elements in its library's own way",
     ("layers.py", "LayerNorm"): "Flax's has a fast variance to be turned off",

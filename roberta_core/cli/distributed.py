@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
@@ -50,11 +52,31 @@ def share_run(framework: str, device: str, distributed: bool) -> Iterator[Any]:
         return
     backend = load_backend(framework, device, join=True)
     processes = find_processes(backend)
-    with report_once(processes):
-        yield backend
-        processes.is_training = False
-        processes.meet()
+    try:
+        with report_once(processes):
+            yield backend
+            processes.is_training = False
+            processes.meet()
+    except EarlyExit as end:
+        if end.status == FAILED:  # else a signal has stopped all together
+            _exit_at_once(processes, end.status)
+        raise
+    except BaseException as error:
+        _exit_at_once(processes, INTERRUPTED if isinstance(error, KeyboardInterrupt) else FAILED)
+        raise
     processes.close()
+
+
+def _exit_at_once(processes: Processes, status: int) -> None:
+    """Let this process end without waiting for the others, as frameworks do when Python exits."""
+
+    def leave() -> None:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+
+    if processes.count > 1:
+        atexit.register(leave)  # called before what was registered earlier
 
 
 @contextmanager
@@ -67,7 +89,8 @@ def report_once(processes: Processes) -> Iterator[None]:
 
     try:
         yield
-    except EarlyExit:
+    except EarlyExit:  # a signal has stopped all processes
+        processes.close()
         raise
     except Ended:
         raise EarlyExit("", FAILED) from None

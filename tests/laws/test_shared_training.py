@@ -1,6 +1,7 @@
 """Training that several processes share is the training of one process: `roberta pretrain` and `roberta finetune`."""
 
 import json
+import os
 import signal
 import sys
 
@@ -14,6 +15,8 @@ from roberta_core.parameters import draw
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the states of processes are read from /proc")
 
 STEPS = 12
+# What takes longest runs for PyTorch alone, unless all is requested: XLA and TensorFlow compile in each process.
+LONG = os.environ.get("ROBERTA_TEST_LONG") == "1"
 FINE_TUNING = """
 [model]
 hidden_dropout_prob = 0.0
@@ -32,11 +35,16 @@ evaluations = 2
 """
 
 
+@pytest.fixture(autouse=True)
+def selected(request, framework):
+    """Skip the long tests of TensorFlow and Flax."""
+    if not LONG and framework.name != "pt" and "two_processes_train" not in request.node.name:
+        pytest.skip("ROBERTA_TEST_LONG=1 runs this for TensorFlow and Flax too")
+
+
 @pytest.fixture(scope="module")
 def launch(launching, framework, tmp_path_factory):
     """Return a launcher, and the environments of processes of the framework by their number."""
-    if framework.name != "pt":
-        pytest.skip("not yet")
     found = launching.Launcher(tmp_path_factory.mktemp("launch"), framework.PRELOADED)
     yield found, lambda count: framework.build_environments(launching.find_ports(count)) if count > 1 else [{}]
     found.close()

@@ -26,6 +26,17 @@ EXPECTED_CASES = {"mask", "nomask", "types", "positions", "embeds", "labels"}
 KILLED_STEPS, KILLS = 60, ((9, 0.003),)
 
 
+PRELOADED, SHARING = ("jax", "roberta_flax.backend", "roberta_flax.training"), ["--distributed"]
+
+
+def build_environments(ports):
+    """Return the variables by which JAX's processes find each other; two have two devices each."""
+    shared = {"JAX_COORDINATOR_ADDRESS": f"127.0.0.1:{ports[0]}", "JAX_NUM_PROCESSES": str(len(ports))}
+    if len(ports) == 2:
+        shared["XLA_FLAGS"] = "--xla_force_host_platform_device_count=2"
+    return [shared | {"JAX_PROCESS_ID": str(index)} for index in range(len(ports))]
+
+
 @contextmanager
 def strict():
     """JAX never widens a type or a rank by itself, so that none of ours rests on that."""

@@ -1,5 +1,6 @@
 """What the laws need of TensorFlow beyond its backend."""
 
+import json
 import os
 from contextlib import contextmanager, nullcontext
 
@@ -26,7 +27,15 @@ EXPECTED_CASES = {"mask", "labels"}  # test_encoder.py has the others
 KILLED_STEPS, KILLS = 60, ((9, 0.003),)
 LEAVES = {"kernel": "weight", "gamma": "weight", "beta": "bias", "embeddings": "weight", "bias": "bias"}
 HALF = {"float16": "mixed_float16", "bfloat16": "bfloat16"}
+PRELOADED, SHARING = ("tensorflow", "roberta_tf.backend", "roberta_tf.training"), ()
 strict = quick = compiled = wide = lenient = training = nullcontext
+
+
+def build_environments(ports):
+    """Return the variables of processes by which the workers of TensorFlow find each other."""
+    workers = [f"127.0.0.1:{port}" for port in ports]
+    tasks = [{"type": "worker", "index": index} for index in range(len(ports))]
+    return [{"TF_CONFIG": json.dumps({"cluster": {"worker": workers}, "task": task})} for task in tasks]
 
 
 @contextmanager
