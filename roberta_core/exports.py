@@ -170,7 +170,7 @@ def refuse_unsupported(opened: Opened, dtype: str) -> None:
         raise CheckpointError(
             f"{opened.folder} has cross-attention: an exported model has no input for an encoder's hidden states"
         )
-    limit = np.finfo(np.float16).max if dtype == "float16" else np.inf
+    limit = float(np.finfo(np.float16).max) if dtype == "float16" else np.inf
     wrong = [name for name, array in opened.tensors.items() if not is_finite(array) or has_larger(array, limit)]
     if wrong:
         raise CheckpointError(f"{opened.folder} has values that are not finite in {dtype}: {join_names(wrong)}")

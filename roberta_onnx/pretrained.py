@@ -126,7 +126,7 @@ class OnnxRobertaPreTrainedModel(PreTrainedBase):
         """
         if (graph := find_graph(pretrained_model_name_or_path)) is not None:
             return cls._open_exported(graph, kwargs)
-        settings = {} if add_pooling_layer is None else {"add_pooling_layer": add_pooling_layer}
+        settings: dict[str, Any] = {} if add_pooling_layer is None else {"add_pooling_layer": add_pooling_layer}
         source = pretrained_model_name_or_path
         model, found, drawn, info = cls._load(source, config, seed, ignore_mismatched_sizes, kwargs, (), **settings)
         model._assign((found | drawn).items())
