@@ -116,4 +116,4 @@ def test_a_published_linen_module_computes_what_the_class_computes(make, config,
     want = model(ids)
     got = module.apply({"params": model.params}, ids)
     for field in want:
-        np.testing.assert_allclose(got[field], want[field], rtol=1e-5, atol=1e-6)
+        assert np.abs(got[field] - want[field]).max() / np.abs(want[field]).max() < 2e-6
