@@ -19,7 +19,7 @@ NAMES = {
     "TFTrainingArguments": f"{GONE}: use TrainingArguments, or arguments of your own",
     "DynamicCache": "not needed: past_key_values are tuples",
     "EncoderDecoderCache": "not needed: past_key_values are tuples",
-    "GenerationConfig": "pass its fields as arguments of generate",
+    "GenerationConfig": "generate accepts one as generation_config if it sets only options that generate has",
     "ModelOutput": "outputs here are roberta_core.outputs.ModelOutput: replace it where isinstance tests them",
     "BitsAndBytesConfig": UNSUPPORTED["quantization_config"],
     "CONFIG_MAPPING": "construct roberta_core.RobertaConfig instead",
@@ -29,14 +29,11 @@ NAMES = {
 # Attributes of a model, by framework -> what to do.
 ATTRIBUTES = {
     "roberta_tf": {
-        "prepare_tf_dataset": "not available: build a tf.data.Dataset from padded columns",
-        "hf_compute_loss": "not available: pass labels to the model, and read output.loss",
         "load_repo_checkpoint": "not available: resume with keras.callbacks.BackupAndRestore",
     },
     "roberta_flax": {
         "module": "only your own classes have one: a published one is an NNX module, and model(..., params=p) is pure",
-        "params_shape_tree": "not available: use jax.eval_shape or jax.tree.map(jnp.shape, model.params)",
-        "required_params": "not available: use the keys of model.params",
+        "sequences": "generate returns them alone unless it is called with return_dict_in_generate=True",
     },
     "roberta_pt": {},
 }

@@ -228,7 +228,6 @@ EXPECTED = {
             "tf_keras",
             "PushToHubCallback",
             "create_optimizer",
-            "prepare_tf_dataset",
             "lr: ",
         ],
     ),

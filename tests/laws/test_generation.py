@@ -150,7 +150,7 @@ def test_callbacks_receive_tensors_of_the_framework(framework, decoder, generate
 
     def process(ids, scores, *length):
         kinds.update(isinstance(one, framework.TENSOR) for one in (ids, scores))
-        return scores * 0 + framework.arguments(np.eye(101, dtype=np.float32)[9])
+        return scores * 0 + framework.arguments(np.eye(101, dtype=np.float32)[[9]])
 
     found = generate(decoder, prompts, max_new_tokens=2, logits_processor=[process], eos_token_id=[7, 8])
     assert (found[:, 4:] == 9).all()

@@ -116,3 +116,8 @@ def test_a_state_dict_is_loaded_instead_of_a_checkpoint(config, tmp_path):
     for given in ({}, {"config": config}, {"state_dict": state}):
         with pytest.raises(ValueError, match=r"pretrained_model_name_or_path is None: .* In PyTorch, config"):
             RobertaForMaskedLM.from_pretrained(None, **given)
+
+
+def test_a_model_is_moved_by_pytorch_itself():
+    assert RobertaModel.cuda is torch.nn.Module.cuda  # its argument is the device
+    assert RobertaModel.half is torch.nn.Module.half

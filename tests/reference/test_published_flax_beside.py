@@ -86,7 +86,7 @@ def test_half_precision_is_stored(load, tmp_path):
         half = model.to_fp16(model.params)
         model.save_pretrained(save_directory=tmp_path / str(number), params=half)
         file = next(one for one in (tmp_path / str(number)).iterdir() if one.name != "config.json")
-        assert file.stat().st_size < 2.5 * sum(leaf.size for leaf in jax.tree_util.tree_leaves(half))
+        assert file.stat().st_size < 3.5 * sum(leaf.size for leaf in jax.tree_util.tree_leaves(half))
     loaded = roberta_flax.FlaxRobertaModel.from_pretrained(tmp_path / "0")
     for one, other in zip(*(jax.tree_util.tree_leaves(tree) for tree in (loaded.params, half)), strict=True):
         assert one.dtype == np.float32
