@@ -144,7 +144,7 @@ def _read_environment() -> dict[str, Any]:
 
 def _describe_failure(error: Exception) -> str:
     place, text = os.environ.get(COORDINATOR, "the coordinator"), str(error)
-    if "in use" in text or "bind" in text.lower():
+    if "in use" in text or "Failed to start RPC server" in text:
         return f"the port of {place} is in use on this machine: set another {COORDINATOR}"
     if "must be called before" in text:
         return "the processes must be joined before JAX uses a device: start `roberta` as a command of its own"

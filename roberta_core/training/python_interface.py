@@ -10,6 +10,7 @@ from roberta_core import backend as backends
 from roberta_core.tasks import Example, Task
 from roberta_core.training import finetune_run as training
 from roberta_core.training.finetune_loop import Validation
+from roberta_core.training.processes import find_launcher
 from roberta_core.training.progress import Progress
 from roberta_core.training.recipe import FINE_TUNING, OVERRIDES, Recipe
 
@@ -63,6 +64,11 @@ def finetune(
     unknown = sorted(set(overrides) - set(OVERRIDES))
     if unknown:
         raise TypeError(f"finetune() has no argument {unknown[0]}; values of the recipe: {', '.join(OVERRIDES)}")
+    if launched := find_launcher(os.environ):
+        raise ValueError(
+            f"finetune() trains in one process, but the environment is that of {launched[1]}: use `roberta finetune`, "
+            "which shares each batch among them (docs/training.md), or unset WORLD_SIZE and TF_CONFIG"
+        )
     given = {name: value for name, value in overrides.items() if value is not None}
     required = [place for place in FINE_TUNING if place not in {OVERRIDES[name] for name in given}]
     plan = Recipe.load(os.fspath(recipe), required).override(**given)

@@ -92,3 +92,10 @@ def test_skipped_records_are_logged(tmp_path, monkeypatch, caplog):
     with caplog.at_level(logging.WARNING), pytest.raises(ValueError, match="as far as"):
         finetune("classification", rows, tmp_path / "run", "tiny-classification", framework="pt")
     assert "Skipped 1 of the records for training: " in caplog.text
+
+
+def test_the_environment_of_several_processes_is_refused(monkeypatch, tmp_path):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(ValueError, match="trains in one process, but the environment is that of 2: use `roberta fin"):
+        finetune("classification", [], tmp_path / "run", "tiny-classification")
+    assert not list(tmp_path.iterdir())
