@@ -14,7 +14,7 @@ peft = pytest.importorskip("peft", reason="runs PEFT itself")
 torch = pytest.importorskip("torch")
 
 import roberta_pt  # noqa: E402
-from roberta_core import checkpoints  # noqa: E402
+from roberta_core import RobertaConfig, checkpoints  # noqa: E402
 
 OLD = int(transformers.__version__.partition(".")[0]) < 5
 IDS = np.random.default_rng(0).integers(3, 101, (4, 7))
@@ -173,3 +173,22 @@ def test_a_model_is_one_of_transformers_and_stays_ours(folder):
     for copied in (copy.deepcopy(model), copy.copy(model), pickle.loads(pickle.dumps(model))):
         assert type(copied) is roberta_pt.RobertaForMaskedLM
         torch.testing.assert_close(copied(torch.from_numpy(IDS)).logits, model(torch.from_numpy(IDS)).logits)
+
+
+def test_a_frozen_model_passes_calls_on_to_its_adapters(monkeypatch):
+    monkeypatch.setattr("roberta_pt.frozen.find_packing_obstacle", lambda: None)
+    sizes = {"vocab_size": 101, "hidden_size": 12, "num_hidden_layers": 2, "num_attention_heads": 3}
+    model = roberta_pt.RobertaForSequenceClassification(RobertaConfig(**sizes, intermediate_size=20)).eval()
+    view = model.frozen()
+    adapted = peft.get_peft_model(model, ADAPTERS["LoRA"]("SEQ_CLS")).eval()
+    ids = torch.from_numpy(IDS)
+    with torch.no_grad():
+        want = adapted(ids).logits
+        assert torch.equal(view(ids).logits, want)
+        assert view.path.startswith("plain: a module of the encoder was changed")
+        other = adapted.frozen()
+        assert torch.equal(other(ids).logits, want)
+        assert "peft.tuners.lora" in other.path
+        merged = adapted.merge_and_unload().frozen()
+        torch.testing.assert_close(merged(ids).logits, want, rtol=1e-4, atol=1e-6)
+        assert merged.path.startswith("oneDNN packed")
