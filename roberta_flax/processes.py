@@ -2,6 +2,7 @@
 
 import os
 import re
+import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -135,6 +136,8 @@ def _read_environment() -> dict[str, Any]:
         raise ValueError(
             f"{INDEX} is {found[INDEX]!r} of {COUNT} {found[COUNT]!r}; it must be a number from 0 below it"
         )
+    if int(found[INDEX]) == 0:
+        _check_port(found[COORDINATOR])
     return {
         "coordinator_address": found[COORDINATOR],
         "num_processes": int(found[COUNT]),
@@ -142,10 +145,19 @@ def _read_environment() -> dict[str, Any]:
     }
 
 
+def _check_port(place: str) -> None:
+    """Raise `ValueError` if process 0 cannot listen where the others look for it: JAX itself may crash then."""
+    port = place.rpartition(":")[2]
+    if not port.isdecimal():
+        raise ValueError(f"{COORDINATOR} is {place!r}; it must be a host and a port, such as host0:29500")
+    try:
+        socket.create_server(("", int(port))).close()
+    except OSError:
+        raise ValueError(f"the port of {place} is in use on this machine: set another {COORDINATOR}") from None
+
+
 def _describe_failure(error: Exception) -> str:
     place, text = os.environ.get(COORDINATOR, "the coordinator"), str(error)
-    if "in use" in text or "Failed to start RPC server" in text:
-        return f"the port of {place} is in use on this machine: set another {COORDINATOR}"
     if "must be called before" in text:
         return "the processes must be joined before JAX uses a device: start `roberta` as a command of its own"
     if "DEADLINE_EXCEEDED" in text or "timed out" in text.lower():
