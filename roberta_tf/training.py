@@ -35,8 +35,8 @@ class Trainer:
         self.variables = dict(variables(model))
         with tf.device(self.device):
             self.optimizer = adamw(model, self.settings)
-        drops = [layer for layer in model._flatten_layers() if getattr(layer, "seed_generator", None) is not None]
-        self.seeds = [layer.seed_generator.state for layer in drops]
+        found = [getattr(layer, "seed_generator", None) for layer in model._flatten_layers()]
+        self.seeds = [one.state for one in found if isinstance(one, keras.random.SeedGenerator)]  # those of dropout
         for number, seed in enumerate(self.seeds):
             seed.assign(np.random.default_rng([recipe.run.seed, number]).integers(2**31, size=2))
         self.totals: list[tf.Variable] = []
