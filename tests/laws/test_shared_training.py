@@ -143,10 +143,11 @@ def test_a_fault_is_seen(launch, train, alone, monkeypatch, tmp_path, fault):
 def test_a_run_survives_the_loss_of_a_process_and_resumes_in_one_and_in_four(train, alone, tmp_path):
     output = tmp_path / "chain"
     first, _ = train(output, 2, stop=(5, signal.SIGKILL), statuses=[1, -signal.SIGKILL])
-    assert first.errors.read_text() == (
+    ours = [line for line in first.errors.read_text().splitlines() if line.startswith("roberta: ")]
+    assert ours == [  # TensorFlow logs the closed connection too
         "roberta: another of the 2 processes has ended. The run stopped after step 4; the newest checkpoint is "
-        f"{output / 'step-0000003'}. Start all processes again with --resume\n"
-    )
+        f"{output / 'step-0000003'}. Start all processes again with --resume"
+    ]
     train(output, 1, "--resume", stop=(8, signal.SIGTERM), statuses=[128 + signal.SIGTERM])
     train(output, 4, "--resume")
     weights, numbers = compare(alone, output)
