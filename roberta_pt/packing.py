@@ -29,6 +29,9 @@ NONE = ("none", [], "none")
 LONG, LONGEST, STEP = 256, 512, 64
 MOST_CORES = 10
 TOLERANCE = 1e-5  # of attention, relative to its largest value; rounding gives under 2e-6
+# To which multiple a number of rows is rounded up, by the largest such number; above, to the last.
+ROUNDED = ((16, 4), (64, 8), (256, 16), (1024, 32))
+LARGEST_STEP = 128
 WARM = 3  # calls until the graph is compiled; the first ones compute in another order
 
 
@@ -68,11 +71,19 @@ def run_encoder(
         mask: What is added to the scores [B, 1, S or 1, S] of a single run.
         keep_all: Whether to return all hidden states.
     """
+    count = rows.shape[0]
+    rows = F.pad(rows, (0, 0, 0, _round_up(count) - count))
     states = [rows]
     for packed in layers:
         rows = _run_layer(packed, rows, runs, mask)
         states = [*states, rows] if keep_all else [rows]
-    return tuple(states)
+    return tuple(state[:count] for state in states)
+
+
+def _round_up(count: int) -> int:
+    """A number of rows that few batches differ in: oneDNN keeps code and buffers for each number that it sees."""
+    step = next((step for most, step in ROUNDED if count <= most), LARGEST_STEP)
+    return -(-count // step) * step
 
 
 def _pack_layer(layer: Any) -> PackedLayer:
@@ -122,8 +133,10 @@ def _add_norm(module: AddNorm, rows: Tensor, packed: Packed, residual: Tensor) -
 def _attend(packed: PackedLayer, projected: Tensor, runs: Sequence[Run], mask: Tensor | None) -> Tensor:
     """The context [R, N*H] of queries, keys and values [R, 3*N*H]."""
     sizes = [count * length for count, length in runs]
-    context = projected.new_empty(projected.shape[0], packed.heads * packed.head_size)
-    for part, out, (count, length) in zip(projected.split(sizes), context.split(sizes), runs, strict=True):
+    context = projected.new_zeros(projected.shape[0], packed.heads * packed.head_size)
+    sizes.append(projected.shape[0] - sum(sizes))  # rows that only round the number up
+    parts = zip(projected.split(sizes), context.split(sizes), strict=True)
+    for (part, out), (count, length) in zip(parts, runs, strict=False):
         shape = (count, length, packed.heads, packed.head_size)
         query, key, value = part.view(count, length, 3, *shape[2:]).permute(2, 0, 3, 1, 4).unbind(0)
         found = _attend_run(query, key, value, mask)

@@ -42,6 +42,7 @@ METHODS = {
 }
 # Public methods for use inside the package: building a model and preparing a call.
 INNER = {
+    "attend",
     "body",
     "building",
     "caches",

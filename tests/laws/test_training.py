@@ -62,6 +62,19 @@ def test_the_loss_of_weighted_labels_is_their_weighted_mean_in_one_or_several_ba
     assert float(ours.step(parts, 0.0)["loss"]) == pytest.approx(wanted, rel=2e-5)
 
 
+@pytest.mark.parametrize("architecture", ["ForMaskedLM", "ForTokenClassification"])
+def test_a_micro_batch_without_labels_adds_nothing(make, steps, architecture):
+    if architecture == "ForMaskedLM":
+        batch, name = steps.build_batch(0), "masked_labels"
+    else:
+        batch, name = steps.build_task_batch(architecture), "labels"
+    empty = {**batch, name: np.full_like(batch[name], -100)}
+    expected = make(None, architecture, scale=20.0).step([batch], 0.0)
+    found = make(None, architecture, scale=20.0).step([batch, empty], 0.0)
+    for one in ("loss", "gradient_norm"):
+        assert float(found[one]) == pytest.approx(float(expected[one]), rel=1e-5), one
+
+
 def test_an_evaluation_sums_over_the_labels_and_changes_nothing(framework, make, steps):
     ours, batch = make(steps.build_recipe(0.5)), steps.build_batch(0)
     before = ours.state()
