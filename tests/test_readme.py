@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGES = [*ROOT.glob("*.md"), *sorted((ROOT / "docs").rglob("*.md"))]
 STORIES = {"docs/roberta.md", "docs/roberta.zh.md", "docs/migrating.md"}  # run from top to bottom by test_docs.py
 SCRIPTS = ("# test_parity.py\n",)  # run with pytest by tests/conformance/test_pytest_plugin.py
-FRAMEWORKS = {"roberta_pt": "torch", "roberta_tf": "tensorflow", "roberta_flax": "flax"}
+FRAMEWORKS = {"roberta_pt": "torch", "roberta_tf": "tensorflow", "roberta_flax": "flax", "roberta_onnx": "onnxruntime"}
 BACKENDS = {
     mention.format(package.removeprefix("roberta_")): name
     for package, name in FRAMEWORKS.items()

@@ -127,7 +127,10 @@ FAULTS: dict[str, Change] = {
         lambda subject: subject.config.hidden_act != "gelu_new", set_config(hidden_act="gelu")
     ),
     "pad_token_id fixed at 1": set_config(pad_token_id=1),
-    "decoder without a causal mask": set_config(is_decoder=False, add_cross_attention=False),
+    "decoder without a causal mask": apply_if(
+        lambda subject: "earlier_input_ids" not in subject.inputs,  # the frameworks refuse a cache without a decoder
+        set_config(is_decoder=False, add_cross_attention=False),
+    ),
     "problem_type ignored": set_config(problem_type=None),
     "tied head untied": untie_head,
     "untied head tied": tie_head,

@@ -59,8 +59,8 @@ def finetune(
         ValueError: an argument has a wrong value, or the output folder has another run.
         DataError: (a `ValueError`) no record can be used.
     """
-    framework = framework or backends.find_default()
-    backends.refuse_inference_only(framework, "train models")
+    if framework is not None:
+        backends.refuse_inference_only(framework, "train models")
     unknown = sorted(set(overrides) - set(OVERRIDES))
     if unknown:
         raise TypeError(f"finetune() has no argument {unknown[0]}; values of the recipe: {', '.join(OVERRIDES)}")
@@ -80,6 +80,8 @@ def finetune(
     kept = [] if validation is None else _read(work, validation, reading, "validation")
     features = work.build_features(examples)
     plan = training.resolve_schedule(plan, len(features))
+    framework = framework or backends.find_default()
+    backends.refuse_inference_only(framework, "train models")
     backend = backends.load(framework).on(device)
     shown = Progress(plan.optimizer.steps) if progress else None
     job = training.Job(

@@ -37,8 +37,8 @@ def test_a_folder_has_priority_over_an_embedded_name(package):
 @pytest.mark.parametrize(
     ("source", "reason"),
     [
-        ("FacebookAI/roberta-base", "offline mode is enabled"),
-        ("__pycache__", "offline mode is enabled"),
+        ("FacebookAI/roberta-base", "HF_HUB_OFFLINE forbids access to the Hub"),
+        ("__pycache__", "HF_HUB_OFFLINE forbids access to the Hub"),
         ("", "nor a valid name on the Hub"),
         ("x\0y", "nor a valid name on the Hub"),
         ("roberta-tiny/../roberta-tiny", "nor a valid name on the Hub"),

@@ -61,7 +61,7 @@ def test_recipes_are_listed_and_printed_as_they_are(run):
 
 
 def test_the_name_of_a_library_is_answered_with_the_name_to_write(run):
-    sentence = "there is no framework 'torch': write pt (PyTorch), tf (TensorFlow) or flax (JAX)"
+    sentence = "there is no framework 'torch': write pt (PyTorch), tf (TensorFlow), flax (JAX), onnx (ONNX Runtime) or"
     code, _, err = run("tag", "--model", "roberta-tiny", "--framework", "torch")
     assert code == 2
     assert sentence in err
