@@ -207,12 +207,22 @@ def run_checkpoint(
 
 
 def encode(tokenizer: Any, texts: list[str], config: RobertaConfig, architecture: str) -> dict[str, np.ndarray]:
-    """Return ids and mask [B, S], truncated to the model's limit; [1, C, S] for multiple choice."""
+    """Return ids and mask [B, S], truncated to the model's limit; [1, C, S] for multiple choice.
+
+    Raises:
+        ValueError: The model has no row for a token of the tokenizer.
+    """
     limit = config.max_sequence_length
     encoded = tokenizer(
         texts, padding=True, truncation=True, max_length=limit, return_attention_mask=True, return_tensors="np"
     )
     arrays = {name: np.asarray(encoded[name]) for name in ("input_ids", "attention_mask")}
+    if (largest := int(arrays["input_ids"].max())) >= config.vocab_size:
+        token = tokenizer.convert_ids_to_tokens(largest)
+        raise ValueError(
+            f"the tokenizer has the token {token!r} with the id {largest}, but the model has {config.vocab_size} rows "
+            "of word embeddings: the tokenizer belongs to another model, or the model was not resized"
+        )
     return {name: value[None] for name, value in arrays.items()} if architecture == "ForMultipleChoice" else arrays
 
 

@@ -199,3 +199,10 @@ def test_an_unknown_implementation_is_refused_with_those_that_are_known():
     with pytest.raises(KeyError, match="unknown implementation 'torch'; choose from"):
         find_adapter("torch")
     assert "oracle" not in registered()
+
+
+def test_a_tokenizer_of_another_model_is_refused(checkpoint):
+    tokenizer = find_tokenizer(checkpoint("ForMaskedLM"))
+    config = RobertaConfig(vocab_size=20, max_position_embeddings=62)
+    with pytest.raises(ValueError, match=r"with the id .*, but the model has 20 rows of word embeddings"):
+        encode(tokenizer, ["The quick brown fox"], config, "ForMaskedLM")
