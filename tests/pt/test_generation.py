@@ -48,6 +48,9 @@ GENERATION = {
     "return_dict_in_generate": ({}, True),
     "use_cache": ({}, False),
     "streamer": ({}, list.append),
+    "logits_processor": ({"max_new_tokens": 6}, [lambda ids, scores: -scores]),
+    "stopping_criteria": ({"max_new_tokens": 6}, [lambda ids, scores: torch.full((len(ids),), ids.shape[1] >= 6)]),
+    "prefix_allowed_tokens_fn": ({"max_new_tokens": 6}, lambda row, ids: [5, 6]),
 }
 
 

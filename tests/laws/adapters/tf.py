@@ -66,8 +66,8 @@ def call_training(model, *values, seed=0, **named):
 
 def _seed(model, seed):
     for layer in model._flatten_layers():
-        if hasattr(layer, "seed_generator"):
-            layer.seed_generator.state.assign([seed, 0])
+        if isinstance(found := getattr(layer, "seed_generator", None), keras.random.SeedGenerator):
+            found.state.assign([seed, 0])
 
 
 def gradients(model, loss, *values, seed=None, **named):
