@@ -23,7 +23,7 @@ def test_long_texts_and_few_rows_have_the_results_of_the_model(make, config, ids
         patch.setattr(frozen, "_find_function", lambda few: seen.append(few) or find(few))
         for given in ((long, mask), (ids[:1], None)):
             got, want = view(*given).last_hidden_state, model(*given).last_hidden_state
-            assert np.abs(got - want).max() <= 2e-6 * np.abs(want).max()
+            assert np.abs(got - want).max() <= 5e-6 * np.abs(want).max()
     assert seen == [False, True]
     assert calls.replacement.get() is None
 

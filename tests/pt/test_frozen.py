@@ -16,7 +16,8 @@ from roberta_pt.weights import assign
 
 pytestmark = pytest.mark.skipif(not products._has_onednn(), reason="this PyTorch is built without oneDNN")
 
-LIMIT = 2e-6  # of the largest value: two orders of summation in float32
+# Of the largest value: two orders of summation in float32. These weights are large; a pooler gave 1.8e-6 with AVX.
+LIMIT = 5e-6
 OF_LOGITS = 5e-5  # a head with large weights amplifies the difference of hidden states
 CLASSES = ("Model", "ForMaskedLM", "ForSequenceClassification", "ForTokenClassification", "ForQuestionAnswering")
 
