@@ -16,8 +16,9 @@ import numpy as np
 import roberta_flax
 from roberta_core.backend import freeze_model, select_device
 from roberta_core.config import RobertaConfig
+from roberta_core.frozen import unwrap
 from roberta_core.outputs import ModelOutput
-from roberta_flax.frozen import describe_path, unwrap
+from roberta_flax.frozen import describe_path
 from roberta_flax.weights import assign, tensors, variables
 
 if TYPE_CHECKING:

@@ -9,7 +9,6 @@ Shapes: B batch, S sequence, N heads, H head.
 """
 
 import inspect
-import logging
 import math
 from collections.abc import Mapping
 from functools import cache
@@ -22,11 +21,10 @@ import numpy as np
 from jax import Array
 from jax.core import Tracer
 
+from roberta_core.frozen import FrozenView
 from roberta_core.outputs import ModelOutput
 from roberta_flax.calls import Options, replacement
 from roberta_flax.encoder import SelfAttention
-
-logger = logging.getLogger(__name__)
 
 # The largest difference from the ordinary attention, relative to its largest value. Rounding gives under 2e-6.
 TOLERANCE = 1e-5
@@ -37,17 +35,13 @@ FEW = 16  # rows up to which Eigen is faster than XLA's newer library
 EIGEN = {"xla_cpu_experimental_ynn_fusion_type": ""}
 
 
-class FrozenModel:
+class FrozenModel(FrozenView):
     """A view of a model for inference: the calls, attributes and outputs of the model, with a faster encoder.
 
     Attributes:
         model: The model, which stays as it is.
         path: How the latest call was computed, and why, in one sentence.
     """
-
-    def __init__(self, model: Any):
-        self.model = model
-        self.refresh()
 
     def refresh(self) -> None:
         """Look at the model again: after modules were replaced, for example. Weights are always the present ones.
@@ -77,28 +71,8 @@ class FrozenModel:
         finally:
             replacement.reset(token)
 
-    def _report(self, obstacle: str | None) -> None:
-        """Set `path`, and log it where it differs from the one before."""
-        path = describe_path(obstacle)
-        if path != getattr(self, "path", None):
-            self.path = path
-            logger.info("%s runs %s", type(self.model).__name__, path)
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("__") or "model" not in vars(self):
-            raise AttributeError(name)
-        return getattr(self.model, name)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return FrozenModel, (self.model,)
-
-    def __repr__(self) -> str:
-        return f"FrozenModel({type(self.model).__name__}, {self.path})"
-
-
-def unwrap(model: Any) -> Any:
-    """The model of a view; a model itself."""
-    return model.model if isinstance(model, FrozenModel) else model
+    def _describe(self, obstacle: str | None) -> str:
+        return describe_path(obstacle)
 
 
 def describe_path(obstacle: str | None) -> str:

@@ -14,8 +14,9 @@ from torch.utils._pytree import tree_map
 import roberta_pt
 from roberta_core.backend import freeze_model, select_device
 from roberta_core.config import RobertaConfig
+from roberta_core.frozen import unwrap
 from roberta_core.outputs import ModelOutput
-from roberta_pt.frozen import FrozenModel, describe_path, unwrap
+from roberta_pt.frozen import FrozenModel, describe_path
 from roberta_pt.interop import list_devices
 from roberta_pt.products import find_packing_obstacle
 from roberta_pt.weights import assign, from_numpy, tensors, to_numpy

@@ -9,7 +9,6 @@ Shapes: B batch, S sequence, R rows of tokens, D hidden.
 """
 
 import inspect
-import logging
 from collections.abc import Iterable, Sequence
 from functools import cache
 from itertools import groupby
@@ -18,13 +17,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from roberta_core.frozen import FrozenView
 from roberta_core.outputs import ModelOutput
 from roberta_pt.encoder import AddNorm, Attention, Encoder, Intermediate, Layer, SelfAttention
 from roberta_pt.layers import Dropout, LayerNorm, Linear
 from roberta_pt.packing import PackedLayer, Run, pack_encoder, run_encoder
 from roberta_pt.products import describe_cpu, find_packing_obstacle, is_eager
-
-logger = logging.getLogger(__name__)
 
 # The largest difference from the ordinary encoder, relative to its largest value. Rounding gives under 2e-6 (measured);
 # a transposed square matrix or a missing bias gives more than 1e-2.
@@ -38,17 +36,13 @@ ARGUMENTS = (
 TRAINING = "the model is in training mode"
 
 
-class FrozenModel:
+class FrozenModel(FrozenView):
     """A view of a model for inference: the calls, attributes and outputs of the model, with a faster encoder.
 
     Attributes:
         model: The model, which stays as it is.
         path: How the latest call was computed, and why, in one sentence.
     """
-
-    def __init__(self, model: Any):
-        self.model = model
-        self.refresh()
 
     def refresh(self) -> None:
         """Take over the model's present weights: after a write through `.data`, which no check sees, for example.
@@ -116,28 +110,8 @@ class FrozenModel:
                 )
         return None
 
-    def _report(self, obstacle: str | None) -> None:
-        """Set `path`, and log it where it differs from the one before."""
-        path = describe_path(obstacle)
-        if path != getattr(self, "path", None):
-            self.path = path
-            logger.info("%s runs %s", type(self.model).__name__, path)
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("__") or "model" not in vars(self):
-            raise AttributeError(name)
-        return getattr(self.model, name)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return FrozenModel, (self.model,)  # packed weights cannot be copied or pickled
-
-    def __repr__(self) -> str:
-        return f"FrozenModel({type(self.model).__name__}, {self.path})"
-
-
-def unwrap(model: Any) -> Any:
-    """The model of a view; a model itself."""
-    return model.model if isinstance(model, FrozenModel) else model
+    def _describe(self, obstacle: str | None) -> str:
+        return describe_path(obstacle)
 
 
 def describe_path(obstacle: str | None) -> str:

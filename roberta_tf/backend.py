@@ -15,8 +15,9 @@ import tensorflow as tf
 import roberta_tf
 from roberta_core.backend import freeze_model, select_device
 from roberta_core.config import RobertaConfig
+from roberta_core.frozen import unwrap
 from roberta_core.outputs import ModelOutput
-from roberta_tf.frozen import describe_path, find_fusion_obstacle, unwrap
+from roberta_tf.frozen import describe_path, find_fusion_obstacle
 from roberta_tf.weights import assign, tensors, to_published, variables
 
 if TYPE_CHECKING:

@@ -18,6 +18,7 @@ import tensorflow as tf
 from tensorflow.python import pywrap_tfe  # whether a tape records, which TensorFlow does not publish
 from tensorflow.python.framework import op_def_library  # applies operations that have no function in Python
 
+from roberta_core.frozen import FrozenView
 from roberta_core.outputs import ModelOutput
 from roberta_tf.activations import ACTIVATIONS
 from roberta_tf.calls import Graphs, bind_inputs, convert_inputs, has_own_call, is_eager_call
@@ -34,17 +35,13 @@ REPLACED = (Encoder, Layer, Attention, SelfAttention, AddNorm, Intermediate, Lin
 UNSERVED = ("head_mask", "encoder_hidden_states", "encoder_attention_mask", "past_key_values", "training")
 
 
-class FrozenModel:
+class FrozenModel(FrozenView):
     """A view of a model for inference: the calls, attributes and outputs of the model, with a faster encoder.
 
     Attributes:
         model: The model, which stays as it is.
         path: How the latest call was computed, and why, in one sentence.
     """
-
-    def __init__(self, model: Any):
-        self.model = model
-        self.refresh()
 
     def refresh(self) -> None:
         """Look at the model again: after layers were replaced, for example. Weights are always the present ones.
@@ -93,28 +90,8 @@ class FrozenModel:
                 return "a layer of the encoder was changed: call refresh()"
         return None
 
-    def _report(self, obstacle: str | None) -> None:
-        """Set `path`, and log it where it differs from the one before."""
-        path = describe_path(obstacle)
-        if path != getattr(self, "path", None):
-            self.path = path
-            logger.info("%s runs %s", type(self.model).__name__, path)
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("__") or "model" not in vars(self):
-            raise AttributeError(name)
-        return getattr(self.model, name)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return FrozenModel, (self.model,)  # graphs cannot be copied or pickled
-
-    def __repr__(self) -> str:
-        return f"FrozenModel({type(self.model).__name__}, {self.path})"
-
-
-def unwrap(model: Any) -> Any:
-    """The model of a view; a model itself."""
-    return model.model if isinstance(model, FrozenModel) else model
+    def _describe(self, obstacle: str | None) -> str:
+        return describe_path(obstacle)
 
 
 def describe_path(obstacle: str | None) -> str:
