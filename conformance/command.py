@@ -45,7 +45,9 @@ def parity(
     ] = None,
     tolerance: Annotated[
         float | None,
-        typer.Option(help="Tolerance of every stage of the checkpoint. Default: 10 times its expected rounding."),
+        typer.Option(
+            help="Tolerance of every stage of the checkpoint. Default: 10 times NumPy's rounding error (see above)."
+        ),
     ] = None,
     precision: Annotated[
         str,
@@ -64,8 +66,8 @@ def parity(
         bool,
         typer.Option(
             "--faults",
-            help="Show for each known fault the test case that detects it, or with a checkpoint whether comparing that "
-            "checkpoint detects it.",
+            help="Plant deliberate faults in the model, one at a time, and show which test case detects each; "
+            "with a checkpoint, show whether comparing that checkpoint detects each.",
         ),
     ] = False,
 ) -> None:

@@ -14,7 +14,7 @@ def compare(
         list[str],
         typer.Argument(
             help="Folders, weights files, built-in models or Hub ids; the others are compared with the first. "
-            "With A only, a folder, the weights files in it are compared.",
+            "If only A is given, it is a folder, and the weights files in it are compared with each other.",
             metavar="A [B...]",
         ),
     ],

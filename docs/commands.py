@@ -23,7 +23,7 @@ errors show their traceback.
 def describe(parameter: Any) -> str:
     """Return the table row of an option or an argument."""
     if parameter.param_type_name == "argument":
-        names = [f"`{(parameter.metavar or parameter.name).strip('[]{}.').upper()}`"]
+        names = [f"`{parameter.metavar or parameter.name.upper()}`"]
     else:
         value = "" if parameter.is_flag else f" {parameter.metavar or parameter.name.upper()}"
         names = [f"`{name}{value}`" for name in (*parameter.opts, *parameter.secondary_opts)]

@@ -35,9 +35,10 @@ def bench(
     also: Annotated[
         str | None,
         typer.Option(
-            help="More variants, separated by commas: pt-plain, tf-plain, flax-plain (not frozen), "
-            "pt-compile, pt-bf16, tf-bf16, flax-bf16, onnx-int8, "
-            "own-openvino-bf16; limit (a lower bound: only the matrix products) and limit-packed (the same, with "
+            help="More variants, separated by commas: pt-plain, tf-plain and flax-plain (an ordinary call, where the "
+            "default is `model.frozen()`, a view that is optimised for inference), pt-compile, pt-bf16, "
+            "tf-bf16, flax-bf16, onnx-int8, own-openvino-bf16 (the model that `roberta export` writes, in "
+            "OpenVINO); limit (a lower bound: only the matrix products) and limit-packed (the same, with "
             "weights packed by oneDNN)."
         ),
     ] = None,

@@ -41,7 +41,7 @@ class ModelMethods:
             ValueError: There is no such implementation.
         """
         if requested_attention not in (None, *ATTENTIONS):
-            raise ValueError(f"attn_implementation is {requested_attention!r}; known are {', '.join(ATTENTIONS)}")
+            raise ValueError(f"attn_implementation is {requested_attention!r}; expected one of {', '.join(ATTENTIONS)}")
         return requested_attention or "sdpa"
 
     def set_attn_implementation(self, attn_implementation: str | Mapping[str, str]) -> None:

@@ -167,7 +167,7 @@ class PreTrainedBase(ModelMethods):
             ("loss_reduction", loss_reduction, REDUCTIONS),
         ):
             if value not in known:
-                raise ValueError(f"{name} is {value!r}; known are {', '.join(known)}")
+                raise ValueError(f"{name} is {value!r}; expected one of {', '.join(known)}")
         self.attn_implementation, self.loss_reduction = attn_implementation, loss_reduction
 
     def _body_settings(self) -> dict[str, Any]:

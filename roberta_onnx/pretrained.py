@@ -83,7 +83,7 @@ class OnnxRobertaPreTrainedModel(PreTrainedBase):
         if loss_reduction != "mean":
             raise ValueError("loss_reduction is 'none'; an ONNX graph computes only the mean loss")
         if runtime not in RUNTIMES:
-            raise ValueError(f"runtime is {runtime!r}; known are {', '.join(RUNTIMES)}")
+            raise ValueError(f"runtime is {runtime!r}; expected one of {', '.join(RUNTIMES)}")
         if dtype not in RUNTIMES[runtime].dtypes:
             known = ", ".join(RUNTIMES[runtime].dtypes)
             raise ValueError(f"dtype is {dtype!r}; {RUNTIMES[runtime].title} computes in {known}")

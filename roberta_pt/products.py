@@ -31,7 +31,7 @@ def select_library() -> str:
     """Which library multiplies, "onednn" or "torch"; `ValueError` if the environment names another one."""
     named = os.environ.get(VARIABLE)
     if named is not None and named not in LIBRARIES:
-        raise ValueError(f"{VARIABLE} is {named!r}; known are {', '.join(LIBRARIES)}")
+        raise ValueError(f"{VARIABLE} is {named!r}; expected one of {', '.join(LIBRARIES)}")
     if not _has_onednn():
         return "torch"
     faster = _read_vendor() == "AuthenticAMD" and torch.backends.cpu.get_cpu_capability() in FASTER

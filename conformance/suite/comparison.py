@@ -84,7 +84,10 @@ def compare_checkpoints(
     with ExitStack() as stack:
         opened = {name: open_checkpoint(stack.enter_context(isolate(*place))) for name, place in find_sides(sources)}
         if len(opened) < 2:
-            raise CheckpointError(f"{sources[0]} has weights in one format only; specify two checkpoints to compare")
+            raise CheckpointError(
+                f"{sources[0]} has weights in one format only, so there is nothing to compare them with; specify a "
+                "second checkpoint"
+            )
         (first, reference), *others = opened.items()
         return [compare_opened(first, reference, name, other, texts, tolerance) for name, other in others]
 

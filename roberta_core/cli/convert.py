@@ -22,7 +22,10 @@ def convert(
     target: Annotated[str, typer.Argument(metavar="DST", help="The output folder; may be SRC itself.")],
     to: Annotated[str, typer.Option(help=f"Format to write: {FORMATS}.")],
     architecture: Annotated[
-        str | None, typer.Option("--class", help="Write another model class, such as Model or ForMaskedLM.")
+        str | None,
+        typer.Option(
+            "--class", help="Class to write: Model (the encoder), ForMaskedLM, ...; by default the checkpoint's."
+        ),
     ] = None,
     dtype: Annotated[
         str | None, typer.Option(help="Data type: float32, float16, bfloat16 or float64; by default as stored.")
@@ -41,7 +44,10 @@ def convert(
     strict: Annotated[bool, typer.Option(help="Refuse weights that are not finite.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Write a checkpoint, with its tokenizer, in another format, class or precision. Only --verify uses frameworks."""
+    """Write a checkpoint, with its tokenizer, in another format, class or precision.
+
+    Only --verify needs a framework.
+    """
     from roberta_core.checkpoints import conversion, resolve
 
     start = time.perf_counter()

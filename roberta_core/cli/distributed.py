@@ -23,8 +23,8 @@ DISTRIBUTED = Annotated[
     bool,
     typer.Option(
         "--distributed",
-        help="Share each batch among several devices or processes. Flax: all devices that JAX sees, of all hosts. "
-        "PyTorch and TensorFlow: the processes of torchrun or of TF_CONFIG, which are found without this option.",
+        help="For Flax: share each batch among all devices that JAX sees, on all hosts. PyTorch (torchrun) and "
+        "TensorFlow (TF_CONFIG) find their processes without this option.",
     ),
 ]
 

@@ -47,7 +47,11 @@ def evaluate(
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the masking.")] = 0,
     task: Annotated[
-        str | None, typer.Option(help="Evaluate this task; --texts are then data files as for `roberta finetune`.")
+        str | None,
+        typer.Option(
+            help="Score a fine-tuned model on a task: classification, tagging, multiple-choice or "
+            "question-answering. --texts are then data files, as for `roberta finetune --train`."
+        ),
     ] = None,
     predictions: Annotated[
         Path | None, typer.Option(help="With --task: write the predictions to this file, one line of JSON each.")

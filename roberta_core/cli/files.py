@@ -23,8 +23,12 @@ def check_files(*paths: Path | None) -> None:
             raise ValueError(f"{path} cannot be written: permission denied")
 
 
-def check_inputs(files: Iterable[str]) -> None:
+def check_inputs(files: Iterable[str], hint: str = "") -> None:
     """Check that files exist and can be read; `-` is skipped.
+
+    Args:
+        files: the names of the files.
+        hint: what to do if a file does not exist, appended to that error.
 
     Raises:
         ValueError: a file does not exist, or cannot be read.
@@ -36,7 +40,7 @@ def check_inputs(files: Iterable[str]) -> None:
         if path.is_dir():
             raise ValueError(f"{path} is a folder: specify the files in it, such as {path}/*.jsonl")
         if not path.exists():
-            raise ValueError(f"{path}: there is no such file")
+            raise ValueError(f"there is no file {name!r}{hint}" if hint else f"{path}: there is no such file")
         if not os.access(path, os.R_OK):
             raise ValueError(f"{path} cannot be read: permission denied")
 

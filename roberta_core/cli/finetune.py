@@ -57,8 +57,8 @@ def finetune(
         bool,
         typer.Option(
             "--balance",
-            help="Weight labels by inverse frequency in the loss, so that rare labels count as much in total."
-            " as frequent ones.",
+            help="Weight labels by inverse frequency in the loss, so that rare labels count as much in total "
+            "as frequent ones.",
         ),
     ] = False,
     class_weights: Annotated[
@@ -86,8 +86,8 @@ def finetune(
 
     Without --validation the last model is kept. It is written to OUTPUT/model, or with several seeds to
     OUTPUT/seed-N/model. A stopped run resumes with --resume and ends with exactly the weights of an uninterrupted one.
-    Several processes share each batch if they are started by `torchrun --nproc-per-node N -m roberta_core finetune
-    ...`, or with --distributed.
+    Processes that are started by `torchrun --nproc-per-node N -m roberta_core finetune ...` share each batch; see
+    --distributed for Flax and TensorFlow.
     """
     from roberta_core.backend import refuse_inference_only
     from roberta_core.training import finetune_run as training

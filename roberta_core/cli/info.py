@@ -32,7 +32,12 @@ def info(
         str, typer.Option(help="Remove this from the names of tensors, such as 'module.' or 'decoder.'")
     ] = "",
     runtime: Annotated[
-        bool, typer.Option("--runtime", help="Show how each installed framework computes here, and why.")
+        bool,
+        typer.Option(
+            "--runtime",
+            help="For each installed framework, show its device here and whether models run in their optimised form "
+            "(`model.frozen()`), with the reason.",
+        ),
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:

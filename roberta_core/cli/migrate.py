@@ -20,7 +20,7 @@ def migrate(
     assume_roberta: Annotated[
         bool,
         typer.Option(
-            "--assume-roberta", help="Replace Auto classes also if the names of checkpoints are not RoBERTa's."
+            "--assume-roberta", help="Replace Auto classes even where no name shows that the checkpoint is a RoBERTa."
         ),
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from roberta_core.pipelines.html_pages import Page
 
 FAILED = 1
+HINT = "; the arguments are files: a single text is read from standard input, as in `echo 'TEXT' | roberta ...`"
 
 TOP = Annotated[int, typer.Option(min=1, help="How many results to return for each row.")]
 
@@ -36,8 +37,8 @@ def classify(
     long: Annotated[
         str,
         typer.Option(
-            help="What to read of a text that is longer than the model accepts: its head, its tail, head+tail (a "
-            "quarter of the room for the head), or windows that overlap, whose scores are combined."
+            help="How to read a text that is longer than the model accepts: head, tail, head+tail (a quarter of the "
+            "tokens from the head, the others from the tail), or windows (that overlap; their scores are combined)."
         ),
     ] = "head",
     window_scores: Annotated[
@@ -45,9 +46,9 @@ def classify(
     ] = "mean",
     html: HTML = None,
 ) -> None:
-    """Classify texts or pairs of texts. A row has the field text, and perhaps text_pair.
+    """Classify texts or pairs of texts. A row has the field text, and can have text_pair.
 
-    A line of text is one text, or with --pairs two with a tab between them. A line of JSON is such as
+    A line of text is one text, or with --pairs two with a tab between them. A line of JSON looks like
     {"text": "A fine day."} or {"text": "It rains.", "text_pair": "It is wet."}. The label, its score and the text are
     printed for each row.
     """
@@ -70,7 +71,7 @@ def tag(
 ) -> None:
     """Find entities in texts with a token-classification model. A row has the field text, or tokens (a list).
 
-    A line of text is one text. A line of JSON is such as {"text": "Ada lives in London."} or
+    A line of text is one text. A line of JSON looks like {"text": "Ada lives in London."} or
     {"tokens": ["Ada", "lives", "in", "London"]}.
     """
     predict("tag", request, html=html, aggregation_strategy=aggregation)
@@ -94,7 +95,7 @@ def answer(
 ) -> None:
     """Answer questions from contexts with a question-answering model. A row has the fields question and context.
 
-    A line of text is a question, a tab and its context. A line of JSON is such as
+    A line of text is a question, a tab and its context. A line of JSON looks like
     {"question": "Who wrote it?", "context": "Ada wrote it."}.
     """
     if (question is None) != (context is None) or (question is not None and request.files):
@@ -107,7 +108,7 @@ def answer(
 def choose(request: Request) -> None:
     """Choose among texts with a multiple-choice model. A row has the fields context and choices (a list).
 
-    A line of text is a context and its choices, separated by tabs. A line of JSON is such as
+    A line of text is a context and its choices, separated by tabs. A line of JSON looks like
     {"context": "It rains.", "choices": ["She opens the umbrella.", "She waters the garden."]}.
     """
     predict("choose", request)
@@ -140,7 +141,7 @@ def embed(
 ) -> None:
     """Turn texts into vectors. A row has the field text.
 
-    A line of text is one text. A line of JSON is such as {"text": "A fine day."}.
+    A line of text is one text. A line of JSON looks like {"text": "A fine day."}.
     """
     predict("embed", request, pooling=pooling, normalize=normalize, prompt_name=prompt_name, truncation=truncate)
 
@@ -152,7 +153,7 @@ def rank(
 ) -> None:
     """Order documents for queries with a cross-encoder. A row has the fields query and documents.
 
-    A line of text is a query and its documents, separated by tabs. A line of JSON is such as
+    A line of text is a query and its documents, separated by tabs. A line of JSON looks like
     {"query": "When does it open?", "documents": ["We open at nine.", "Tickets cost five pounds."]}.
     """
     predict("rank", request, top_k=top_k)
@@ -217,7 +218,7 @@ def predict(
     if html == STDOUT:
         raise typer.BadParameter("--html needs a file: standard output has the results")
     check_files(request.output, html)
-    check_inputs([] if given else files)
+    check_inputs([] if given else files, HINT)
     (name,) = resolve_frameworks(None, request.framework)
     check_framework(task.pipeline, name)
     runner = load_runner(task, name, request.device, request.model, request.max_batch_tokens, options)

@@ -218,7 +218,8 @@ def parse_columns(task: TaskFields, given: Sequence[str]) -> dict[str, str]:
             field, found, name = part.partition("=")
             if not found or not name or field not in task.fields:
                 known = ", ".join(task.fields)
-                raise typer.BadParameter(f"--columns {part}: write FIELD=COLUMN; the fields of this task are {known}")
+                reason = f"this task has no field {field!r}" if found and name else "write FIELD=COLUMN"
+                raise typer.BadParameter(f"--columns {part}: {reason}; the fields of this task are {known}")
             names[field] = name
     return names
 

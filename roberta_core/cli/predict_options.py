@@ -23,13 +23,17 @@ MODEL = Annotated[
 FILES = Annotated[
     list[str] | None,
     typer.Argument(
-        help="JSON lines, JSON, CSV, TSV, CoNLL or Parquet files by their suffix. Other files are lines of text, and "
-        "so is standard input, which is read by default or for the name -.",
+        help="Files of rows: the suffix tells whether they are JSON lines, JSON, CSV, TSV or Parquet (for `roberta "
+        "tag` also CoNLL), and any other file is read as lines of text. Without files, or for -, standard "
+        "input is read.",
     ),
 ]
 COLUMNS = Annotated[
     list[str] | None,
-    typer.Option(metavar="FIELD=NAME", help="The column that holds a field, such as text=body; may be repeated."),
+    typer.Option(
+        metavar="FIELD=COLUMN",
+        help="The column that holds a field, such as text=body; for several use commas, or repeat the option.",
+    ),
 ]
 HEADER = Annotated[
     str | None,
@@ -79,10 +83,10 @@ class Request:
 
     def __post_init__(self) -> None:
         if self.format is not None and self.format not in FORMATS:
-            raise typer.BadParameter(f"--format is {self.format}; known are {', '.join(FORMATS)}")
+            raise typer.BadParameter(f"--format is {self.format}; expected one of {', '.join(FORMATS)}")
         if self.input_format is not None and self.input_format not in INPUT_FORMATS:
             known = ", ".join(INPUT_FORMATS)
-            raise typer.BadParameter(f"--input-format is {self.input_format}; known are {known}")
+            raise typer.BadParameter(f"--input-format is {self.input_format}; expected one of {known}")
 
 
 def with_shared_options(*, model: str, columns: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -96,7 +100,10 @@ def with_shared_options(*, model: str, columns: str) -> Callable[[Callable[..., 
     """
     notes = {
         "model": describe_option(MODEL, f"A folder with {model}, or its name on the Hugging Face Hub."),
-        "columns": describe_option(COLUMNS, f"The column that holds a field, such as {columns}; may be repeated."),
+        "columns": describe_option(
+            COLUMNS,
+            f"The column that holds a field, such as {columns}; for several use commas, or repeat the option.",
+        ),
     }
 
     def decorate(function: Callable[..., None]) -> Callable[..., None]:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from roberta_core.cli.distributed import DISTRIBUTED, share_run
-from roberta_core.cli.frameworks import DEVICE, hold_back_stderr, load_backend
+from roberta_core.cli.frameworks import DEVICE, TRAINING_FRAMEWORK, hold_back_stderr, load_backend, resolve_frameworks
 from roberta_core.cli.recording import CHART, TENSORBOARD, Recording
 from roberta_core.cli.terminal import format_count
 from roberta_core.cli.training_display import Display, call_after_loss, handle_stop
@@ -33,7 +33,7 @@ def pretrain(
         list[str] | None,
         typer.Option(help="Documents to hold out for evaluation, in addition to those of the recipe. Repeatable."),
     ] = None,
-    framework: Annotated[str, typer.Option(help="Framework to train with: pt, tf or flax.")] = "pt",
+    framework: TRAINING_FRAMEWORK = None,
     device: DEVICE = "auto",
     dtype: Annotated[str, typer.Option(help="Data type of the final model: float32 or float16.")] = "float32",
     prepare: Annotated[bool, typer.Option(help="Only tokenise the texts into OUTPUT/corpus; needs no framework.")] = (
@@ -53,16 +53,15 @@ def pretrain(
     """Train a model, new or from a checkpoint, on texts with masked-language modelling, with a recipe.
 
     A stopped run resumes with --resume and ends with exactly the weights of an uninterrupted one. The final model is
-    written to OUTPUT/model. Several processes share each batch if they are started by
-    `torchrun --nproc-per-node N -m roberta_core pretrain ...`, or with --distributed.
+    written to OUTPUT/model. Processes that are started by `torchrun --nproc-per-node N -m roberta_core pretrain ...`
+    share each batch; see --distributed for Flax and TensorFlow.
     """
     from roberta_core.backend import refuse_inference_only
     from roberta_core.data.records import Skipped
     from roberta_core.training import pretrain_run as training
 
-    refuse_inference_only(framework, "train models")
     if dtype not in training.DTYPES:
-        raise typer.BadParameter(f"--dtype is {dtype!r}; known are {', '.join(training.DTYPES)}")
+        raise typer.BadParameter(f"--dtype is {dtype!r}; expected one of {', '.join(training.DTYPES)}")
     if tokenizer is None and model is None:
         raise typer.BadParameter("specify --tokenizer, or a --model that has a tokenizer")
     skipped = Skipped(strict)
@@ -73,10 +72,12 @@ def pretrain(
             blocks, _ = training.prepare_corpus(plan, vocabulary, train, kept, output, display.show_reading, skipped)
             _show_corpus(display, blocks, output, skipped, time.perf_counter() - begin)
         return
-    with share_run(framework, device, distributed) as joined:
+    (name,) = resolve_frameworks(None, framework)
+    refuse_inference_only(name, "train models")
+    with share_run(name, device, distributed) as joined:
         work = _plan_work(recipe, tokenizer, model, texts, held_out)
         _check_output(output, resume)
-        backend = joined or load_backend(framework, device)
+        backend = joined or load_backend(name, device)
         _train(backend, work, output, model, dtype, skipped, resume, Outputs(chart, tensorboard, as_json))
 
 

@@ -55,7 +55,7 @@ def serve(
         typer.Option(min=1, help="Maximum number of inputs that wait for a model; further requests get status 429."),
     ] = 512,
     max_inputs: Annotated[int, typer.Option(min=1, help="Maximum number of inputs of one request.")] = 128,
-    timeout: Annotated[float, typer.Option(min=0.1, help="Seconds until a request is answered 504.")] = 30.0,
+    timeout: Annotated[float, typer.Option(min=0.1, help="Seconds after which a request gets the answer 504.")] = 30.0,
     api_key: Annotated[
         str | None,
         typer.Option(metavar="ENV", help="Environment variable that holds the key that requests must send."),
@@ -68,9 +68,10 @@ def serve(
         typer.Option(metavar="ORIGIN", help="Origin whose pages may call the server; may be repeated."),
     ] = None,
 ) -> None:
-    """Serve models over HTTP: embeddings, labels, entities, answers, choices, masks, generation, and a page for them.
+    """Serve models over HTTP: embeddings, labels, entities, answers, choices, masks, generation.
 
-    Its routes include those of text-embeddings-inference and of OpenAI's embeddings; /openapi.json describes all.
+    Its routes include those of text-embeddings-inference and of OpenAI's embeddings; /openapi.json describes all. The
+    address itself is a page to try the models in a browser.
     """
     try:
         from roberta_core.serving.server import serve as serve_models
@@ -98,7 +99,8 @@ def read_key(host: str, variable: str | None, no_auth: bool) -> str:
     if variable is None:
         if not no_auth and not is_loopback(host):
             raise typer.BadParameter(
-                f"{host} can be reached from other machines: specify --api-key ENV, or --no-auth to serve without a key"
+                f"{host} can be reached from other machines: specify --api-key ENV (an environment variable that "
+                "holds the key), or --no-auth to serve without a key"
             )
         return ""
     if no_auth:

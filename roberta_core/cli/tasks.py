@@ -10,7 +10,7 @@ def tasks(
     name: Annotated[
         str | None,
         typer.Argument(
-            help="A task; also shows the column names that are recognised for each field.", show_default=False
+            help="Show one task, with the column names that are recognised for each of its fields.", show_default=False
         ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
@@ -20,7 +20,8 @@ def tasks(
     if name is not None:
         chosen = [one for one, facts in found.items() if name in (one, facts["finetune"], *facts["aliases"])]
         if not chosen:
-            raise ValueError(f"there is no task {name!r}; known are {', '.join(found)}")
+            known = ", ".join(_title(one, facts) for one, facts in found.items())
+            raise ValueError(f"there is no task {name!r}; expected one of {known}")
         found = {one: found[one] for one in chosen}
     if as_json:
         print(json.dumps(found, indent=2))
@@ -55,7 +56,7 @@ def collect_tasks() -> dict[str, dict[str, Any]]:
 def show(found: dict[str, dict[str, Any]], with_columns: bool) -> None:
     """Print the commands of tasks with their fields, or also the columns that hold these by default."""
     for name, facts in found.items():
-        print(f"{name} (also {', '.join(facts['aliases'])})" if facts["aliases"] else name)
+        print(_title(name, facts))
         if facts["command"] is None:
             print(f"  predict: in Python, with roberta_core.pipeline({name!r}, model=...)")
         for verb, command, fields in (
@@ -68,3 +69,8 @@ def show(found: dict[str, dict[str, Any]], with_columns: bool) -> None:
                     print(f"    {field}: in the column {' or '.join(columns)}")
         if facts["recipes"]:
             print(f"  recipes: {', '.join(facts['recipes'])}")
+
+
+def _title(name: str, facts: dict[str, Any]) -> str:
+    """Return the name of a task with its aliases."""
+    return f"{name} (also {', '.join(facts['aliases'])})" if facts["aliases"] else name

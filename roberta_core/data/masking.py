@@ -53,7 +53,7 @@ class Masking:
         if not FIRST <= self.mask_id < self.vocab_size:
             raise ValueError(f"the mask's id {self.mask_id} must be from {FIRST} to below {self.vocab_size}")
         if self.rule not in RULES:
-            raise ValueError(f"the masking rule is {self.rule!r}; known are {', '.join(RULES)}")
+            raise ValueError(f"the masking rule is {self.rule!r}; expected one of {', '.join(RULES)}")
         if self.copies < 0:
             raise ValueError(f"masking copies is {self.copies}; it must be at least 1, or 0 for dynamic masking")
 

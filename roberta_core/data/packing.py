@@ -69,7 +69,7 @@ def build_blocks(
         parts = [pack(tokens, sentences[a : b + 1], length, separator) for a, b in pairwise(documents)]
         return np.concatenate([*parts, np.empty((0, 2), np.int64)])
     if form not in FORMATS:
-        raise ValueError(f"the format is {form!r}; known are {', '.join(FORMATS)}")
+        raise ValueError(f"the format is {form!r}; expected one of {', '.join(FORMATS)}")
     if len(documents) < 3:
         raise ValueError(f"{form} needs at least two documents: half of the second parts come from another one")
     if length < 6:

@@ -86,7 +86,7 @@ def pipeline(
     """
     name = ALIASES.get(task, task)
     if name not in PIPELINES:
-        raise ValueError(f"task is {task!r}; known are {', '.join((*PIPELINES, *ALIASES))}")
+        raise ValueError(f"task is {task!r}; expected one of {', '.join((*PIPELINES, *ALIASES))}")
     kind = PIPELINES[name]
     settings = {key: value for key, value in settings.items() if key not in HARMLESS}
     if isinstance(model, str | os.PathLike):

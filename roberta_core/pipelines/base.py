@@ -206,7 +206,7 @@ def encode_rows(tokenizer: Any, texts: Sequence[str], arguments: Options) -> lis
     unknown = sorted(set(arguments) - set(ROW_ARGUMENTS))
     if unknown:
         known = ", ".join(ROW_ARGUMENTS)
-        raise ValueError(f"the tokenizer's arguments here have no {', '.join(unknown)}; known are {known}")
+        raise ValueError(f"the tokenizer's arguments here have no {', '.join(unknown)}; expected one of {known}")
     if not texts:
         return []
     found = tokenizer(list(texts), **{**arguments, "return_attention_mask": True})

@@ -69,13 +69,13 @@ class TextClassificationPipeline(Pipeline):
         """Refuse unknown functions and ways to treat long texts."""
         function = options["function_to_apply"]
         if function is not None and str(function).lower() not in FUNCTIONS:
-            raise ValueError(f"function_to_apply is {function!r}; known are {', '.join(FUNCTIONS)}")
+            raise ValueError(f"function_to_apply is {function!r}; expected one of {', '.join(FUNCTIONS)}")
         for name, known in (("long", LONG), ("window_scores", tuple(COMBINED))):
             if options[name] not in known:
-                raise ValueError(f"{name} is {options[name]!r}; known are {', '.join(known)}")
+                raise ValueError(f"{name} is {options[name]!r}; expected one of {', '.join(known)}")
         truncation, most = options["truncation"], options["max_length"]
         if truncation not in TRUNCATIONS:
-            raise ValueError(f"truncation is {truncation!r}; known are {', '.join(map(repr, TRUNCATIONS))}")
+            raise ValueError(f"truncation is {truncation!r}; expected one of {', '.join(map(repr, TRUNCATIONS))}")
         if most is not None and not TRUNCATIONS[truncation]:
             raise ValueError(f"max_length is {most}, but truncation is not requested: pass truncation=True too")
         if most is not None and most <= self.tokenizer.num_special_tokens_to_add(pair=True):

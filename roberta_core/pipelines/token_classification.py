@@ -64,7 +64,7 @@ class TokenClassificationPipeline(Pipeline):
         """Refuse unknown strategies, and windows without aggregation."""
         if _strategy(options) not in STRATEGIES:
             known = ", ".join(STRATEGIES)
-            raise ValueError(f"aggregation_strategy is {options['aggregation_strategy']!r}; known are {known}")
+            raise ValueError(f"aggregation_strategy is {options['aggregation_strategy']!r}; expected one of {known}")
         stride = options["stride"]
         if stride is not None and _strategy(options) == "none":
             raise ValueError('stride needs an aggregation_strategy other than "none"')

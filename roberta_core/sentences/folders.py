@@ -141,7 +141,9 @@ def read_prompts(found: Mapping[str, Any], place: str) -> dict[str, Any]:
 def _read_settings(found: Mapping[str, Any], place: str) -> dict[str, Any]:
     similarity, dimensions = found.get("similarity_fn_name") or "cosine", found.get("truncate_dim")
     if similarity not in SIMILARITIES:
-        raise ValueError(f"{place} has the similarity_fn_name {similarity!r}; known are {', '.join(SIMILARITIES)}")
+        raise ValueError(
+            f"{place} has the similarity_fn_name {similarity!r}; expected one of {', '.join(SIMILARITIES)}"
+        )
     if dimensions is not None and (not isinstance(dimensions, int) or dimensions < 1):
         raise ValueError(f"{place} has the truncate_dim {dimensions!r}; it must be a positive integer")
     return {**read_prompts(found, place), "similarity": similarity, "dimensions": dimensions}
@@ -152,7 +154,7 @@ def _read_pooling(folder: Path) -> Pooling:
     modes = found.get("pooling_mode") or [mode for key, mode in OLD_POOLINGS.items() if found.get(key)] or ["mean"]
     unknown = [key for key in found if key.startswith("pooling_mode_") and key not in OLD_POOLINGS and found[key]]
     if unknown:
-        raise ValueError(f"{folder / CONFIG} has {unknown[0]}; known are {', '.join(OLD_POOLINGS)}")
+        raise ValueError(f"{folder / CONFIG} has {unknown[0]}; expected one of {', '.join(OLD_POOLINGS)}")
     return Pooling((modes,) if isinstance(modes, str) else tuple(modes), bool(found.get("include_prompt", True)))
 
 

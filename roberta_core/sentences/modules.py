@@ -67,7 +67,9 @@ class Pooling:
         modes = tuple(SHORT_NAMES.get(mode, mode) for mode in modes)
         unknown = [mode for mode in modes if mode not in POOLINGS]
         if unknown or not modes:
-            raise ValueError(f"pooling is {unknown[0] if unknown else 'empty'!r}; known are {', '.join(POOLINGS)}")
+            raise ValueError(
+                f"pooling is {unknown[0] if unknown else 'empty'!r}; expected one of {', '.join(POOLINGS)}"
+            )
         object.__setattr__(self, "modes", modes)
 
     def __call__(self, states: np.ndarray, skip: int = 0) -> np.ndarray:

@@ -131,7 +131,7 @@ def parse_tasks(names: str) -> tuple[str, ...]:
     unknown = [task for task in tasks if task not in PIPELINES]
     if unknown or not tasks:
         raise ValueError(
-            f"there is no task {', '.join(map(repr, unknown or [names]))}; known are {', '.join(PIPELINES)}"
+            f"there is no task {', '.join(map(repr, unknown or [names]))}; expected one of {', '.join(PIPELINES)}"
         )
     return tasks
 
@@ -161,7 +161,7 @@ def choose_tasks(
         tasks = tuple(task for task in known if task not in SUITS or SUITS[task](config))
     if not tasks:
         reason = f"its config.json names {named}" if named else "its config.json names no architecture"
-        raise ValueError(f"{source} serves no task: {reason}; known are {', '.join(TASKS)}, with any prefix")
+        raise ValueError(f"{source} serves no task: {reason}; expected one of {', '.join(TASKS)}, with any prefix")
     return tasks
 
 

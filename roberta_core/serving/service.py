@@ -87,7 +87,7 @@ class Service:
         if name is None:
             return next(iter(self.models.values()))
         if name not in self.models:
-            detail = f"there is no model {name[:60]!r}; known are {', '.join(self.models)}"
+            detail = f"there is no model {name[:60]!r}; expected one of {', '.join(self.models)}"
             raise Problem(404, detail, field="model")
         return self.models[name]
 

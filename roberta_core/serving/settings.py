@@ -21,7 +21,7 @@ class ServerSettings:
         max_header: bytes of a request's header.
         max_connections: open connections; more are answered 503.
         max_new_tokens: tokens that one request may generate.
-        timeout: seconds until a request is answered 504.
+        timeout: seconds after which a request gets the answer 504.
         read_timeout: seconds in which a client must send its header, and then its body, or read an answer.
         api_key: key that requests must send as `Authorization: Bearer KEY`; empty for none.
         cors: origins whose pages may call the server from a browser.

@@ -38,7 +38,7 @@ def validate(schema: Schema, value: Any, field: str = "") -> Any:
         raise Problem(422, f"{_name(field)} is {describe(value)}; it must be {_article(kind)}", field=field or None)
     if "enum" in schema and value not in schema["enum"]:
         known = ", ".join(map(str, schema["enum"]))
-        raise Problem(422, f"{_name(field)} is {describe(value)}; known are {known}", field=field)
+        raise Problem(422, f"{_name(field)} is {describe(value)}; expected one of {known}", field=field)
     check = CHECKS.get(kind or "")
     return check(schema, value, field) if check else value
 
@@ -130,7 +130,7 @@ def _check_object(schema: Schema, value: dict[str, Any], field: str) -> dict[str
     for name in value:
         if name not in properties:
             shown = re.sub(r"[^\w.-]", "?", name[:SHOWN])
-            detail = f"{prefix}{shown} is unknown; known are {', '.join(properties)}"
+            detail = f"{prefix}{shown} is unknown; expected one of {', '.join(properties)}"
             raise Problem(422, detail, field=f"{prefix}{shown}")
     for name in schema.get("required", ()):
         if name not in value:

@@ -31,7 +31,7 @@ def find_task(name: str) -> type[Task]:
     found = TASKS.get(TASK_ALIASES.get(name, name))
     if found is None:
         known = [" or ".join([one, *(alias for alias, task in TASK_ALIASES.items() if task == one)]) for one in TASKS]
-        raise ValueError(f"there is no task {name!r}; known are {', '.join(known)}")
+        raise ValueError(f"there is no task {name!r}; expected one of {', '.join(known)}")
     return found
 
 

@@ -57,7 +57,7 @@ class TaskSettings:
         if not 0 <= self.warmup_ratio < 1:
             raise ValueError(f"warmup_ratio is {self.warmup_ratio}; it must be at least 0 and below 1")
         if self.problem not in ("", *PROBLEMS):
-            raise ValueError(f"problem is {self.problem!r}; known are {', '.join(PROBLEMS)}")
+            raise ValueError(f"problem is {self.problem!r}; expected one of {', '.join(PROBLEMS)}")
         if not 0 < self.threshold < 1:
             raise ValueError(f"threshold is {self.threshold}; it must be between 0 and 1")
         self.parse_class_weights()
@@ -66,7 +66,7 @@ class TaskSettings:
         if self.first_label not in (-1, 0, 1):
             raise ValueError(f"first_label is {self.first_label}; it must be 0, 1, or -1 to decide it by the data")
         if self.no_answer not in ("", *NO_ANSWER):
-            raise ValueError(f"no_answer is {self.no_answer!r}; known are {', '.join(NO_ANSWER)}")
+            raise ValueError(f"no_answer is {self.no_answer!r}; expected one of {', '.join(NO_ANSWER)}")
 
     def parse_class_weights(self) -> dict[str, float]:
         """Return the weight of each label in `class_weights`.

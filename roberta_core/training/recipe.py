@@ -58,7 +58,7 @@ class Data:
     def __post_init__(self) -> None:
         _at_least("sequence_length", self.sequence_length, 3)
         if self.format not in FORMATS:
-            raise ValueError(f"format is {self.format!r}; known are {', '.join(FORMATS)}")
+            raise ValueError(f"format is {self.format!r}; expected one of {', '.join(FORMATS)}")
 
 
 @dataclass(frozen=True)
@@ -141,7 +141,7 @@ class Optimizer:
         if not self.epsilon > 0:
             raise ValueError(f"epsilon is {self.epsilon}; it must be positive")
         if self.precision not in PRECISIONS:
-            raise ValueError(f"precision is {self.precision!r}; known are {', '.join(PRECISIONS)}")
+            raise ValueError(f"precision is {self.precision!r}; expected one of {', '.join(PRECISIONS)}")
         self.schedule()
 
     def schedule(self) -> LinearSchedule:
@@ -358,7 +358,7 @@ def _refuse_unknown(what: str, given: Mapping[str, Any], known: tuple[str, ...])
     if unknown:
         close = {name: difflib.get_close_matches(name, known, n=1) for name in unknown}
         meant = [f"{name} (did you mean {found[0]}?)" if found else name for name, found in close.items()]
-        raise ValueError(f"unknown {what}: {', '.join(meant)}; known are {', '.join(known)}")
+        raise ValueError(f"unknown {what}: {', '.join(meant)}; expected one of {', '.join(known)}")
 
 
 def _at_least(name: str, value: float, least: int) -> None:

@@ -175,7 +175,7 @@ def test_the_reports_are_written(source, checkpoint, tmp_path, compare):
 @pytest.mark.parametrize(
     ("arguments", "status", "message"),
     [
-        (["{source}"], 1, "has weights in one format only; specify two checkpoints to compare"),
+        (["{source}"], 1, "has weights in one format only, so there is nothing to compare them with"),
         (["{source}", "nowhere"], 1, "'nowhere' is neither a folder here nor"),
         (["{source}", "{source}/config.json"], 1, "config.json is not a weights file"),
         (["{source}", "{source}", "--tolerance", "-1"], 2, "tolerance"),

@@ -166,7 +166,7 @@ def test_records_of_a_file_are_read_by_their_columns_and_a_bad_one_has_an_error(
         (["nowhere.txt"], {}, 1, "nowhere.txt"),
         ([], {"model": "roberta-tiny"}, 1, "is not fine-tuned for text-classification: it lacks classifier.dense"),
         (["--max-batch-tokens", "0"], {}, 2, "--max-batch-tokens"),
-        (["--long", "middle"], {}, 1, "long is 'middle'; known are windows, head, tail, head+tail"),
+        (["--long", "middle"], {}, 1, "long is 'middle'; expected one of windows, head, tail, head+tail"),
     ],
 )
 def test_impossible_requests_are_refused_in_one_sentence(run, arguments, settings, status, sentence):

@@ -110,7 +110,7 @@ def test_an_unknown_field_is_a_usage_error(run, columns):
 def test_an_unknown_format_is_a_usage_error(run):
     code, _, err, _ = run("embed", "--format", "xml")
     assert code == 2
-    assert "--format is xml; known are table, tsv, jsonl" in err
+    assert "--format is xml; expected one of table, tsv, jsonl" in err
 
 
 def test_a_question_and_its_context_can_be_options(run):
@@ -161,7 +161,16 @@ def test_texts_and_files_of_fill_mask_are_not_mixed(run, arguments, sentence):
 def test_a_file_that_is_not_there_is_refused_before_anything_is_printed(run, name):
     code, out, err, _ = run("embed", name)
     assert (code, out) == (1, "")
-    assert "there is no such file" in err or "is a folder" in err
+    assert "there is no file 'nowhere.jsonl'" in err or "is a folder" in err
+
+
+def test_a_text_in_place_of_a_file_is_refused_with_the_way_to_pass_a_text(run):
+    code, _, err, _ = run("embed", "She smiled.")
+    assert code == 1
+    assert (
+        "there is no file 'She smiled.'; the arguments are files: a single text is read from standard input"
+        in " ".join(err.split())
+    )
 
 
 def test_the_shared_options_are_those_of_every_command():
@@ -226,4 +235,4 @@ def test_standard_input_can_have_records(run, tmp_path):
     assert run("embed", tmp_path / "rows.csv", "--input-format", "lines")[3] == ["a line"]
     code, _, err, _ = run("embed", "--input-format", "xml")
     assert code == 2
-    assert "--input-format is xml; known are lines, jsonl" in err
+    assert "--input-format is xml; expected one of lines, jsonl" in err

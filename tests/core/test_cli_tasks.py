@@ -44,7 +44,7 @@ def test_one_task_is_shown_with_its_columns_by_any_of_its_names(run):
     assert "tokens: in the column tokens or words" in out
     code, _, err = run("tasks", "nope")
     assert code == 1
-    assert "there is no task 'nope'; known are fill-mask, text-classification" in err
+    assert "there is no task 'nope'; expected one of fill-mask, text-classification (also classification," in err
 
 
 def test_recipes_are_listed_and_printed_as_they_are(run):

@@ -349,7 +349,10 @@ def test_a_missing_file_and_an_unknown_task_are_refused_before_a_framework_is_lo
     with pytest.raises(SystemExit):
         cli.main(["finetune", "translation", "--train", str(files / "train.jsonl"), "--output", str(files / "o"),
                   "--recipe", str(files / "recipe.toml"), "--framework", "np"])  # fmt: skip
-    assert "known are classification or text-classification or sentiment-analysis, tagging" in capsys.readouterr().err
+    assert (
+        "expected one of classification or text-classification or sentiment-analysis, tagging"
+        in capsys.readouterr().err
+    )
 
 
 def test_truncated_examples_are_reported_in_training_and_evaluation(files, capsys):

@@ -141,5 +141,5 @@ def test_a_pair_is_enclosed_and_separated_by_special_tokens():
 def test_pairs_need_two_documents_and_known_formats():
     with pytest.raises(ValueError, match="needs at least two documents"):
         build_blocks(*build_documents([3]), 12, SEPARATOR, "segment-pair")
-    with pytest.raises(ValueError, match="'words'; known are full-sentences"):
+    with pytest.raises(ValueError, match="'words'; expected one of full-sentences"):
         build_blocks(*build_documents([3]), 12, SEPARATOR, "words")

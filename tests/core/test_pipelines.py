@@ -207,7 +207,7 @@ def test_truncation_has_the_names_and_the_length_of_the_published_argument(build
     assert answer.build_features([pair], {**answer.settings, "truncation": "only_first"})[0].ids == whole
     for options, message in (
         ({"truncation": "only_second"}, "the second text has 2 tokens"),
-        ({"truncation": "longest"}, "truncation is 'longest'; known are"),
+        ({"truncation": "longest"}, "truncation is 'longest'; expected one of"),
         ({"max_length": 8}, "max_length is 8, but truncation is not requested"),
         ({"max_length": 4, "truncation": True}, "max_length is 4, which leaves no room"),
     ):
@@ -224,7 +224,7 @@ def test_the_scores_of_windows_are_combined_as_specified(build):
     for name, combine in (("mean", each.mean(0)), ("max", each.max(0))):
         found = {label["label"]: label["score"] for label in answer(text, top_k=None, window_scores=name)}
         assert list(map(found.get, LABELS[answer.architecture])) == pytest.approx(combine.tolist(), abs=1e-5)
-    with pytest.raises(ValueError, match="window_scores is 'median'; known are mean, max"):
+    with pytest.raises(ValueError, match="window_scores is 'median'; expected one of mean, max"):
         answer(text, window_scores="median")
 
 
@@ -393,7 +393,9 @@ def test_padding_that_the_tokenizer_is_asked_for_does_not_change_a_result(build,
     padded = {name: {"padding": "max_length", "max_length": 12, "truncation": True}}
     answer = build(task)
     assert str(answer("a<mask> door", **padded)) == str(answer("a<mask> door"))
-    with pytest.raises(ValueError, match="arguments here have no return_overflowing_tokens; known are add_special"):
+    with pytest.raises(
+        ValueError, match="arguments here have no return_overflowing_tokens; expected one of add_special"
+    ):
         answer("a<mask> door", **{name: {"return_overflowing_tokens": True}})
 
 
@@ -482,7 +484,9 @@ def test_features_are_nested_lists_or_a_tensor(build):
 
 
 def test_an_unknown_task_is_refused_with_the_known_ones():
-    with pytest.raises(ValueError, match=r"task is 'translation'; known are fill-mask, .*sentiment-analysis, ner"):
+    with pytest.raises(
+        ValueError, match=r"task is 'translation'; expected one of fill-mask, .*sentiment-analysis, ner"
+    ):
         pipelines.pipeline("translation", "roberta-tiny")
 
 

@@ -213,7 +213,7 @@ def test_a_nan_loss_is_reported_in_one_sentence(call, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "status", "message"),
     [
-        (("--dtype", "float8"), 2, "known are float32, float16"),
+        (("--dtype", "float8"), 2, "expected one of float32, float16"),
         (("--recipe", "none"), 1, "no recipe none"),
         (("--held-out", "none.txt"), 1, "no file is called none.txt"),
     ],

@@ -49,7 +49,7 @@ def test_the_released_settings_are_the_defaults_of_the_model():
         ("optimizer", "epsilon", 0.0, "epsilon is 0.0"),
         ("optimizer", "clip_norm", -1.0, "clip_norm is -1.0"),
         ("optimizer", "weight_decay", float("nan"), "weight_decay is nan"),
-        ("optimizer", "precision", "float8", "known are float32, bfloat16"),
+        ("optimizer", "precision", "float8", "expected one of float32, bfloat16"),
         ("optimizer", "learning_rate", 1e-3, "unknown value in .optimizer.: learning_rate"),
         ("run", "log_every", 0, "log_every is 0"),
         ("run", "seed", True, "run.seed is True"),

@@ -115,7 +115,7 @@ REFUSED = {
     "not a list": ({"modules": {"a": 1}}, "is not a list of modules"),
     "an unknown pooling": (
         {"modules": list_rows("Pooling"), "1_Pooling__config": {"pooling_mode": "median"}},
-        "pooling is 'median'; known are cls, max",
+        "pooling is 'median'; expected one of cls, max",
     ),
     "an unknown old pooling": (
         {"modules": list_rows("Pooling"), "1_Pooling__config": {"pooling_mode_median_tokens": True}},
@@ -139,7 +139,7 @@ REFUSED = {
     ),
     "an unknown similarity": (
         {"modules": list_rows("Pooling"), **POOLING, "config_sentence_transformers": {"similarity_fn_name": "maxsim"}},
-        "has the similarity_fn_name 'maxsim'; known are cosine",
+        "has the similarity_fn_name 'maxsim'; expected one of cosine",
     ),
     "an activation of the model": (
         {"modules": list_rows("Pooling", "Dense"), **POOLING, "2_Dense__config": {"activation_function": "my.Act"}},

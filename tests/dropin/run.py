@@ -129,7 +129,7 @@ def asked(arguments: list[str]) -> list[str]:
     scripts = parser.parse_args(arguments).scripts
     unknown = [script for script in scripts if script not in SCRIPTS]
     if unknown:
-        parser.error(f"there is no script {', '.join(unknown)}; known are {', '.join(SCRIPTS)}")
+        parser.error(f"there is no script {', '.join(unknown)}; expected one of {', '.join(SCRIPTS)}")
     return scripts
 
 

@@ -47,7 +47,7 @@ def refuses_mean_resizing(framework, model):
 
 
 def sets_attention(framework, model):
-    refuses(lambda model: model.set_attn_implementation("flash"), "known are sdpa, eager")(framework, model)
+    refuses(lambda model: model.set_attn_implementation("flash"), "expected one of sdpa, eager")(framework, model)
     for given in ("eager", {"": "sdpa"}, {}):
         model.set_attn_implementation(attn_implementation=given)
         if model.attn_implementation != ("eager" if given == "eager" else "sdpa"):
@@ -79,7 +79,7 @@ METHODS = {
     ("__init__", "add_pooling_layer"): lambda framework, model: rebuild(model, add_pooling_layer=False).pooler is None,
     ("__init__", "seed"): depends_on_the_seed,
     ("__init__", "attn_implementation"): refuses(
-        lambda model: rebuild(model, attn_implementation="flash"), "known are sdpa"
+        lambda model: rebuild(model, attn_implementation="flash"), "expected one of sdpa"
     ),
     ("__init__", "loss_reduction"): lambda framework, model: (
         rebuild(model, loss_reduction="none").loss_reduction == "none"
@@ -93,7 +93,7 @@ METHODS = {
     ("compute_transition_scores", "beam_indices"): scores_transitions(beam_indices=np.array([[0, 1], [1, -1]])),
     ("compute_transition_scores", "normalize_logits"): scores_transitions(normalize_logits=True),
     ("get_correct_attn_implementation", "requested_attention"): refuses(
-        lambda model: model.get_correct_attn_implementation(requested_attention="flash"), "known are sdpa, eager"
+        lambda model: model.get_correct_attn_implementation(requested_attention="flash"), "expected one of sdpa, eager"
     ),
     ("get_correct_attn_implementation", "is_init_check"): lambda framework, model: (
         {model.get_correct_attn_implementation(None, is_init_check=check) for check in (True, False)} == {"sdpa"}

@@ -188,7 +188,7 @@ def test_only_a_decoder_returns_its_cache(framework, make, config, ids):
 
 
 def test_unknown_settings_are_refused(framework, config):
-    with pytest.raises(ValueError, match="attn_implementation is 'flash'; known are sdpa, eager"):
+    with pytest.raises(ValueError, match="attn_implementation is 'flash'; expected one of sdpa, eager"):
         framework.kind("Model")(config, attn_implementation="flash")
     with pytest.raises(ValueError, match="loss_reduction is 'sum'"):
         framework.kind("ForMaskedLM")(config, loss_reduction="sum")

@@ -173,7 +173,7 @@ def test_the_environment_decides_before_the_cpu(name):
     if name in products.LIBRARIES:
         assert ended.stdout.strip() == name
     else:
-        assert "ROBERTA_LINEAR is 'mkl'; known are onednn, torch" in ended.stderr
+        assert "ROBERTA_LINEAR is 'mkl'; expected one of onednn, torch" in ended.stderr
 
 
 @pytest.mark.parametrize(
