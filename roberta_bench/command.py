@@ -29,16 +29,17 @@ def bench(
         typer.Option(
             metavar="NAME=PYTHON",
             help="Another implementation and the Python interpreter of its environment, such as "
-            "transformers-pt=venv/bin/python. Can be repeated.",
+            "transformers-pt=venv/bin/python; transformers-openvino and transformers-onnxruntime export its model. Can "
+            "be repeated.",
         ),
     ] = None,
     also: Annotated[
         str | None,
         typer.Option(
-            help="More variants, separated by commas: pt-plain, tf-plain and flax-plain (an ordinary call, where the "
-            "default is `model.frozen()`, a view that is optimised for inference), pt-compile, pt-bf16, "
-            "tf-bf16, flax-bf16, onnx-int8, own-openvino-bf16 (the model that `roberta export` writes, in "
-            "OpenVINO); limit (a lower bound: only the matrix products) and limit-packed (the same, with "
+            help="More variants, separated by commas: onnx, onnx-int8, openvino, openvino-bf16 (the model that `roberta "
+            "export` writes, in ONNX Runtime or OpenVINO); pt-plain, tf-plain and flax-plain (an ordinary call, where "
+            "the default is `model.frozen()`, a view that is optimised for inference); pt-compile, pt-bf16, tf-bf16, "
+            "flax-bf16; limit (a lower bound: only the matrix products) and limit-packed (the same, with "
             "weights packed by oneDNN)."
         ),
     ] = None,
@@ -55,12 +56,14 @@ def bench(
     """Time the encoder in each framework and in other implementations, with the same weights and inputs.
 
     Each implementation runs in a separate process; the processes take turns. The result is the median of the calls.
-    The command fails if outputs differ by more than 1e-4 of the largest value, or 5e-2 in bfloat16.
+    The last line recommends the fastest of this project's implementations on this machine, with its error.
+    The command fails if outputs differ by more than 1e-4 of the largest value, 5e-2 in bfloat16, or 3e-1 in int8.
     """
     from rich.console import Console
 
     from roberta_bench import report
     from roberta_bench.harness import CONTESTANTS, measure, use_own_python
+    from roberta_bench.recommendation import recommend
     from roberta_core.config import RobertaConfig
 
     peers = parse_peers(peer or [], set(CONTESTANTS))
@@ -81,29 +84,32 @@ def bench(
         print(text)
     else:
         Console().print(report.to_table(results, config))
+        if (found := recommend(results)) is not None:
+            print(found)
 
 
 def select_frameworks(frameworks: str | None) -> list[str]:
     """Return the requested frameworks, or all that are installed."""
-    from roberta_bench.harness import OURS
     from roberta_core import backend
     from roberta_core.cli.frameworks import resolve_frameworks
 
     if frameworks is None:
         return [name for name in backend.PREFERRED if name in backend.available()]
-    names = resolve_frameworks(frameworks, need_installed=False)  # the worker that runs it reports what is missing
-    return [OURS[name] for name in names]
+    return resolve_frameworks(frameworks, need_installed=False)  # the worker that runs it reports what is missing
 
 
 def parse_variants(also: str | None) -> list[str]:
-    """Return the requested variants and limits; an unknown one is a usage error."""
-    from roberta_bench.harness import LIMITS, PLAIN, RUNTIME_VARIANTS, VARIANTS
+    """Return the requested variants and limits; an unknown one is a usage error, one that is not installed an error."""
+    from roberta_bench.harness import EXPORTED, LIMITS, PLAIN, VARIANTS, is_ours
+    from roberta_core import backend
 
-    known = (*VARIANTS, *RUNTIME_VARIANTS, *PLAIN, *LIMITS)
+    known = (*VARIANTS, *EXPORTED, *PLAIN, *LIMITS)
     found = [name.strip() for name in also.split(",")] if also else []
     unknown = sorted(set(found) - {*known})
     if unknown:
         raise typer.BadParameter(f"--also contains {', '.join(unknown)}; choose from {', '.join(known)}")
+    for name in filter(is_ours, found):
+        backend.require(name.partition("-")[0])
     return found
 
 

@@ -15,25 +15,25 @@ import numpy as np
 from roberta_bench.process import Process
 
 HERE = Path(__file__).parent
-# The backends of this project; "openvino" and "onnxruntime" are the runtimes on a graph exported from transformers.
-OURS = {"pt": "pt", "tf": "tf", "flax": "flax", "onnx": "onnx", "openvino": "own-openvino"}
+OURS = ("pt", "tf", "flax", "onnx", "openvino")  # the backends of this project
 VARIANTS = ("pt-compile", "pt-bf16", "tf-bf16", "flax-bf16")
 PLAIN = ("pt-plain", "tf-plain", "flax-plain")  # not frozen
-RUNTIME_VARIANTS = ("onnx-int8", "own-openvino-bf16")
+EXPORTED = ("onnx", "onnx-int8", "openvino", "openvino-bf16")  # this project's graphs
 LIMITS = ("limit", "limit-packed")
 TRANSFORMERS = ("pt", "pt-bf16", "tf", "tf-function", "tf-xla", "flax", "flax-jit")
+RUNTIMES = ("onnxruntime", "openvino", "openvino-bf16")  # on a graph that is exported from transformers
 CONTESTANTS = {
-    **dict.fromkeys((*OURS.values(), *VARIANTS, *RUNTIME_VARIANTS, *PLAIN), "triberta.py"),
+    **dict.fromkeys((*OURS, *VARIANTS, *EXPORTED, *PLAIN), "triberta.py"),
     **{f"transformers-{way}": "transformers.py" for way in TRANSFORMERS},
-    **dict.fromkeys(("onnxruntime", "openvino", "openvino-bf16"), "exported.py"),
+    **{f"transformers-{way}": "exported.py" for way in RUNTIMES},
     **dict.fromkeys(LIMITS, "limit.py"),
 }
 PAUSE = 0.3  # seconds between two turns: threads of the previous one may still be spinning
 # Outputs that differ by more than this share of the largest value are not the same computation. With the random model
 # of roberta-base's size and the default shapes, bfloat16 differed from float32 by up to 2.7e-2 in PyTorch, 2.2e-2 in
 # TensorFlow and 1.3e-2 in Flax (26 inputs each); the outputs of two different inputs by 0.39 or more.
-SAME, SAME_IN_BFLOAT16 = 1e-4, 5e-2
-ROUNDED = ("bf16", "int8")
+SAME = 1e-4
+ROUNDED = {"bf16": 5e-2, "int8": 3e-1}
 
 Shape = tuple[int, int]
 
@@ -53,13 +53,24 @@ class Timing:
 
 @dataclass
 class Result:
-    """The seconds to import and to load, the times by shape, and the peak memory in MiB of an implementation."""
+    """What was measured of an implementation.
+
+    Attributes:
+        name: Its name in `CONTESTANTS`.
+        version: The version of its library.
+        imports: Seconds to import it.
+        load: Seconds to load the checkpoint.
+        peak: Peak memory in MiB.
+        error: The largest difference from the outputs of the first implementation, relative to their largest value.
+        timings: The times by shape.
+    """
 
     name: str
     version: str
     imports: float
     load: float
     peak: int = 0
+    error: float = 0.0
     timings: dict[Shape, Timing] = field(default_factory=dict)
 
 
@@ -115,21 +126,40 @@ def measure(
                 for worker in workers[first:] + workers[:first]:
                     time.sleep(PAUSE)
                     answers[worker.name] = worker.run(shape, turn)
-                check_agreement(answers)
+                errors = check_agreement(answers)
+                for worker in workers:
+                    worker.result.error = max(worker.result.error, errors.get(worker.name, 0.0))
         return [worker.result for worker in workers]
 
 
-def check_agreement(answers: Mapping[str, list[float] | None]) -> None:
-    """Raise `ValueError` if the samples of two implementations differ: then they do not compute the same."""
+def is_ours(name: str) -> bool:
+    """Whether an implementation is one of this project."""
+    return name.partition("-")[0] in OURS
+
+
+def is_rounded(name: str) -> bool:
+    """Whether an implementation computes with fewer than 32 bits."""
+    return any(kind in name for kind in ROUNDED)
+
+
+def check_agreement(answers: Mapping[str, list[float] | None]) -> dict[str, float]:
+    """Return the difference of each sample from the first one that there is, relative to its largest value.
+
+    Raises:
+        ValueError: The samples differ by more than rounding: the implementations do not compute the same.
+    """
     samples = {name: np.asarray(sample) for name, sample in answers.items() if sample is not None}
+    errors = {}
     for name, sample in samples.items():
         reference = next(iter(samples))
         error = np.abs(sample - samples[reference]).max() / np.abs(samples[reference]).max()
-        bar = SAME_IN_BFLOAT16 if any(kind in f"{name} {reference}" for kind in ROUNDED) else SAME
+        bar = max((most for kind, most in ROUNDED.items() if kind in f"{name} {reference}"), default=SAME)
         if not error <= bar:
             raise ValueError(
                 f"{name} and {reference} return different outputs: they differ by {error:.1e} of the largest value"
             )
+        errors[name] = float(error)
+    return errors
 
 
 def use_own_python(names: Sequence[str]) -> dict[str, str]:

@@ -6,10 +6,12 @@ import json
 import os
 import platform
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from roberta_bench.harness import LIMITS, Result, Shape
+from roberta_bench.recommendation import recommend
 from roberta_core.config import RobertaConfig
 
 if TYPE_CHECKING:
@@ -65,10 +67,11 @@ def as_dict(results: Sequence[Result], config: RobertaConfig, machine: Mapping[s
             }
             for shape, timing in result.timings.items()
         ]
-        whole = {"name": result.name, "version": result.version, "peak_mib": result.peak}
+        whole = {"name": result.name, "version": result.version, "peak_mib": result.peak, "error": result.error}
         whole |= {"import_seconds": result.imports, "load_seconds": result.load}
         found.append({**whole, "shapes": shapes})
-    return {"machine": dict(machine), "results": found}
+    advice = recommend(results)
+    return {"machine": dict(machine), "results": found, "recommendation": None if advice is None else asdict(advice)}
 
 
 def to_table(results: Sequence[Result], config: RobertaConfig) -> Table:

@@ -24,7 +24,7 @@ def score_baselines(data: Data) -> dict[str, Scores]:
     sets = []
     for path in (data.train, data.test):
         records = read(
-            path, Skipped(strict=True), format=options.get("--format"),
+            path, Skipped(strict=True), format=options.get("--input-format"),
             header=tuple(options.get("--header", "").split(",")) if "--header" in options else (),
         )  # fmt: skip
         sets.append(task.collect_examples(records, Skipped(strict=True), learn=not sets))

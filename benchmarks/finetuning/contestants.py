@@ -48,7 +48,7 @@ def run_trainer(data: Data, recipe: str, model: str, python: str, seed: int, fol
     task = build_task(data.task, model, plan.task, Reading())
     sets: list[tuple[list[Example], list[Feature]]] = []
     for path in (data.train, data.test):
-        records = read(path, Skipped(strict=True), format=options.get("--format"), header=header)
+        records = read(path, Skipped(strict=True), format=options.get("--input-format"), header=header)
         examples = task.collect_examples(records, Skipped(strict=True), learn=not sets)
         sets.append((examples, task.build_features(examples)))
     (_, train), (examples, test) = sets

@@ -48,7 +48,7 @@ def prepare_sst2(source: Path, work: Path) -> Data:
 
 def prepare_wnut17(source: Path, work: Path) -> Data:
     """Return WNUT-17, emerging entities in CoNLL columns; one file has another suffix, so the format is an option."""
-    folder, options = source / "wnut17", ("--format", "conll")
+    folder, options = source / "wnut17", ("--input-format", "conll")
     files = folder / "wnut17train.conll", folder / "emerging.test.annotated"
     return Data("tagging", "f1", *files, options=options, note="test, 1,287 sentences, F1 of entities")
 

@@ -15,7 +15,7 @@ from benchmarks.performance.page import CALLED, FOLDER, PARTS, PEER_IN_BFLOAT16,
 from roberta_bench.harness import VARIANTS
 from roberta_bench.process import ROBERTA
 
-PEERS = ("transformers-pt", "openvino", "onnxruntime")
+PEERS = ("transformers-pt", "transformers-openvino", "transformers-onnxruntime")
 
 
 def build_commands(peer: str, old: str, tokenizer: str, sentences: str, rounds: int) -> dict[str, list[str]]:

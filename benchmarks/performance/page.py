@@ -19,6 +19,7 @@ DOCS = Path(__file__).resolve().parents[2] / "docs"
 PAGE, FOLDER = DOCS / "performance.md", DOCS / "performance"
 PARTS = ("encoder", "called", "variants", "sentences", "start")
 TITLES = {"pt": "PyTorch", "tf": "TensorFlow", "flax": "Flax"}
+TITLES |= {"openvino": "OpenVINO", "onnx": "ONNX Runtime", "onnxruntime": "ONNX Runtime"}
 CALLED = {
     "tf": ["transformers-tf", "transformers-tf-function", "transformers-tf-xla"],
     "flax": ["transformers-flax", "transformers-flax-jit"],
@@ -118,7 +119,7 @@ TABLES: dict[str, Callable[[Mapping[str, Run]], str]] = {
     "machine": tabulate_machines,
     "encoder-times": lambda runs: tabulate_times(runs["encoder"]),
     "encoder-transformers": lambda runs: tabulate_ratios(runs["encoder"], {"pt": ["transformers-pt"]}),
-    "encoder-openvino": lambda runs: tabulate_ratios(runs["encoder"], {"openvino": ["pt", "tf", "flax"]}),
+    "encoder-openvino": lambda runs: tabulate_ratios(runs["encoder"], {"transformers-openvino": ["pt", "tf", "flax"]}),
     "encoder-limit": lambda runs: tabulate_shares(runs["encoder"], "limit"),
     "encoder-costs": lambda runs: tabulate_costs(runs["encoder"]),
     "called-times": lambda runs: tabulate_times(runs["called"]),

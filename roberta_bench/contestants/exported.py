@@ -24,26 +24,32 @@ class Encoder(torch.nn.Module):
         return self.model(ids, attention_mask=mask).last_hidden_state
 
 
+def split_name(name):
+    """Return the runtime and the precision, such as `bf16`."""
+    runtime, _, way = name.removeprefix("transformers-").partition("-")
+    return runtime, way or "f32"
+
+
 def version(name):
     """Return the version of the runtime."""
-    return installed(name.partition("-")[0])
+    return installed(split_name(name)[0])
 
 
 def import_libraries(name):
     """Import the runtime."""
-    import_module(name.partition("-")[0])
+    import_module(split_name(name)[0])
     transformers.RobertaModel  # noqa: B018  # imports the class
 
 
 def load(name, folder):
-    """Load `onnxruntime` or `openvino` in float32, or `openvino-bf16`."""
-    runtime, _, way = name.partition("-")
+    """Load `onnxruntime` or `openvino` in float32, or `openvino-bf16`, prefixed by `transformers-`."""
+    runtime, precision = split_name(name)
     ids = torch.randint(4, 100, (2, 9))
     example = (ids, torch.ones_like(ids))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return {"onnxruntime": load_onnxruntime, "openvino": load_openvino}[runtime](
-            Encoder(folder).eval(), example, way or "f32"
+            Encoder(folder).eval(), example, precision
         )
 
 

@@ -8,7 +8,7 @@ BFLOAT16 = {"tf": "mixed_bfloat16"}
 
 def split_name(name):
     """Return the backend and the suffix, such as `bf16`."""
-    framework, _, way = name.removeprefix("own-").partition("-")
+    framework, _, way = name.partition("-")
     return framework, way
 
 

@@ -7,7 +7,8 @@ import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
@@ -26,8 +27,12 @@ TITLES = {"pt": "PyTorch", "tf": "TensorFlow", "flax": "Flax", "fairseq": "fairs
 
 def info(
     checkpoint: Annotated[
-        str, typer.Argument(help="A folder, a built-in model, or a model on the Hub.")
-    ] = "roberta-tiny",
+        str | None,
+        typer.Argument(
+            help="A folder, a built-in model, or a model on the Hub. Default: roberta-tiny. --runtime needs none.",
+            show_default=False,
+        ),
+    ] = None,
     strip_prefix: Annotated[
         str, typer.Option(help="Remove this from the names of tensors, such as 'module.' or 'decoder.'")
     ] = "",
@@ -35,36 +40,89 @@ def info(
         bool,
         typer.Option(
             "--runtime",
-            help="For each installed framework, show its device here and whether models run in their optimised form "
-            "(`model.frozen()`), with the reason.",
+            help="For each installed framework, show its device here and whether the model, or any, runs in its optimised "
+            "form (`model.frozen()`), with the reason.",
         ),
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Show a checkpoint's class, sizes, format and tensors, and whether every tensor is used."""
     if runtime:
-        return show_runtimes(as_json)
-    facts = examine(checkpoint, strip_prefix)
+        return show_runtimes(checkpoint, as_json, strip_prefix)
+    facts = examine(checkpoint or "roberta-tiny", strip_prefix)
     if as_json:
         print(json.dumps(facts, indent=2))
     else:
         show(facts)
 
 
-def show_runtimes(as_json: bool) -> None:
-    """Print how frozen models compute in each installed framework, with the reason."""
+def show_runtimes(checkpoint: str | None, as_json: bool, strip_prefix: str = "") -> None:
+    """Print how the frozen model of a checkpoint, or any, computes in each installed framework, with the reason.
+
+    Raises:
+        ValueError: The checkpoint does not load.
+    """
     from roberta_core import backend
     from roberta_core.cli.frameworks import load_backend
 
+    source = None if checkpoint is None else _find_class(checkpoint, strip_prefix)
     found = {}
     for name in backend.available():
+        if source is not None and source.exported and name not in backend.INFERENCE_ONLY:
+            continue  # a folder with a graph and no weights
         one = load_backend(name)
-        path = one.describe_runtime() if hasattr(one, "describe_runtime") else "plain"
+        if source is not None:
+            path = _describe_path(one, source, strip_prefix)
+        else:
+            path = one.describe_runtime() if hasattr(one, "describe_runtime") else "plain"
         found[name] = {"title": one.title, "version": one.version, "device": one.device, "path": path}
     if as_json:
         print(json.dumps(found, indent=2))
     for one in found.values() if not as_json else ():
         print(f"{one['title']} {one['version']} on {one['device']}: {one['path']}")
+
+
+class _Source(NamedTuple):
+    """A checkpoint, its class without prefix, and whether it is an exported graph."""
+
+    folder: Path
+    architecture: str
+    exported: bool
+
+
+def _find_class(checkpoint: str, strip_prefix: str) -> _Source:
+    """Return the class of a checkpoint or of an exported graph.
+
+    Raises:
+        ValueError: There is none of ours.
+    """
+    from roberta_core.checkpoints import conversion, resolve
+    from roberta_core.checkpoints.exported import find_graph
+    from roberta_core.config import RobertaConfig
+    from roberta_core.parameters import ARCHITECTURES
+
+    if find_graph(checkpoint) is None:
+        folder = resolve(checkpoint)
+        return _Source(folder, conversion.open_checkpoint(folder, strip_prefix=strip_prefix).architecture, False)
+    named = (RobertaConfig.from_pretrained(checkpoint).architectures or ["none"])[0]
+    found = [architecture for architecture in ARCHITECTURES if named.endswith(f"Roberta{architecture}")]
+    if not found:
+        raise ValueError(
+            f"{checkpoint}/config.json names the class {named}; known are Roberta{{{','.join(ARCHITECTURES)}}}"
+        )
+    return _Source(Path(checkpoint), found[0], True)
+
+
+def _describe_path(one: Any, source: _Source, strip_prefix: str) -> str:
+    """Return how the frozen model of a checkpoint computes in a framework."""
+    from roberta_core.cli.frameworks import hold_back_stderr
+
+    more = {"strip_prefix": strip_prefix} if strip_prefix else {}
+    with hold_back_stderr():
+        model = one.freeze(one.from_pretrained(source.architecture, source.folder, **more))
+    if hasattr(model, "path"):
+        return str(model.path)
+    return one.describe_runtime() if hasattr(one, "describe_runtime") else "plain"
 
 
 def examine(source: str, strip_prefix: str = "") -> dict[str, Any]:

@@ -7,6 +7,7 @@ import pytest
 
 from roberta_bench import harness, report, worker
 from roberta_bench.harness import Result, Timing, check_agreement, measure
+from roberta_bench.recommendation import recommend
 from roberta_core.cli import main
 from roberta_core.config import RobertaConfig
 
@@ -119,6 +120,47 @@ def test_the_operations_of_the_encoder_are_counted():
     )
 
 
+def test_int8_has_the_highest_tolerance_and_errors_are_returned():
+    errors = check_agreement({"pt": [1.0, -4.0], "none": None, "onnx-int8": [1.0, -5.0], "tf": [1.0, -4.0]})
+    assert errors == {"pt": 0, "onnx-int8": 0.25, "tf": 0}
+    with pytest.raises(ValueError, match="onnx-int8 and pt"):
+        check_agreement({"pt": [1.0, -3.0], "onnx-int8": [1.0, -4.0]})
+
+
+def time_results(**seconds):
+    """Return results with the seconds of two shapes by name, `_` for `-`; errors in int8 are 0.02."""
+    found = []
+    for name, both in seconds.items():
+        shapes = {(1, size): Timing(9.0, [one]) for size, one in enumerate(both)}
+        found.append(Result(name.replace("_", "-"), "1", 0, 0, error=0.02 * ("int8" in name), timings=shapes))
+    return found
+
+
+def test_the_fastest_implementation_of_this_project_is_recommended():
+    times = time_results(
+        limit=(0.1, 0.1), pt=(4, 8), tf=(9, 9), onnx_int8=(2, 2), openvino=(4, 4), openvino_bf16=(3, 4)
+    )
+    found = recommend([*times, *time_results(transformers_openvino=(0.1, 0.1))])
+    assert found is not None
+    assert found.baseline == "pt"
+    assert (found.fastest.name, found.fastest.speed, found.fastest.slowest, found.fastest.error) == (
+        "onnx-int8", pytest.approx(8**0.5), 2, 0.02,
+    )  # fmt: skip
+    assert (found.exact.name, found.exact.speed) == ("openvino", pytest.approx(2**0.5))
+    shown = str(found)
+    assert "on this machine: onnx-int8, 2.8x (2.0x at the slowest shape), error 2.0e-02, compared with pt" in shown
+    assert "in float32: openvino, 1.4x" in shown
+    assert "evaluate the task before and after" in shown
+
+
+def test_what_gains_no_more_than_noise_is_not_recommended():
+    found = recommend(time_results(pt=(4, 8), openvino=(3.9, 7.9), pt_plain=(4, 9)))
+    assert str(found) == "on this machine: pt; nothing else measured here is faster"
+    assert recommend(time_results(pt=(4, 8), limit=(1, 1))) is None
+    faster = recommend(time_results(tf=(4, 8), flax=(2, 4), onnx_int8=(3, 6)))
+    assert str(faster) == "on this machine: flax, 2.0x (2.0x at the slowest shape), error 0.0e+00, compared with tf"
+
+
 @pytest.fixture
 def results():
     found = [Result("pt", "2", 1.0, 0.5, 300), Result("limit", "2", 0.4, 0.1, 200)]
@@ -147,9 +189,33 @@ def test_the_command_writes_every_number(folder, capsys):
     with pytest.raises(SystemExit) as ended:
         main(["bench", str(folder), "--frameworks", "pt", "--shapes", "2x5", "--rounds", "2", "--json"])
     assert ended.value.code == 0
-    (found,) = json.loads(capsys.readouterr().out)["results"]
+    facts = json.loads(capsys.readouterr().out)
+    (found,) = facts["results"]
     assert found["name"] == "pt"
+    assert found["error"] == 0
     assert len(found["shapes"][0]["seconds"]) == 2
+    assert facts["recommendation"] is None
+
+
+def test_the_command_ends_with_the_recommendation(folder, monkeypatch, capsys):
+    times = time_results(pt=(4, 8), onnx_int8=(2, 2))
+    monkeypatch.setattr(harness, "measure", lambda *arguments: times)
+    for more in ((), ("--json",)):
+        with pytest.raises(SystemExit):
+            main(["bench", str(folder), "--frameworks", "pt", *more])
+        found = capsys.readouterr().out
+        if more:
+            assert json.loads(found)["recommendation"]["fastest"]["name"] == "onnx-int8"
+        else:
+            assert "on this machine: onnx-int8, 2.8x" in found
+
+
+def test_a_variant_whose_runtime_is_not_installed_is_refused_at_once(folder, monkeypatch, capsys):
+    monkeypatch.setattr("roberta_core.backend._missing", lambda name: ["openvino"] * (name == "openvino"))
+    with pytest.raises(SystemExit) as ended:
+        main(["bench", str(folder), "--frameworks", "pt", "--also", "openvino-bf16"])
+    assert ended.value.code == 1
+    assert "openvino needs openvino: pip install 'triberta[openvino]'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

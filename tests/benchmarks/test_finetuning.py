@@ -1,5 +1,6 @@
 """The benchmark of fine-tuning: data, baselines and table; no model is trained."""
 
+import inspect
 import json
 from pathlib import Path
 
@@ -37,6 +38,15 @@ def test_the_selected_questions_are_evenly_spaced_over_all_articles(tmp_path):
     assert [[question["id"] for question in a["paragraphs"][0]["qas"]] for a in kept] == [
         [f"{a}-0", f"{a}-5"] for a in range(5)
     ]
+
+
+def test_the_options_of_the_data_are_those_of_the_command(tmp_path):
+    from roberta_core.cli.finetune import finetune
+
+    names = {f"--{name.replace('_', '-')}" for name in inspect.signature(finetune).parameters}
+    options = [DATA[name](tmp_path, tmp_path).options for name in ("wnut17", "codah")]
+    assert [set(given[::2]) - names for given in options] == [set(), set()]
+    assert all(options)
 
 
 def test_the_baselines_do_better_than_chance(shared, tmp_path):

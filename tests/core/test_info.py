@@ -1,6 +1,7 @@
 """`roberta info` on every format: dialect, conversion of the keys, and missing tensors."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -78,7 +79,50 @@ def test_the_runtime_of_each_installed_framework_is_printed(monkeypatch, capsys)
     found = {"fast": Fast(), "other": Other()}
     monkeypatch.setattr("roberta_core.backend.available", lambda: tuple(found))
     monkeypatch.setattr("roberta_core.cli.frameworks.load_backend", found.get)
-    show_runtimes(as_json=False)
+    show_runtimes(None, as_json=False)
     assert capsys.readouterr().out == "Fast 1.0 on cpu: packed: AMD, AVX2\nOther 2.0 on cpu: plain\n"
-    show_runtimes(as_json=True)
+    show_runtimes(None, as_json=True)
     assert json.loads(capsys.readouterr().out)["fast"]["path"] == "packed: AMD, AVX2"
+
+
+def test_the_runtime_of_a_checkpoint_is_the_path_that_its_model_takes(monkeypatch, capsys, tmp_path):
+    class Framework:
+        title, version, device = "Fast", "1.0", "cpu"
+
+        def from_pretrained(self, architecture, source):
+            assert (architecture, source.name) == ("ForMaskedLM", "roberta-tiny")
+            return SimpleNamespace(path="plain: the model is a decoder")
+
+        def freeze(self, model):
+            return model
+
+        def describe_runtime(self):
+            return "packed: AMD, AVX2"
+
+    monkeypatch.setattr("roberta_core.backend.available", lambda: ("fast",))
+    monkeypatch.setattr("roberta_core.cli.frameworks.load_backend", lambda name: Framework())
+    show_runtimes("roberta-tiny", as_json=False)
+    assert capsys.readouterr().out == "Fast 1.0 on cpu: plain: the model is a decoder\n"
+    with pytest.raises(ValueError, match="nothing-here"):
+        show_runtimes(str(tmp_path / "nothing-here"), as_json=False)
+
+
+def test_only_runtimes_of_graphs_describe_an_exported_folder(monkeypatch, capsys, tmp_path):
+    class Runtime:
+        title, version, device = "ONNX Runtime", "1.0", "cpu"
+
+        def from_pretrained(self, architecture, source):
+            assert (architecture, source) == ("ForTokenClassification", tmp_path)
+
+        def freeze(self, model):
+            return model
+
+        def describe_runtime(self):
+            return "compiled for inference"
+
+    RobertaConfig(architectures=["RobertaForTokenClassification"]).save_pretrained(tmp_path)
+    (tmp_path / "model.onnx").touch()
+    monkeypatch.setattr("roberta_core.backend.available", lambda: ("pt", "onnx"))
+    monkeypatch.setattr("roberta_core.cli.frameworks.load_backend", {"onnx": Runtime()}.get)
+    show_runtimes(str(tmp_path), as_json=False)
+    assert capsys.readouterr().out == "ONNX Runtime 1.0 on cpu: compiled for inference\n"
