@@ -13,7 +13,7 @@ from roberta_core.backend import BackendError, select_device
 from roberta_core.config import RobertaConfig
 from roberta_core.outputs import ModelOutput
 from roberta_onnx.models import CLASSES
-from roberta_onnx.runtimes import RUNTIMES, Runtime
+from roberta_onnx.runtimes import RUNTIMES, Runtime, describe_path
 
 
 class OnnxBackend:
@@ -67,7 +67,7 @@ class OnnxBackend:
 
     def describe_runtime(self) -> str:
         """Return how models compute on this machine."""
-        return f"{self.title} {self.version}, compiled for inference"
+        return describe_path(self.runtime, "float32")
 
     def run(self, model: Any, inputs: Mapping[str, np.ndarray], **options: Any) -> ModelOutput:
         """Run a forward pass."""

@@ -20,7 +20,7 @@ from roberta_onnx.files import load_graph
 from roberta_onnx.graph import EMBEDDED, Graph, Tensor
 from roberta_onnx.losses import infer_problem_type
 from roberta_onnx.quantization import save_quantized
-from roberta_onnx.runtimes import RUNTIMES, Run
+from roberta_onnx.runtimes import RUNTIMES, Run, describe_path
 
 CACHE = "past_key_values"
 COUNTED = "past_real"  # the count of tokens that a cache has, as an input
@@ -315,6 +315,11 @@ class OnnxRobertaPreTrainedModel(PreTrainedBase):
     def backend_name(self) -> str:
         """The backend that runs the model."""
         return self.runtime.name
+
+    @property
+    def path(self) -> str:
+        """How calls are computed, and why, in one sentence."""
+        return describe_path(self.runtime, self.dtype)
 
     @property
     def device(self) -> str:

@@ -1,11 +1,15 @@
 """The runtimes of ONNX graphs: a model file, or its content, to a function from arrays to arrays."""
 
+import logging
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Protocol
 
 import numpy as np
+
+logger = logging.getLogger(__name__)
 
 Run = Callable[[Mapping[str, np.ndarray]], dict[str, np.ndarray]]
 TYPES = {"tensor(int64)": np.int64, "tensor(int32)": np.int32, "tensor(float16)": np.float16}
@@ -40,6 +44,10 @@ class Runtime(Protocol):
         """The library's version."""
         ...
 
+    def find_dtype(self, dtype: str) -> str:
+        """Return the type in which a model of a type computes on this machine."""
+        ...
+
     def open(self, model: str | os.PathLike[str] | bytes, dtype: str = "float32") -> Compiled:
         """Read a model: a file, or the content of one.
 
@@ -65,6 +73,10 @@ class OnnxRuntime:
         import onnxruntime
 
         return str(onnxruntime.__version__)
+
+    def find_dtype(self, dtype: str) -> str:
+        """Return the type in which a model of a type computes: its own."""
+        return dtype
 
     def open(self, model: str | os.PathLike[str] | bytes, dtype: str = "float32") -> Compiled:
         """Read a model."""
@@ -97,10 +109,16 @@ class OpenVino:
 
         return str(openvino.__version__).partition("-")[0]
 
+    def find_dtype(self, dtype: str) -> str:
+        """Return the type in which a model of a type computes: float32 where the CPU has no bfloat16."""
+        return "float32" if dtype == "bfloat16" and not _has_bfloat16() else dtype
+
     def open(self, model: str | os.PathLike[str] | bytes, dtype: str = "float32") -> Compiled:
         """Read a model."""
         import openvino
 
+        if self.find_dtype(dtype) != dtype:
+            logger.warning("%s computes in float32: this CPU has no instructions for %s", self.title, dtype)
         precision = {"bfloat16": "bf16"}.get(dtype, "f32")
         content: Any = model if isinstance(model, bytes) else os.fspath(model)
         try:
@@ -129,6 +147,21 @@ class OpenVino:
 
 
 RUNTIMES: dict[str, Runtime] = {"onnx": OnnxRuntime(), "openvino": OpenVino()}
+
+
+def describe_path(runtime: Runtime, dtype: str) -> str:
+    """How a model of a type is computed, in one sentence."""
+    found = runtime.find_dtype(dtype)
+    reason = "" if found == dtype else f": this CPU has no instructions for {dtype}"
+    return f"{runtime.title} {runtime.version}, compiled for inference in {found}{reason}"
+
+
+@cache
+def _has_bfloat16() -> bool:
+    """Whether OpenVINO computes in bfloat16 on this CPU."""
+    import openvino
+
+    return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 def _name_of(model: str | os.PathLike[str] | bytes) -> str:

@@ -13,8 +13,10 @@ def split_name(name):
 
 
 def version(name):
-    """Return the version of the framework."""
-    return backend(split_name(name)[0]).version
+    """Return the version of the framework, and the type that it computes in, if it is not the requested one."""
+    found = backend(split_name(name)[0])
+    is_float32 = name == "openvino-bf16" and found.runtime.find_dtype("bfloat16") == "float32"
+    return f"{found.version}, float32: no bfloat16 here" if is_float32 else found.version
 
 
 def import_libraries(name):

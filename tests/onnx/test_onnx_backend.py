@@ -63,6 +63,22 @@ def test_openvino_computes_in_bfloat16_only_on_request(config, weights):
     assert np.isfinite(states.last_hidden_state).all()
 
 
+@pytest.mark.usefixtures("openvino")
+@pytest.mark.parametrize("has_bfloat16", [True, False])
+def test_a_cpu_without_bfloat16_is_reported(config, weights, monkeypatch, caplog, has_bfloat16):
+    from roberta_onnx import runtimes
+
+    monkeypatch.setattr(runtimes, "_has_bfloat16", lambda: has_bfloat16)
+    runner, ids = backend.load("openvino"), np.array([[0, 45, 2]])
+    model = runner.from_tensors("Model", config, weights(config, "Model"), precision="bfloat16")
+    runner.run(model, {"input_ids": ids})
+    told = "computes in float32: this CPU has no instructions for bfloat16" in caplog.text
+    assert told is not has_bfloat16
+    end = "in bfloat16" if has_bfloat16 else "in float32: this CPU has no instructions for bfloat16"
+    assert model.path.endswith(f"compiled for inference {end}")
+    assert runner.describe_runtime().endswith("compiled for inference in float32")
+
+
 def test_a_model_loads_any_checkpoint_and_refuses_wrong_inputs(checkpoint):
     from roberta_onnx import OnnxRobertaForMaskedLM
 
