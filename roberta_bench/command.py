@@ -36,11 +36,11 @@ def bench(
     also: Annotated[
         str | None,
         typer.Option(
-            help="More variants, separated by commas: onnx, onnx-int8, openvino, openvino-bf16 (the model that `roberta "
-            "export` writes, in ONNX Runtime or OpenVINO); pt-plain, tf-plain and flax-plain (an ordinary call, where "
-            "the default is `model.frozen()`, a view that is optimised for inference); pt-compile, pt-bf16, tf-bf16, "
-            "flax-bf16; limit (a lower bound: only the matrix products) and limit-packed (the same, with "
-            "weights packed by oneDNN)."
+            help="More variants, separated by commas: onnx, onnx-int8, openvino, openvino-bf16 (the model that "
+            "`roberta export` writes, in ONNX Runtime or OpenVINO); pt-plain, tf-plain and flax-plain (the "
+            "model called directly, where the default is `model.frozen()`, a view that is optimised for "
+            "inference); pt-compile, pt-bf16, tf-bf16, flax-bf16; limit (a lower bound: only the matrix "
+            "products) and limit-packed (the same, with weights packed by oneDNN)."
         ),
     ] = None,
     shapes: Annotated[

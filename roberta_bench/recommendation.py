@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from roberta_bench.harness import OURS, Result, is_ours, is_rounded
 
-MATTERS = 1.05  # a speed below this, relative to the baseline's, is not told from noise
+MATTERS = 1.05  # a speed below this, relative to the baseline's, is noise
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,7 @@ def info(
         bool,
         typer.Option(
             "--runtime",
-            help="For each installed framework, show its device here and whether the model, or any, runs in its optimised "
+            help="For each installed framework, show its device here and whether the model runs in its optimised "
             "form (`model.frozen()`), with the reason.",
         ),
     ] = False,
@@ -60,7 +60,7 @@ def show_runtimes(checkpoint: str | None, as_json: bool, strip_prefix: str = "")
     """Print how the frozen model of a checkpoint, or any, computes in each installed framework, with the reason.
 
     Raises:
-        ValueError: The checkpoint does not load.
+        CheckpointError: The checkpoint does not load.
     """
     from roberta_core import backend
     from roberta_core.cli.frameworks import load_backend

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from roberta_core import checkpoints
+from roberta_core.checkpoints.errors import CheckpointError
 from roberta_core.checkpoints.formats import FORMATS
 from roberta_core.cli.info import examine, show, show_runtimes
 from roberta_core.config import RobertaConfig
@@ -103,7 +104,7 @@ def test_the_runtime_of_a_checkpoint_is_the_path_that_its_model_takes(monkeypatc
     monkeypatch.setattr("roberta_core.cli.frameworks.load_backend", lambda name: Framework())
     show_runtimes("roberta-tiny", as_json=False)
     assert capsys.readouterr().out == "Fast 1.0 on cpu: plain: the model is a decoder\n"
-    with pytest.raises(ValueError, match="nothing-here"):
+    with pytest.raises(CheckpointError, match="nothing-here"):
         show_runtimes(str(tmp_path / "nothing-here"), as_json=False)
 
 

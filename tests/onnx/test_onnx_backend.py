@@ -72,8 +72,8 @@ def test_a_cpu_without_bfloat16_is_reported(config, weights, monkeypatch, caplog
     runner, ids = backend.load("openvino"), np.array([[0, 45, 2]])
     model = runner.from_tensors("Model", config, weights(config, "Model"), precision="bfloat16")
     runner.run(model, {"input_ids": ids})
-    told = "computes in float32: this CPU has no instructions for bfloat16" in caplog.text
-    assert told is not has_bfloat16
+    warned = "computes in float32: this CPU has no instructions for bfloat16" in caplog.text
+    assert warned is not has_bfloat16
     end = "in bfloat16" if has_bfloat16 else "in float32: this CPU has no instructions for bfloat16"
     assert model.path.endswith(f"compiled for inference {end}")
     assert runner.describe_runtime().endswith("compiled for inference in float32")
