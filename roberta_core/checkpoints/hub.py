@@ -375,6 +375,8 @@ def _translate_errors(repository: Repository) -> Iterator[None]:
         where = f"{shorten(repository.name)} on {_endpoint() or 'the Hub'}"
         status = getattr(getattr(error, "response", None), "status_code", None) or 0
         text = shorten(" ".join(f"{type(error).__name__}: {error}".split()))
+        if "ReadTimeout" in classes:  # the same event as the TimeoutError of `_wait_for`, found by the HTTP client
+            text = f"no answer within {ANSWER_TIMEOUT:g} seconds"
         known = next((reason for name, reason in REFUSALS.items() if name in classes), None)
         if known is None and 400 <= status < 500:
             known = f"was refused ({text})"

@@ -56,5 +56,5 @@ def resolve(source: str | os.PathLike[str], wants: Collection[str] = MODEL, **wh
     except hub.UnreachableError as error:
         advice = "if this machine has no access to the Hub, pass a local folder with the checkpoint"
         raise CheckpointError(
-            f"{tried}, it is not in this machine's cache of the Hub, and asking the Hub failed ({error}); {advice}"
+            f"{tried}, it is not in this machine's cache of the Hub and cannot be loaded ({error}); {advice}"
         ) from None

@@ -49,7 +49,7 @@ def info(
     """Show a checkpoint's class, sizes, format and tensors, and whether every tensor is used."""
     if runtime:
         return show_runtimes(checkpoint, as_json, strip_prefix)
-    facts = examine(checkpoint or "roberta-tiny", strip_prefix)
+    facts = examine("roberta-tiny" if checkpoint is None else checkpoint, strip_prefix)
     if as_json:
         print(json.dumps(facts, indent=2))
     else:

@@ -195,7 +195,10 @@ def test_force_download_downloads_again(hub, save):
 
 def test_local_files_only_sends_no_request(hub, save):
     hub.add(NAME, save(max_shard_size="5KB"))
-    with pytest.raises(CheckpointError, match="not in this machine's cache of the Hub \\(local_files_only is set\\)"):
+    with pytest.raises(
+        CheckpointError,
+        match="not in this machine's cache of the Hub and cannot be loaded \\(local_files_only is set\\)",
+    ):
         resolve(NAME, local_files_only=True)
     assert hub.asked == []
     folder = resolve(NAME)
