@@ -132,6 +132,24 @@ class BaseModelOutputWithPoolingAndCrossAttentions(ModelOutput[T]):
     cross_attentions: tuple[T, ...] | None
 
 
+class BaseModelOutputWithPastAndCrossAttentions(ModelOutput[T]):
+    """Output of the building block `RobertaEncoder`.
+
+    Attributes:
+        last_hidden_state: [B, S, D].
+        past_key_values: The cache, of decoders.
+        hidden_states: L+1 of [B, S, D], if requested.
+        attentions: L of [B, N, S, T], if requested.
+        cross_attentions: L of [B, N, S, T], if requested.
+    """
+
+    last_hidden_state: T | None
+    past_key_values: Any
+    hidden_states: tuple[T, ...] | None
+    attentions: tuple[T, ...] | None
+    cross_attentions: tuple[T, ...] | None
+
+
 class CausalLMOutputWithCrossAttentions(ModelOutput[T]):
     """Output of ForCausalLM.
 
@@ -252,6 +270,7 @@ class GenerateOutput(ModelOutput[T]):
 
 OUTPUTS: tuple[type[ModelOutput[Any]], ...] = (
     BaseModelOutputWithPoolingAndCrossAttentions,
+    BaseModelOutputWithPastAndCrossAttentions,
     CausalLMOutputWithCrossAttentions,
     MaskedLMOutput,
     SequenceClassifierOutput,

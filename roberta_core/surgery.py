@@ -85,14 +85,35 @@ def prune_heads(
         everyone = range(config.num_attention_heads)
         if layer not in range(config.num_hidden_layers) or not set(removed) <= set(everyone):
             raise ValueError(f"layer {layer} has no heads {sorted(removed)}: {_describe_size(config)}")
-        before = [head for head in everyone if head not in gone]
-        after = [head for head in before if head not in set(removed)]
-        if not after:
+        pruned = gone | set(removed)
+        if pruned == set(everyone):
             raise ValueError(f"layer {layer} would lose all of its {config.num_attention_heads} heads")
-        new.pruned_heads[layer] = sorted(set(everyone) - set(after))
-        rows = np.concatenate([np.arange(config.head_size) + before.index(head) * config.head_size for head in after])
+        new.pruned_heads[layer] = sorted(pruned)
+        rows = list_kept_rows(len(everyone), config.head_size, gone, removed)
         changed.update(_select_rows(tensors, f"encoder.layer.{layer}.attention.", rows))
     return Surgery(new, changed)
+
+
+def list_kept_rows(heads: int, head_size: int, pruned: Iterable[int], removed: Iterable[int]) -> np.ndarray:
+    """Return the rows of a projection that remain after removing heads, numbered as in the unpruned model.
+
+    Args:
+        heads: The number of heads of the unpruned model.
+        head_size: The rows of each head.
+        pruned: The heads that were removed before: the projection has no rows for them.
+        removed: The heads to remove.
+
+    Raises:
+        ValueError: A head does not exist, or none would remain.
+    """
+    gone, removed = set(pruned), set(removed)
+    if not removed <= set(range(heads)):
+        raise ValueError(f"there are no heads {sorted(removed - set(range(heads)))}: the heads are 0 to {heads - 1}")
+    before = [head for head in range(heads) if head not in gone]
+    after = [head for head in before if head not in removed]
+    if not after:
+        raise ValueError(f"pruning {sorted(removed)} would leave none of the {heads} heads")
+    return np.concatenate([np.arange(head_size) + before.index(head) * head_size for head in after])
 
 
 def _count_layers(config: RobertaConfig, heads: Mapping[int, Iterable[int]]) -> dict[int, list[int]]:

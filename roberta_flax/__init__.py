@@ -4,6 +4,7 @@ from roberta_flax import trees as trees
 from roberta_flax.encoder import create_position_ids_from_input_ids
 from roberta_flax.linen import (
     FlaxRobertaClassificationHead,
+    FlaxRobertaForCausalLMModule,
     FlaxRobertaForMaskedLMModule,
     FlaxRobertaForMultipleChoiceModule,
     FlaxRobertaForQuestionAnsweringModule,
@@ -11,7 +12,18 @@ from roberta_flax.linen import (
     FlaxRobertaForTokenClassificationModule,
     FlaxRobertaLMHead,
     FlaxRobertaModule,
+)
+from roberta_flax.linen_blocks import (
+    FlaxRobertaAttention,
+    FlaxRobertaEmbeddings,
+    FlaxRobertaEncoder,
+    FlaxRobertaIntermediate,
+    FlaxRobertaLayer,
+    FlaxRobertaLayerCollection,
+    FlaxRobertaOutput,
     FlaxRobertaPooler,
+    FlaxRobertaSelfAttention,
+    FlaxRobertaSelfOutput,
 )
 from roberta_flax.models import (
     FlaxRobertaForCausalLM,
@@ -25,8 +37,12 @@ from roberta_flax.models import (
 from roberta_flax.pretrained import FlaxRobertaPreTrainedModel
 
 __all__ = [
+    "FlaxRobertaAttention",
     "FlaxRobertaClassificationHead",
+    "FlaxRobertaEmbeddings",
+    "FlaxRobertaEncoder",
     "FlaxRobertaForCausalLM",
+    "FlaxRobertaForCausalLMModule",
     "FlaxRobertaForMaskedLM",
     "FlaxRobertaForMaskedLMModule",
     "FlaxRobertaForMultipleChoice",
@@ -37,10 +53,16 @@ __all__ = [
     "FlaxRobertaForSequenceClassificationModule",
     "FlaxRobertaForTokenClassification",
     "FlaxRobertaForTokenClassificationModule",
+    "FlaxRobertaIntermediate",
     "FlaxRobertaLMHead",
+    "FlaxRobertaLayer",
+    "FlaxRobertaLayerCollection",
     "FlaxRobertaModel",
     "FlaxRobertaModule",
+    "FlaxRobertaOutput",
     "FlaxRobertaPooler",
     "FlaxRobertaPreTrainedModel",
+    "FlaxRobertaSelfAttention",
+    "FlaxRobertaSelfOutput",
     "create_position_ids_from_input_ids",
 ]

@@ -1,4 +1,4 @@
-"""The published building blocks as Linen modules, for classes that name a Linen module as `module_class`.
+"""The published classes as Linen modules, for classes that name a Linen module as `module_class`.
 
 Their parameters have the published names, and `FlaxRobertaModule` computes what `FlaxRobertaModel` computes.
 """
@@ -12,6 +12,8 @@ from jax import Array
 
 from roberta_core.config import RobertaConfig
 from roberta_core.outputs import (
+    BaseModelOutputWithPoolingAndCrossAttentions,
+    CausalLMOutputWithCrossAttentions,
     MaskedLMOutput,
     ModelOutput,
     MultipleChoiceModelOutput,
@@ -19,21 +21,33 @@ from roberta_core.outputs import (
     SequenceClassifierOutput,
     TokenClassifierOutput,
 )
-from roberta_core.parameters import Parameter, draw_one, has_weight_decay, is_transposed, parameters, spell
-from roberta_flax.calls import enable_dropout, rebuild_model
-from roberta_flax.models import FlaxRobertaModel
-from roberta_flax.own_layers import nest
+from roberta_flax.encoder import create_position_ids_from_input_ids
+from roberta_flax.linen_blocks import (
+    FlaxRobertaEmbeddings,
+    FlaxRobertaEncoder,
+    FlaxRobertaPooler,
+    make_dense,
+    make_layer_norm,
+)
 
 
 class FlaxRobertaModule(nn.Module):
-    """The body as a Linen module: `FlaxRobertaModel` on the parameters `embeddings`, `encoder` and `pooler`."""
+    """The body as a Linen module: the parameters `embeddings`, `encoder` and `pooler`."""
 
     config: RobertaConfig
     dtype: Any = jnp.float32
     add_pooling_layer: bool = True
     gradient_checkpointing: bool = False
 
-    @nn.compact
+    def setup(self) -> None:
+        """Make the layers."""
+        config, dtype = self.config, self.dtype
+        recompute = self.gradient_checkpointing or bool(getattr(config, "gradient_checkpointing", False))
+        self.embeddings = FlaxRobertaEmbeddings(config, dtype=dtype)
+        self.encoder = FlaxRobertaEncoder(config, dtype=dtype, gradient_checkpointing=recompute)
+        if self.add_pooling_layer:
+            self.pooler = FlaxRobertaPooler(config, dtype=dtype)
+
     def __call__(
         self,
         input_ids: Array,
@@ -49,55 +63,21 @@ class FlaxRobertaModule(nn.Module):
         output_hidden_states: bool = False,
         return_dict: bool = True,
     ) -> Any:
-        """Hidden states and pooled output, as `FlaxRobertaModel` returns them."""
-        settings: dict[str, Any] = {"dtype": self.dtype, "add_pooling_layer": self.add_pooling_layer}
-        settings |= {"gradient_checkpointing": self.gradient_checkpointing, "_do_init": False}
-        structure = jax.tree.structure(FlaxRobertaModel(self.config, **settings))
-        parts = nest(
-            (spell(row, "flax"), row) for row in parameters(self.config, "Model", self.add_pooling_layer).values()
+        """Hidden states and pooled output, as `FlaxRobertaModel` returns them; positions follow from the ids."""
+        if token_type_ids is None:
+            token_type_ids = jnp.zeros(input_ids.shape, jnp.int32)
+        if position_ids is None:
+            position_ids = create_position_ids_from_input_ids(input_ids, self.config.pad_token_id)
+        if head_mask is not None and head_mask.ndim == 1:
+            head_mask = jnp.broadcast_to(head_mask[None], (self.config.num_hidden_layers, *head_mask.shape))
+        embedded = self.embeddings(input_ids, token_type_ids, position_ids, attention_mask, deterministic)
+        states = (encoder_hidden_states, encoder_attention_mask, init_cache, deterministic)
+        body = self.encoder(
+            embedded, attention_mask, head_mask, *states, output_attentions, output_hidden_states, return_dict=True
         )
-        params = {part: self.param(part, _draw, rows, self.config) for part, rows in parts.items()}
-        model = rebuild_model(structure, params)
-        if not deterministic:
-            enable_dropout(model, self.make_rng("dropout"))
-        inputs = (input_ids, attention_mask, token_type_ids, position_ids, head_mask)
-        return model._forward(
-            *inputs,
-            encoder_hidden_states=encoder_hidden_states,
-            encoder_attention_mask=encoder_attention_mask,
-            output_attentions=output_attentions,
-            output_hidden_states=output_hidden_states,
-            return_dict=return_dict,
-        )
-
-
-def _draw(key: Array, rows: dict[str, Any], config: RobertaConfig) -> Any:
-    """Draw the parameters of one part of the body from a key."""
-    leaves, structure = jax.tree.flatten(rows)
-    keys = jax.random.split(key, len(leaves))
-    return jax.tree.unflatten(structure, [_draw_leaf(*pair, config) for pair in zip(keys, leaves, strict=True)])
-
-
-def _draw_leaf(key: Array, row: Parameter, config: RobertaConfig) -> Array:
-    shape = row.shape[::-1] if is_transposed(row, "flax") else row.shape
-    if not has_weight_decay(row):
-        return jnp.asarray(draw_one(row, config, 0))
-    return jax.random.normal(key, shape) * config.initializer_range
-
-
-class FlaxRobertaPooler(nn.Module):
-    """The first token through a linear layer and tanh: [B, S, D] to [B, D]."""
-
-    config: RobertaConfig
-    dtype: Any = jnp.float32
-
-    def setup(self) -> None:
-        """Make the layer."""
-        self.dense = _make_dense(self.config, self.config.hidden_size, self.dtype)
-
-    def __call__(self, hidden_states: Array) -> Array:
-        """[B, S, D] to [B, D]."""
-        return jnp.tanh(self.dense(hidden_states[:, 0]))
+        pooled = self.pooler(body.last_hidden_state) if self.add_pooling_layer else None
+        output = BaseModelOutputWithPoolingAndCrossAttentions({**body, "pooler_output": pooled})
+        return output if return_dict else output.to_tuple()
 
 
 class FlaxRobertaClassificationHead(nn.Module):
@@ -110,9 +90,9 @@ class FlaxRobertaClassificationHead(nn.Module):
         """Make the layers."""
         config = self.config
         rate = config.hidden_dropout_prob if config.classifier_dropout is None else config.classifier_dropout
-        self.dense = _make_dense(config, config.hidden_size, self.dtype)
+        self.dense = make_dense(config, config.hidden_size, self.dtype)
         self.dropout = nn.Dropout(rate=rate)
-        self.out_proj = _make_dense(config, config.num_labels, self.dtype)
+        self.out_proj = make_dense(config, config.num_labels, self.dtype)
 
     def __call__(self, hidden_states: Array, deterministic: bool = True) -> Array:
         """[B, S, D] to [B, K]."""
@@ -125,14 +105,15 @@ class FlaxRobertaLMHead(nn.Module):
 
     config: RobertaConfig
     dtype: Any = jnp.float32
+    bias_init: Any = nn.initializers.zeros
 
     def setup(self) -> None:
         """Make the layers."""
         config = self.config
-        self.dense = _make_dense(config, config.hidden_size, self.dtype)
-        self.layer_norm = nn.LayerNorm(epsilon=config.layer_norm_eps, dtype=self.dtype, use_fast_variance=False)
-        self.decoder = _make_dense(config, config.vocab_size, self.dtype, use_bias=False)
-        self.bias = self.param("bias", nn.initializers.zeros, (config.vocab_size,))
+        self.dense = make_dense(config, config.hidden_size, self.dtype)
+        self.layer_norm = make_layer_norm(config, self.dtype)
+        self.decoder = make_dense(config, config.vocab_size, self.dtype, use_bias=False)
+        self.bias = self.param("bias", self.bias_init, (config.vocab_size,))
 
     def __call__(self, hidden_states: Array, shared_embedding: Array | None = None) -> Array:
         """[B, S, D] to [B, S, V], by the word table `shared_embedding` [V, D] if it is given."""
@@ -204,10 +185,56 @@ class FlaxRobertaForMaskedLMModule(HeadModule):
         self.lm_head = FlaxRobertaLMHead(self.config, dtype=self.dtype)
 
     def _compute_output(self, body: Any, deterministic: bool) -> ModelOutput:
-        shared = None
-        if self.config.tie_word_embeddings:
-            shared = self.roberta.variables["params"]["embeddings"]["word_embeddings"]["embedding"]
-        return MaskedLMOutput(logits=self.lm_head(body[0], shared_embedding=shared), **_list_states(body))
+        logits = self.lm_head(body[0], shared_embedding=_find_words(self))
+        return MaskedLMOutput(logits=logits, **_list_states(body))
+
+
+class FlaxRobertaForCausalLMModule(nn.Module):
+    """The Linen module of `FlaxRobertaForCausalLM`: the parameters `roberta` and `lm_head`."""
+
+    config: RobertaConfig
+    dtype: Any = jnp.float32
+    gradient_checkpointing: bool = False
+
+    def setup(self) -> None:
+        """Make the body and the head."""
+        settings = {"dtype": self.dtype, "gradient_checkpointing": self.gradient_checkpointing}
+        self.roberta = FlaxRobertaModule(self.config, add_pooling_layer=False, **settings)
+        self.lm_head = FlaxRobertaLMHead(self.config, dtype=self.dtype)
+
+    def __call__(
+        self,
+        input_ids: Array,
+        attention_mask: Array | None = None,
+        position_ids: Array | None = None,
+        token_type_ids: Array | None = None,
+        head_mask: Array | None = None,
+        encoder_hidden_states: Array | None = None,
+        encoder_attention_mask: Array | None = None,
+        init_cache: bool = False,
+        deterministic: bool = True,
+        output_attentions: bool = False,
+        output_hidden_states: bool = False,
+        return_dict: bool = True,
+    ) -> Any:
+        """Return the output of the published class of the same name; positions come before the token types."""
+        states = (encoder_hidden_states, encoder_attention_mask, init_cache, deterministic)
+        body = self.roberta(
+            input_ids,
+            attention_mask,
+            token_type_ids,
+            position_ids,
+            head_mask,
+            *states,
+            output_attentions=output_attentions,
+            output_hidden_states=output_hidden_states,
+        )
+        output = CausalLMOutputWithCrossAttentions(
+            logits=self.lm_head(body[0], shared_embedding=_find_words(self)),
+            cross_attentions=body.cross_attentions,
+            **_list_states(body),
+        )
+        return output if return_dict else output.to_tuple()
 
 
 class FlaxRobertaForSequenceClassificationModule(HeadModule):
@@ -229,7 +256,7 @@ class FlaxRobertaForMultipleChoiceModule(HeadModule):
         """Make the body and the head."""
         self.roberta = self._make_body(add_pooling_layer=True)
         self.dropout = nn.Dropout(rate=self.config.hidden_dropout_prob)
-        self.classifier = _make_dense(self.config, 1, self.dtype)
+        self.classifier = make_dense(self.config, 1, self.dtype)
 
     def __call__(self, input_ids: Array, *inputs: Any, **options: Any) -> Any:
         """Return the output of the published class of the same name, of ids [B, C, S]."""
@@ -254,7 +281,7 @@ class FlaxRobertaForTokenClassificationModule(HeadModule):
         """Make the body and the head."""
         self.roberta = self._make_body()
         self.dropout = self._make_dropout()
-        self.classifier = _make_dense(self.config, self.config.num_labels, self.dtype)
+        self.classifier = make_dense(self.config, self.config.num_labels, self.dtype)
 
     def _compute_output(self, body: Any, deterministic: bool) -> ModelOutput:
         hidden = self.dropout(body[0], deterministic=deterministic)
@@ -267,17 +294,30 @@ class FlaxRobertaForQuestionAnsweringModule(HeadModule):
     def setup(self) -> None:
         """Make the body and the head."""
         self.roberta = self._make_body()
-        self.qa_outputs = _make_dense(self.config, self.config.num_labels, self.dtype)
+        self.qa_outputs = make_dense(self.config, self.config.num_labels, self.dtype)
 
     def _compute_output(self, body: Any, deterministic: bool) -> ModelOutput:
         start, end = jnp.moveaxis(self.qa_outputs(body[0]), -1, 0)
         return QuestionAnsweringModelOutput(start_logits=start, end_logits=end, **_list_states(body))
 
 
+def _find_words(module: Any) -> Array | None:
+    """Return the word table [V, D] that the head of a module shares, or None."""
+    if not module.config.tie_word_embeddings:
+        return None
+    return module.roberta.variables["params"]["embeddings"]["word_embeddings"]["embedding"]
+
+
 def _list_states(body: Any) -> dict[str, Any]:
     return {"hidden_states": body.hidden_states, "attentions": body.attentions}
 
 
-def _make_dense(config: RobertaConfig, size: int, dtype: Any, use_bias: bool = True) -> nn.Dense:
-    initializer = nn.initializers.normal(config.initializer_range)
-    return nn.Dense(size, use_bias=use_bias, dtype=dtype, kernel_init=initializer)
+MODULES: dict[str, Any] = {
+    "Model": FlaxRobertaModule,
+    "ForCausalLM": FlaxRobertaForCausalLMModule,
+    "ForMaskedLM": FlaxRobertaForMaskedLMModule,
+    "ForMultipleChoice": FlaxRobertaForMultipleChoiceModule,
+    "ForQuestionAnswering": FlaxRobertaForQuestionAnsweringModule,
+    "ForSequenceClassification": FlaxRobertaForSequenceClassificationModule,
+    "ForTokenClassification": FlaxRobertaForTokenClassificationModule,
+}

@@ -95,9 +95,14 @@ def draw_linen(model: Any, seed: int, input_shape: tuple[int, ...], names: Itera
     state.params = nest((name, values[name]) for name, _ in flatten(state.shapes))
 
 
-def apply_linen(model: Any, inputs: Mapping[str, Any], params: Any, train: bool, key: Any, options: Any) -> Any:
-    """Call the Linen module of a model as the published classes do."""
+def apply_linen(
+    model: Any, inputs: Mapping[str, Any], params: Any, train: bool, key: Any, options: Any, cache: Any = None
+) -> Any:
+    """Call the Linen module of a model as the published classes do; with a cache, return the new one too."""
     ids = jnp.asarray(inputs["input_ids"], jnp.int32)
+    missing = [name for name in ("attention_mask", "position_ids") if inputs.get(name) is None]
+    if cache is not None and missing:
+        raise ValueError(f"past_key_values requires {' and '.join(missing)}: a Linen module does not count tokens")
     real = (ids != model.config.pad_token_id).astype(jnp.int32)
     standard = {
         "attention_mask": jnp.ones_like(ids),
@@ -107,8 +112,25 @@ def apply_linen(model: Any, inputs: Mapping[str, Any], params: Any, train: bool,
     }
     given = {name: jnp.asarray(value) for name, value in inputs.items() if value is not None and name != "input_ids"}
     values = {"params": model.params if params is None else params}
-    rngs = {} if key is None else {"dropout": key}
-    return model.module.apply(values, ids, **{**standard, **given}, deterministic=not train, **options, rngs=rngs)
+    arguments = {**standard, **given, "deterministic": not train, **options}
+    arguments["rngs"] = {} if key is None else {"dropout": key}
+    if cache is None:
+        return model.module.apply(values, ids, **arguments)
+    output, state = model.module.apply({**values, "cache": cache}, ids, **arguments, mutable=["cache"])
+    if isinstance(output, tuple):
+        return (*output[:1], state["cache"], *output[1:])
+    output["past_key_values"] = state["cache"]
+    return output
+
+
+def make_linen_cache(model: Any, batch: int, length: int) -> dict[str, Any]:
+    """Return an empty cache of the Linen module of a model, as a nested dict. `ValueError` if it has none."""
+    ids = jnp.ones((batch, length), jnp.int32)
+    arguments = {"attention_mask": ids, "position_ids": ids, "return_dict": False, "init_cache": True}
+    shapes = jax.eval_shape(lambda: model.module.init(jax.random.key(0), ids, **arguments))
+    if "cache" not in shapes:
+        raise ValueError(f"the Linen module of {type(model).__name__} has no cache: set is_decoder=True")
+    return jax.tree.map(lambda shape: jnp.zeros(shape.shape, shape.dtype), shapes["cache"])
 
 
 def _make_head_mask(model: Any) -> jax.Array:

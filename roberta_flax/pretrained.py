@@ -20,6 +20,7 @@ from roberta_flax.caches import make_cache, unpack_cache
 from roberta_flax.calls import HashableConfig, call, check_room, filter_arguments
 from roberta_flax.frozen import FrozenModel
 from roberta_flax.layers import Embedding, Linear
+from roberta_flax.linen import MODULES
 from roberta_flax.own_layers import (
     apply_linen,
     describe,
@@ -27,6 +28,7 @@ from roberta_flax.own_layers import (
     flatten,
     init_linen,
     list_values,
+    make_linen_cache,
     make_linen_state,
     nest,
     to_raw,
@@ -153,10 +155,15 @@ class FlaxRobertaPreTrainedModel(PublishedMethods, PreTrainedBase, nnx.Module):
 
     @property
     def module(self) -> Any:
-        """The Linen module of a class that names one as `module_class`."""
-        if self._linen is None:
-            raise AttributeError(f"{type(self).__name__} is an NNX module itself and has no Linen module")
-        return self._linen.module
+        """The Linen module that computes what the model computes from `params`: `model.module.apply(...)`."""
+        if self._linen is not None:
+            return self._linen.module
+        if self._is_own():
+            raise AttributeError(f"{type(self).__name__} is written as an NNX module, so it has no Linen module")
+        recompute = self.base_model.encoder.gradient_checkpointing
+        settings = {"add_pooling_layer": self.has_pooler} if self.architecture == "Model" else {}
+        kind = MODULES[self.architecture]
+        return kind(self.config, dtype=self.dtype, gradient_checkpointing=recompute, **settings)
 
     def init_weights(
         self, rng: Array, input_shape: tuple[int, ...] = (1, 1), params: Mapping[str, Any] | None = None
@@ -267,7 +274,13 @@ class FlaxRobertaPreTrainedModel(PublishedMethods, PreTrainedBase, nnx.Module):
                 name: self._resolve_option(name, value)
                 for name, value in {**wanted, "return_dict": return_dict}.items()
             }
-            return apply_linen(self, inputs, params, train, dropout_rng, options)
+            others = {"inputs_embeds": inputs_embeds, "use_cache": use_cache, "labels": labels}
+            others |= {"start_positions": start_positions, "end_positions": end_positions}
+            others |= {"num_items_in_batch": num_items_in_batch}
+            lacking = [name for name, value in others.items() if value is not None]
+            if lacking:
+                raise TypeError(f"{type(self).__name__} takes no {' and no '.join(lacking)}: its module is a Linen one")
+            return apply_linen(self, inputs, params, train, dropout_rng, options, past_key_values)
         layers: Any
         layers, filled, real = unpack_cache(past_key_values)
         cache = FixedCache(layers, filled, real)  # unpacked once: `filled` is None if it grows
@@ -448,8 +461,13 @@ class FlaxRobertaPreTrainedModel(PublishedMethods, PreTrainedBase, nnx.Module):
         """
         return FrozenModel(self)
 
-    def init_cache(self, batch_size: int, max_length: int) -> FixedCache:
-        """Return an empty cache with room for `max_length` tokens, for calls that all have the same shapes."""
+    def init_cache(self, batch_size: int, max_length: int) -> Any:
+        """Return an empty cache with room for `max_length` tokens, for calls that all have the same shapes.
+
+        It is a `FixedCache`, or the nested dict of the Linen module of a class that names one.
+        """
+        if self._linen is not None:
+            return make_linen_cache(self, batch_size, max_length)
         return make_cache(self.base_model, batch_size, max_length)
 
     def get_output_embeddings(self) -> Linear | Embedding | None:

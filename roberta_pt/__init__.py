@@ -1,6 +1,7 @@
 """RoBERTa in PyTorch."""
 
 from roberta_pt import trees as trees
+from roberta_pt.block_caches import DynamicCache, EncoderDecoderCache
 from roberta_pt.blocks import (
     RobertaAttention,
     RobertaEncoder,
@@ -30,6 +31,8 @@ RobertaLMHead = LMHead
 RobertaPooler = Pooler
 
 __all__ = [
+    "DynamicCache",
+    "EncoderDecoderCache",
     "RobertaAttention",
     "RobertaClassificationHead",
     "RobertaEmbeddings",

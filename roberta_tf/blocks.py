@@ -1,7 +1,7 @@
 """The published building blocks of the encoder: their constructors, calls and parameter names.
 
 Shapes: B batch, S sequence, T keys, D hidden, F feed-forward, N heads. Masks are added to the scores: 0 where a key is
-attended, the lowest number where it is not.
+attended, the lowest number where it is not. A decoder's block returns its keys and values last, each [B, N, T, H].
 """
 
 import math
@@ -11,15 +11,10 @@ import keras
 import tensorflow as tf
 
 from roberta_core.config import RobertaConfig
-from roberta_core.outputs import BaseModelOutputWithPoolingAndCrossAttentions
+from roberta_core.outputs import BaseModelOutputWithPastAndCrossAttentions, FixedCache
+from roberta_core.refusals import Refused
 from roberta_tf.encoder import AddNorm, Intermediate, SelfAttention
 from roberta_tf.layers import Watched, draw_as_published, upcast
-
-
-def refuse_cache(past_key_values: Any, use_cache: bool | None = False) -> None:
-    """Raise `ValueError` if a block is to read or return a cache."""
-    if past_key_values is not None or use_cache:
-        raise ValueError("past_key_values and use_cache are not supported by building blocks: use TFRobertaModel")
 
 
 def name_sublayers(layer: keras.Layer) -> None:
@@ -34,6 +29,7 @@ class TFRobertaSelfAttention(SelfAttention):
 
     def __init__(self, config: RobertaConfig, **kwargs: Any):
         super().__init__(config, config.num_attention_heads, **kwargs)
+        self.is_decoder = config.is_decoder
         draw_as_published(config, self.query, self.key, self.value)
         name_sublayers(self)
 
@@ -48,11 +44,12 @@ class TFRobertaSelfAttention(SelfAttention):
         output_attentions: bool = False,
         training: bool = False,
     ) -> tuple[tf.Tensor, ...]:
-        """Return the context [B, S, D] and, if requested, the weights [B, N, S, T]."""
-        refuse_cache(past_key_value)
+        """Return the context [B, S, D], the weights [B, N, S, T] if requested, and a decoder's (key, value)."""
         mask = attention_mask if encoder_hidden_states is None else encoder_attention_mask
-        context, weights, _ = super().call(hidden_states, mask, head_mask, encoder_hidden_states)
-        return (context, weights) if output_attentions else (context,)
+        past = None if past_key_value is None else (*past_key_value, None)
+        context, weights, present = super().call(hidden_states, mask, head_mask, encoder_hidden_states, past)
+        outputs = (context, weights) if output_attentions else (context,)
+        return (*outputs, present) if self.is_decoder else outputs
 
     def attend(
         self,
@@ -94,6 +91,8 @@ class TFRobertaAttention(Watched, keras.layers.Layer):
         self.output_ = TFRobertaSelfOutput(config)
         name_sublayers(self)
 
+    prune_heads = Refused("call prune_heads of the model, which also changes its configuration")
+
     def call(
         self,
         input_tensor: tf.Tensor,
@@ -105,13 +104,11 @@ class TFRobertaAttention(Watched, keras.layers.Layer):
         output_attentions: bool = False,
         training: bool = False,
     ) -> tuple[tf.Tensor, ...]:
-        """Return the new hidden states [B, S, D] and, if requested, the weights [B, N, S, T]."""
-        refuse_cache(past_key_value)
+        """Return the new hidden states [B, S, D], and what the attention returns after its context."""
         states = (encoder_hidden_states, encoder_attention_mask)
-        context, *weights = self.self(
-            input_tensor, attention_mask, head_mask, *states, output_attentions=output_attentions
-        )
-        return self.output_(context, input_tensor), *weights
+        options = {"past_key_value": past_key_value, "output_attentions": output_attentions}
+        context, *others = self.self(input_tensor, attention_mask, head_mask, *states, **options)
+        return self.output_(context, input_tensor), *others
 
 
 class TFRobertaIntermediate(Intermediate):
@@ -166,18 +163,21 @@ class TFRobertaLayer(Watched, keras.layers.Layer):
         output_attentions: bool = False,
         training: bool = False,
     ) -> tuple[Any, ...]:
-        """Return the new hidden states [B, S, D] and, if requested, the weights of each attention [B, N, S, T]."""
-        refuse_cache(past_key_value)
-        hidden, *weights = self.attention(hidden_states, attention_mask, head_mask, output_attentions=output_attentions)
+        """Return the new hidden states [B, S, D], the weights of each attention if requested, and a decoder's cache."""
+        own, other = (None, None) if past_key_value is None else (past_key_value[:2], past_key_value[2:] or None)
+        options: dict[str, Any] = {"output_attentions": output_attentions}
+        hidden, *others = self.attention(hidden_states, attention_mask, head_mask, past_key_value=own, **options)
+        present = (others.pop(),) if self.is_decoder else ()
         if self.is_decoder and encoder_hidden_states is not None:
             if not hasattr(self, "crossattention"):
                 raise ValueError("encoder_hidden_states requires config.add_cross_attention=True")
             states = (encoder_hidden_states, encoder_attention_mask)
-            hidden, *other = self.crossattention(
-                hidden, attention_mask, head_mask, *states, output_attentions=output_attentions
+            hidden, *more = self.crossattention(
+                hidden, attention_mask, head_mask, *states, past_key_value=other, **options
             )
-            weights += other
-        return self.output_(self.intermediate(hidden), hidden), *weights
+            present = (present[0] + more.pop(),)
+            others += more
+        return self.output_(self.intermediate(hidden), hidden), *others, *present
 
 
 class TFRobertaEncoder(Watched, keras.layers.Layer):
@@ -202,9 +202,12 @@ class TFRobertaEncoder(Watched, keras.layers.Layer):
         return_dict: bool = True,
         training: bool = False,
     ) -> Any:
-        """Return `last_hidden_state` and what is requested of `hidden_states`, `attentions` and `cross_attentions`."""
-        refuse_cache(past_key_values, use_cache)
-        states, attentions, cross = (hidden_states,), (), ()
+        """Return `last_hidden_state` and what is requested of the other fields of the output.
+
+        Without `return_dict` the cache is not returned, as by the published class.
+        """
+        self._check_cache(past_key_values, use_cache)
+        states, attentions, cross, caches = (hidden_states,), (), (), ()
         for index, layer in enumerate(self.layer):
             hidden, *weights = layer(
                 states[-1],
@@ -212,13 +215,23 @@ class TFRobertaEncoder(Watched, keras.layers.Layer):
                 None if head_mask is None else head_mask[index],
                 encoder_hidden_states,
                 encoder_attention_mask,
+                past_key_value=None if past_key_values is None else past_key_values[index],
                 output_attentions=output_attentions,
             )
+            caches += (weights.pop(),) if self.config.is_decoder else ()
             states, attentions, cross = (*states, hidden), (*attentions, *weights[:1]), (*cross, *weights[1:])
-        output = BaseModelOutputWithPoolingAndCrossAttentions(
+        output = BaseModelOutputWithPastAndCrossAttentions(
             last_hidden_state=states[-1],
+            past_key_values=caches if use_cache and return_dict else None,
             hidden_states=states if output_hidden_states else None,
             attentions=attentions if output_attentions else None,
             cross_attentions=cross if output_attentions and cross else None,
         )
         return output if return_dict else output.to_tuple()
+
+    def _check_cache(self, past_key_values: Any, use_cache: bool | None) -> None:
+        """Raise `ValueError` if a cache cannot be read or returned."""
+        if isinstance(past_key_values, FixedCache):
+            raise ValueError("past_key_values is a FixedCache, which only models accept; use a tuple for each layer")
+        if use_cache and not self.config.is_decoder:
+            raise ValueError("use_cache=True needs a decoder: is_decoder=True in the configuration")

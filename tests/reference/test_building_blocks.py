@@ -29,6 +29,7 @@ CALLS = {
     "SelfAttention with a bias": ({}, {**SOME, "attention_mask": BIAS}),
     "SelfOutput": ({}, {"input_tensor": HIDDEN * 2}),
     "Attention": ({}, SOME),
+    "Attention of a decoder": (DECODER, SOME),
     "Intermediate": ({}, {}),
     "Output": ({}, {"input_tensor": HIDDEN}),
     "Layer": ({}, SOME),
@@ -36,8 +37,37 @@ CALLS = {
     "Encoder": ({}, {**SOME, "head_mask": SCALES, "output_hidden_states": True}),
     "Encoder with cross-attention": (DECODER, {**SOME, **CROSS, "head_mask": SCALES, "output_hidden_states": True}),
 }
+CAUSAL = np.where(np.tri(7, dtype=bool), 0, np.finfo(np.float32).min).astype(np.float32)[None, None]
+# Class of Linen, settings, arguments after the first. Masks hold 1 and 0.
+PADS = (IDS != 1).astype(int)
+LINEN = {"attention_mask": PADS, "layer_head_mask": SCALES[0, 0, :, 0, 0], "output_attentions": True}
+STATES_GIVEN = {"encoder_hidden_states": STATES, "encoder_attention_mask": np.ones((2, 5), int)}
+ALL = {"attention_mask": PADS, "head_mask": SCALES[:, 0, :, 0, 0], "output_attentions": True}
+ALL |= {"output_hidden_states": True}
+LINEN_CALLS = {
+    "Embeddings": ({}, {"token_type_ids": IDS % 2, "position_ids": IDS % 7, "attention_mask": PADS}),
+    "SelfAttention": ({}, LINEN),
+    "SelfAttention to states": ({}, {**LINEN, "attention_mask": None, "key_value_states": STATES}),
+    "SelfOutput": ({}, {"input_tensor": HIDDEN * 2}),
+    "Attention": ({}, LINEN),
+    "Intermediate": ({}, {}),
+    "Output": ({}, {"attention_output": HIDDEN}),
+    "Layer": ({}, LINEN),
+    "Layer with cross-attention": (DECODER, {**LINEN, **STATES_GIVEN}),
+    "LayerCollection": ({}, ALL),
+    "Encoder": ({}, ALL),
+    "Encoder with cross-attention": (DECODER, {**ALL, **STATES_GIVEN}),
+    "Pooler": ({}, {}),
+}
 OURS = {"": "roberta_pt", "TF": "roberta_tf", "Flax": "roberta_flax"}
-MODULES = ("MaskedLM", "SequenceClassification", "MultipleChoice", "TokenClassification", "QuestionAnswering")
+MODULES = (
+    "MaskedLM",
+    "CausalLM",
+    "SequenceClassification",
+    "MultipleChoice",
+    "TokenClassification",
+    "QuestionAnswering",
+)
 
 
 def make(module, name, prefix, settings):
@@ -72,7 +102,7 @@ def choose_arguments(function, given):
 def test_a_block_of_pytorch_is_the_published_one(name):
     torch = pytest.importorskip("torch")
     settings, arguments = CALLS[name]
-    theirs, ours = (block.eval() for block in make("transformers.models.roberta.modeling_roberta", name, "", settings))
+    theirs, ours = (block.eval() for block in make(MODELING, name, "", settings))
     with torch.no_grad():
         for parameter in theirs.parameters():
             parameter.normal_(0, 0.5)
@@ -87,9 +117,56 @@ def test_a_block_of_pytorch_is_the_published_one(name):
     given = {key: torch.tensor(value) if isinstance(value, np.ndarray) else value for key, value in given.items()}
     with torch.no_grad():
         compare(ours(first, **given), theirs(first, **given))
-    if "past_key_values" in names:
-        with pytest.raises(ValueError, match="use RobertaModel"):
-            ours(first, past_key_values=((first, first),))
+
+
+@pytest.mark.parametrize("cross", [False, True])
+def test_a_cache_of_blocks_of_pytorch_is_the_published_one(cross):
+    torch = pytest.importorskip("torch")
+    import roberta_pt
+
+    settings = DECODER if cross else {"is_decoder": True}
+    theirs, ours = (block.eval() for block in make(MODELING, "Encoder", "", settings))
+    ours.load_state_dict(theirs.state_dict())
+    mask = torch.tensor(CAUSAL)
+    parts = [(torch.tensor(HIDDEN[:, :4]), mask[:, :, :4, :4]), (torch.tensor(HIDDEN[:, 4:]), mask[:, :, 4:])]
+    options = {"encoder_hidden_states": torch.tensor(STATES)} if cross else {}
+    caches = [None, None, transformers.EncoderDecoderCache(transformers.DynamicCache(), transformers.DynamicCache())]
+    legacy = None
+    with torch.no_grad():
+        for hidden, bias in parts:
+            given = {**options, "attention_mask": bias, "use_cache": True}
+            outputs = [
+                block(hidden, past_key_values=cache, **given)
+                for block, cache in zip((theirs, ours, ours), caches, strict=True)
+            ]
+            caches = [output.past_key_values for output in outputs]
+            legacy = ours(hidden, past_key_values=legacy, **given).past_key_values.to_legacy_cache()
+            wanted = (outputs[0].last_hidden_state, caches[0].to_legacy_cache())
+            compare((outputs[1].last_hidden_state, tuple(caches[1])), wanted)
+            compare((outputs[2].last_hidden_state, caches[2].to_legacy_cache()), wanted)
+            compare(legacy, wanted[1])
+        whole = ours(torch.tensor(HIDDEN), attention_mask=mask, **options).last_hidden_state
+        compare(outputs[1].last_hidden_state, whole[:, 4:])
+        layers = [(theirs.layer[0], transformers.DynamicCache()), (ours.layer[0], roberta_pt.DynamicCache())]
+        want, got = (
+            [layer(hidden, bias, past_key_values=cache)[0] for hidden, bias in parts] for layer, cache in layers
+        )
+        compare(got, want)
+    assert type(caches[2]) is transformers.EncoderDecoderCache
+    assert len(outputs[1].to_tuple()) == 2
+
+
+def test_pruned_attention_of_pytorch_is_the_published_one():
+    torch = pytest.importorskip("torch")
+    theirs, ours = (block.eval() for block in make(MODELING, "Attention", "", {}))
+    ours.load_state_dict(theirs.state_dict())
+    for heads in ([1], [1, 2]):
+        for block in (theirs, ours):
+            block.prune_heads(heads)
+        compare(list(ours.state_dict().values()), list(theirs.state_dict().values()))
+        assert ours.pruned_heads == theirs.pruned_heads == {*heads}
+        hidden = torch.tensor(HIDDEN)
+        compare(ours(hidden, output_attentions=True), theirs(hidden))
 
 
 @pytest.mark.parametrize("name", CALLS)
@@ -113,26 +190,84 @@ def test_a_block_of_tensorflow_is_the_published_one(name):
     assert own.keys() == values.keys()
     for path, variable in own.items():
         variable.assign(values[path])
-    got, want = ours(first, **given), theirs(first, **given)
-    if settings and "Layer" in name:
-        want = want[:-1]  # the cache
-    compare(got, want)
+    compare(ours(first, **given), theirs(first, **given))
+    if "Encoder with" in name:
+        compare_caches_of_tensorflow(ours, theirs)
 
 
-@pytest.mark.parametrize("name", MODULES)
+def compare_caches_of_tensorflow(ours, theirs):
+    """Read a sequence in two calls, the second with the cache of the first, and at once."""
+    caches = [None, None]
+    options = {"encoder_hidden_states": STATES, "encoder_attention_mask": None, "head_mask": [None, None]}
+    options |= {"output_attentions": False, "output_hidden_states": False, "return_dict": True}
+    for start, end in ((0, 4), (4, 7)):
+        given = {**options, "attention_mask": CAUSAL[:, :, start:end, :end], "use_cache": True}
+        got, want = (
+            block(HIDDEN[:, start:end], past_key_values=cache, **given)
+            for block, cache in zip((ours, theirs), caches, strict=True)
+        )
+        compare(got.last_hidden_state, want.last_hidden_state)
+        compare(got.past_key_values, want.past_key_values)
+        caches = [got.past_key_values, want.past_key_values]
+    whole = ours(HIDDEN, attention_mask=CAUSAL, past_key_values=None, use_cache=False, **options)
+    compare(got.last_hidden_state, whole.last_hidden_state[:, 4:])
+    with pytest.raises(NotImplementedError, match="call prune_heads of the model"):
+        ours.layer[0].attention.prune_heads([0])
+
+
+@pytest.mark.parametrize("name", LINEN_CALLS)
+def test_a_block_of_flax_is_the_published_one(name):
+    jax = pytest.importorskip("jax")
+    settings, arguments = LINEN_CALLS[name]
+    theirs, ours = make("transformers.models.roberta.modeling_flax_roberta", name, "Flax", settings)
+    first = {"Embeddings": IDS, "Output": WIDE}.get(name, HIDDEN)
+    params = theirs.init(jax.random.key(0), first, **arguments)
+    compare(ours.apply(params, first, **arguments), theirs.apply(params, first, **arguments))
+    names = list(inspect.signature(theirs.__call__).parameters)
+    assert list(inspect.signature(ours.__call__).parameters) == names
+    fields = [one for one in inspect.signature(type(ours)).parameters if one != "heads"]
+    assert fields == list(inspect.signature(type(theirs)).parameters)
+
+
+def test_a_cache_of_linen_modules_is_the_published_one():
+    jax = pytest.importorskip("jax")
+    theirs, ours = make("transformers.models.roberta.modeling_flax_roberta", "ForCausalLMModule", "Flax", DECODER)
+    places = np.cumsum(PADS, axis=-1) * PADS + 1
+    ones, room = np.ones((2, 9), int), np.zeros((2, 9), int)
+    variables = theirs.init(jax.random.key(0), room, ones, room, init_cache=True)
+    made = ours.init(jax.random.key(0), room, ones, room, init_cache=True)["cache"]
+    assert jax.tree.map(np.shape, made) == jax.tree.map(np.shape, variables["cache"])
+    mask = np.concatenate([PADS, ones[:, 7:]], axis=1)
+    caches = [jax.tree.map(np.zeros_like, variables["cache"])] * 2
+    for start, end in ((0, 4), (4, 7)):
+        given = {"position_ids": places[:, start:end], **STATES_GIVEN, "mutable": ["cache"]}
+        outputs = [
+            module.apply({"params": variables["params"], "cache": cache}, IDS[:, start:end], mask, **given)
+            for module, cache in zip((ours, theirs), caches, strict=True)
+        ]
+        caches = [state["cache"] for _, state in outputs]
+        compare(outputs[0][0].logits, outputs[1][0].logits)
+        compare(jax.tree.leaves(caches[0]), jax.tree.leaves(caches[1]))
+
+
+@pytest.mark.parametrize("name", HEADS)
 def test_a_linen_module_is_the_published_one(name):
     jax = pytest.importorskip("jax")
     module = f"For{name}Module"
-    theirs, ours = make("transformers.models.roberta.modeling_flax_roberta", module, "Flax", {"num_labels": 2})
+    settings = {"num_labels": 2, "is_decoder": name == "CausalLM"}
+    theirs, ours = make("transformers.models.roberta.modeling_flax_roberta", module, "Flax", settings)
     ids = IDS[None] if name == "MultipleChoice" else IDS
     mask, kinds = (ids != 1).astype(int), ids % 2
     places = np.cumsum(mask, axis=-1) * mask + 1
-    params = theirs.init(jax.random.key(0), ids, mask, kinds, places, None)["params"]
+    inputs = {"attention_mask": mask, "token_type_ids": kinds, "position_ids": places, "head_mask": None}
+    params = theirs.init(jax.random.key(0), ids, **inputs)["params"]
     same = jax.tree.map(np.shape, params) == jax.tree.map(np.shape, ours.init(jax.random.key(1), ids)["params"])
     assert same
     options = {"output_attentions": True, "output_hidden_states": True}
-    want = theirs.apply({"params": params}, ids, mask, kinds, places, None, **options)
-    compare(ours.apply({"params": params}, ids, mask, kinds, places, None, **options), want)
+    want = theirs.apply({"params": params}, ids, **inputs, **options)
+    compare(ours.apply({"params": params}, ids, **inputs, **options), want)
+    names = list(inspect.signature(theirs.__call__).parameters)
+    assert list(inspect.signature(ours.__call__).parameters) == names or name == "MultipleChoice"
     assert list(inspect.signature(type(ours)).parameters) == list(inspect.signature(type(theirs)).parameters)
 
 
