@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from roberta_core.data.collators import DataCollatorForMultipleChoice as DataCollatorForMultipleChoice
     from roberta_core.data.collators import DataCollatorForTokenClassification as DataCollatorForTokenClassification
     from roberta_core.data.collators import DataCollatorWithPadding as DataCollatorWithPadding
+    from roberta_core.generation_config import GenerationConfig as GenerationConfig
     from roberta_core.pipelines import pipeline as pipeline
     from roberta_core.tokenization import RobertaTokenizer as RobertaTokenizer
     from roberta_core.tokenization import RobertaTokenizerFast as RobertaTokenizerFast
@@ -25,6 +26,7 @@ HOMES = {
     "DataCollatorForMultipleChoice": "roberta_core.data.collators",
     "DataCollatorForTokenClassification": "roberta_core.data.collators",
     "DataCollatorWithPadding": "roberta_core.data.collators",
+    "GenerationConfig": "roberta_core.generation_config",
     "RobertaConfig": "roberta_core.config",
     "RobertaTokenizer": "roberta_core.tokenization",
     "RobertaTokenizerFast": "roberta_core.tokenization",
@@ -37,8 +39,8 @@ HOMES = {
 
 __all__ = [
     "DataCollatorForLanguageModeling", "DataCollatorForMultipleChoice", "DataCollatorForTokenClassification",
-    "DataCollatorWithPadding", "RobertaConfig", "RobertaTokenizer", "RobertaTokenizerFast", "TokenizerFast",
-    "__version__", "evaluate", "finetune", "load_tokenizer", "pipeline",
+    "DataCollatorWithPadding", "GenerationConfig", "RobertaConfig", "RobertaTokenizer", "RobertaTokenizerFast",
+    "TokenizerFast", "__version__", "evaluate", "finetune", "load_tokenizer", "pipeline",
 ]  # fmt: skip
 
 

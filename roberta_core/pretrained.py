@@ -19,8 +19,9 @@ from roberta_core.checkpoints import hub
 from roberta_core.checkpoints.card import build_card
 from roberta_core.checkpoints.load_options import AUTO, find_stored_dtype, refuse_unsupported
 from roberta_core.checkpoints.save_options import read_save_options
-from roberta_core.checkpoints.source import resolve
+from roberta_core.checkpoints.source import MODEL, resolve
 from roberta_core.config import RobertaConfig
+from roberta_core.generation_config import NAME, GenerationConfig, read_generation_config
 from roberta_core.model_methods import ATTENTIONS, ModelMethods
 from roberta_core.outputs import ModelOutput
 from roberta_core.parameters import BASE_PREFIX, BODY, Parameter, draw, parameters
@@ -99,6 +100,7 @@ class PreTrainedBase(ModelMethods):
     loss_reduction: str
     _other_format: ClassVar[str]  # that the published class writes with safe_serialization=False
     _folder: Path | None = None  # that the model was loaded from
+    _generation: Any = None  # the generation configuration, once it was read or set
     _loads_state_dict: ClassVar[bool] = False  # whether `from_pretrained` accepts tensors instead of a checkpoint
     _class_prefix: ClassVar[str] = ""  # before the names of the framework's classes
     _without_values: ClassVar[Mapping[str, Any]] = {"seed": None}  # the settings that leave a new model without values
@@ -198,6 +200,19 @@ class PreTrainedBase(ModelMethods):
         return self.base_model.pooler is not None
 
     @property
+    def generation_config(self) -> Any:
+        """The defaults of `generate`, whose attributes can be set; None in the classes without `generate`."""
+        if self._generation is None and self.can_generate():
+            self._generation = GenerationConfig.from_model_config(self.config)
+        if isinstance(self._generation, GenerationConfig):
+            self._generation.follow(self.config)
+        return self._generation
+
+    @generation_config.setter
+    def generation_config(self, value: Any) -> None:
+        self._generation = value
+
+    @property
     def base_model(self) -> Any:
         """The Model inside a class with a head, or the model itself."""
         return getattr(self, self.base_model_prefix, self)
@@ -231,6 +246,7 @@ class PreTrainedBase(ModelMethods):
         are read instead of the weights of the checkpoint, which may then be None.
         """
         refuse_unsupported(arguments)
+        generation = arguments.pop("generation_config", None)
         strip_prefix = arguments.pop("strip_prefix", "")
         where = hub.pop_options(arguments)
         folder = cls._locate(source, config, tensors, where)
@@ -247,9 +263,11 @@ class PreTrainedBase(ModelMethods):
 
         def read() -> tuple[RobertaConfig, Self, dict[str, np.ndarray], checkpoints.LoadReport]:
             prefix = {"strip_prefix": strip_prefix}
+            stored = read_generation_config(folder) if source is not None and cls.can_generate() else None
             own = chosen or RobertaConfig.from_pretrained(folder, _name_or_path=str(source), **prefix, **arguments)
             auto = {"dtype": find_stored_dtype(folder, own)} if str(settings.get("dtype")) == AUTO else {}
             model = cls._construct(own, inputs, own_arguments, {**cls._without_values, **settings, **auto})
+            model._generation = stored if generation is None else generation
             found, report = checkpoints.load(
                 folder,
                 own,
@@ -275,7 +293,7 @@ class PreTrainedBase(ModelMethods):
     def _locate(cls, source: Any, config: Any, tensors: Any, where: dict[str, Any]) -> Path:
         """Return the folder of a checkpoint; a name for the messages if there is none. `ValueError` if it is needed."""
         if source is not None:
-            return resolve(source, **where)
+            return resolve(source, (*MODEL, "generation") if cls.can_generate() else MODEL, **where)
         if config is None or tensors is None:
             more = " In PyTorch, config and state_dict together take its place." if cls._loads_state_dict else ""
             raise ValueError(
@@ -350,12 +368,20 @@ class PreTrainedBase(ModelMethods):
 
     def _save(self, folder: str | os.PathLike[str], tensors: Mapping[str, np.ndarray], **options: Any) -> None:
         carried, architecture = hub.read_carried_files(self._folder, Path(folder)), self._get_architecture()
+        if self.generation_config is not None:
+            carried[NAME] = self._describe_generation().encode()
         table = self._get_table(whole=True)
         published = table == parameters(self.config, architecture, self.has_pooler) and self.architecture != BODY
         name = "" if published else type(self).__name__.removeprefix(self._class_prefix)
         checkpoints.save(
             folder, self.config, architecture, tensors, carried=carried, table=table, class_name=name, **options
         )
+
+    def _describe_generation(self) -> str:
+        """Return the text of generation_config.json; the option may also be an object of transformers or a dict."""
+        given = self.generation_config
+        read = getattr(given, "to_diff_dict", None)
+        return GenerationConfig(**(read() if read else given)).to_json_string()
 
     def push_to_hub(
         self, repo_id: str, *, max_shard_size: int | str = "5GB", format: str | None = None, **where: Any

@@ -64,10 +64,15 @@ class FlaxBackend:
         return joined
 
     def from_pretrained(self, architecture: str, source: str | os.PathLike[str], **settings: Any) -> Any:
-        """Return the model of a checkpoint."""
+        """Return the model of a checkpoint; its parameters are float32, also if it stores them in 16 bits."""
         with self._scope():
             loaded: Any = self._class(architecture).from_pretrained(source, **settings)
-        self._commit(loaded[0] if isinstance(loaded, tuple) else loaded)
+            model = loaded[0] if isinstance(loaded, tuple) else loaded
+            if any(
+                jnp.issubdtype(leaf.dtype, jnp.floating) and leaf.dtype.itemsize == 2 for leaf in jax.tree.leaves(model)
+            ):
+                model.params = model.to_fp32(model.params)
+        self._commit(model)
         return loaded
 
     def from_tensors(

@@ -78,9 +78,10 @@ def describe_settings(config: RobertaConfig) -> str:
 class HashableConfig:
     """A configuration in the structure of a model, which nnx compares and hashes by value."""
 
-    def __init__(self, config: RobertaConfig, folder: Path | None = None):
+    def __init__(self, config: RobertaConfig, folder: Path | None = None, generation: Any = None):
         self.config = config
-        self.folder = folder  # that the model was loaded from, which is no part of its structure
+        # The folder that the model was loaded from and its generation configuration are no part of its structure.
+        self.folder, self.generation = folder, generation
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, HashableConfig) and describe_settings(self.config) == describe_settings(other.config)

@@ -12,10 +12,31 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from roberta_core.generation import is_output_requested, run, wrap_callbacks
+from roberta_core.generation import add_model_defaults, is_output_requested, run, wrap_callbacks
 from roberta_core.outputs import FixedCache
 from roberta_flax.buckets import LENGTHS, round_up
 from roberta_flax.calls import describe_settings
+
+
+class Sequences(np.ndarray):
+    """Generated ids [R, T] as an array, which also has the field of the published output.
+
+    Attributes:
+        sequences: The same ids as an array of JAX, whose other attributes the object has too.
+    """
+
+    @property
+    def sequences(self) -> Array:
+        """The ids as an array of JAX."""
+        return jnp.asarray(np.asarray(self))
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(f"{type(self).__name__} has no attribute {name}")
+        return getattr(self.sequences, name)
+
+    def __getitem__(self, key: Any) -> Any:
+        return self.sequences if isinstance(key, str) and key == "sequences" else np.asarray(self)[key]
 
 
 class ModelForward:
@@ -93,12 +114,17 @@ def generate(
     states_mask: Any,
     arguments: dict[str, Any],
 ) -> Any:
-    """Sequences [R, T], or a `GenerateOutput` if the arguments ask for it; as arrays of JAX."""
+    """`Sequences` [R, T], or a `GenerateOutput` of arrays of JAX if the arguments ask for it."""
+    arguments = add_model_defaults(model, arguments)
     ids, mask = (None if value is None else np.asarray(value) for value in (prompt, attention_mask))
     given = wrap_callbacks(arguments, jnp.asarray, with_length=True)
     output = run(model.config, ModelForward(model, states, states_mask), ids, mask, given)
     output = jax.tree.map(jnp.asarray, output)
-    return output if is_output_requested(arguments) else output.sequences
+    if is_output_requested(arguments):
+        return output
+    found = np.asarray(output.sequences).view(Sequences)
+    found.flags.writeable = False  # as an array of JAX
+    return found
 
 
 def _score_last(model: Any, hidden: Array) -> Array:

@@ -26,7 +26,7 @@ from roberta_core.outputs import (
 )
 from roberta_flax.caches import Cache, count_real_tokens, pack_cache, unpack_cache
 from roberta_flax.encoder import Embeddings, Encoder, Pooler
-from roberta_flax.generation import generate
+from roberta_flax.generation import Sequences, generate
 from roberta_flax.heads import ClassificationHead, LMHead
 from roberta_flax.layers import Dropout, Linear
 from roberta_flax.losses import causal_loss, sequence_loss, span_loss, token_loss
@@ -194,7 +194,7 @@ class FlaxRobertaForCausalLM(GenerationMethods, FlaxRobertaPreTrainedModel):
     @overload
     def generate(
         self, inputs: ArrayLike | None = None, *, return_dict_in_generate: Literal[False] = False, **arguments: Any
-    ) -> Array: ...
+    ) -> Sequences: ...
     @overload
     def generate(
         self, inputs: ArrayLike | None = None, *, return_dict_in_generate: Literal[True], **arguments: Any
@@ -213,7 +213,8 @@ class FlaxRobertaForCausalLM(GenerationMethods, FlaxRobertaPreTrainedModel):
     ) -> Any:
         """Return text [R, T] that continues the prompts: `roberta_core.generation.Settings` has the arguments.
 
-        A `GenerateOutput` if `return_dict_in_generate`. `ValueError` for prompts padded on the right or too long.
+        Ids that also have the attribute `sequences`, as the published output; a `GenerateOutput` if
+        `return_dict_in_generate`. `ValueError` for prompts padded on the right or too long.
         """
         prompt = choose_prompt(inputs, input_ids)
         model: Any = self

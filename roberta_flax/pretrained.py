@@ -52,7 +52,7 @@ class FlaxRobertaPreTrainedModel(PublishedMethods, PreTrainedBase, nnx.Module):
         config: The configuration.
         input_shape: Part of the published signature, and ignored.
         seed: Seed of the initial values, which are the same in every framework.
-        dtype: The type that the model computes in; its parameters stay float32.
+        dtype: The type that the model computes in; its parameters keep theirs.
         _do_init: False leaves the model without values, to be called with `params`.
         gradient_checkpointing: Whether the backward pass recomputes the layers.
         attn_implementation: "sdpa" or "eager", which are the same in Flax.
@@ -107,9 +107,12 @@ class FlaxRobertaPreTrainedModel(PublishedMethods, PreTrainedBase, nnx.Module):
         if name == "params":
             set_params(self, value)
         elif name == "config":
-            self._config = self.base_model._config = HashableConfig(value, self._config.folder)
+            kept = (self._config.folder, self._config.generation)
+            self._config = self.base_model._config = HashableConfig(value, *kept)
         elif name == "_folder":
             self._config.folder = value
+        elif name in ("_generation", "generation_config"):
+            self._config.generation = value
         else:
             super().__setattr__(name, value)
 
@@ -121,6 +124,10 @@ class FlaxRobertaPreTrainedModel(PublishedMethods, PreTrainedBase, nnx.Module):
     @property
     def _folder(self) -> Any:  # pyright: ignore[reportIncompatibleVariableOverride]
         return self._config.folder
+
+    @property
+    def _generation(self) -> Any:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return self._config.generation
 
     @property
     def params(self) -> dict[str, Any]:
@@ -362,7 +369,7 @@ class FlaxRobertaPreTrainedModel(PublishedMethods, PreTrainedBase, nnx.Module):
     ) -> Any:
         """Load the model of a checkpoint.
 
-        Parameters are copied once from the mapped file, as float32.
+        Parameters are copied once from the mapped file: those that it stores in 16 bits as they are, others as float32.
 
         Args:
             pretrained_model_name_or_path: A folder, the name of an embedded model, or a repository on the Hub.
@@ -392,11 +399,11 @@ class FlaxRobertaPreTrainedModel(PublishedMethods, PreTrainedBase, nnx.Module):
             draw_linen(model, seed, (1, 1))
         result: Any = model
         if _do_init:
-            assign(model, (found | drawn).items(), dtype=np.float32)
+            assign(model, (found | drawn).items(), dtype=np.float32, keep_half=True)
         else:
             own = {name: to_raw(value) for name, value in list_values(model).items()}
             own = {name: value for name, value in own.items() if not isinstance(value, jax.ShapeDtypeStruct)}
-            loaded = dict(convert_tensors(model, (found | drawn).items(), dtype=np.float32))
+            loaded = dict(convert_tensors(model, (found | drawn).items(), dtype=np.float32, keep_half=True))
             result = model, nest({**own, **loaded}.items())
         return (result, info) if output_loading_info else result
 

@@ -19,10 +19,12 @@ ALIGNMENT = 64  # bytes; an array that starts at a multiple JAX takes over as it
 SIZES = {"kernel": ("in_features", "out_features"), "embedding": ("num_embeddings", "features")}
 
 
-def assign(model: Any, tensors: Iterable[tuple[str, np.ndarray]], dtype: DTypeLike | None = None) -> None:
-    """Make copies of NumPy arrays the parameters of a model, as `dtype` if given."""
+def assign(
+    model: Any, tensors: Iterable[tuple[str, np.ndarray]], dtype: DTypeLike | None = None, keep_half: bool = False
+) -> None:
+    """Make copies of NumPy arrays the parameters of a model, as `dtype` if given; those of 16 bits may keep theirs."""
     own = list_values(model) if model._is_own() else {}
-    for name, value in convert_tensors(model, tensors, dtype):
+    for name, value in convert_tensors(model, tensors, dtype, keep_half):
         if model._linen is not None:
             own[name] = value
             continue
@@ -39,14 +41,15 @@ def assign(model: Any, tensors: Iterable[tuple[str, np.ndarray]], dtype: DTypeLi
 
 
 def convert_tensors(
-    model: Any, tensors: Iterable[tuple[str, np.ndarray]], dtype: DTypeLike | None = None
+    model: Any, tensors: Iterable[tuple[str, np.ndarray]], dtype: DTypeLike | None = None, keep_half: bool = False
 ) -> Iterator[tuple[str, Array]]:
     """Copies of NumPy arrays as Flax keeps them, with Flax's names; `model` need not have values."""
     table = model._get_table()
     for name, array in tensors:
         parameter = table[name]
         turned = array.T if is_transposed(parameter, "flax") else array
-        kind = dtype if jnp.issubdtype(array.dtype, jnp.floating) else array.dtype
+        is_kept = not jnp.issubdtype(array.dtype, jnp.floating) or (keep_half and array.dtype.itemsize == 2)
+        kind = array.dtype if is_kept else dtype
         yield spell(parameter, "flax"), jax.device_put(_copy_aligned(turned, kind) if array.ndim else array)
 
 

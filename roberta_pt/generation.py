@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
-from roberta_core.generation import is_output_requested, run, wrap_callbacks
+from roberta_core.generation import add_model_defaults, is_output_requested, run, wrap_callbacks
 from roberta_core.outputs import FixedCache
 from roberta_pt.weights import to_numpy
 
@@ -59,6 +59,7 @@ def generate(
     arguments: dict[str, Any],
 ) -> Any:
     """Sequences [R, T], or a `GenerateOutput` if the arguments ask for it; as tensors on the model's device."""
+    arguments = add_model_defaults(model, arguments)
     ids, mask = (None if value is None else to_numpy(value) for value in (prompt, attention_mask))
     was_training = model.training
     given = wrap_callbacks(arguments, lambda array: torch.tensor(array, device=model.device), to_numpy)

@@ -26,7 +26,6 @@ class TransformersMethods:
     supports_gradient_checkpointing = True
     _no_split_modules = ("Layer",)  # a device map does not split these
     _keys_to_ignore_on_save: tuple[str, ...] | None = None  # a tied matrix is never in the state dict
-    generation_config = None  # the settings of `generate` are its arguments
     _auto_class = None
     _hooks_of_inputs: tuple[Any, ...] = ()
 

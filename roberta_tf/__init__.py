@@ -30,6 +30,7 @@ from roberta_tf.models import (
     TFRobertaModel,
 )
 from roberta_tf.pretrained import TFRobertaPreTrainedModel
+from roberta_tf.schedules import AdamWeightDecay, WarmUp, create_optimizer
 
 # The published building blocks, for classes of one's own.
 TFRobertaClassificationHead = ClassificationHead
@@ -39,6 +40,7 @@ TFRobertaMainLayer = TFRobertaModel
 TFRobertaPooler = Pooler
 
 __all__ = [
+    "AdamWeightDecay",
     "TFRobertaAttention",
     "TFRobertaClassificationHead",
     "TFRobertaEmbeddings",
@@ -59,5 +61,7 @@ __all__ = [
     "TFRobertaPreTrainedModel",
     "TFRobertaSelfAttention",
     "TFRobertaSelfOutput",
+    "WarmUp",
+    "create_optimizer",
     "create_position_ids_from_input_ids",
 ]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from roberta_core.generation import is_output_requested, run, wrap_callbacks
+from roberta_core.generation import add_model_defaults, is_output_requested, run, wrap_callbacks
 from roberta_core.outputs import FixedCache
 
 
@@ -54,6 +54,7 @@ def generate(
     arguments: dict[str, Any],
 ) -> Any:
     """Sequences [R, T], or a `GenerateOutput` if the arguments ask for it; as tensors."""
+    arguments = add_model_defaults(model, arguments)
     ids, mask = (None if value is None else np.asarray(value) for value in (prompt, attention_mask))
     given = wrap_callbacks(arguments, tf.convert_to_tensor, with_length=True)
     output = run(model.config, ModelForward(model, states, states_mask), ids, mask, given)

@@ -43,6 +43,7 @@ OWN_FILES = {
     ("roberta_pt", "interop.py"): "Trainer and PEFT are for PyTorch alone",
     ("roberta_tf", "fitting.py"): "Keras's compile and fit",
     ("roberta_tf", "datasets.py"): "tf.data",
+    ("roberta_tf", "schedules.py"): "only the published TensorFlow scripts make their optimiser with a function",
     ("roberta_tf", "recompute.py"): "TensorFlow's gradient checkpointing would draw dropout again",
     ("roberta_flax", "calls.py"): "an eager call runs a kept jitted function, a published one to a pure function",
     ("roberta_flax", "buckets.py"): "XLA compiles for each shape",
@@ -58,6 +59,7 @@ OWN_CLASSES = {
     ("roberta_tf", "serving.py", "SavedLayer"): "a SavedModel needs TensorFlow's variables without Keras's wrappers",
     ("roberta_tf", "trees.py", "CacheType"): "tf.function asks for the type of an argument",
     ("roberta_tf", "optimizer.py", "AdamW"): "Keras's own has its epsilon elsewhere, and knows one rate",
+    ("roberta_flax", "generation.py", "Sequences"): "the published Flax classes return an output",
     ("roberta_flax", "calls.py", "HashableConfig"): "nnx compares and hashes what a module holds",
 }
 # Files whose public functions are compared: names, order, arguments and their defaults.

@@ -29,8 +29,9 @@ T = TypeVar("T")
 ID = re.compile(r"[\w][\w.-]*(/[\w][\w.-]*)?")
 TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
 VOCABULARY = ("vocab.json", "merges.txt", "added_tokens.json")  # if there is no tokenizer.json
+GENERATION = "generation_config.json"
 # Files that are copied with weights and configuration.
-CARRIED = (*TOKENIZER, *VOCABULARY, "generation_config.json", fairseq_file.DICTIONARY, fairseq_file.LABELS)
+CARRIED = (*TOKENIZER, *VOCABULARY, GENERATION, fairseq_file.DICTIONARY, fairseq_file.LABELS)
 # The files of a sentence-transformers model other than its encoder: those of its folder, and of its modules' folders.
 SENTENCE = (
     "modules.json", "config_sentence_transformers.json", "sentence_bert_config.json", "sentence_roberta_config.json",
@@ -164,7 +165,8 @@ def fetch(repository: Repository, wants: Collection[str]) -> Path:
     Args:
         repository: The repository.
         wants: What to download: "config", "weights" (the first format in `formats.FORMATS`), "tokenizer", "carried",
-            "sentence" (the files of a sentence-transformers model other than its encoder).
+            "generation" (generation_config.json), "sentence" (the files of a sentence-transformers model other than its
+            encoder).
 
     Raises:
         CheckpointError: The Hub refuses, or a file is missing.
@@ -336,6 +338,8 @@ def choose_files(names: Collection[str], wants: Collection[str]) -> list[str]:
         chosen += [name for name in needed if name in names]
     if "sentence" in wants:
         chosen += [name for name in names if name in SENTENCE or MODULE.fullmatch(name)]
+    if "generation" in wants:
+        chosen += [name for name in (GENERATION,) if name in names]
     if "carried" in wants:
         chosen += [name for name in CARRIED if name in names]
     return list(dict.fromkeys(chosen))

@@ -23,7 +23,6 @@ UNSUPPORTED = {
     "device_map": "load the model inside the device context of the framework",
     "device_mesh": ONE_DEVICE,
     "distributed_config": ONE_DEVICE,
-    "generation_config": "pass its fields as arguments of generate",
     "gguf_file": "convert the file to safetensors first",
     "key_mapping": "specify strip_prefix, or rename the tensors in a copy of the file",
     "load_in_4bit": QUANTISED,

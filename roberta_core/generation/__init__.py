@@ -3,7 +3,7 @@
 from roberta_core.generation.callbacks import wrap_callbacks
 from roberta_core.generation.decoder import CachedDecoder, Forward, PlainDecoder, choose_prompt, run
 from roberta_core.generation.search import Decoder, generate
-from roberta_core.generation.settings import Settings, is_output_requested
+from roberta_core.generation.settings import Settings, add_model_defaults, is_output_requested
 
 __all__ = [
     "CachedDecoder",
@@ -11,6 +11,7 @@ __all__ = [
     "Forward",
     "PlainDecoder",
     "Settings",
+    "add_model_defaults",
     "choose_prompt",
     "generate",
     "is_output_requested",

@@ -111,7 +111,9 @@ def run(
         raise ValueError("generate needs a decoder: set is_decoder=True in the configuration")
     settings = Settings.from_arguments(config, arguments)
     if input_ids is None:
-        input_ids = np.array([[config.bos_token_id]])
+        if settings.bos_token_id is None:
+            raise ValueError("generate needs a prompt: the configuration has no bos_token_id to start with")
+        input_ids = np.array([[settings.bos_token_id]])
     mask = (input_ids != config.pad_token_id).astype(np.int64) if attention_mask is None else attention_mask
     decoder = (CachedDecoder if settings.use_cache else PlainDecoder)(forward, config.pad_token_id)
     return generate(decoder, input_ids, mask, settings, config.max_sequence_length)

@@ -19,7 +19,10 @@ UNSUPPORTED = {
 }
 IGNORED = ("trace",)  # whether the published Flax classes compile the search
 # Fields of a GenerationConfig that are no options of the search.
-DESCRIPTIVE = ("bos_token_id", "decoder_start_token_id", "transformers_version", "_from_model_config")
+DESCRIPTIVE = ("decoder_start_token_id", "transformers_version", "_from_model_config", "_commit_hash")
+DEFAULTED = ("min_new_tokens", "pad_token_id", "bos_token_id")  # None stands for the default
+NUMBERS = ("temperature", "repetition_penalty", "top_p", "length_penalty")
+FLAGS = ("do_sample", "early_stopping", "output_scores", "return_dict_in_generate", "use_cache")
 DEFAULT_MAX_LENGTH = 20  # tokens, the prompt's included, where neither limit is given
 
 
@@ -29,7 +32,8 @@ class Settings:
 
     `max_length` counts the prompt, `max_new_tokens` does not and wins. `seed` makes sampling repeatable: the same
     seed gives the same text in every framework. `streamer` is called with the tokens [rows] of each step.
-    `eos_token_id` may be several ids; `top_k` None or 0 keeps every token. The last three are the caller's functions
+    `eos_token_id` may be several ids; `top_k` None or 0 keeps every token; a text without a prompt starts with
+    `bos_token_id`. The last three are the caller's functions
     as `callbacks.wrap_callbacks` returns them.
     """
 
@@ -48,6 +52,7 @@ class Settings:
     no_repeat_ngram_size: int = 0
     eos_token_id: int | Sequence[int] | None = None
     pad_token_id: int = 1
+    bos_token_id: int | None = None
     seed: int | Sequence[int] = 0
     output_scores: bool = False
     return_dict_in_generate: bool = False
@@ -64,6 +69,16 @@ class Settings:
                 value = min(value, default=-1)  # several numbers, as in the published TensorFlow classes
             if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < least):
                 raise ValueError(f"{name} is {value!r}; it must be an integer of at least {least}")
+        for name in NUMBERS:
+            if isinstance(getattr(self, name), bool) or not isinstance(getattr(self, name), int | float | np.number):
+                raise ValueError(f"{name} is {getattr(self, name)!r:.80}; it must be a number")
+        for name in FLAGS:
+            if not isinstance(getattr(self, name), bool | int | np.bool_):
+                raise ValueError(f"{name} is {getattr(self, name)!r:.80}; it must be True or False")
+        for name in ("pad_token_id", "bos_token_id"):
+            token = getattr(self, name)
+            if token is not None and (not isinstance(token, int | np.integer) or token < 0):
+                raise ValueError(f"{name} is {token!r:.80}; it must be a token id")
         for name in ("temperature", "repetition_penalty"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} is {getattr(self, name)!r}; it must be above 0")
@@ -103,7 +118,8 @@ class Settings:
             TypeError: an argument does not exist.
         """
         known = {field.name for field in fields(cls)}
-        given = read_generation_config(arguments.get("generation_config"), known)
+        given = read_options(arguments.get("generation_config"))
+        check_options(given, "generation_config")
         given |= {name: value for name, value in arguments.items() if name not in ("generation_config", *IGNORED)}
         for name in UNSUPPORTED.keys() & given.keys():
             value = given.pop(name)
@@ -112,7 +128,8 @@ class Settings:
         unknown = sorted(set(given) - known)
         if unknown:
             raise TypeError(f"generate has no argument {', '.join(unknown)}")
-        special = {"eos_token_id": config.eos_token_id, "pad_token_id": config.pad_token_id}
+        given = {name: value for name, value in given.items() if value is not None or name not in DEFAULTED}
+        special = {name: getattr(config, name) for name in ("eos_token_id", "pad_token_id", "bos_token_id")}
         return cls(**{**special, **given})
 
     def count_new_tokens(self, prompt: int, longest: int) -> int:
@@ -140,25 +157,42 @@ def is_output_requested(arguments: Mapping[str, Any]) -> bool:
     return bool(config.get(name) if isinstance(config, Mapping) else getattr(config, name, False))
 
 
-def read_generation_config(config: Any, known: set[str]) -> dict[str, Any]:
+def add_model_defaults(model: Any, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments of a call of `generate`, with the model's defaults in its `generation_config`.
+
+    Raises:
+        TypeError: A generation configuration is of another type.
+        ValueError: One has an option that `generate` lacks.
+    """
+    stored = model.generation_config
+    own = read_options(stored)
+    if stored is not None:
+        # Also None, which means that no token ends a text; a missing padding token is that of the configuration.
+        own["eos_token_id"] = stored.get("eos_token_id") if isinstance(stored, Mapping) else stored.eos_token_id
+    check_options(own, "the model's generation_config")
+    return {**arguments, "generation_config": {**own, **read_options(arguments.get("generation_config"))}}
+
+
+def read_options(config: Any) -> dict[str, Any]:
     """Return the options of a `GenerationConfig` that differ from the defaults, or those of a dict.
 
     Raises:
         TypeError: It is something else.
-        ValueError: It has an option that `generate` lacks.
     """
     if config is None:
         return {}
     read = getattr(config, "to_diff_dict", None)
     if read is None and not isinstance(config, Mapping):
         raise TypeError(f"generation_config must be a GenerationConfig or a dict, not {type(config).__name__}")
-    found = {name: value for name, value in dict(read() if read else config).items() if name not in DESCRIPTIVE}
-    lacking = sorted(name for name in found if name not in known and name not in UNSUPPORTED)
+    return {name: value for name, value in dict(read() if read else config).items() if name not in DESCRIPTIVE}
+
+
+def check_options(options: Mapping[str, Any], origin: str) -> None:
+    """Raise `ValueError` for an option of a generation configuration that `generate` lacks."""
+    known = {field.name for field in fields(Settings)}
+    lacking = sorted(name for name in options if name not in known and name not in UNSUPPORTED)
     if lacking:
-        raise ValueError(
-            f"generation_config sets {', '.join(lacking)}, which generate lacks: remove it from the options"
-        )
-    return found
+        raise ValueError(f"{origin} sets {', '.join(lacking)}, which generate lacks: remove it from the options")
 
 
 LEAST = {

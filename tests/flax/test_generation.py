@@ -4,6 +4,7 @@ import jax
 import numpy as np
 import pytest
 
+from roberta_core import RobertaTokenizerFast
 from roberta_flax import FlaxRobertaForCausalLM, FlaxRobertaModel
 
 pytestmark = pytest.mark.usefixtures("eager")
@@ -49,3 +50,19 @@ def test_two_functions_are_compiled_for_any_length(decoder, prompts, monkeypatch
         plain = decoder.generate(prompts[:, :3], max_new_tokens=5, eos_token_id=None, use_cache=False)
     np.testing.assert_array_equal(texts[0], plain)
     assert compiled == [(2, 16), (2, 1)]
+
+
+def test_the_ids_are_an_array_and_have_the_field_of_the_published_output(decoder, prompts):
+    found = decoder.generate(prompts, max_new_tokens=2, eos_token_id=None)
+    assert isinstance(found.sequences, jax.Array)
+    assert found.shape == found.sequences.shape == (2, 6)
+    np.testing.assert_array_equal(found["sequences"], found)
+    np.testing.assert_array_equal(jax.numpy.concatenate([found, found[:, :1]], axis=1)[:, :6], found.sequences)
+    np.testing.assert_array_equal(jax.jit(lambda ids: ids + 1)(found), found.at[:].add(1))
+    assert type(found[0]) is np.ndarray
+    tokenizer = RobertaTokenizerFast.from_pretrained("roberta-tiny")
+    assert tokenizer.batch_decode(found) == tokenizer.batch_decode(found.sequences)
+    with pytest.raises(ValueError, match="read-only"):
+        found[0, 0] = 3
+    with pytest.raises(AttributeError):
+        found.wrong  # noqa: B018

@@ -108,12 +108,39 @@ def test_decoding_with_a_fixed_cache_is_one_jitted_function(make, config, ids):
     assert len(traces) == 1
 
 
-@pytest.mark.parametrize("name", ["MaskedLM", "MultipleChoice", "QuestionAnswering"])
-def test_a_published_linen_module_computes_what_the_class_computes(make, config, ids, name):
-    model = make(getattr(roberta_flax, f"FlaxRobertaFor{name}"), config)
-    module = getattr(roberta_flax, f"FlaxRobertaFor{name}Module")(config)
-    ids = ids[None] if name == "MultipleChoice" else ids
-    want = model(ids)
-    got = module.apply({"params": model.params}, ids)
+@pytest.mark.parametrize("name", ["Model", "ForMaskedLM", "ForMultipleChoice", "ForQuestionAnswering"])
+def test_the_linen_module_of_a_class_computes_what_the_class_computes(make, config, ids, name):
+    config.pruned_heads = {1: [0]}
+    model = make(getattr(roberta_flax, f"FlaxRoberta{name}"), config)
+    assert type(model.module) is getattr(roberta_flax, f"FlaxRoberta{name}Module".replace("ModelModule", "Module"))
+    ids = ids[None] if name == "ForMultipleChoice" else ids
+    inputs = {"attention_mask": (ids != 1).astype(int)}
+    want, got = model(ids, **inputs), model.module.apply({"params": model.params}, ids, **inputs)
+    assert [*got] == [*want]
     for field in want:
         assert np.abs(got[field] - want[field]).max() / np.abs(want[field]).max() < 2e-6
+
+
+class CausalLinen(roberta_flax.FlaxRobertaPreTrainedModel):
+    module_class = roberta_flax.FlaxRobertaForCausalLMModule
+
+
+def test_the_cache_of_a_linen_module_gives_what_one_call_gives(config, ids):
+    config.is_decoder = True
+    model, mask = CausalLinen(config), np.ones((2, 9), int)
+    places = np.asarray(roberta_flax.create_position_ids_from_input_ids(jnp.asarray(ids), 1))
+    cache, whole = model.init_cache(2, 9), model(ids, attention_mask=(ids != 1).astype(int)).logits
+    for start, end in ((0, 4), (4, 7)):
+        given = {"attention_mask": mask, "position_ids": places[:, start:end]}
+        output = model(ids[:, start:end], past_key_values=cache, **given)
+        cache = output.past_key_values
+        np.testing.assert_allclose(output.logits[0], whole[0, start:end], rtol=1e-5, atol=1e-5)
+    assert int(cache["roberta"]["encoder"]["layer"]["0"]["attention"]["self"]["cache_index"]) == 7
+    assert np.isnan(model(ids[:, :3], past_key_values=cache, **{**given, "position_ids": places[:, :3]}).logits).all()
+    with pytest.raises(ValueError, match="past_key_values requires position_ids: a Linen module does not count"):
+        model(ids[:, :3], attention_mask=mask, past_key_values=cache)
+    with pytest.raises(TypeError, match="CausalLinen takes no labels: its module is a Linen one"):
+        model(ids, labels=ids)
+    config.is_decoder = False
+    with pytest.raises(ValueError, match="has no cache: set is_decoder=True"):
+        CausalLinen(config, _do_init=False).init_cache(2, 9)

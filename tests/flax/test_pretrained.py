@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
+from roberta_core import backend
 from roberta_flax import FlaxRobertaForMaskedLM
 from roberta_flax.weights import flatten, tensors
 
@@ -57,6 +58,25 @@ def test_parameters_stay_float32_whatever_a_model_computes_in(make, config, tmp_
     assert {value.dtype for value in jax.tree.leaves(model)} == {np.dtype(np.float32)}
     with pytest.raises(TypeError, match="float23"):
         FlaxRobertaForMaskedLM.from_pretrained(tmp_path, dtype="float23")
+
+
+@pytest.mark.parametrize("format", ["safetensors", "bin", "msgpack"])
+def test_parameters_of_16_bits_stay_so_after_saving_and_loading(make, config, ids, tmp_path, format):
+    model = make(FlaxRobertaForMaskedLM, config)
+    model.params = params = model.to_bf16(model.params)
+    model.save_pretrained(tmp_path, format=format)
+    again = FlaxRobertaForMaskedLM.from_pretrained(tmp_path)
+    _, loaded = FlaxRobertaForMaskedLM.from_pretrained(tmp_path, _do_init=False)
+    assert again.dtype == np.float32
+    for one in (again.params, loaded):
+        assert {value.dtype for value in jax.tree.leaves(one)} == {jnp.dtype(jnp.bfloat16)}
+        assert jax.tree.all(jax.tree.map(np.array_equal, one, params))
+    with jax.numpy_dtype_promotion("standard"):
+        want = model(ids, params=model.to_fp32(params)).logits
+        np.testing.assert_allclose(again(ids).logits, want, rtol=1e-5, atol=1e-5)
+    # The commands and training compute with parameters of 32 bits.
+    served = backend.load("flax").from_pretrained("ForMaskedLM", tmp_path)
+    assert {value.dtype for value in jax.tree.leaves(served)} == {np.dtype(np.float32)}
 
 
 def test_parameters_are_cast_on_request(make, config):

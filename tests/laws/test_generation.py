@@ -102,6 +102,30 @@ def test_the_whole_output_is_returned_on_request(framework, decoder, prompts):
     np.testing.assert_array_equal(scores.argmax(-1), np.asarray(output.sequences)[:, 4:])
 
 
+def test_the_defaults_of_a_model_are_used_saved_and_loaded(framework, decoder, generate, prompts, tmp_path):
+    assert framework.kind("Model").can_generate() is False
+    assert decoder.base_model.generation_config is None
+    assert (decoder.generation_config.eos_token_id, decoder.generation_config.pad_token_id) == (2, 1)
+    text = generate(decoder, prompts, max_new_tokens=3, eos_token_id=None)
+    decoder.generation_config.max_new_tokens = 3
+    decoder.generation_config.eos_token_id = [int(text[0, 4]), 2]
+    want = generate(decoder, prompts)
+    assert want.shape[1] <= 7
+    assert (want[0, 5:] == 1).all()
+    np.testing.assert_array_equal(generate(decoder, prompts, eos_token_id=None, max_new_tokens=2), text[:, :6])
+    decoder.save_pretrained(tmp_path)
+    again = framework.kind("ForCausalLM").from_pretrained(tmp_path)
+    assert again.generation_config == decoder.generation_config
+    np.testing.assert_array_equal(generate(again, prompts), want)
+    given = framework.kind("ForCausalLM").from_pretrained(tmp_path, generation_config={"max_new_tokens": 1})
+    assert generate(given, prompts).shape[1] == 5
+    again.generation_config = {"max_new_tokens": 2, "eos_token_id": None}
+    np.testing.assert_array_equal(generate(again, prompts), text[:, :6])
+    (tmp_path / "generation_config.json").write_text('{"typical_p": 0.5}')
+    with pytest.raises(ValueError, match="the model's generation_config sets typical_p"):
+        framework.kind("ForCausalLM").from_pretrained(tmp_path).generate(framework.arguments(prompts))
+
+
 def test_a_streamer_receives_the_tokens_of_each_step(decoder, generate, prompts):
     seen = []
     text = generate(decoder, prompts, max_new_tokens=5, eos_token_id=None, streamer=seen.append)

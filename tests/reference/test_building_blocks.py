@@ -60,14 +60,8 @@ LINEN_CALLS = {
     "Pooler": ({}, {}),
 }
 OURS = {"": "roberta_pt", "TF": "roberta_tf", "Flax": "roberta_flax"}
-MODULES = (
-    "MaskedLM",
-    "CausalLM",
-    "SequenceClassification",
-    "MultipleChoice",
-    "TokenClassification",
-    "QuestionAnswering",
-)
+HEADS = ("MaskedLM", "CausalLM", "SequenceClassification", "MultipleChoice", "TokenClassification", "QuestionAnswering")
+MODELING = "transformers.models.roberta.modeling_roberta"
 
 
 def make(module, name, prefix, settings):

@@ -61,6 +61,6 @@ def in_flax(t: np.ndarray) -> None:
     )
     assert_type(FlaxRobertaForSequenceClassification.from_config(model.config)(t), SequenceClassifierOutput[jax.Array])
     generator = FlaxRobertaForCausalLM.from_pretrained("x")
-    assert_type(generator.generate(t), jax.Array)
+    assert_type(generator.generate(t).sequences, jax.Array)
     assert_type(generator.generate(t, return_dict_in_generate=True), GenerateOutput[jax.Array])
     model(wrong=t)  # pyright: ignore[reportCallIssue]
