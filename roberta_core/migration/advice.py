@@ -17,9 +17,9 @@ NAMES = {
     "PushToHubCallback": f"{GONE}: call model.push_to_hub(...) after training",
     "TFTrainer": f"{GONE}: use model.compile and model.fit",
     "TFTrainingArguments": f"{GONE}: use TrainingArguments, or arguments of your own",
-    "DynamicCache": "not needed: past_key_values are tuples",
-    "EncoderDecoderCache": "not needed: past_key_values are tuples",
-    "GenerationConfig": "generate accepts one as generation_config if it sets only options that generate has",
+    "DynamicCache": "past_key_values of models are tuples; building blocks also accept that of roberta_pt",
+    "EncoderDecoderCache": "past_key_values of models are tuples; building blocks also accept that of roberta_pt",
+    "GenerationConfig": "generate accepts one if it sets only options that generate has; roberta_core has its own",
     "ModelOutput": "outputs here are roberta_core.outputs.ModelOutput: replace it where isinstance tests them",
     "BitsAndBytesConfig": UNSUPPORTED["quantization_config"],
     "CONFIG_MAPPING": "construct roberta_core.RobertaConfig instead",
@@ -31,10 +31,7 @@ ATTRIBUTES = {
     "roberta_tf": {
         "load_repo_checkpoint": "not available: resume with keras.callbacks.BackupAndRestore",
     },
-    "roberta_flax": {
-        "module": "only your own classes have one: a published one is an NNX module, and model(..., params=p) is pure",
-        "sequences": "generate returns them alone unless it is called with return_dict_in_generate=True",
-    },
+    "roberta_flax": {},
     "roberta_pt": {},
 }
 # Qualified names of other libraries that current versions lack -> what to do.

@@ -237,7 +237,7 @@ EXPECTED = {
             "from roberta_flax import FlaxRobertaPreTrainedModel",
             "from roberta_core.tokenization.tokenizer_base import TokenizerBase as PreTrainedTokenizerBase",
         ],
-        ["FLAX_MODEL_FOR_MASKED_LM_MAPPING", "jax.tree_map", "module"],
+        ["FLAX_MODEL_FOR_MASKED_LM_MAPPING", "jax.tree_map"],
     ),
 }
 
@@ -291,9 +291,7 @@ def test_every_new_name_exists():
 def test_an_attribute_that_is_said_to_be_missing_is():
     for package, missing in ATTRIBUTES.items():
         code = "".join(path.read_text() for path in (ROOT / package).glob("*.py"))
-        found = [name for name in missing if re.search(rf"def {name}\(", code)]
-        # The published classes refuse it, and those of a user may have it.
-        assert found == (["module"] if "is an NNX module itself and has no Linen module" in code else []), package
+        assert [name for name in missing if re.search(rf"def {name}\(", code)] == [], package
 
 
 def run(*arguments):

@@ -13,7 +13,7 @@ transformers = pytest.importorskip("transformers", reason="runs transformers its
 if not transformers.__version__.startswith("4."):
     pytest.skip("written for 4.57.6", allow_module_level=True)
 
-from roberta_core import RobertaConfig, checkpoints  # noqa: E402
+from roberta_core import GenerationConfig, RobertaConfig, checkpoints  # noqa: E402
 from roberta_core.parameters import draw  # noqa: E402
 
 PROMPTS = np.array([[0, 45, 9, 100], [0, 33, 80, 7]], np.int32)
@@ -106,6 +106,28 @@ def test_a_generation_config_is_read(pair):
     options = transformers.GenerationConfig(max_new_tokens=4, eos_token_id=2, pad_token_id=1)
     ours, theirs = (run(model, pair, generation_config=options) for model in (pair.ours, pair.theirs))
     np.testing.assert_array_equal(ours, theirs)
+
+
+def test_the_generation_configuration_of_a_model_is_used_and_stored_alike(pair, tmp_path):
+    texts = []
+    for name, model in (("ours", pair.ours), ("theirs", pair.theirs)):
+        own = model.generation_config
+        assert (own.eos_token_id, own.pad_token_id, own.bos_token_id, own.max_length) == (2, 1, 0, 20)
+        own.max_new_tokens = 3
+        texts.append(run(model, pair))
+        model.save_pretrained(tmp_path / name)
+        own.max_new_tokens = None
+    np.testing.assert_array_equal(*texts)
+    assert texts[0].shape[1] == 7
+    for name in ("ours", "theirs"):  # each reads the other's file
+        for kind in (transformers.GenerationConfig, GenerationConfig):
+            read = kind.from_pretrained(tmp_path / name)
+            assert (read.eos_token_id, read.pad_token_id, read.max_new_tokens) == (2, 1, 3)
+    if pair.lib.__name__ == "jax":
+        assert_same(pair, max_new_tokens=2)
+        found = [model.generate(pair.tensor(PROMPTS), max_new_tokens=2) for model in (pair.ours, pair.theirs)]
+        np.testing.assert_array_equal(found[0].sequences, found[1].sequences)
+        np.testing.assert_array_equal(found[0]["sequences"], found[1]["sequences"])
 
 
 def test_processors_change_the_scores_alike(pair):

@@ -262,3 +262,25 @@ def test_a_model_is_saved_into_a_folder(make, tmp_path):
     for number, model in enumerate(make("ForMaskedLM")):
         model.save_pretrained(save_directory=tmp_path / str(number))
         assert (tmp_path / str(number) / "config.json").is_file()
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.1])
+def test_the_optimiser_of_published_scripts_takes_the_same_steps(decay):
+    names = ("dense/kernel", "dense/bias", "LayerNorm/gamma")
+    draw_one = np.random.default_rng(0).standard_normal
+    values, gradients = draw_one((3, 4)), [draw_one((3, 4)) for _ in range(6)]
+    settings = {"init_lr": 0.1, "num_train_steps": 6, "num_warmup_steps": 2, "weight_decay_rate": decay}
+    found = []
+    for package in (roberta_tf, transformers):
+        optimizer, schedule = package.create_optimizer(**settings, adam_global_clipnorm=1.0)
+        variables = []
+        for name, value in zip(names, values, strict=True):
+            scope, _, leaf = name.rpartition("/")
+            with keras.name_scope(scope):
+                made = keras.Variable(value, name=leaf) if package is roberta_tf else tf.Variable(value, name=name)
+            variables.append(made)
+        for step in gradients:
+            optimizer.apply_gradients(zip(map(tf.constant, step), variables, strict=True))
+        found.append([*(np.asarray(one) for one in variables), [float(schedule(step)) for step in range(8)]])
+    for ours, theirs in zip(*found, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-7)
