@@ -5,6 +5,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 ROOT = Path(__file__).resolve().parents[1]
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
@@ -68,6 +69,26 @@ def test_the_oldest_versions_are_the_lowest_of_the_project():
     lowest = read_lowest_versions()
     assert {name for name in lowest if name not in oldest} == set()
     assert {name: oldest[name] for name in lowest if not (oldest[name] + ".0").startswith(lowest[name] + ".")} == {}
+
+
+# Versions of Keras that load code from a model file, or worse -> the vulnerability.
+VULNERABLE = {
+    "3.10.0": "CVE-2025-9905",
+    "3.11.2": "CVE-2025-9905",
+    "3.11.3": "CVE-2025-12060",
+    "3.12.0": "CVE-2026-0897",
+    "3.13.0": "CVE-2026-0897",
+}
+
+
+@pytest.mark.parametrize("version", VULNERABLE)
+def test_versions_of_keras_with_known_vulnerabilities_are_excluded(version):
+    (allowed,) = (
+        Requirement(one).specifier for one in PROJECT["optional-dependencies"]["tf"] if Requirement(one).name == "keras"
+    )
+    assert version not in allowed, VULNERABLE[version]
+    assert read_pins(ROOT / "constraints.txt")["keras"] in allowed
+    assert read_pins(ROOT / "constraints-oldest.txt")["keras"] in allowed
 
 
 def test_the_oldest_versions_are_not_part_of_the_usual_run():

@@ -19,7 +19,7 @@ from roberta_core.checkpoints import CheckpointError, conversion, fairseq_file, 
 from roberta_core.checkpoints.plain_pickle import Plain
 from roberta_core.checkpoints.torch_writer import Code, describe, encode_dict, write
 from roberta_core.config import RobertaConfig
-from roberta_core.parameters import parameters
+from roberta_core.parameters import Kind, Parameter, parameters
 
 SHARED = Path(os.environ.get("ROBERTA_SHARED") or Path(__file__).parents[3] / "shared")
 FAIRSEQ = SHARED / "fixtures" / "fairseq"
@@ -240,6 +240,19 @@ def test_models_that_fairseq_cannot_express_are_refused(tmp_path, changes):
     with pytest.raises(CheckpointError, match="choose another format"):
         save(tmp_path, **changes)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_regression_head_of_fairseq_is_reported_and_not_dropped(tmp_path):
+    config, tensors = save(tmp_path / "plain")
+    name = "regression_head.dense.weight"
+    table = parameters(config, "ForMaskedLM", False) | {name: Parameter(name, Kind.OTHER, (12, 12))}
+    tensors[name] = np.ones((12, 12), np.float32)
+    checkpoints.save(tmp_path / "more", config, "ForMaskedLM", tensors, format="fairseq", table=table)
+    assert name in torch_file.read(tmp_path / "more" / "model.pt", {"argparse.Namespace": Plain})["model"]
+    for architecture in ("ForMaskedLM", "ForSequenceClassification"):
+        _, report = checkpoints.load(tmp_path / "more", config, architecture)
+        assert name in report.unexpected
+        assert any("regression_head" in sentence for sentence in report.sentences())
 
 
 def test_tensors_unknown_to_fairseq_keep_their_published_name_so_that_fairseq_refuses_them(tmp_path):

@@ -4,6 +4,7 @@ import json
 import math
 import shutil
 import signal
+import sys
 
 import numpy as np
 import pytest
@@ -400,6 +401,16 @@ def test_columns_of_an_unknown_field_are_refused_before_data_is_read(files, caps
     (files / "train.jsonl").unlink()
     run(files, "--columns", "txt=text", code=1)
     assert "classification has no field txt; its fields are text, text_pair, label" in capsys.readouterr().err
+
+
+def test_a_missing_library_for_parquet_is_reported_before_the_framework_is_loaded(files, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    monkeypatch.setattr(backend, "load", lambda name: pytest.fail("the framework was loaded"))
+    (files / "train.parquet").write_bytes(b"PAR1")
+    run(files, "--train", files / "train.parquet", code=1)
+    said = capsys.readouterr().err
+    assert "train.parquet: Parquet files need pyarrow: pip install 'triberta[train]'" in " ".join(said.split())
+    assert not (files / "out").exists()
 
 
 def test_an_unknown_score_is_refused(files, capsys):
