@@ -371,4 +371,4 @@ def test_the_chinese_page_uses_the_terms_of_the_field():
     text = CHINESE.read_text("utf-8")
     assert find_wrong_terms(text) == []
     assert [term for term in ("随机数键", "核采样", "温度", "掩码") if term not in text] == []
-    assert find_wrong_terms("注意力遮罩，随机数密钥") == ["遮罩: 掩码", "密钥: 随机数键 (PRNG key)"]
+    assert find_wrong_terms("注意力遮罩 随机数密钥") == ["遮罩: 掩码", "密钥: 随机数键 (PRNG key)"]
