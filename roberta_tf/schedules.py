@@ -102,7 +102,8 @@ class AdamWeightDecay(keras.optimizers.AdamW):
         """Return the arguments of the constructor."""
         chosen = {"include_in_weight_decay": self.included, "exclude_from_weight_decay": self.excluded}
         config = super().get_config()
-        return {**config, "weight_decay_rate": config.pop("weight_decay"), **chosen}
+        rate = config.pop("weight_decay")
+        return {**config, "weight_decay_rate": rate, **chosen}
 
 
 def create_optimizer(

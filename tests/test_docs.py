@@ -344,31 +344,3 @@ def test_the_languages_have_the_same_headings():
 
 def test_the_languages_have_the_same_tables():
     assert list_rows(MODEL_PAGE) == list_rows(CHINESE)
-
-
-# Words of word-by-word translations -> the term of the field.
-WRONG_TERMS = {
-    "遮罩": "掩码",
-    "遮盖": "掩码",
-    "蒙版": "掩码",
-    "屏蔽": "掩码",
-    "密钥": "随机数键 (PRNG key)",
-    "钥匙": "随机数键 (PRNG key)",
-    "核心采样": "核采样",
-    "没有什么依赖": "不起作用",
-    "填充会像词一样被注意": "填充也会参与注意力计算",
-    "不应注意": "不参与注意力",
-    "反向传播时只保留每层的输入": "前向时只保留每层输入",
-    "在日志中用一句话说明": "在日志中提示",
-}
-
-
-def find_wrong_terms(text: str) -> list[str]:
-    return [f"{wrong}: {right}" for wrong, right in WRONG_TERMS.items() if wrong in text]
-
-
-def test_the_chinese_page_uses_the_terms_of_the_field():
-    text = CHINESE.read_text("utf-8")
-    assert find_wrong_terms(text) == []
-    assert [term for term in ("随机数键", "核采样", "温度", "掩码") if term not in text] == []
-    assert find_wrong_terms("注意力遮罩 随机数密钥") == ["遮罩: 掩码", "密钥: 随机数键 (PRNG key)"]

@@ -49,8 +49,13 @@ PHRASES = {
     "an eager call": ["ordinary call", "ordinary calls"],
     "cannot accept, is out of range": ["cannot take"],
     "不起作用": ["没有什么依赖"],
-    "随机数键": ["随机数密钥", "随机密钥"],
-    "掩码": ["遮罩"],
+    "随机数键": ["随机数密钥", "随机密钥", "随机数钥匙"],
+    "掩码": ["遮罩", "遮盖", "蒙版"],
+    "核采样": ["核心采样"],
+    "填充也会参与注意力计算": ["填充会像词一样被注意"],
+    "不参与注意力": ["不应注意"],
+    "前向时只保留每层输入": ["反向传播时只保留每层的输入"],
+    "在日志中提示": ["在日志中用一句话说明"],
 }
 ADVICE = {phrase: advice for advice, phrases in PHRASES.items() for phrase in phrases}
 INDENT = re.compile(r"\n[ \t]*(?:#:? )?")  # between two lines of a comment or a docstring

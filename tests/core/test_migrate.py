@@ -237,7 +237,7 @@ EXPECTED = {
             "from roberta_flax import FlaxRobertaPreTrainedModel",
             "from roberta_core.tokenization.tokenizer_base import TokenizerBase as PreTrainedTokenizerBase",
         ],
-        ["FLAX_MODEL_FOR_MASKED_LM_MAPPING", "jax.tree_map"],
+        ["FLAX_MODEL_FOR_MASKED_LM_MAPPING", "jax.tree_map", "jax.tree_leaves"],
     ),
 }
 

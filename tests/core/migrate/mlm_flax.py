@@ -29,4 +29,4 @@ def train_step(state, batch, dropout_rng):
 
 
 print(jax.tree_map(lambda value: value.shape, state.params))
-print(model.module)
+print(model.module, jax.tree_leaves(model.params)[0].shape)
