@@ -27,6 +27,7 @@ class Table(nn.Embed):
 
     def __call__(self, inputs: Array) -> Array:
         """The rows of ids [...] as [..., D]."""
+        table: Any
         (table,) = self.promote_dtype(self.embedding, dtype=self.dtype, inexact=False)
         inside = jnp.where(inputs < 0, self.num_embeddings, inputs)  # a negative id would count from the end
         rows = jnp.take(table, inside, axis=0, mode="fill", fill_value=jnp.nan)

@@ -131,10 +131,10 @@ def update_cache(
         raise ValueError(
             "past_key_values requires a block with layer_idx: give its constructor the number of the layer"
         )
-    part = getattr(cache, "cross_attention_cache" if is_cross_attention else "self_attention_cache", None)
+    part: Any = getattr(cache, "cross_attention_cache" if is_cross_attention else "self_attention_cache", None)
     if part is None and not is_cross_attention:
         part = cache
-    if not hasattr(part, "update") or not hasattr(part, "get_seq_length"):
+    if part is None or not hasattr(part, "update") or not hasattr(part, "get_seq_length"):
         wanted = "an EncoderDecoderCache" if is_cross_attention else "a DynamicCache or an EncoderDecoderCache"
         raise ValueError(f"past_key_values of this block must be {wanted}, not {type(cache).__name__}")
     if is_cross_attention and cache.is_updated.get(layer_idx):

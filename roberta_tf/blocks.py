@@ -43,7 +43,7 @@ class TFRobertaSelfAttention(SelfAttention):
         past_key_value: Any = None,
         output_attentions: bool = False,
         training: bool = False,
-    ) -> tuple[tf.Tensor, ...]:
+    ) -> tuple[Any, ...]:
         """Return the context [B, S, D], the weights [B, N, S, T] if requested, and a decoder's (key, value)."""
         mask = attention_mask if encoder_hidden_states is None else encoder_attention_mask
         past = None if past_key_value is None else (*past_key_value, None)
@@ -103,7 +103,7 @@ class TFRobertaAttention(Watched, keras.layers.Layer):
         past_key_value: Any = None,
         output_attentions: bool = False,
         training: bool = False,
-    ) -> tuple[tf.Tensor, ...]:
+    ) -> tuple[Any, ...]:
         """Return the new hidden states [B, S, D], and what the attention returns after its context."""
         states = (encoder_hidden_states, encoder_attention_mask)
         options = {"past_key_value": past_key_value, "output_attentions": output_attentions}
@@ -167,7 +167,7 @@ class TFRobertaLayer(Watched, keras.layers.Layer):
         own, other = (None, None) if past_key_value is None else (past_key_value[:2], past_key_value[2:] or None)
         options: dict[str, Any] = {"output_attentions": output_attentions}
         hidden, *others = self.attention(hidden_states, attention_mask, head_mask, past_key_value=own, **options)
-        present = (others.pop(),) if self.is_decoder else ()
+        present: tuple[Any, ...] = (others.pop(),) if self.is_decoder else ()
         if self.is_decoder and encoder_hidden_states is not None:
             if not hasattr(self, "crossattention"):
                 raise ValueError("encoder_hidden_states requires config.add_cross_attention=True")

@@ -89,11 +89,11 @@ class AdamWeightDecay(keras.optimizers.AdamW):
         super().__init__(learning_rate, weight_decay=weight_decay_rate, **moments, name=name, **kwargs)
         self.included, self.excluded = tuple(include_in_weight_decay or ()), tuple(exclude_from_weight_decay or ())
 
-    def build(self, variables: Any) -> None:
+    def build(self, var_list: Any) -> None:
         """Choose the variables that decay."""
         if not self.built:
-            self.exclude_from_weight_decay(var_list=[one for one in variables if not self._has_decay(one.path)])
-        super().build(variables)
+            self.exclude_from_weight_decay(var_list=[one for one in var_list if not self._has_decay(one.path)])
+        super().build(var_list)
 
     def _has_decay(self, path: str) -> bool:
         return any(part in path for part in self.included) or not any(part in path for part in self.excluded)
