@@ -83,7 +83,7 @@ class SelfAttention(nnx.Module):
         head_mask: Array | None,
     ) -> tuple[Array, Array]:
         """The weighted values [B, N, S, H] and the weights [B, N, S, T]; XLA drops those that are not used."""
-        scores = query @ key.swapaxes(2, 3) / math.sqrt(self.head_size)  # [B, N, S, T]
+        scores = query / math.sqrt(self.head_size) @ key.swapaxes(2, 3)  # [B, N, S, T]
         if mask is not None:
             scores = jnp.where(mask == 0, scores, mask)  # a sum would let gradients through where no key is attended
         weights = self.dropout(jax.nn.softmax(upcast(scores), axis=-1).astype(scores.dtype))

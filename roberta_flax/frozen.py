@@ -1,7 +1,8 @@
 """`model.frozen()`: a view of a model for inference, which is called like it and returns what it returns, faster.
 
-The view compiles functions of its own, in which queries are scaled instead of scores, long texts attend one after the
-other, and few rows are multiplied by Eigen; it is passed the model's parameters, so that changes are seen at once.
+The view compiles functions of its own for long texts, which attend one after the other, and for few rows, which Eigen
+multiplies; other calls run the model's own function, which is as fast. The functions are passed the model's parameters,
+so that changes are seen at once.
 When it is made it compares its attention with the ordinary one, and refuses if they differ by more than rounding.
 Training, transformations and what a decoder needs go to the model, and `path` says why.
 
@@ -24,6 +25,7 @@ from jax.core import Tracer
 from roberta_core.frozen import FrozenView
 from roberta_core.outputs import ModelOutput
 from roberta_flax.calls import Options, replacement
+from roberta_flax.calls import run as run_plainly
 from roberta_flax.encoder import SelfAttention
 
 # The largest difference from the ordinary attention, relative to its largest value. Rounding gives under 2e-6.
@@ -81,10 +83,12 @@ def describe_path(obstacle: str | None) -> str:
 
 
 def _compute(structure: Any, settings: str, options: Options, train: bool, leaves: list, inputs: Any, key: Any) -> Any:
-    """As `calls.run`, by the function that is compiled for few rows or for many."""
+    """As `calls.run`, by the function that is compiled for few rows or for long texts, if the call has either."""
     given = inputs["inputs_embeds"][..., 0] if "inputs_embeds" in inputs else inputs["input_ids"]
-    run = _find_function(given.size <= FEW)
-    return run(structure, settings, options, leaves, inputs)
+    few, long = given.size <= FEW, given.shape[-1] >= LONG and math.prod(given.shape[:-1]) > 1
+    if not few and not long:
+        return run_plainly(structure, settings, options, train, leaves, inputs, key)
+    return _find_function(few)(structure, settings, options, leaves, inputs)
 
 
 @cache

@@ -118,7 +118,7 @@ class OpenVino:
         import openvino
 
         if self.find_dtype(dtype) != dtype:
-            logger.warning("%s computes in float32: this CPU has no instructions for %s", self.title, dtype)
+            _warn(f"{self.title} computes in float32: this CPU has no instructions for {dtype}")
         precision = {"bfloat16": "bf16"}.get(dtype, "f32")
         content: Any = model if isinstance(model, bytes) else os.fspath(model)
         try:
@@ -154,6 +154,12 @@ def describe_path(runtime: Runtime, dtype: str) -> str:
     found = runtime.find_dtype(dtype)
     reason = "" if found == dtype else f": this CPU has no instructions for {dtype}"
     return f"{runtime.title} {runtime.version}, compiled for inference in {found}{reason}"
+
+
+@cache
+def _warn(message: str) -> None:
+    """Log a warning once: a model has several graphs."""
+    logger.warning(message)
 
 
 @cache

@@ -69,6 +69,7 @@ def test_a_cpu_without_bfloat16_is_reported(config, weights, monkeypatch, caplog
     from roberta_onnx import runtimes
 
     monkeypatch.setattr(runtimes, "_has_bfloat16", lambda: has_bfloat16)
+    runtimes._warn.cache_clear()
     runner, ids = backend.load("openvino"), np.array([[0, 45, 2]])
     model = runner.from_tensors("Model", config, weights(config, "Model"), precision="bfloat16")
     runner.run(model, {"input_ids": ids})
