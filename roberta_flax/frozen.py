@@ -1,8 +1,8 @@
 """`model.frozen()`: a view of a model for inference, which is called like it and returns what it returns, faster.
 
-The view compiles functions of its own for long texts, which attend one after the other, and for few rows, which Eigen
-multiplies; other calls run the model's own function, which is as fast. The functions are passed the model's parameters,
-so that changes are seen at once.
+The view compiles functions of its own for few rows, which Eigen multiplies, and on CPUs with AVX-512 for long texts,
+which attend one after the other; other calls run the model's own function, which is as fast. The functions are passed
+the model's parameters, so that changes are seen at once.
 When it is made it compares its attention with the ordinary one, and refuses if they differ by more than rounding.
 Training, transformations and what a decoder needs go to the model, and `path` says why.
 
@@ -13,6 +13,7 @@ import inspect
 import math
 from collections.abc import Mapping
 from functools import cache
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -34,6 +35,7 @@ TOLERANCE = 1e-5
 UNSERVED = ("head_mask", "encoder_hidden_states", "encoder_attention_mask", "past_key_values", "train")
 LONG = 256  # tokens from which on texts attend one after the other: the scores of one fit into the cache
 FEW = 16  # rows up to which Eigen is faster than XLA's newer library
+CPU = Path("/proc/cpuinfo")
 EIGEN = {"xla_cpu_experimental_ynn_fusion_type": ""}
 
 
@@ -85,7 +87,8 @@ def describe_path(obstacle: str | None) -> str:
 def _compute(structure: Any, settings: str, options: Options, train: bool, leaves: list, inputs: Any, key: Any) -> Any:
     """As `calls.run`, by the function that is compiled for few rows or for long texts, if the call has either."""
     given = inputs["inputs_embeds"][..., 0] if "inputs_embeds" in inputs else inputs["input_ids"]
-    few, long = given.size <= FEW, given.shape[-1] >= LONG and math.prod(given.shape[:-1]) > 1
+    few = given.size <= FEW
+    long = given.shape[-1] >= LONG and math.prod(given.shape[:-1]) > 1 and _has_avx512()
     if not few and not long:
         return run_plainly(structure, settings, options, train, leaves, inputs, key)
     return _find_function(few)(structure, settings, options, leaves, inputs)
@@ -96,6 +99,15 @@ def _find_function(few: bool) -> Any:
     """The compiled forward pass; for few rows by Eigen, if this version of XLA has the option."""
     more: dict[str, Any] = {"compiler_options": EIGEN} if few and _has_option() else {}
     return jax.jit(_run, static_argnums=(0, 1, 2), **more)
+
+
+@cache
+def _has_avx512() -> bool:
+    """Whether the CPU has AVX-512: with AVX2 alone, long texts take longer one after the other (AMD Zen 3)."""
+    try:
+        return "avx512f" in CPU.read_text()
+    except OSError:
+        return False
 
 
 @cache

@@ -19,6 +19,7 @@ def test_long_texts_and_few_rows_have_the_results_of_the_model(make, config, ids
     mask[0, 250:], mask[1] = 0, 0  # the second is fully masked
     seen = []
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(frozen, "_has_avx512", lambda: True)
         find = frozen._find_function
         patch.setattr(frozen, "_find_function", lambda few: seen.append(few) or find(few))
         for given in ((long, mask), (ids[:1], None)):
@@ -28,6 +29,14 @@ def test_long_texts_and_few_rows_have_the_results_of_the_model(make, config, ids
         np.testing.assert_array_equal(view(other).last_hidden_state, model(other).last_hidden_state)
     assert seen == [False, True]
     assert calls.replacement.get() is None
+
+
+@pytest.mark.parametrize(("flags", "found"), [("flags: avx2 avx512f", True), ("flags: avx2", False), (None, False)])
+def test_avx512_is_read_from_the_system(tmp_path, monkeypatch, flags, found):
+    monkeypatch.setattr(frozen, "CPU", tmp_path / "cpuinfo")
+    if flags is not None:
+        frozen.CPU.write_text(flags)
+    assert frozen._has_avx512.__wrapped__() is found
 
 
 def test_a_wrong_attention_is_refused_with_the_figure(make, config, monkeypatch):
