@@ -1,13 +1,11 @@
 """The methods that transformers' Trainer, accelerate and PEFT call on a model, and that RoBERTa itself does not need.
 
-transformers is never imported. Trainer saves a config.json, and PEFT finds the body of a classifier, only where
-`isinstance(model, transformers.PreTrainedModel)` holds; so `__class__` names a subclass of it once it is loaded.
+transformers is never imported. PEFT, too, finds the body of a classifier only where
+`isinstance(model, transformers.PreTrainedModel)` holds.
 """
 
 import os
-import sys
 from collections.abc import Mapping
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -15,34 +13,21 @@ import torch
 from torch import Tensor, nn
 
 from roberta_core.backend import select_device
+from roberta_core.transformers_types import TransformersType
 from roberta_pt.weights import drop_aliases, to_numpy
 
 ANYWHERE = ("auto", "balanced", "balanced_low_0", "sequential")  # device maps that leave the choice to the library
 
 
-class TransformersMethods:
+class TransformersMethods(TransformersType):
     """Mixin of `RobertaPreTrainedModel`, before the classes whose methods it extends."""
 
+    _transformers_type = ("transformers.modeling_utils", "PreTrainedModel")
     supports_gradient_checkpointing = True
     _no_split_modules = ("Layer",)  # a device map does not split these
     _keys_to_ignore_on_save: tuple[str, ...] | None = None  # a tied matrix is never in the state dict
     _auto_class = None
     _hooks_of_inputs: tuple[Any, ...] = ()
-
-    def _get_class(self) -> type:
-        modeling = sys.modules.get("transformers.modeling_utils")
-        base = getattr(modeling, "PreTrainedModel", None)
-        return type(self) if base is None else _claim(type(self), base)
-
-    def _set_class(self, kind: type) -> None:
-        vars(object)["__class__"].__set__(self, kind)
-
-    # Python reads it for `isinstance(model, PreTrainedModel)`; `type(model)` stays as it is.
-    __class__ = property(_get_class, _set_class)  # pyright: ignore
-
-    def __reduce_ex__(self, protocol: Any) -> Any:
-        """Return how to pickle and copy the model: pickle refuses an object whose `__class__` is not its type."""
-        return _new, (type(self),), self.__dict__
 
     def save_pretrained(
         self,
@@ -143,18 +128,6 @@ class TransformersMethods:
 
 def _require_gradient(module: nn.Module, inputs: Any, output: Tensor) -> None:
     output.requires_grad_(True)
-
-
-def _new(kind: Any) -> Any:
-    return kind.__new__(kind)
-
-
-@cache
-def _claim(kind: type, base: type) -> type:
-    """A subclass of `kind` that is one of `base` too, under the same name. It is never instantiated."""
-    names = {"__module__": kind.__module__, "__qualname__": kind.__qualname__, "__doc__": kind.__doc__}
-    bases: tuple[type, ...] = (kind, base)
-    return type(kind.__name__, bases, names)
 
 
 def refuse_prompt_learning(model: Any) -> None:

@@ -38,6 +38,7 @@ from roberta_core.tokenization.tokenizer_files import (
     resolve_folder,
     write_files,
 )
+from roberta_core.transformers_types import TransformersType
 
 NO_FRAME = ([], []), ([], [], [])
 # Arguments of transformers' tokenizers that have no effect here, or none on RoBERTa's tokenizer there.
@@ -52,9 +53,10 @@ IGNORED_WHEN_SAVING = (
 )  # fmt: skip
 
 
-class TokenizerBase(TokenizerMethods, TokenTable):
+class TokenizerBase(TransformersType, TokenizerMethods, TokenTable):
     """The public methods of a tokenizer. A subclass supplies the vocabulary, the pieces of texts, and its files."""
 
+    _transformers_type = ("transformers.tokenization_utils_base", "PreTrainedTokenizerBase")
     model_input_names: Sequence[str] = ("input_ids", "attention_mask")
     tokenizer_class: str  # the name in tokenizer_config.json
     is_fast: bool

@@ -14,7 +14,7 @@ peft = pytest.importorskip("peft", reason="runs PEFT itself")
 torch = pytest.importorskip("torch")
 
 import roberta_pt  # noqa: E402
-from roberta_core import RobertaConfig, checkpoints  # noqa: E402
+from roberta_core import RobertaConfig, RobertaTokenizer, RobertaTokenizerFast, checkpoints  # noqa: E402
 
 OLD = int(transformers.__version__.partition(".")[0]) < 5
 IDS = np.random.default_rng(0).integers(3, 101, (4, 7))
@@ -153,6 +153,18 @@ def test_trainer_writes_models_that_load_and_trains_as_transformers(folder, tmp_
         kinds[0].from_pretrained(tmp_path / "0" / saved).state_dict() for saved in ("final", "checkpoint-2")
     )
     assert not torch.equal(last["classifier.out_proj.weight"], earlier["classifier.out_proj.weight"])
+
+
+@pytest.mark.parametrize("kind", [RobertaTokenizer, RobertaTokenizerFast])
+def test_trainer_pads_with_our_tokenizer_by_default(folder, tmp_path, kind):
+    model = roberta_pt.RobertaForSequenceClassification.from_pretrained(folder("ForSequenceClassification"))
+    arguments = transformers.TrainingArguments(output_dir=str(tmp_path), use_cpu=True, report_to=[])
+    tokenizer = kind.from_pretrained("roberta-tiny")
+    collate = transformers.Trainer(model=model, args=arguments, processing_class=tokenizer).data_collator
+    assert isinstance(collate, transformers.DataCollatorWithPadding)
+    batch = collate([dict(tokenizer(text)) for text in ("A door.", "A door and a window.")])
+    assert batch["input_ids"][0, -1] == tokenizer.pad_token_id
+    assert batch["attention_mask"].sum(dim=1).tolist() == [5, 8]
 
 
 def test_the_embeddings_of_a_frozen_model_can_require_a_gradient(folder):
