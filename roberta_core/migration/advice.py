@@ -9,10 +9,10 @@ NAMES = {
     "set_seed": (
         "it does not change the initial values of new weights here: pass seed= to from_pretrained or to the class"
     ),
-    "create_optimizer": f"{GONE}: use keras.optimizers.AdamW with a schedule of keras.optimizers.schedules",
-    "AdamWeightDecay": f"{GONE}: use keras.optimizers.AdamW",
+    "create_optimizer": f"{GONE}: use that of roberta_tf",
+    "AdamWeightDecay": f"{GONE}: use that of roberta_tf",
     "GradientAccumulator": f"{GONE}: pass gradient_accumulation_steps to a Keras optimizer",
-    "WarmUp": f"{GONE}: use a schedule of keras.optimizers.schedules with warmup_steps",
+    "WarmUp": f"{GONE}: use that of roberta_tf",
     "KerasMetricCallback": f"{GONE}: use the metrics of model.compile, or a keras.callbacks.Callback",
     "PushToHubCallback": f"{GONE}: call model.push_to_hub(...) after training",
     "TFTrainer": f"{GONE}: use model.compile and model.fit",
@@ -22,6 +22,9 @@ NAMES = {
     "GenerationConfig": "generate accepts one if it sets only options that generate has; roberta_core has its own",
     "ModelOutput": "outputs here are roberta_core.outputs.ModelOutput: replace it where isinstance tests them",
     "BitsAndBytesConfig": UNSUPPORTED["quantization_config"],
+    "TF_WEIGHTS_NAME": f'{GONE}: the name of a file, "model.ckpt"',
+    "TF2_WEIGHTS_NAME": f'{GONE}: the name of a file, "tf_model.h5", which safe_serialization=False writes',
+    "FLAX_WEIGHTS_NAME": f'{GONE}: the name of a file, "flax_model.msgpack", which safe_serialization=False writes',
     "CONFIG_MAPPING": "construct roberta_core.RobertaConfig instead",
     "TOKENIZER_MAPPING": "use the tokenizer classes of roberta_core instead",
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-from roberta_core.migration.names import AUTO, BASES, COLLATORS, MODELS, PIPELINE, Name
+from roberta_core.migration.names import AUTO, BASES, COLLATORS, MODELS, OPTIMIZERS, PIPELINE, Name
 from roberta_core.migration.survey import Survey, find_other_checkpoints, is_roberta
 from roberta_core.pipelines import ALIASES, PIPELINES
 
@@ -26,7 +26,7 @@ def decide(found: Survey, assume_roberta: bool = False) -> Decisions:
 
     RoBERTa's own classes always are. An Auto class is if the script loads no checkpoint of another model with it. Base
     classes, which serve annotations and `isinstance`, are if no Auto class remains. Collators are in scripts for
-    TensorFlow and Flax.
+    TensorFlow and Flax, and the optimiser in those for TensorFlow.
 
     Args:
         found: The facts about the script.
@@ -60,8 +60,11 @@ def decide(found: Survey, assume_roberta: bool = False) -> Decisions:
             )
     _decide_pipeline(found, made, assume_roberta)
     _decide_bases(found, made, bool(kept))
-    if {name.module for name in made.chosen.values()} & {"roberta_tf", "roberta_flax"}:  # in PyTorch they stay
+    packages = {name.module for name in made.chosen.values()}
+    if packages & {"roberta_tf", "roberta_flax"}:  # in PyTorch they stay
         made.chosen |= {name: COLLATORS[name] for name in found.imported if name in COLLATORS}
+    if "roberta_tf" in packages:
+        made.chosen |= {name: OPTIMIZERS[name] for name in found.imported if name in OPTIMIZERS}
     return made
 
 

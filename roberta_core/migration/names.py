@@ -82,5 +82,8 @@ COLLATORS = {
         "DataCollatorWithPadding",
     )
 }
+# The optimiser of scripts for TensorFlow, here on Keras 3.
+OPTIMIZERS = {name: Name("roberta_tf", name) for name in ("AdamWeightDecay", "WarmUp", "create_optimizer")}
 MODELS, AUTO, BASES = _list_models(), _list_auto(), _list_bases()
+REMOVED = ("send_example_telemetry",)  # transformers 4.57.6 lacks them; statements that only call them are removed
 PIPELINE = {"pipeline": Name("roberta_core", "pipeline")}

@@ -10,6 +10,7 @@ from libcst.metadata import PositionProvider, QualifiedNameProvider, QualifiedNa
 from roberta_core.checkpoints.load_options import UNSUPPORTED
 from roberta_core.migration.advice import ATTRIBUTES, LEGACY_KERAS, LIBRARIES, OPTIMIZER_ARGUMENTS, advise_on_name
 from roberta_core.migration.decisions import Decisions
+from roberta_core.migration.names import REMOVED
 from roberta_core.migration.survey import KNOWN, SOURCE, find_line, find_name, list_aliases
 
 WIDTH = 88  # of an import line
@@ -21,7 +22,7 @@ class ImportReplacer(cst.CSTTransformer):
     """Replaces import statements, each by several: on lines of their own, or on the line that the statement shares."""
 
     def replace_import(self, node: Small) -> list[Small] | None:
-        """Return the statements that replace an import; None if it stays."""
+        """Return the statements that replace an import, none if it is removed; None if it stays."""
         raise NotImplementedError
 
     def leave_SimpleStatementLine(  # noqa: N802
@@ -33,6 +34,8 @@ class ImportReplacer(cst.CSTTransformer):
         made = self.replace_import(original_node.body[0])
         if made is None:
             return updated_node
+        if not made:
+            return cst.RemoveFromParent()
         lines = [cst.SimpleStatementLine([statement]) for statement in made]
         lines[0] = lines[0].with_changes(leading_lines=updated_node.leading_lines)
         lines[-1] = lines[-1].with_changes(trailing_whitespace=updated_node.trailing_whitespace)
@@ -47,7 +50,8 @@ class ImportReplacer(cst.CSTTransformer):
     def _replace_in_line(self, original: Any, updated: Any) -> Any:
         body: list[Small] = []
         for old, new in zip(original.body, updated.body, strict=True):
-            made: list[Any] = self.replace_import(old) or [new]
+            found = self.replace_import(old)
+            made: list[Any] = [new] if found is None else found or [cst.Pass()]
             body += [*made[:-1], made[-1].with_changes(semicolon=new.semicolon)]
         return updated.with_changes(body=body)
 
@@ -170,17 +174,20 @@ class Rewriter(ImportReplacer):
         )
 
     def replace_import(self, node: Small) -> list[Small] | None:
-        """Return the statements that replace `from transformers import ...`; None if it stays."""
+        """Return what replaces `from transformers import ...` or a removed call; None if the statement stays."""
+        if self._is_removed_call(node):
+            return []
         if not isinstance(node, cst.ImportFrom):
             return None
         aliases = list_aliases(node)
         moved = [alias for alias in aliases if alias.evaluated_name in self.chosen]
-        stay = [alias for alias in aliases if alias.evaluated_name not in self.chosen]
+        removed = [alias for alias in aliases if self.chosen and alias.evaluated_name in REMOVED]
+        stay = [alias for alias in aliases if alias not in moved and alias not in removed]
         for alias in stay:
             text = advise_on_name(alias.evaluated_name)
             if text:
                 self.note(alias, f"{alias.evaluated_name}: {text}")
-        if not moved:
+        if not moved and not removed:
             return None
         made: dict[str, list[str]] = {}
         for alias in moved:
@@ -192,6 +199,17 @@ class Rewriter(ImportReplacer):
             return statements
         last = stay[-1].with_changes(comma=aliases[-1].comma if node.lpar else cst.MaybeSentinel.DEFAULT)
         return [node.with_changes(names=[*stay[:-1], last]), *statements]
+
+    def _is_removed_call(self, node: Small) -> bool:
+        """Return whether a statement only calls a function that transformers 4.57.6 lacks."""
+        if not (self.chosen and isinstance(node, cst.Expr) and isinstance(node.value, cst.Call)):
+            return False
+        return any(
+            found.source is QualifiedNameSource.IMPORT
+            and found.name.partition(".")[0] == SOURCE
+            and found.name.rpartition(".")[2] in REMOVED
+            for found in self.get_metadata(QualifiedNameProvider, node.value.func, ())
+        )
 
 
 class ModuleReplacer(ImportReplacer):

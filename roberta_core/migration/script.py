@@ -79,6 +79,7 @@ def migrate(text: str, name: str = "script", assume_roberta: bool = False) -> Mi
     from libcst.metadata import MetadataWrapper
 
     from roberta_core.migration.decisions import decide
+    from roberta_core.migration.names import REMOVED
     from roberta_core.migration.rewrite import ModuleReplacer, Rewriter
     from roberta_core.migration.survey import survey
 
@@ -94,7 +95,8 @@ def migrate(text: str, name: str = "script", assume_roberta: bool = False) -> Mi
     after = wrapper.visit(rewriter).visit(modules).code
     lines = _map_lines(text, after)
     notes = (Note(line, lines[line - 1], text) for line, text in sorted(rewriter.notes))
-    stays = [*sorted(found.imported.keys() - decisions.chosen.keys()), *dict.fromkeys(modules.stays)]
+    gone = decisions.chosen.keys() | (REMOVED if decisions.chosen else ())
+    stays = [*sorted(found.imported.keys() - gone), *dict.fromkeys(modules.stays)]
     return Migration(text, after, tuple(notes), tuple(stays))
 
 

@@ -12,11 +12,11 @@ import libcst as cst
 from libcst.metadata import MetadataWrapper, PositionProvider, QualifiedNameProvider, QualifiedNameSource
 
 from roberta_core.config import MODEL_TYPES
-from roberta_core.migration.names import AUTO, BASES, COLLATORS, MODELS, PIPELINE
+from roberta_core.migration.names import AUTO, BASES, COLLATORS, MODELS, OPTIMIZERS, PIPELINE
 from roberta_core.safe_files import read_json_object
 
 SOURCE = "transformers"
-KNOWN = MODELS | AUTO | BASES | COLLATORS | PIPELINE
+KNOWN = MODELS | AUTO | BASES | COLLATORS | OPTIMIZERS | PIPELINE
 ROBERTA = re.compile(r"roberta|camembert", re.IGNORECASE)
 # Checkpoints that have RoBERTa in their names and another architecture.
 OTHERS = re.compile(r"chinese[-_]roberta|^uer/|roberta-xl|xlm-roberta-xl|prelayernorm|roberta-series", re.IGNORECASE)

@@ -91,6 +91,20 @@ def test_the_scripts_in_use_become_those_that_give_the_same_numbers(name):
             "from roberta_core.tokenization import BatchEncoding\nfrom roberta_pt import RobertaModel\n"
             "from roberta_core.outputs import MaskedLMOutput as TFMaskedLMOutput",
         ),
+        (
+            "from transformers import RobertaModel\nfrom transformers.utils import send_example_telemetry\n"
+            "# reports\nsend_example_telemetry('glue', a)\nif a: send_example_telemetry('glue', a)\nx = 1",
+            "from roberta_pt import RobertaModel\nif a: pass\nx = 1",
+        ),
+        (
+            "from transformers import RobertaModel\nfrom transformers.utils import logging, send_example_telemetry",
+            "from roberta_pt import RobertaModel\nfrom transformers.utils import logging",
+        ),
+        (
+            "from transformers import TFRobertaModel, WarmUp\nfrom transformers.optimization_tf import create_optimizer",
+            "from roberta_tf import TFRobertaModel, WarmUp\nfrom roberta_tf import create_optimizer",
+        ),
+        ("from transformers import TFBertModel, WarmUp", "from transformers import TFBertModel, WarmUp"),
         ("from .transformers import RobertaModel", "from .transformers import RobertaModel"),
         ("from my_transformers import RobertaModel", "from my_transformers import RobertaModel"),
         ("transformers = load()\ntransformers.RobertaModel", "transformers = load()\ntransformers.RobertaModel"),
@@ -190,6 +204,10 @@ def test_base_classes_follow_only_if_no_other_model_remains():
         ('x = "transformers.RobertaModel"', "1: the string 'transformers.RobertaModel' is not replaced"),
         ("import tf_keras", "1: tf_keras: Keras 2 does not accept these models"),
         ("from transformers import TFBertModel", "1: TFBertModel: transformers 5 removed it, and these packages have"),
+        (
+            "from transformers.utils import TF2_WEIGHTS_NAME",
+            '1: TF2_WEIGHTS_NAME: transformers 5 removed it: the name of a file, "tf_model.h5"',
+        ),
         ("import transformers as t\nt.TFTrainer", "2: TFTrainer: transformers 5 removed it: use model.compile"),
         (
             "from sentence_transformers import SentenceTransformer",
@@ -219,15 +237,15 @@ EXPECTED = {
     ),
     "glue_tf.py": (
         [
-            "from roberta_tf import TFRobertaForSequenceClassification as TFAutoModelForSequenceClassification",
+            "from roberta_tf import TFRobertaForSequenceClassification as TFAutoModelForSequenceClassification, "
+            "create_optimizer",
             "from roberta_core import RobertaTokenizerFast as AutoTokenizer, DataCollatorWithPadding",
-            "from transformers import PushToHubCallback, create_optimizer",
+            "from transformers import PushToHubCallback",
         ],
         [
             "remove TF_USE_LEGACY_KERAS",
             "tf_keras",
             "PushToHubCallback",
-            "create_optimizer",
             "lr: ",
         ],
     ),
@@ -280,7 +298,7 @@ def test_every_new_name_exists():
         package: set(re.findall(r'"(\w+)",', (ROOT / package / "__init__.py").read_text()))
         for package in names.PREFIXES.values()
     }
-    for table in (names.MODELS, names.AUTO, names.BASES, names.COLLATORS, names.PIPELINE):
+    for table in (names.MODELS, names.AUTO, names.BASES, names.COLLATORS, names.OPTIMIZERS, names.PIPELINE):
         for new in table.values():
             if new.module in declared:
                 assert new.name in declared[new.module], new
