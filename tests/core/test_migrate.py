@@ -101,7 +101,8 @@ def test_the_scripts_in_use_become_those_that_give_the_same_numbers(name):
             "from roberta_pt import RobertaModel\nfrom transformers.utils import logging",
         ),
         (
-            "from transformers import TFRobertaModel, WarmUp\nfrom transformers.optimization_tf import create_optimizer",
+            "from transformers import TFRobertaModel, WarmUp\n"
+            "from transformers.optimization_tf import create_optimizer",
             "from roberta_tf import TFRobertaModel, WarmUp\nfrom roberta_tf import create_optimizer",
         ),
         ("from transformers import TFBertModel, WarmUp", "from transformers import TFBertModel, WarmUp"),
