@@ -1,7 +1,24 @@
 """What the views that `model.frozen()` returns share: they stand for their model, and say how they compute."""
 
 import logging
+from collections.abc import Callable
 from typing import Any
+
+
+class HeadAt:
+    """Stands in for the head of a language model during one call: the logits of some tokens only.
+
+    Args:
+        head: the model's head, which is called.
+        select: a function from hidden states [B, S, D] to those of the tokens, [B, K, D].
+    """
+
+    def __init__(self, head: Any, select: Callable[[Any], Any]):
+        self.head, self.select = head, select
+
+    def __call__(self, hidden: Any, *args: Any, **kwargs: Any) -> Any:
+        """Logits [B, K, V]."""
+        return self.head(self.select(hidden), *args, **kwargs)
 
 
 class FrozenView:

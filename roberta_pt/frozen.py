@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from roberta_core.frozen import FrozenView
+from roberta_core.frozen import FrozenView, HeadAt
 from roberta_core.outputs import ModelOutput
 from roberta_pt.encoder import AddNorm, Attention, Encoder, Intermediate, Layer, SelfAttention
 from roberta_pt.layers import Dropout, LayerNorm, Linear
@@ -59,24 +59,34 @@ class FrozenModel(FrozenView):
                 self._obstacle = self._compare()
         self._report(self._obstacle)
 
-    def __call__(self, *args: Any, skip_padding: bool = False, **kwargs: Any) -> ModelOutput[Tensor]:
+    def __call__(
+        self, *args: Any, skip_padding: bool = False, positions: Any = None, **kwargs: Any
+    ) -> ModelOutput[Tensor]:
         """Return what the model returns for the same arguments.
 
         Args:
             *args: As the model takes them.
             skip_padding: Compute only the tokens that `attention_mask` shows; outputs at padding are then undefined.
                 Ignored where rows are not padded on the right.
+            positions: Positions [B, K] of tokens: a language model returns the logits [B, K, V] of these only.
             **kwargs: As the model takes them.
         """
         if self._obstacle == TRAINING and not self.model.training:
             self.refresh()
         obstacle = self._find_obstacle()
         self._report(obstacle)
+        if self._has_own_forward() and positions is not None:
+            return _select_logits(self.model(*args, **kwargs), positions)
+        model = self.model if positions is None else _replace_head(self.model, positions)
         if obstacle is not None:
-            return self.model(*args, **kwargs)
+            return model(*args, **kwargs)
         given = {**dict(zip(_list_arguments(type(self.model)), args, strict=False)), **kwargs}
         keep_all = self.model._resolve_option("output_hidden_states", given.get("output_hidden_states"))
-        return _replace_encoder(self.model, _PackedEncoder(self, skip_padding, keep_all))(*args, **kwargs)
+        return _replace_encoder(model, _PackedEncoder(self, skip_padding, keep_all))(*args, **kwargs)
+
+    def _has_own_forward(self) -> bool:
+        """Whether the model's forward pass is not that of a class of this package, so that its head is not known."""
+        return type(self.model).__module__ != "roberta_pt.models" or "forward" in vars(self.model)
 
     def _find_obstacle(self) -> str | None:
         """Why a call must go to the ordinary model; None if it need not."""
@@ -264,6 +274,22 @@ def _replace_encoder(model: Any, encoder: Any) -> Any:
     body = model.base_model
     replaced = _copy_with(body, "encoder", encoder)
     return replaced if body is model else _copy_with(model, "roberta", replaced)
+
+
+def _replace_head(model: Any, positions: Any) -> Any:
+    """A shallow copy of a language model whose head computes the logits of some tokens only."""
+    places = torch.as_tensor(positions, device=model.device)
+
+    def select(hidden: Tensor) -> Tensor:
+        return hidden.gather(1, places[..., None].expand(-1, -1, hidden.shape[-1]))
+
+    return _copy_with(model, "lm_head", HeadAt(model.lm_head, select))
+
+
+def _select_logits(output: Any, positions: Any) -> Any:
+    """An output with the logits of some tokens only."""
+    rows = torch.arange(len(positions))[:, None]
+    return type(output)({**output, "logits": output.logits[rows, torch.as_tensor(positions)]})
 
 
 def _copy_with(module: nn.Module, name: str, child: Any) -> Any:

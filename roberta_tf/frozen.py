@@ -18,7 +18,7 @@ import tensorflow as tf
 from tensorflow.python import pywrap_tfe  # whether a tape records, which TensorFlow does not publish
 from tensorflow.python.framework import op_def_library  # applies operations that have no function in Python
 
-from roberta_core.frozen import FrozenView
+from roberta_core.frozen import FrozenView, HeadAt
 from roberta_core.outputs import ModelOutput
 from roberta_tf.activations import ACTIVATIONS
 from roberta_tf.calls import Graphs, bind_inputs, convert_inputs, has_own_call, is_eager_call
@@ -56,35 +56,49 @@ class FrozenModel(FrozenView):
             self._obstacle = _compare(self.model.base_model.encoder.layer[0])
         self._report(self._obstacle)
 
-    def __call__(self, *args: Any, skip_padding: bool = False, **kwargs: Any) -> ModelOutput[tf.Tensor]:
+    def __call__(
+        self, *args: Any, skip_padding: bool = False, positions: Any = None, **kwargs: Any
+    ) -> ModelOutput[tf.Tensor]:
         """Return what the model returns for the same arguments.
 
         Args:
             *args: As the model takes them.
             skip_padding: Accepted as in PyTorch and ignored: graphs compute whole rows.
+            positions: Positions [B, K] of tokens: a language model returns the logits [B, K, V] of these only.
             **kwargs: As the model takes them.
         """
         obstacle = self._obstacle or self._find_obstacle()
-        if obstacle is None:
+        if obstacle is None or (positions is not None and self._can_replace_head()):
             arguments = bind_inputs(self.model._call_signature, args, kwargs)
-            obstacle = _find_argument_obstacle(self.model, arguments)
-            if obstacle is None:
-                self._report(None)
+            unserved = _find_argument_obstacle(self.model, arguments)
+            obstacle = obstacle or unserved
+            if unserved is None:
+                self._report(obstacle)
                 arguments = convert_inputs(arguments, self.model.variable_dtype)
+                if positions is not None:
+                    arguments["positions"] = tf.convert_to_tensor(positions, tf.int32)
                 return self._graphs.run(self._call, {**arguments, "training": False})
         self._report(obstacle)
-        return self.model(*args, **kwargs)
+        output = self.model(*args, **kwargs)
+        return output if positions is None else _select_logits(output, positions)
 
-    def _call(self, **arguments: Any) -> Any:
-        """Compute `call` of the model with the fused encoder; this is traced."""
-        return _replace_encoder(self.model, _FusedEncoder(self.model.base_model.encoder)).call(**arguments)
+    def _call(self, positions: tf.Tensor | None = None, **arguments: Any) -> Any:
+        """Compute `call` of the model with the fused encoder, if it can be fused; this is traced."""
+        model = self.model if positions is None else _replace_head(self.model, positions)
+        if self._obstacle is None:
+            model = _replace_encoder(model, _FusedEncoder(self.model.base_model.encoder))
+        return model.call(**arguments)
+
+    def _can_replace_head(self) -> bool:
+        """Whether a graph may compute the head for some tokens although the encoder cannot be fused here."""
+        model = self.model
+        own = has_own_call(type(model)) or type(model).__module__ != "roberta_tf.models" or not model.built
+        return self._obstacle == find_fusion_obstacle() and not own and _find_context_obstacle() is None
 
     def _find_obstacle(self) -> str | None:
         """Why a call must go to the ordinary model; None if it need not."""
-        if not tf.executing_eagerly():
-            return "the call is traced"
-        if not pywrap_tfe.TFE_Py_TapeSetIsEmpty():
-            return "a GradientTape records"
+        if obstacle := _find_context_obstacle():
+            return obstacle
         for owner, name, part in self._parts:
             if vars(owner).get(name) is not part or getattr(part, "lora_enabled", False):
                 return "a layer of the encoder was changed: call refresh()"
@@ -223,6 +237,13 @@ def _find_lasting_obstacle(model: Any) -> str | None:
     return None
 
 
+def _find_context_obstacle() -> str | None:
+    """Why graphs of the view do not serve a call here and now; None if they do."""
+    if not tf.executing_eagerly():
+        return "the call is traced"
+    return None if pywrap_tfe.TFE_Py_TapeSetIsEmpty() else "a GradientTape records"
+
+
 def _find_argument_obstacle(model: Any, arguments: Mapping[str, Any]) -> str | None:
     """Why the fused encoder does not serve a call; None if it does."""
     for name in UNSERVED:
@@ -249,6 +270,17 @@ def _replace_encoder(model: Any, encoder: Any) -> Any:
     body = model.base_model
     replaced = _copy_with(body, "encoder", encoder)
     return replaced if body is model else _copy_with(model, "roberta", _Body(replaced))
+
+
+def _replace_head(model: Any, positions: tf.Tensor) -> Any:
+    """A shallow copy of a language model whose head computes the logits of some tokens only."""
+    head = HeadAt(model.lm_head, lambda hidden: tf.gather(hidden, positions, batch_dims=1))
+    return _copy_with(model, "lm_head", head)
+
+
+def _select_logits(output: Any, positions: Any) -> Any:
+    """An output with the logits of some tokens only."""
+    return type(output)({**output, "logits": tf.gather(output.logits, positions, batch_dims=1)})
 
 
 class _Body:

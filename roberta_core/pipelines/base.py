@@ -7,7 +7,7 @@ import collections.abc
 import logging
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -53,6 +53,8 @@ class Pipeline(ABC):
     architecture: ClassVar[str]
     defaults: ClassVar[Options] = {}  # the call options and their defaults
     renamed: ClassVar[Mapping[str, str]] = {}  # older names of call options
+    # The positions whose logits are needed; None for a model that has no logits for each word of a vocabulary.
+    predicted: ClassVar[Callable[[Feature], Sequence[int]] | None] = None
 
     def __init__(self, backend: Backend, model: Any, tokenizer: Any, *, budget: int | None = BUDGET, **settings: Any):
         self.backend, self.model, self.tokenizer, self.budget = backend, model, tokenizer, budget
@@ -158,7 +160,8 @@ class Pipeline(ABC):
         """Return the model's outputs for each feature."""
         if self.budget is None and len(features) >= MEASURED:
             length, choices = min(USUAL_LENGTH, self.length), features[0].has_choices()
-            self.budget = measure_budget(self.backend, self.model, self.tokenizer.unk_token_id, length, choices)
+            few = self.predicted is not None
+            self.budget = measure_budget(self.backend, self.model, self.tokenizer.unk_token_id, length, choices, few)
         return run_features(
             self.backend,
             self.model,
@@ -166,6 +169,7 @@ class Pipeline(ABC):
             self.tokenizer.pad_token_id,
             self.budget or BUDGET,
             lambda feature, output: self.keep(feature, output, options),
+            self.predicted,
         )
 
     @abstractmethod

@@ -5,6 +5,7 @@ Shapes: M masks of a text, V vocabulary.
 
 import logging
 from collections.abc import Iterable, Iterator, Sequence
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -37,6 +38,7 @@ class FillMaskPipeline(Pipeline):
     task = "fill-mask"
     architecture = "ForMaskedLM"
     defaults = {"top_k": 5, "targets": None, "joint": False, "tokenizer_kwargs": None}  # noqa: RUF012
+    predicted = attrgetter("notes")
 
     def __call__(self, inputs: Any, **options: Any) -> Any:
         """Return predictions; a list of one text gives the result of that text, as published."""
@@ -82,7 +84,7 @@ class FillMaskPipeline(Pipeline):
 
     def keep(self, feature: Feature, output: Output, options: Options) -> Output:
         """Return the best ids and their probabilities [M, top_k]."""
-        logits = output["logits"][feature.notes]  # [M, V]
+        logits = output["logits"][: len(feature.notes)]  # [M, V]
         targets = options["targets"]
         scores = softmax(logits)
         scores = scores[:, : len(self.tokenizer)] if targets is None else scores[:, targets]

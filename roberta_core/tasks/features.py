@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from roberta_core.backend import Backend
+from roberta_core.backend import Backend, run_at
 from roberta_core.data.batches import IGNORED, Batch
 from roberta_core.data.streams import find_budget, plan_batches
 from roberta_core.tokenization.rows import split_windows as split_tokens
@@ -87,6 +87,7 @@ def run_features(
     pad_token_id: int,
     budget: int,
     keep: Callable[[Feature, Output], Output] = lambda feature, output: output,
+    predicted: Callable[[Feature], Sequence[int]] | None = None,
 ) -> list[Output]:
     """Return a model's outputs for each feature, in their order.
 
@@ -97,6 +98,8 @@ def run_features(
         pad_token_id: fills up shorter rows.
         budget: tokens per batch, padding counted.
         keep: what to hold of a feature's outputs, until all batches are done.
+        predicted: of a language model, the positions whose logits are needed; they come first in the logits that
+            `keep` is passed. By default those of all tokens.
 
     Raises:
         ValueError: the outputs are not finite.
@@ -106,13 +109,19 @@ def run_features(
         for places in plan_batches([features[place].tokens() for place in same], budget):
             rows = [same[place] for place in places]
             batch = collate([features[row] for row in rows], pad_token_id)
-            found = backend.run(model, {name: batch[name] for name in INPUTS})
+            inputs = {name: batch[name] for name in INPUTS}
+            if predicted is None:
+                found = backend.run(model, inputs)
+            else:
+                found = run_at(backend, model, inputs, _pad_positions([predicted(features[row]) for row in rows]))
             for row, output in zip(rows, split_outputs(found, len(rows)), strict=True):
                 outputs[row] = keep(features[row], output)
     return outputs
 
 
-def measure_budget(backend: Backend, model: Any, token: int, length: int, choices: bool) -> int:
+def measure_budget(
+    backend: Backend, model: Any, token: int, length: int, choices: bool, predicted: bool = False
+) -> int:
     """Return the tokens per batch that a short measurement finds fastest.
 
     Args:
@@ -121,11 +130,16 @@ def measure_budget(backend: Backend, model: Any, token: int, length: int, choice
         token: the id that the rows consist of.
         length: tokens of a row.
         choices: whether a row is a list of choices; one choice is measured.
+        predicted: whether the logits of one token in each row are needed, not those of all.
     """
 
     def run_trial(size: int, length: int) -> None:
         ids = np.full((size, 1, length) if choices else (size, length), token, np.int64)
-        backend.run(model, {"input_ids": ids, "attention_mask": np.ones_like(ids)})
+        inputs = {"input_ids": ids, "attention_mask": np.ones_like(ids)}
+        if predicted:
+            run_at(backend, model, inputs, np.zeros((size, 1), np.int64))
+        else:
+            backend.run(model, inputs)
 
     return find_budget(run_trial, length)
 
@@ -137,6 +151,14 @@ def split_outputs(found: Mapping[str, Any], count: int) -> list[dict[str, np.nda
         if not np.isfinite(array).all():
             raise ValueError(f"the model's {name} are not finite numbers: its weights are broken")
     return [{name: array[row] for name, array in arrays.items()} for row in range(count)]
+
+
+def _pad_positions(positions: Sequence[Sequence[int]]) -> np.ndarray:
+    """Return positions [B, K]; shorter rows end with the first token's."""
+    made = np.zeros((len(positions), max(map(len, positions))), np.int64)
+    for row, found in zip(made, positions, strict=True):
+        row[: len(found)] = found
+    return made
 
 
 def _pad_targets(values: list[Any], width: int) -> np.ndarray:

@@ -6,6 +6,7 @@ Shapes: B batch, S sequence, M masks of a text, V vocabulary.
 import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -52,6 +53,7 @@ class FillMask(Task):
     architecture = ARCHITECTURE
     metric = ""
     fields = {"text": ("text", "sentence", "content")}  # noqa: RUF012  # declared once, never written
+    predicted = attrgetter("notes")
     top_k: int = 5
     vocabulary: int = 0
 
@@ -88,7 +90,7 @@ class FillMask(Task):
 
     def keep(self, feature: Feature, output: Output) -> Output:
         """Return the `top_k` best ids and their probabilities [M, top_k]; of equals the lower id comes first."""
-        probabilities = softmax(output["logits"][feature.notes])  # [M, V]
+        probabilities = softmax(output["logits"][: len(feature.notes)])  # [M, V]
         known = probabilities[:, : len(self.tokenizer)]  # a model may have more rows than the tokenizer has tokens
         best = np.argsort(-known, axis=-1, kind="stable")[:, : self.top_k]
         return {"ids": best, "probabilities": np.take_along_axis(known, best, axis=-1)}
