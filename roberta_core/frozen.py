@@ -4,6 +4,8 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 
 class HeadAt:
     """Stands in for the head of a language model during one call: the logits of some tokens only.
@@ -40,6 +42,24 @@ class FrozenView:
     def _describe(self, obstacle: str | None) -> str:
         """How calls are computed: plainly because of an obstacle, or faster."""
         raise NotImplementedError
+
+    def _check_positions(self, positions: np.ndarray | None) -> np.ndarray | None:
+        """The positions [B, K] of the tokens whose logits are requested, as integers; None if those of all are.
+
+        Raises:
+            TypeError: The model has no logits for each token and word.
+            ValueError: They are not a table of positions.
+        """
+        if positions is None:
+            return None
+        if not hasattr(self.model, "lm_head"):
+            raise TypeError(
+                f"positions is for language models; {type(self.model).__name__} has no logits for each word"
+            )
+        table = np.asarray(positions)
+        if table.ndim != 2 or table.dtype.kind not in "iu" or not table.size or table.min() < 0:
+            raise ValueError(f"positions must be integers [B, K] from 0 on, not {table.dtype} {list(table.shape)}")
+        return table.astype(np.int64)
 
     def _report(self, obstacle: str | None) -> None:
         """Set `path`, and log it where it differs from the one before."""

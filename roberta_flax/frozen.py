@@ -12,7 +12,7 @@ Shapes: B batch, S sequence, N heads, H head.
 import inspect
 import math
 from collections.abc import Mapping
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -23,7 +23,7 @@ import numpy as np
 from jax import Array
 from jax.core import Tracer
 
-from roberta_core.frozen import FrozenView
+from roberta_core.frozen import FrozenView, HeadAt
 from roberta_core.outputs import ModelOutput
 from roberta_flax.calls import Options, replacement
 from roberta_flax.calls import run as run_plainly
@@ -58,22 +58,35 @@ class FrozenModel(FrozenView):
             _compare()
         self._report(self._obstacle)
 
-    def __call__(self, *args: Any, skip_padding: bool = False, **kwargs: Any) -> ModelOutput[Array]:
+    def __call__(
+        self, *args: Any, skip_padding: bool = False, positions: Any = None, **kwargs: Any
+    ) -> ModelOutput[Array]:
         """Return what the model returns for the same arguments.
 
         Args:
             *args: As the model takes them.
             skip_padding: Accepted as in PyTorch and ignored: compiled functions compute whole rows.
+            positions: Positions [B, K] of tokens: a language model returns the logits [B, K, V] of these only.
             **kwargs: As the model takes them.
         """
+        positions = self._check_positions(positions)
         given = {**dict(zip(_list_arguments(type(self.model)), args, strict=False)), **kwargs}
+        if positions is not None:
+            length = np.shape(given["inputs_embeds"] if given.get("input_ids") is None else given["input_ids"])[1]
+            if max(int(positions.max()) + 1, positions.shape[1]) > length:  # XLA would read other tokens
+                raise ValueError(f"positions has numbers or columns beyond the {length} tokens of a row")
         obstacle = self._obstacle or _find_obstacle(self.model, given)
         self._report(obstacle)
-        token = replacement.set(None if obstacle else _compute)
+        token = replacement.set(None if obstacle else partial(_compute, positions=positions))
         try:
-            return self.model(*args, **kwargs)
+            output = self.model(*args, **kwargs)
         finally:
             replacement.reset(token)
+        if positions is None:
+            return output
+        rows = jnp.arange(len(positions))[:, None]
+        logits = output.logits[rows, positions] if obstacle else output.logits[:, : positions.shape[1]]
+        return type(output)({**output, "logits": logits})
 
     def _describe(self, obstacle: str | None) -> str:
         return describe_path(obstacle)
@@ -84,14 +97,27 @@ def describe_path(obstacle: str | None) -> str:
     return "XLA, compiled for inference" if obstacle is None else f"plain: {obstacle}"
 
 
-def _compute(structure: Any, settings: str, options: Options, train: bool, leaves: list, inputs: Any, key: Any) -> Any:
+def _compute(
+    structure: Any,
+    settings: str,
+    options: Options,
+    train: bool,
+    leaves: list,
+    inputs: Any,
+    key: Any,
+    positions: np.ndarray | None,
+) -> Any:
     """As `calls.run`, by the function that is compiled for few rows or for long texts, if the call has either."""
     given = inputs["inputs_embeds"][..., 0] if "inputs_embeds" in inputs else inputs["input_ids"]
     few = given.size <= FEW
     long = given.shape[-1] >= LONG and math.prod(given.shape[:-1]) > 1 and _has_avx512()
-    if not few and not long:
+    if positions is not None:  # their number is rounded up too, since each shape is compiled
+        count = 1 << (positions.shape[1] - 1).bit_length()
+        growth = [(0, large - size) for large, size in zip((len(given), count), positions.shape, strict=True)]
+        positions = np.pad(positions, growth)
+    elif not few and not long:
         return run_plainly(structure, settings, options, train, leaves, inputs, key)
-    return _find_function(few)(structure, settings, options, leaves, inputs)
+    return _find_function(few)(structure, settings, options, leaves, inputs, positions)
 
 
 @cache
@@ -120,9 +146,17 @@ def _has_option() -> bool:
     return True
 
 
-def _run(structure: Any, settings: str, options: Options, leaves: list[Any], inputs: dict[str, Any]) -> Any:
-    """The forward pass of a model taken apart, as a pure function, with another attention."""
+def _run(
+    structure: Any, settings: str, options: Options, leaves: list[Any], inputs: dict[str, Any], positions: Any = None
+) -> Any:
+    """The forward pass of a model taken apart, as a pure function, with another attention, and perhaps few logits."""
     model = jax.tree.unflatten(structure, leaves)
+    if positions is not None:
+
+        def select(hidden: Array) -> Array:
+            return jnp.take_along_axis(hidden, positions[..., None], axis=1)
+
+        vars(model)["lm_head"] = HeadAt(model.lm_head, select)
     for layer in model.base_model.encoder.layer:
         if type(layer.attention.self) is SelfAttention:  # a user's own attention stays
             vars(layer.attention.self)["attend"] = attend

@@ -71,6 +71,7 @@ class FrozenModel(FrozenView):
             positions: Positions [B, K] of tokens: a language model returns the logits [B, K, V] of these only.
             **kwargs: As the model takes them.
         """
+        positions = self._check_positions(positions)
         if self._obstacle == TRAINING and not self.model.training:
             self.refresh()
         obstacle = self._find_obstacle()

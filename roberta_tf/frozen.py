@@ -67,6 +67,7 @@ class FrozenModel(FrozenView):
             positions: Positions [B, K] of tokens: a language model returns the logits [B, K, V] of these only.
             **kwargs: As the model takes them.
         """
+        positions = self._check_positions(positions)
         obstacle = self._obstacle or self._find_obstacle()
         if obstacle is None or (positions is not None and self._can_replace_head()):
             arguments = bind_inputs(self.model._call_signature, args, kwargs)

@@ -37,6 +37,22 @@ def test_a_frozen_model_returns_what_its_model_returns(framework, config, ids, w
     check(framework, copied, model, given, attention_mask=given != 1)
 
 
+def test_the_logits_of_some_tokens_are_those_of_all(framework, config, ids, weights):
+    config.num_hidden_layers = 1
+    model = framework.fresh("ForMaskedLM", config, weights(config, "ForMaskedLM"))
+    view, positions, rows = model.frozen(), np.array([[1, 4, 0], [3, 0, 2]]), np.arange(2)[:, None]
+    for more in ({}, {"attention_mask": (ids != 1).astype(np.int64)}, {"output_attentions": True}):
+        want = framework.numpy(framework.call(model, ids, **more).logits)[rows, positions]
+        got = framework.numpy(framework.call(view, ids, positions=positions, **more).logits)
+        assert got.shape == want.shape == (2, 3, config.vocab_size)
+        assert np.abs(got - want).max() <= LIMIT * np.abs(want).max()
+    for wrong in ([[-1], [0]], [1, 2], [[0.5], [1.0]]):
+        with pytest.raises(ValueError, match="positions must be integers"):
+            framework.call(view, ids, positions=np.array(wrong))
+    with pytest.raises(TypeError, match="has no logits for each word"):
+        framework.call(framework.fresh("Model", config, weights(config, "Model")).frozen(), ids, positions=positions)
+
+
 def test_changed_weights_are_in_the_results(framework, config, ids, weights):
     model = framework.fresh("Model", config, weights(config, "Model"))
     view = model.frozen()
