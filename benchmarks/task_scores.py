@@ -8,6 +8,7 @@ status is 1 if a type loses more than one point and changes more than one predic
 import argparse
 import json
 import sys
+import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -108,7 +109,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--data", type=Path, default=Path("../shared/data"), help="folder with the data sets (%(default)s)"
     )
-    parser.add_argument("--work", type=Path, default=Path("finetuning-runs/data"), help="folder for converted files")
     parser.add_argument("--variants", default=",".join(VARIANTS), help="separated by commas (%(default)s)")
     parser.add_argument("--json-file", type=Path, help="write the results as JSON")
     options = parser.parse_args(arguments)
@@ -117,9 +117,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for given, known in (([name for name, _ in pairs], DATA), (variants, VARIANTS)):
         if unknown := sorted(set(given) - set(known)):
             parser.error(f"{', '.join(unknown)} is unknown; choose from {', '.join(known)}")
-    rows = [
-        row for name, model in pairs for row in measure(name, DATA[name](options.data, options.work), model, variants)
-    ]
+    with tempfile.TemporaryDirectory() as work:
+        rows = [
+            row for name, model in pairs for row in measure(name, DATA[name](options.data, Path(work)), model, variants)
+        ]
     if options.json_file is not None:
         options.json_file.write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n", encoding="utf-8")
     print(make_table(rows))

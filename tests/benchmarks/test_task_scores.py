@@ -44,7 +44,7 @@ def test_points_and_equal_predictions_are_compared_with_float32(rows):
 
 
 def test_the_exit_status_tells_whether_a_type_is_good_enough(rows, tmp_path, capsys):
-    given = ["--model", "wnut17=folder", "--data", "x", "--work", "x"]
+    given = ["--model", "wnut17=folder", "--data", "x"]
     assert task_scores.main([*given, "--variants", "float32,openvino-bf16"]) == 0
     assert task_scores.main([*given, "--json-file", str(tmp_path / "found.json")]) == 1
     assert "| wnut17 | onnx-int8 | 78.5 |" in capsys.readouterr().out
