@@ -19,7 +19,8 @@ class Choice:
         name: Its name.
         speed: Its speed relative to the baseline's: the geometric mean over the shapes.
         slowest: The same at the shape where it gains least.
-        error: The largest difference from the first implementation's outputs, relative to their largest value.
+        error: The largest difference from the outputs of the first implementation in float32, relative to their
+            largest value.
     """
 
     name: str

@@ -31,7 +31,7 @@ def load(name, folder):
             ids = np.concatenate([ids[:, :1], ids[:, -2:0:-1], ids[:, -1:]], axis=1)
         time.sleep(0.02 if name == "slow" else 0)
         states = np.tile(ids[..., None] + mask[..., None], 9) + np.arange(9)
-        return None if name == "limit" else states + (name == "wrong")
+        return None if name == "limit" else states + (name == "wrong") + 0.1 * ("offset" in name)
     return run
 """
 
@@ -44,7 +44,7 @@ def folder(tmp_path, monkeypatch):
     (place / "contestant.py").write_text(CONTESTANT)
     (tmp_path / "worker.py").write_text(Path(worker.__file__).read_text())
     monkeypatch.setattr(harness, "HERE", tmp_path)
-    names = ("quick", "slow", "wrong", "broken", "limit", "pt", "reversed-bf16")
+    names = ("quick", "slow", "wrong", "broken", "limit", "pt", "reversed-bf16", "offset-int8")
     monkeypatch.setattr(harness, "CONTESTANTS", dict.fromkeys(names, "contestant.py"))
     monkeypatch.setattr(harness, "PAUSE", 0)
     RobertaConfig(vocab_size=50).save_pretrained(tmp_path / "model")
@@ -125,6 +125,20 @@ def test_int8_has_the_highest_tolerance_and_errors_are_returned():
     assert errors == {"pt": 0, "onnx-int8": 0.25, "tf": 0}
     with pytest.raises(ValueError, match="onnx-int8 and pt"):
         check_agreement({"pt": [1.0, -3.0], "onnx-int8": [1.0, -4.0]})
+
+
+def test_float32_is_compared_with_float32_whatever_the_order():
+    errors = check_agreement({"onnx-int8": [1.0, -4.5], "pt": [1.0, -4.0], "tf": [1.0, -4.0]})
+    assert errors == {"onnx-int8": 0.125, "pt": 0, "tf": 0}
+    with pytest.raises(ValueError, match="tf and pt"):
+        check_agreement({"onnx-int8": [1.0, -4.5], "pt": [1.0, -4.0], "tf": [1.0, -4.4]})
+
+
+def test_errors_do_not_depend_on_the_turns(folder):
+    results = measure(folder, python("quick", "reversed-bf16"), [(2, 3)], rounds=3)
+    assert [result.error for result in results] == [0, 0]  # three tokens reversed are themselves
+    results = measure(folder, python("quick", "offset-int8"), [(2, 9)], rounds=3)
+    assert results[0].error == 0 < results[1].error < 0.3
 
 
 def time_results(**seconds):
