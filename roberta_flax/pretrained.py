@@ -1,5 +1,6 @@
 """The base of the Flax classes: calling, loading, saving, embeddings, gradient checkpointing."""
 
+import logging
 import os
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal, Protocol, Self, overload
@@ -11,6 +12,7 @@ from flax import nnx
 from jax import Array
 from jax.typing import ArrayLike, DTypeLike
 
+from roberta_core.checkpoints.source import EMBEDDED
 from roberta_core.config import RobertaConfig
 from roberta_core.input_validation import check_all_labels, check_inputs
 from roberta_core.outputs import FixedCache
@@ -35,6 +37,8 @@ from roberta_flax.own_layers import (
 )
 from roberta_flax.published_methods import PublishedMethods
 from roberta_flax.weights import assign, cast, convert_tensors, get_params, get_seed, set_params, tensors
+
+logger = logging.getLogger(__name__)
 
 
 class _HasForward(Protocol[R]):
@@ -369,7 +373,8 @@ class FlaxRobertaPreTrainedModel(PublishedMethods, PreTrainedBase, nnx.Module):
     ) -> Any:
         """Load the model of a checkpoint.
 
-        Parameters are copied once from the mapped file: those that it stores in 16 bits as they are, others as float32.
+        Parameters are copied once from the mapped file: those that it stores in 16 bits as they are, which is logged,
+        others and those of embedded models as float32.
 
         Args:
             pretrained_model_name_or_path: A folder, the name of an embedded model, or a repository on the Hub.
@@ -398,12 +403,17 @@ class FlaxRobertaPreTrainedModel(PublishedMethods, PreTrainedBase, nnx.Module):
         if model._linen is not None and model._get_table().keys() - found.keys() - drawn.keys():
             draw_linen(model, seed, (1, 1))
         result: Any = model
+        # The embedded models are stored in 16 bits only to be small.
+        keep_half = model._folder is None or EMBEDDED not in model._folder.parents
+        half = sorted({array.dtype.name for array in found.values() if keep_half and array.dtype.itemsize == 2})
+        if half:
+            logger.warning("the parameters are %s, as stored: call to_fp32 before training", " and ".join(half))
         if _do_init:
-            assign(model, (found | drawn).items(), dtype=np.float32, keep_half=True)
+            assign(model, (found | drawn).items(), dtype=np.float32, keep_half=keep_half)
         else:
             own = {name: to_raw(value) for name, value in list_values(model).items()}
             own = {name: value for name, value in own.items() if not isinstance(value, jax.ShapeDtypeStruct)}
-            loaded = dict(convert_tensors(model, (found | drawn).items(), dtype=np.float32, keep_half=True))
+            loaded = dict(convert_tensors(model, (found | drawn).items(), dtype=np.float32, keep_half=keep_half))
             result = model, nest({**own, **loaded}.items())
         return (result, info) if output_loading_info else result
 

@@ -61,12 +61,13 @@ def test_parameters_stay_float32_whatever_a_model_computes_in(make, config, tmp_
 
 
 @pytest.mark.parametrize("format", ["safetensors", "bin", "msgpack"])
-def test_parameters_of_16_bits_stay_so_after_saving_and_loading(make, config, ids, tmp_path, format):
+def test_parameters_of_16_bits_stay_so_after_saving_and_loading(make, config, ids, tmp_path, format, caplog):
     model = make(FlaxRobertaForMaskedLM, config)
     model.params = params = model.to_bf16(model.params)
     model.save_pretrained(tmp_path, format=format)
     again = FlaxRobertaForMaskedLM.from_pretrained(tmp_path)
     _, loaded = FlaxRobertaForMaskedLM.from_pretrained(tmp_path, _do_init=False)
+    assert "the parameters are bfloat16, as stored: call to_fp32 before training" in caplog.text
     assert again.dtype == np.float32
     for one in (again.params, loaded):
         assert {value.dtype for value in jax.tree.leaves(one)} == {jnp.dtype(jnp.bfloat16)}
@@ -77,6 +78,12 @@ def test_parameters_of_16_bits_stay_so_after_saving_and_loading(make, config, id
     # The commands and training compute with parameters of 32 bits.
     served = backend.load("flax").from_pretrained("ForMaskedLM", tmp_path)
     assert {value.dtype for value in jax.tree.leaves(served)} == {np.dtype(np.float32)}
+
+
+def test_the_parameters_of_an_embedded_model_are_float32(caplog):
+    model = FlaxRobertaForMaskedLM.from_pretrained("roberta-tiny")
+    assert {value.dtype for value in jax.tree.leaves(model)} == {np.dtype(np.float32)}
+    assert "as stored" not in caplog.text
 
 
 def test_parameters_are_cast_on_request(make, config):
