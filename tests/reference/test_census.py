@@ -33,7 +33,7 @@ import roberta_core.outputs  # noqa: E402
 import roberta_flax  # noqa: E402
 import roberta_pt  # noqa: E402
 import roberta_tf  # noqa: E402
-from roberta_core.generation.settings import Settings  # noqa: E402
+from roberta_core.generation.settings import IGNORED, Settings  # noqa: E402
 from roberta_core.tokenization import BatchEncoding  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -124,10 +124,10 @@ def is_here(row):
     """Return whether a class here has the member, and its method accepts the argument."""
     kind, name, argument = split(row)
     having = [ours for theirs, ours in KINDS[kind] if name in list_members(theirs)]
-    if name == "generate":  # the other classes have it there too, and refuse to run it
+    if name in ("generate", "prepare_inputs_for_generation"):  # the other classes have them too, and refuse to run them
         having = [ours for ours in having if "CausalLM" in ours.__name__]
-        if argument and argument not in inspect.signature(having[0].generate).parameters:
-            return argument in {field.name for field in fields(Settings)}
+    if name == "generate" and argument and argument not in inspect.signature(having[0].generate).parameters:
+        return argument in {*(field.name for field in fields(Settings)), "generation_config", *IGNORED}
     if not argument:
         return all(has(ours, name) for ours in having)
     return all(accepts(ours, name, argument) for ours in having if argument in list_their_arguments(kind, ours, name))
