@@ -228,8 +228,8 @@ def test_a_cache_of_linen_modules_is_the_published_one():
     theirs, ours = make("transformers.models.roberta.modeling_flax_roberta", "ForCausalLMModule", "Flax", DECODER)
     places = np.cumsum(PADS, axis=-1) * PADS + 1
     ones, room = np.ones((2, 9), int), np.zeros((2, 9), int)
-    variables = theirs.init(jax.random.key(0), room, ones, room, init_cache=True)
-    made = ours.init(jax.random.key(0), room, ones, room, init_cache=True)["cache"]
+    variables = theirs.init(jax.random.key(0), room, ones, room, init_cache=True, **STATES_GIVEN)
+    made = ours.init(jax.random.key(0), room, ones, room, init_cache=True, **STATES_GIVEN)["cache"]
     assert jax.tree.map(np.shape, made) == jax.tree.map(np.shape, variables["cache"])
     mask = np.concatenate([PADS, ones[:, 7:]], axis=1)
     caches = [jax.tree.map(np.zeros_like, variables["cache"])] * 2

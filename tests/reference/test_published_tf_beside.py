@@ -268,7 +268,7 @@ def test_a_model_is_saved_into_a_folder(make, tmp_path):
 def test_the_optimiser_of_published_scripts_takes_the_same_steps(decay):
     names = ("dense/kernel", "dense/bias", "LayerNorm/gamma")
     draw_one = np.random.default_rng(0).standard_normal
-    values, gradients = draw_one((3, 4)), [draw_one((3, 4)) for _ in range(6)]
+    values, *gradients = draw_one((7, 3, 4)).astype(np.float32)
     settings = {"init_lr": 0.1, "num_train_steps": 6, "num_warmup_steps": 2, "weight_decay_rate": decay}
     found = []
     for package in (roberta_tf, transformers):
