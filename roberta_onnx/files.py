@@ -30,6 +30,12 @@ def load_graph(graph: Path, architecture: str | None, runtime: Runtime, dtype: s
             known = ", ".join(compiled.inputs)
             raise ValueError(f"{graph} has no input {', '.join(refused)}; its inputs are {known}")
         ids = inputs["input_ids"]
+        for name, array in inputs.items():
+            if array.shape != ids.shape:
+                raise ValueError(
+                    f"{name} has the shape {list(array.shape)}, but the inputs of {graph} all have that of input_ids, "
+                    f"{list(ids.shape)}"
+                )
         given = {
             name: inputs.get(name, np.full_like(ids, DEFAULTS.get(name, 0))).astype(kind)
             for name, kind in compiled.inputs.items()

@@ -52,6 +52,12 @@ def _map_to_numpy(value: Any, to_numpy: Any) -> Any:
     return to_numpy(value)
 
 
+def _make_generation_arguments(ids: np.ndarray, new_tokens: int, beams: int) -> dict[str, int]:
+    """Return the arguments of `generate` for a number of new tokens, each once per row: the frameworks share them."""
+    length = ids.shape[1] + new_tokens
+    return {"max_new_tokens": new_tokens, "min_length": length, "no_repeat_ngram_size": 1, "num_beams": beams}
+
+
 class PyTorch:
     """The PyTorch classes; with `attentions`, the eager implementation."""
 
@@ -109,6 +115,13 @@ class PyTorch:
             output = model[attentions](**given, output_hidden_states=True, output_attentions=attentions)
         return _name_stages(output, lambda value: value.numpy())
 
+    def generate(self, model: Any, ids: np.ndarray, mask: np.ndarray, new_tokens: int, beams: int) -> np.ndarray:
+        """Return the prompts and the generated tokens [B, S + new_tokens]."""
+        import torch
+
+        arguments = _make_generation_arguments(ids, new_tokens, beams)
+        return model[False].generate(torch.tensor(ids), attention_mask=torch.tensor(mask), **arguments).numpy()
+
     def _make_cache(self, config: Any, layers: Any) -> Any:
         """Return a cache [L, 2 or 4, B, N, T, H] as an object of the library."""
         library: Any = import_module("transformers")
@@ -130,12 +143,13 @@ class TensorFlow:
 
     name, title = "transformers-tf", "TensorFlow"
     prefix, format = "TF", "h5"
+    ties_head = True  # even if tie_word_embeddings is False
     version = PyTorch.version
 
     def build(self, architecture: str, config: RobertaConfig, tensors: Mapping[str, np.ndarray]) -> Any:
         """Build a model of a class, through a checkpoint in the framework's own format."""
-        if "lm_head.decoder.weight" in tensors:
-            raise ValueError("an untied head is not supported")
+        if self.ties_head and "lm_head.decoder.weight" in tensors:
+            raise NotImplementedError("an untied head is not supported")
         with TemporaryDirectory() as folder:
             save(folder, config, architecture, tensors, format=self.format)
             return self.load(architecture, folder)
@@ -160,12 +174,20 @@ class TensorFlow:
         output = model(ids, **given, output_hidden_states=True, output_attentions=attentions, training=False)
         return _name_stages(output, lambda value: value.numpy())
 
+    def generate(self, model: Any, ids: np.ndarray, mask: np.ndarray, new_tokens: int, beams: int) -> np.ndarray:
+        """Return the prompts and the generated tokens [B, S + new_tokens]."""
+        import tensorflow as tf
+
+        arguments = _make_generation_arguments(ids, new_tokens, beams)
+        return model.generate(tf.constant(ids), attention_mask=tf.constant(mask), **arguments).numpy()
+
 
 class Flax:
     """The Flax classes of transformers 4."""
 
     name, title = "transformers-flax", "Flax"
     prefix, format = "Flax", "msgpack"
+    ties_head = False
     version, build, load, tensors = PyTorch.version, TensorFlow.build, TensorFlow.load, TensorFlow.tensors
 
     def run(self, model: Any, inputs: Mapping[str, np.ndarray], attentions: bool) -> dict[str, np.ndarray]:
@@ -174,3 +196,8 @@ class Flax:
         given = {name: value for name, value in inputs.items() if name not in labels}
         output = model(**given, output_hidden_states=True, output_attentions=attentions)
         return _name_stages(output, np.asarray)
+
+    def generate(self, model: Any, ids: np.ndarray, mask: np.ndarray, new_tokens: int, beams: int) -> np.ndarray:
+        """Return the prompts and the generated tokens [B, S + new_tokens]."""
+        arguments = _make_generation_arguments(ids, new_tokens, beams)
+        return np.asarray(model.generate(ids, attention_mask=mask, **arguments).sequences)

@@ -35,7 +35,10 @@ MODELS: dict[str, tuple[str, dict[str, Any], int, float]] = {
     "decoder": ("ForCausalLM", {"is_decoder": True, "layer_norm_eps": 1e-5}, 307, 0.5),
     "untied head, pad 3": ("ForMaskedLM", {"tie_word_embeddings": False, "pad_token_id": 3}, 401, 0.35),
     "multiple choice": ("ForMultipleChoice", {"layer_norm_eps": 1e-3}, 503, 0.45),
+    "decoder, second call": ("ForCausalLM", {"is_decoder": True, "layer_norm_eps": 1e-5}, 601, 0.4),
 }
+SECOND_CALL = "decoder, second call"  # with the cache of a first call, of which a real token is masked
+EARLIER = 5  # tokens of the first call
 SIZES = {
     "vocab_size": 67,
     "hidden_size": 20,
@@ -48,7 +51,7 @@ SIZES = {
 
 
 def make_subject(name: str) -> Subject:
-    """Return the model and the padded batch of a name in `MODELS`."""
+    """Return the model and the padded batch of a name in `MODELS`; `SECOND_CALL` also has a first call."""
     architecture, fields, seed, spread = MODELS[name]
     config = RobertaConfig(**{**SIZES, **fields})
     table = parameters(config, architecture)
@@ -56,9 +59,14 @@ def make_subject(name: str) -> Subject:
     tensors = {key: draw_weight(weights, key, row.kind, row.shape) for key, row in table.items()}
     shape = (2, 3, 9) if architecture == "ForMultipleChoice" else (2, 9)
     ids = np.random.default_rng(seed).integers(4, config.vocab_size, shape)
-    ids[1, ..., 6:] = config.pad_token_id
+    padding = slice(2) if name == SECOND_CALL else slice(6, None)
+    ids[1, ..., padding] = config.pad_token_id
     mask = (ids != config.pad_token_id).astype(np.int64)
-    return Subject(config, architecture, tensors, {"input_ids": ids, "attention_mask": mask})
+    if name != SECOND_CALL:
+        return Subject(config, architecture, tensors, {"input_ids": ids, "attention_mask": mask})
+    mask[0, 1] = 0
+    inputs = {"earlier_input_ids": ids[:, :EARLIER], "input_ids": ids[:, EARLIER:], "attention_mask": mask}
+    return Subject(config, architecture, tensors, inputs)
 
 
 def list_unknown(subject: Subject) -> Iterator[tuple[str, Subject | Callable[[Stages], Stages]]]:

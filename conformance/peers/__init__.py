@@ -1,0 +1,1 @@
+"""Other implementations, judged by the suite: `python -m conformance.peers`."""
