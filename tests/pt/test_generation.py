@@ -44,6 +44,7 @@ GENERATION = {
     "no_repeat_ngram_size": ({"max_new_tokens": 8}, 1),
     "eos_token_id": ({}, "first"),
     "pad_token_id": ({**SAMPLED, "eos_token_id": "first"}, 77),
+    "bos_token_id": ({}, 7),
     "output_scores": ({"return_dict_in_generate": True}, True),
     "return_dict_in_generate": ({}, True),
     "use_cache": ({}, False),
@@ -67,6 +68,7 @@ def test_every_argument_of_generate_has_an_effect(make, config, ids, name):
     way = {key: other for key, other in common.items() if key in SAMPLED}
     first = model.generate(prompt, **{"max_new_tokens": 2, **way})[0, 5].item()  # a token to use as the end token
     before = {key: first if other == "first" else other for key, other in common.items()}
+    prompt = None if name == "bos_token_id" else prompt
     after = {**before, name: first if value == "first" else value}
     if name == "streamer":
         after[name] = seen.append
