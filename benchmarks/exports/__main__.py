@@ -104,11 +104,11 @@ def describe(cell: Cell | None) -> str:
     return f"{cell.error:.1e} ({cell.error / cell.expected:.1f}x), {cell.bytes / 1e6:.2f} MB"
 
 
-def write_page(page: Path, table: str, begin: str = BEGIN) -> None:
-    """Replace the table between two marks of a page."""
-    before, _, rest = page.read_text(encoding="utf-8").partition(begin)
+def write_page(page: Path, table: str) -> None:
+    """Replace the table between the two marks of a page."""
+    before, _, rest = page.read_text(encoding="utf-8").partition(BEGIN)
     _, _, after = rest.partition(END)
-    page.write_text(f"{before}{begin}\n{table}\n{END}{after}", encoding="utf-8")
+    page.write_text(f"{before}{BEGIN}\n{table}\n{END}{after}", encoding="utf-8")
 
 
 def main(

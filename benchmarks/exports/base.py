@@ -1,4 +1,4 @@
-"""Export a model of roberta-base's size in every format: `python -m benchmarks.exports.base [--page docs/export.md]`.
+"""Export a model of roberta-base's size in every format: `python -m benchmarks.exports.base`.
 
 The weights are random. Times are of the processor, which other load hardly changes. Each format runs in a separate
 process, so that the peak memory is its own: that of reading the checkpoint, exporting it and importing the framework.
@@ -18,7 +18,7 @@ from typing import Annotated
 
 import typer
 
-from benchmarks.exports.__main__ import FORMATS, write_page
+from benchmarks.exports.__main__ import FORMATS
 from conformance.suite.exports import judge_export
 from roberta_bench.worker import measure_peak
 from roberta_core import checkpoints, exports
@@ -28,7 +28,6 @@ from roberta_core.parameters import draw
 
 ARCHITECTURE = "ForMaskedLM"
 COMPARED = 3  # the first shapes of the check: float64 takes minutes for the others
-BEGIN = "<!-- base: written by `python -m benchmarks.exports.base --page docs/export.md` -->"
 
 
 @dataclass(frozen=True)
@@ -71,7 +70,6 @@ def make_table(rows: Sequence[Row]) -> str:
 
 def main(
     formats: Annotated[str, typer.Option(help="Formats, separated by commas.")] = ",".join(FORMATS),
-    page: Annotated[Path | None, typer.Option(help="Page whose table is replaced.")] = None,
     layers: Annotated[int, typer.Option(help="Number of layers; roberta-base has 12.")] = 12,
     source: Annotated[Path | None, typer.Option(help="Measure one export of this checkpoint, and print JSON.")] = None,
     dtype: Annotated[
@@ -93,10 +91,7 @@ def main(
                 found = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
                 rows.append(Row(**json.loads(found.splitlines()[-1])))
                 print(f"{name} {one}: {rows[-1].seconds:.1f} s", file=sys.stderr, flush=True)
-    table = make_table(rows)
-    if page is not None:
-        write_page(page, table, BEGIN)
-    print(table)
+    print(make_table(rows))
 
 
 if __name__ == "__main__":
