@@ -13,10 +13,24 @@ from roberta_tf.calls import bind_inputs, has_own_call
 
 LABELS = ("labels", "start_positions", "end_positions")
 SCORES = ("logits", "start_logits", "end_logits")
+POSITIONS = {"start_positions": "start_logits", "end_positions": "end_logits"}  # label -> the scores it belongs to
 
 
 class FitModel(keras.Model):
     """A Keras model whose outputs are named and may hold a loss."""
+
+    def compile(self, *args: Any, metrics: Any = None, **kwargs: Any) -> None:
+        """Configure training; metrics of a model with two labels are computed for each, unless there is one for each.
+
+        Args:
+            *args: As for `keras.Model.compile`.
+            metrics: As for `keras.Model.compile`.
+            **kwargs: As for `keras.Model.compile`.
+        """
+        has_two = POSITIONS.keys() <= self._call_signature.parameters.keys()
+        if has_two and isinstance(metrics, list | tuple) and metrics and len(metrics) != len(POSITIONS):
+            metrics = {scores: [copy_metric(one) for one in metrics] for scores in POSITIONS.values()}
+        super().compile(*args, **({} if metrics is None else {"metrics": metrics}), **kwargs)
 
     def train_step(self, data: Any) -> Any:
         """One step of `fit`."""
@@ -61,7 +75,14 @@ class FitModel(keras.Model):
 
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> Any:
         """The compiled metrics of the scores."""
+        if isinstance(y, Mapping):
+            y = {POSITIONS.get(name, name): value for name, value in y.items()}
         return super().compute_metrics(x, y, select_scores(y_pred, y), sample_weight)
+
+
+def copy_metric(metric: Any) -> Any:
+    """Return a metric with a state of its own."""
+    return metric.from_config(metric.get_config()) if isinstance(metric, keras.metrics.Metric) else metric
 
 
 def select_scores(y_pred: Any, y: Any) -> Any:

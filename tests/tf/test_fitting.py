@@ -69,6 +69,17 @@ def test_spans_have_two_labels(fresh, still, ids, compiled):
     )  # Keras sums what the loss of the model averages
 
 
+@pytest.mark.parametrize("metrics", [["accuracy"], [keras.metrics.SparseCategoricalAccuracy("accuracy")]])
+def test_a_metric_is_computed_for_both_labels_of_a_span(fresh, still, ids, metrics):
+    model = fresh(TFRobertaForQuestionAnswering, still)
+    scores = model(ids)
+    starts, ends = (found.numpy().argmax(-1) for found in (scores.start_logits, scores.end_logits))
+    model.compile("sgd", metrics=metrics)
+    labels = {"start_positions": np.array([starts[0], starts[1] + 1]), "end_positions": ends}
+    found = model.evaluate({"input_ids": ids, **labels}, verbose=0, return_dict=True)
+    assert (found["start_logits_accuracy"], found["end_logits_accuracy"]) == (0.5, 1.0)
+
+
 @pytest.mark.parametrize("how", ["jit_compile", "run_eagerly"])
 def test_fit_runs_compiled_and_eagerly(fresh, still, ids, how):
     model = fresh(TFRobertaForMaskedLM, still)

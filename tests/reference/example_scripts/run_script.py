@@ -88,6 +88,15 @@ def prepare_tensorflow(folder: Path, is_ours: bool) -> None:
     record_history(keras.Model, folder / "history.json")
 
 
+def repair_libraries(framework: str) -> None:
+    """Add what scripts for TensorFlow lack with datasets 5, and with transformers 4.57.6 beside PyTorch."""
+    if framework == "tensorflow":
+        columns: Any = import_module("datasets.arrow_dataset")
+        columns.Column.numpy = lambda column: np.array(column[:])
+        arguments: Any = import_module("transformers").TFTrainingArguments
+        arguments.distributed_state = None
+
+
 def add_telemetry() -> None:
     """Add the function that reports the use of an example, which transformers 4.57.6 lacks: it does nothing."""
     utils: Any = import_module("transformers.utils")
@@ -98,6 +107,7 @@ def main(folder: Path, script: Path, arguments: list[str]) -> None:
     """Run a script with arguments."""
     sys.path[:0] = [str(script.parent), str(Path(__file__).parent)]
     load_from_folder(folder)
+    repair_libraries(script.parent.name)
     is_ours = "from roberta_core import" in script.read_text()
     if not is_ours:
         add_telemetry()
