@@ -7,9 +7,10 @@ import collections.abc
 import logging
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -54,7 +55,7 @@ class Pipeline(ABC):
     defaults: ClassVar[Options] = {}  # the call options and their defaults
     renamed: ClassVar[Mapping[str, str]] = {}  # older names of call options
     # The positions whose logits are needed; None for a model that has no logits for each word of a vocabulary.
-    predicted: ClassVar[Callable[[Feature], Sequence[int]] | None] = None
+    predicted: "ClassVar[attrgetter[Any] | None]" = None
 
     def __init__(self, backend: Backend, model: Any, tokenizer: Any, *, budget: int | None = BUDGET, **settings: Any):
         self.backend, self.model, self.tokenizer, self.budget = backend, model, tokenizer, budget

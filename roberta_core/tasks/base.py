@@ -5,9 +5,10 @@ Shapes: B batch, S sequence, C choices, K labels.
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
+from operator import attrgetter
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -60,7 +61,7 @@ class Task(ABC):
     fields: ClassVar[Mapping[str, Sequence[str]]]  # the names that `columns` may map, each with the columns by default
     recipes: ClassVar[tuple[str, ...]] = ()  # built-in recipes for it
     # The positions whose logits are needed; None for a model that has no logits for each word of a vocabulary.
-    predicted: ClassVar[Callable[[Feature], Sequence[int]] | None] = None
+    predicted: "ClassVar[attrgetter[Any] | None]" = None
     tokenizer: Any
     length: int
     settings: TaskSettings = field(default_factory=TaskSettings)
