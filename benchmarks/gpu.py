@@ -196,6 +196,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     config = RobertaConfig.base(**(TINY if options.tiny else {}))
     precisions, rows = options.precisions.split(","), []
     shapes = TINY_SHAPES if options.tiny else SHAPES
+    if not pythons:
+        raise SystemExit("no framework is installed: install PyTorch, TensorFlow or JAX, or pass --peer")
     for row in measure(config, Plan(pythons, precisions, options.device, shapes, options.rounds)):
         rows.append(row)
         print(f"{row.name} {row.precision}: error {row.error:.1e}", file=sys.stderr, flush=True)

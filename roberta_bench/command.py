@@ -36,8 +36,8 @@ def bench(
     also: Annotated[
         str | None,
         typer.Option(
-            help="More variants, separated by commas: onnx, onnx-int8, openvino, openvino-bf16 (the model that "
-            "`roberta export` writes, in ONNX Runtime or OpenVINO); pt-plain, tf-plain and flax-plain (the "
+            help="More variants, separated by commas: onnx, onnx-int8, openvino, openvino-bf16 (this "
+            "project's graph of the model, as with `--framework onnx`); pt-plain, tf-plain and flax-plain (the "
             "model called directly, where the default is `model.frozen()`, a view that is optimised for "
             "inference); pt-compile, pt-bf16, tf-bf16, flax-bf16; limit (a lower bound: only the matrix "
             "products) and limit-packed (the same, with weights packed by oneDNN)."
@@ -56,7 +56,7 @@ def bench(
     """Time the encoder in each framework and in other implementations, with the same weights and inputs.
 
     Each implementation runs in a separate process; the processes take turns. The result is the median of the calls.
-    The last line recommends the fastest of this project's implementations on this machine, with its error.
+    The last lines recommend the fastest of this project's implementations on this machine, with its error.
     The command fails if outputs differ by more than 1e-4 of the largest value, 5e-2 in bfloat16, or 3e-1 in int8.
     """
     from rich.console import Console

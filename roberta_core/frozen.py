@@ -1,7 +1,7 @@
 """What the views that `model.frozen()` returns share: they stand for their model, and say how they compute."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -43,27 +43,41 @@ class FrozenView:
         """How calls are computed: plainly because of an obstacle, or faster."""
         raise NotImplementedError
 
-    def _check_positions(self, positions: np.ndarray | None) -> np.ndarray | None:
-        """The positions [B, K] of the tokens whose logits are requested, as integers; None if those of all are.
+    def _check_positions(self, positions: Any, given: Mapping[str, Any]) -> np.ndarray | None:
+        """Return the positions [B, K] of the tokens whose logits are requested; None if those of all are.
+
+        Args:
+            positions: what the caller passed.
+            given: the arguments of the call by name.
 
         Raises:
             TypeError: The model has no logits for each token and word.
-            ValueError: They are not a table of positions.
+            ValueError: They are not positions of these rows, or labels need the logits of all tokens.
         """
         if positions is None:
             return None
         if not hasattr(self.model, "lm_head"):
-            raise TypeError(
-                f"positions is for language models; {type(self.model).__name__} has no logits for each word"
+            raise TypeError(f"{type(self.model).__name__} has no logits for each word: call it without positions")
+        if given.get("labels") is not None:
+            raise ValueError(
+                "positions and labels were passed: the loss needs the logits of all tokens; pass one of them"
             )
         table = np.asarray(positions)
-        if table.ndim != 2 or table.dtype.kind not in "iu" or not table.size or table.min() < 0:
-            raise ValueError(f"positions must be integers [B, K] from 0 on, not {table.dtype} {list(table.shape)}")
+        shape = np.shape(given.get("inputs_embeds") if given.get("input_ids") is None else given["input_ids"])
+        fits = table.ndim == 2 and table.dtype.kind in "iu" and table.size > 0 and len(shape) >= 2
+        if not fits or len(table) != shape[0] or not 0 < table.shape[1] <= shape[1] or not _is_within(table, shape[1]):
+            raise ValueError(
+                f"positions must be integers from 0 to {shape[1] - 1 if len(shape) > 1 else 0} of shape "
+                f"[{shape[0] if shape else 0}, K], not {table.dtype} {list(table.shape)}"
+            )
         return table.astype(np.int64)
 
     def _report(self, obstacle: str | None) -> None:
+        """Set `path` by why a call cannot be faster; None if it is."""
+        self._set_path(self._describe(obstacle))
+
+    def _set_path(self, path: str) -> None:
         """Set `path`, and log it where it differs from the one before."""
-        path = self._describe(obstacle)
         if path != getattr(self, "path", None):
             self.path = path
             logging.getLogger(type(self).__module__).info("%s runs %s", type(self.model).__name__, path)
@@ -78,6 +92,10 @@ class FrozenView:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({type(self.model).__name__}, {self.path})"
+
+
+def _is_within(table: np.ndarray, length: int) -> bool:
+    return int(table.min()) >= 0 and int(table.max()) < length
 
 
 def unwrap(model: Any) -> Any:

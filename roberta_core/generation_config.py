@@ -118,7 +118,7 @@ class GenerationConfig:
 
     def update(self, **kwargs: Any) -> dict[str, Any]:
         """Set the options that exist; return the others."""
-        known = {name: value for name, value in kwargs.items() if hasattr(self, name)}
+        known = {name: value for name, value in kwargs.items() if name in vars(self) and name != "_origin"}
         vars(self).update(known)
         return {name: value for name, value in kwargs.items() if name not in known}
 

@@ -11,7 +11,7 @@ Shapes: B batch, S sequence, N heads, H head.
 
 import inspect
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache, partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -69,15 +69,11 @@ class FrozenModel(FrozenView):
             positions: Positions [B, K] of tokens: a language model returns the logits [B, K, V] of these only.
             **kwargs: As the model takes them.
         """
-        positions = self._check_positions(positions)
         given = {**dict(zip(_list_arguments(type(self.model)), args, strict=False)), **kwargs}
-        if positions is not None:
-            length = np.shape(given["inputs_embeds"] if given.get("input_ids") is None else given["input_ids"])[1]
-            if max(int(positions.max()) + 1, positions.shape[1]) > length:  # XLA would read other tokens
-                raise ValueError(f"positions has numbers or columns beyond the {length} tokens of a row")
+        positions = self._check_positions(positions, given)
         obstacle = self._obstacle or _find_obstacle(self.model, given)
         self._report(obstacle)
-        token = replacement.set(None if obstacle else partial(_compute, positions=positions))
+        token = replacement.set(None if obstacle else partial(_compute, positions=positions, report=self._set_path))
         try:
             output = self.model(*args, **kwargs)
         finally:
@@ -106,6 +102,7 @@ def _compute(
     inputs: Any,
     key: Any,
     positions: np.ndarray | None,
+    report: Callable[[str], None],
 ) -> Any:
     """As `calls.run`, by the function that is compiled for few rows or for long texts, if the call has either."""
     given = inputs["inputs_embeds"][..., 0] if "inputs_embeds" in inputs else inputs["input_ids"]
@@ -116,6 +113,7 @@ def _compute(
         growth = [(0, large - size) for large, size in zip((len(given), count), positions.shape, strict=True)]
         positions = np.pad(positions, growth)
     elif not few and not long:
+        report("XLA, by the model's own function, which is as fast for this shape")
         return run_plainly(structure, settings, options, train, leaves, inputs, key)
     return _find_function(few)(structure, settings, options, leaves, inputs, positions)
 

@@ -1,7 +1,7 @@
 """Flax's layers, made without values: those come once, from a seed or from a checkpoint (`weights.assign`).
 
 Flax would draw each parameter first, only for it to be replaced: 2.4 s at the size of roberta-base. `dtype` is the type
-that a layer computes in; its parameters stay float32.
+that a layer computes in; its parameters are float32, or 16-bit ones if they were loaded so.
 """
 
 from typing import Any

@@ -116,7 +116,8 @@ class FlaxRobertaPreTrainedModel(PublishedMethods, PreTrainedBase, nnx.Module):
         elif name == "_folder":
             self._config.folder = value
         elif name in ("_generation", "generation_config"):
-            self._config.generation = value
+            # A new object: copies of a model share the one before.
+            self._config = self.base_model._config = HashableConfig(self.config, self._config.folder, value)
         else:
             super().__setattr__(name, value)
 
@@ -288,9 +289,11 @@ class FlaxRobertaPreTrainedModel(PublishedMethods, PreTrainedBase, nnx.Module):
             others = {"inputs_embeds": inputs_embeds, "use_cache": use_cache, "labels": labels}
             others |= {"start_positions": start_positions, "end_positions": end_positions}
             others |= {"num_items_in_batch": num_items_in_batch}
-            lacking = [name for name, value in others.items() if value is not None]
+            lacking = [name for name, value in others.items() if value is not None and value is not False]
             if lacking:
-                raise TypeError(f"{type(self).__name__} takes no {' and no '.join(lacking)}: its module is a Linen one")
+                raise TypeError(
+                    f"{type(self).__name__} does not accept {', '.join(lacking)}: its module is a Linen one"
+                )
             return apply_linen(self, inputs, params, train, dropout_rng, options, past_key_values)
         layers: Any
         layers, filled, real = unpack_cache(past_key_values)

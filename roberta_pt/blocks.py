@@ -4,6 +4,7 @@ Shapes: B batch, S sequence, T keys, D hidden, F feed-forward, N heads. Masks ar
 attended, the lowest number where it is not. A cache is extended in place.
 """
 
+import logging
 import math
 from collections.abc import Iterable
 from typing import Any
@@ -18,6 +19,8 @@ from roberta_core.surgery import list_kept_rows
 from roberta_pt.block_caches import DynamicCache, EncoderDecoderCache, update_cache
 from roberta_pt.encoder import AddNorm, Intermediate, SelfAttention
 from roberta_pt.layers import Linear
+
+logger = logging.getLogger(__name__)
 
 
 class RobertaSelfAttention(SelfAttention):
@@ -255,6 +258,8 @@ class RobertaEncoder(nn.Module):
         if self.gradient_checkpointing and self.training:
             if past_key_values is not None:
                 raise ValueError("past_key_values cannot be extended with gradient checkpointing: call eval() first")
+            if use_cache:
+                logger.warning("use_cache=True has no effect while training with gradient checkpointing.")
             return None
         if isinstance(past_key_values, tuple):
             return EncoderDecoderCache.from_legacy_cache(past_key_values)

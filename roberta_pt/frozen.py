@@ -71,7 +71,8 @@ class FrozenModel(FrozenView):
             positions: Positions [B, K] of tokens: a language model returns the logits [B, K, V] of these only.
             **kwargs: As the model takes them.
         """
-        positions = self._check_positions(positions)
+        given = {**dict(zip(_list_arguments(type(self.model)), args, strict=False)), **kwargs}
+        positions = self._check_positions(positions, given)
         if self._obstacle == TRAINING and not self.model.training:
             self.refresh()
         obstacle = self._find_obstacle()
@@ -81,7 +82,6 @@ class FrozenModel(FrozenView):
         model = self.model if positions is None else _replace_head(self.model, positions)
         if obstacle is not None:
             return model(*args, **kwargs)
-        given = {**dict(zip(_list_arguments(type(self.model)), args, strict=False)), **kwargs}
         keep_all = self.model._resolve_option("output_hidden_states", given.get("output_hidden_states"))
         return _replace_encoder(model, _PackedEncoder(self, skip_padding, keep_all))(*args, **kwargs)
 

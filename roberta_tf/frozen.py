@@ -67,9 +67,10 @@ class FrozenModel(FrozenView):
             positions: Positions [B, K] of tokens: a language model returns the logits [B, K, V] of these only.
             **kwargs: As the model takes them.
         """
-        positions = self._check_positions(positions)
+        if positions is not None:
+            positions = self._check_positions(positions, bind_inputs(self.model._call_signature, args, kwargs))
         obstacle = self._obstacle or self._find_obstacle()
-        if obstacle is None or (positions is not None and self._can_replace_head()):
+        if obstacle is None or (positions is not None and self._can_replace_head(obstacle)):
             arguments = bind_inputs(self.model._call_signature, args, kwargs)
             unserved = _find_argument_obstacle(self.model, arguments)
             obstacle = obstacle or unserved
@@ -90,11 +91,11 @@ class FrozenModel(FrozenView):
             model = _replace_encoder(model, _FusedEncoder(self.model.base_model.encoder))
         return model.call(**arguments)
 
-    def _can_replace_head(self) -> bool:
-        """Whether a graph may compute the head for some tokens although the encoder cannot be fused here."""
+    def _can_replace_head(self, obstacle: str) -> bool:
+        """Whether a graph may compute the head for some tokens although the encoder cannot be fused on this machine."""
         model = self.model
         own = has_own_call(type(model)) or type(model).__module__ != "roberta_tf.models" or not model.built
-        return self._obstacle == find_fusion_obstacle() and not own and _find_context_obstacle() is None
+        return obstacle == self._obstacle == find_fusion_obstacle() and not own and _find_context_obstacle() is None
 
     def _find_obstacle(self) -> str | None:
         """Why a call must go to the ordinary model; None if it need not."""

@@ -1,5 +1,6 @@
 """The optimiser and schedule that published TensorFlow scripts make with `create_optimizer`, on Keras 3."""
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -66,8 +67,9 @@ class AdamWeightDecay(keras.optimizers.AdamW):
         epsilon: Added to the root of the second moment.
         amsgrad: Whether to keep the largest second moment.
         weight_decay_rate: The weight decay, which is multiplied by the learning rate.
-        include_in_weight_decay: Parts of the paths of variables that decay even if they are excluded.
-        exclude_from_weight_decay: Parts of the paths of variables that do not decay.
+        include_in_weight_decay: Regular expressions, found in the paths of variables that decay even if they are
+            excluded.
+        exclude_from_weight_decay: Regular expressions, found in the paths of variables that do not decay.
         name: The name of the optimiser.
         **kwargs: Further arguments of `keras.optimizers.Adam`, such as `clipnorm`.
     """
@@ -91,12 +93,13 @@ class AdamWeightDecay(keras.optimizers.AdamW):
 
     def build(self, var_list: Any) -> None:
         """Choose the variables that decay."""
-        if not self.built:
+        if not self.built and self.excluded:
             self.exclude_from_weight_decay(var_list=[one for one in var_list if not self._has_decay(one.path)])
         super().build(var_list)
 
     def _has_decay(self, path: str) -> bool:
-        return any(part in path for part in self.included) or not any(part in path for part in self.excluded)
+        kept, left = (any(re.search(one, path) for one in chosen) for chosen in (self.included, self.excluded))
+        return kept or not left
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments of the constructor."""

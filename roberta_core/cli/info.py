@@ -108,21 +108,23 @@ def _find_class(checkpoint: str, strip_prefix: str) -> _Source:
     found = [architecture for architecture in ARCHITECTURES if named.endswith(f"Roberta{architecture}")]
     if not found:
         raise ValueError(
-            f"{checkpoint}/config.json names the class {named}; known are Roberta{{{','.join(ARCHITECTURES)}}}"
+            f"{checkpoint}/config.json names the class {named}; expected one of Roberta{{{','.join(ARCHITECTURES)}}}"
         )
     return _Source(Path(checkpoint), found[0], True)
 
 
 def _describe_path(one: Any, source: _Source, strip_prefix: str) -> str:
     """Return how the frozen model of a checkpoint computes in a framework."""
+    from roberta_core.backend import INFERENCE_ONLY
     from roberta_core.cli.frameworks import hold_back_stderr
+    from roberta_core.frozen import FrozenView
 
     more = {"strip_prefix": strip_prefix} if strip_prefix else {}
     with hold_back_stderr():
         model = one.freeze(one.from_pretrained(source.architecture, source.folder, **more))
-    if hasattr(model, "path"):
+    if isinstance(model, FrozenView) or one.name in INFERENCE_ONLY:
         return str(model.path)
-    return one.describe_runtime() if hasattr(one, "describe_runtime") else "plain"
+    return "plain: the optimised form was refused or does not exist"
 
 
 def examine(source: str, strip_prefix: str = "") -> dict[str, Any]:

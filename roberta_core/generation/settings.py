@@ -20,7 +20,7 @@ UNSUPPORTED = {
 IGNORED = ("trace",)  # whether the published Flax classes compile the search
 # Fields of a GenerationConfig that are no options of the search.
 DESCRIPTIVE = ("decoder_start_token_id", "transformers_version", "_from_model_config", "_commit_hash")
-DEFAULTED = ("min_new_tokens", "pad_token_id", "bos_token_id")  # None stands for the default
+DEFAULTED = ("min_new_tokens", "pad_token_id", "bos_token_id", "temperature", "top_p")  # None stands for the default
 NUMBERS = ("temperature", "repetition_penalty", "top_p", "length_penalty")
 FLAGS = ("do_sample", "early_stopping", "output_scores", "return_dict_in_generate", "use_cache")
 DEFAULT_MAX_LENGTH = 20  # tokens, the prompt's included, where neither limit is given
@@ -70,14 +70,15 @@ class Settings:
             if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < least):
                 raise ValueError(f"{name} is {value!r}; it must be an integer of at least {least}")
         for name in NUMBERS:
-            if isinstance(getattr(self, name), bool) or not isinstance(getattr(self, name), int | float | np.number):
-                raise ValueError(f"{name} is {getattr(self, name)!r:.80}; it must be a number")
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int | float | np.number) or not np.isfinite(value):
+                raise ValueError(f"{name} is {value!r:.80}; it must be a finite number")
         for name in FLAGS:
             if not isinstance(getattr(self, name), bool | int | np.bool_):
                 raise ValueError(f"{name} is {getattr(self, name)!r:.80}; it must be True or False")
         for name in ("pad_token_id", "bos_token_id"):
             token = getattr(self, name)
-            if token is not None and (not isinstance(token, int | np.integer) or token < 0):
+            if token is not None and (isinstance(token, bool) or not isinstance(token, int | np.integer) or token < 0):
                 raise ValueError(f"{name} is {token!r:.80}; it must be a token id")
         for name in ("temperature", "repetition_penalty"):
             if not getattr(self, name) > 0:

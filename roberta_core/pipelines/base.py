@@ -10,7 +10,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
-from operator import attrgetter
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -54,8 +53,6 @@ class Pipeline(ABC):
     architecture: ClassVar[str]
     defaults: ClassVar[Options] = {}  # the call options and their defaults
     renamed: ClassVar[Mapping[str, str]] = {}  # older names of call options
-    # The positions whose logits are needed; None for a model that has no logits for each word of a vocabulary.
-    predicted: "ClassVar[attrgetter[Any] | None]" = None
 
     def __init__(self, backend: Backend, model: Any, tokenizer: Any, *, budget: int | None = BUDGET, **settings: Any):
         self.backend, self.model, self.tokenizer, self.budget = backend, model, tokenizer, budget
@@ -161,7 +158,7 @@ class Pipeline(ABC):
         """Return the model's outputs for each feature."""
         if self.budget is None and len(features) >= MEASURED:
             length, choices = min(USUAL_LENGTH, self.length), features[0].has_choices()
-            few = self.predicted is not None
+            few = features[0].predicted is not None
             self.budget = measure_budget(self.backend, self.model, self.tokenizer.unk_token_id, length, choices, few)
         return run_features(
             self.backend,
@@ -170,7 +167,6 @@ class Pipeline(ABC):
             self.tokenizer.pad_token_id,
             self.budget or BUDGET,
             lambda feature, output: self.keep(feature, output, options),
-            self.predicted,
         )
 
     @abstractmethod
@@ -211,7 +207,7 @@ def encode_rows(tokenizer: Any, texts: Sequence[str], arguments: Options) -> lis
     unknown = sorted(set(arguments) - set(ROW_ARGUMENTS))
     if unknown:
         known = ", ".join(ROW_ARGUMENTS)
-        raise ValueError(f"the tokenizer's arguments here have no {', '.join(unknown)}; expected one of {known}")
+        raise ValueError(f"the tokenizer's arguments here have no {', '.join(unknown)}; the known ones are {known}")
     if not texts:
         return []
     found = tokenizer(list(texts), **{**arguments, "return_attention_mask": True})

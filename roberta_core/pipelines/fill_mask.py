@@ -5,7 +5,7 @@ Shapes: M masks of a text, V vocabulary.
 
 import logging
 from collections.abc import Iterable, Iterator, Sequence
-from operator import attrgetter
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -38,7 +38,6 @@ class FillMaskPipeline(Pipeline):
     task = "fill-mask"
     architecture = "ForMaskedLM"
     defaults = {"top_k": 5, "targets": None, "joint": False, "tokenizer_kwargs": None}  # noqa: RUF012
-    predicted = attrgetter("notes")
 
     def __call__(self, inputs: Any, **options: Any) -> Any:
         """Return predictions; a list of one text gives the result of that text, as published."""
@@ -80,11 +79,11 @@ class FillMaskPipeline(Pipeline):
                 f"{shown} has {len(ids)} tokens, but the model accepts at most {self.length}: shorten it, or pass "
                 'tokenizer_kwargs={"truncation": True}'
             )
-        return Feature(ids, {}, number, masks)
+        return Feature(ids, {}, number, masks, predicted=masks)
 
     def keep(self, feature: Feature, output: Output, options: Options) -> Output:
         """Return the best ids and their probabilities [M, top_k]."""
-        logits = output["logits"][: len(feature.notes)]  # [M, V]
+        logits = output["logits"]  # [M, V]
         targets = options["targets"]
         scores = softmax(logits)
         scores = scores[:, : len(self.tokenizer)] if targets is None else scores[:, targets]
@@ -123,7 +122,12 @@ class FillMaskPipeline(Pipeline):
         width = max(top_k, BEAMS)
         for position in feature.notes:
             rows = [
-                Feature([tokens.get(place, token) for place, token in enumerate(feature.ids)], {}, 0, [position])
+                replace(
+                    feature,
+                    ids=[tokens.get(place, token) for place, token in enumerate(feature.ids)],
+                    notes=[position],
+                    predicted=[position],
+                )
                 for _, tokens in beams
             ]
             outputs = self.run(rows, {"targets": None, "top_k": width})

@@ -11,6 +11,10 @@ from roberta_core.tasks.features import Feature, Output
 NEW_TOKENS = 256  # by default, as published; fewer where the model has no room
 
 
+# Defaults of this pipeline that a stored generation_config.json does not change, as published.
+OWN_DEFAULTS = ("max_new_tokens", "max_length", "do_sample", "temperature")
+
+
 class TextGenerationPipeline(Pipeline):
     """Continuations of prompts. An input is a text.
 
@@ -20,7 +24,8 @@ class TextGenerationPipeline(Pipeline):
         add_special_tokens: whether the prompt is framed by `<s>` and `</s>`, as the tokenizer does.
         clean_up_tokenization_spaces: whether spaces before punctuation are removed from the continuation, as published.
         Others are those of `generate`, such as `max_new_tokens`, `do_sample`, `temperature`, `top_k`, `num_beams`,
-        `num_return_sequences` and `seed`. By default text is sampled at temperature 0.7, as published.
+        `num_return_sequences` and `seed`. By default they are those of the model's
+        `generation_config`, except that at most 256 tokens are sampled at temperature 0.7, as published.
 
     Returns:
         For each input a list of `{"generated_text"}`, or of `{"generated_token_ids"}`.
@@ -38,6 +43,11 @@ class TextGenerationPipeline(Pipeline):
 
     def __init__(self, *arguments: Any, **settings: Any):
         super().__init__(*arguments, **settings)
+        stored = getattr(self.model, "generation_config", None)
+        if stored is not None:
+            found = stored.to_diff_dict().items()
+            own = {name: value for name, value in found if name in self.defaults and name not in OWN_DEFAULTS}
+            self.settings = self._resolve_options({**self.defaults, **own}, settings)
         if not self.config.is_decoder:
             raise ValueError(
                 "text-generation needs a causal language model, but this one reads texts in both directions "

@@ -154,7 +154,7 @@ def _read_pooling(folder: Path) -> Pooling:
     modes = found.get("pooling_mode") or [mode for key, mode in OLD_POOLINGS.items() if found.get(key)] or ["mean"]
     unknown = [key for key in found if key.startswith("pooling_mode_") and key not in OLD_POOLINGS and found[key]]
     if unknown:
-        raise ValueError(f"{folder / CONFIG} has {unknown[0]}; expected one of {', '.join(OLD_POOLINGS)}")
+        raise ValueError(f"{folder / CONFIG} has {unknown[0]}; the known modes are {', '.join(OLD_POOLINGS)}")
     return Pooling((modes,) if isinstance(modes, str) else tuple(modes), bool(found.get("include_prompt", True)))
 
 

@@ -11,7 +11,7 @@ from roberta_core.backend import Backend
 from roberta_core.data.streams import plan_batches
 from roberta_core.serving.metrics import Metrics
 from roberta_core.serving.turns import Turns
-from roberta_core.tasks.features import INPUTS, Feature, Output, collate, split_outputs
+from roberta_core.tasks.features import Feature, Output, run_batch
 
 logger = logging.getLogger(__name__)
 
@@ -210,9 +210,8 @@ class Batcher:
         return True
 
     def _run(self, rows: list[Row]) -> None:
-        batch = collate([row.feature for row in rows], self.pad_token_id)
-        found = self.backend.run(self.model, {name: batch[name] for name in INPUTS})
-        for row, output in zip(rows, split_outputs(found, len(rows)), strict=True):
+        found = run_batch(self.backend, self.model, [row.feature for row in rows], self.pad_token_id)
+        for row, output in zip(rows, found, strict=True):
             row.job.outputs[row.place] = row.job.keep(row.feature, output)
 
 

@@ -161,7 +161,9 @@ def choose_tasks(
         tasks = tuple(task for task in known if task not in SUITS or SUITS[task](config))
     if not tasks:
         reason = f"its config.json names {named}" if named else "its config.json names no architecture"
-        raise ValueError(f"{source} serves no task: {reason}; expected one of {', '.join(TASKS)}, with any prefix")
+        raise ValueError(
+            f"{source} serves no task: {reason}; the known classes are {', '.join(TASKS)}, with any prefix"
+        )
     return tasks
 
 

@@ -8,7 +8,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from operator import attrgetter
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -60,8 +59,6 @@ class Task(ABC):
     metric: ClassVar[str]  # the score that selects the best model
     fields: ClassVar[Mapping[str, Sequence[str]]]  # the names that `columns` may map, each with the columns by default
     recipes: ClassVar[tuple[str, ...]] = ()  # built-in recipes for it
-    # The positions whose logits are needed; None for a model that has no logits for each word of a vocabulary.
-    predicted: "ClassVar[attrgetter[Any] | None]" = None
     tokenizer: Any
     length: int
     settings: TaskSettings = field(default_factory=TaskSettings)
@@ -229,9 +226,8 @@ class Task(ABC):
     def measure_budget(self, backend: Backend, model: Any) -> int:
         """Return the tokens per batch that a short measurement finds fastest for rows of the usual length."""
         token, choices = self.tokenizer.unk_token_id, self.architecture == "ForMultipleChoice"
-        return measure_budget(
-            backend, model, token, min(USUAL_LENGTH, self.length), choices, self.predicted is not None
-        )
+        words = self.architecture == "ForMaskedLM"
+        return measure_budget(backend, model, token, min(USUAL_LENGTH, self.length), choices, words)
 
     # Outputs, predictions and scores
 
@@ -278,8 +274,7 @@ class Task(ABC):
 
     def run(self, backend: Backend, model: Any, features: Sequence[Feature], budget: int) -> list[Output]:
         """Return a model's outputs for each feature, run in batches of similar length of at most `budget` tokens."""
-        pad = self.tokenizer.pad_token_id
-        return run_features(backend, model, features, pad, budget, self.keep, self.predicted)
+        return run_features(backend, model, features, self.tokenizer.pad_token_id, budget, self.keep)
 
 
 def require_text(value: Any, name: str) -> str:

@@ -185,13 +185,15 @@ class Classification(Task):
             )
         if isinstance(label, list):
             unknown = ", ".join(sorted(set(label) - set(self.labels)))
-            return f"its labels {unknown} are unknown; expected one of {', '.join(self.labels)}" if unknown else ""
+            return f"its labels {unknown} are unknown; the known labels are {', '.join(self.labels)}" if unknown else ""
         if self.problem_type == REGRESSION:
             return "" if _number(label) is not None else f"its label {label!r} is not a number"
         if label not in self.labels and has_missing_label({label, *self.labels}):
             return f'its label is missing: {MISSING} beside labels from 0 (problem = "classification" makes it a class)'
         return (
-            "" if label in self.labels else f"its label {label!r} is unknown; expected one of {', '.join(self.labels)}"
+            ""
+            if label in self.labels
+            else f"its label {label!r} is unknown; the known labels are {', '.join(self.labels)}"
         )
 
     def config(self) -> dict[str, Any]:

@@ -30,6 +30,8 @@ class Feature:
         example: index of the example that the row belongs to.
         notes: what the task needs to decode the row's outputs.
         truncated: whether tokens were cut off without a request: this is reported.
+        predicted: of a row for a language model, the positions of the tokens whose logits are needed: the others are
+            not computed. None for those of all.
     """
 
     ids: Any
@@ -37,6 +39,7 @@ class Feature:
     example: int
     notes: Any = None
     truncated: bool = False
+    predicted: Sequence[int] | None = None
 
     def length(self) -> int:
         """Return S, of the longest choice."""
@@ -87,7 +90,6 @@ def run_features(
     pad_token_id: int,
     budget: int,
     keep: Callable[[Feature, Output], Output] = lambda feature, output: output,
-    predicted: Callable[[Feature], Sequence[int]] | None = None,
 ) -> list[Output]:
     """Return a model's outputs for each feature, in their order.
 
@@ -98,8 +100,6 @@ def run_features(
         pad_token_id: fills up shorter rows.
         budget: tokens per batch, padding counted.
         keep: what to hold of a feature's outputs, until all batches are done.
-        predicted: of a language model, the positions whose logits are needed; they come first in the logits that
-            `keep` is passed. By default those of all tokens.
 
     Raises:
         ValueError: the outputs are not finite.
@@ -108,15 +108,37 @@ def run_features(
     for same in _by_choices(features):  # a batch is rectangular
         for places in plan_batches([features[place].tokens() for place in same], budget):
             rows = [same[place] for place in places]
-            batch = collate([features[row] for row in rows], pad_token_id)
-            inputs = {name: batch[name] for name in INPUTS}
-            if predicted is None:
-                found = backend.run(model, inputs)
-            else:
-                found = run_at(backend, model, inputs, _pad_positions([predicted(features[row]) for row in rows]))
-            for row, output in zip(rows, split_outputs(found, len(rows)), strict=True):
+            found = run_batch(backend, model, [features[row] for row in rows], pad_token_id)
+            for row, output in zip(rows, found, strict=True):
                 outputs[row] = keep(features[row], output)
     return outputs
+
+
+def run_batch(backend: Backend, model: Any, features: Sequence[Feature], pad_token_id: int) -> list[Output]:
+    """Return a model's outputs for each feature of one batch; `logits` are those of `predicted`, if it is given.
+
+    Args:
+        backend: the framework.
+        model: the framework's own model.
+        features: rows of similar length, all with choices or all without.
+        pad_token_id: fills up shorter rows.
+
+    Raises:
+        ValueError: the outputs are not finite.
+    """
+    batch = collate(features, pad_token_id)
+    inputs, places = {name: batch[name] for name in INPUTS}, [feature.predicted for feature in features]
+    wanted = [place for place in places if place is not None]
+    if len(wanted) == len(places):
+        outputs = split_outputs(run_at(backend, model, inputs, _pad_positions(wanted)), len(features))
+        return [
+            {**output, "logits": output["logits"][: len(place)]} for output, place in zip(outputs, wanted, strict=True)
+        ]
+    outputs = split_outputs(backend.run(model, inputs), len(features))
+    return [
+        output if place is None else {**output, "logits": output["logits"][list(place)]}
+        for output, place in zip(outputs, places, strict=True)
+    ]
 
 
 def measure_budget(

@@ -6,7 +6,6 @@ Shapes: B batch, S sequence, M masks of a text, V vocabulary.
 import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -53,7 +52,6 @@ class FillMask(Task):
     architecture = ARCHITECTURE
     metric = ""
     fields = {"text": ("text", "sentence", "content")}  # noqa: RUF012  # declared once, never written
-    predicted = attrgetter("notes")
     top_k: int = 5
     vocabulary: int = 0
 
@@ -86,11 +84,11 @@ class FillMask(Task):
             raise ValueError(f"there is no {mask} in {shown}; write {mask} where a word is missing")
         if len(ids) > self.length:
             raise ValueError(f"{shown} has {len(ids)} tokens; the model accepts at most {self.length}")
-        return Feature(ids, {}, number, masks)
+        return Feature(ids, {}, number, masks, predicted=masks)
 
     def keep(self, feature: Feature, output: Output) -> Output:
         """Return the `top_k` best ids and their probabilities [M, top_k]; of equals the lower id comes first."""
-        probabilities = softmax(output["logits"][: len(feature.notes)])  # [M, V]
+        probabilities = softmax(output["logits"])  # [M, V]
         known = probabilities[:, : len(self.tokenizer)]  # a model may have more rows than the tokenizer has tokens
         best = np.argsort(-known, axis=-1, kind="stable")[:, : self.top_k]
         return {"ids": best, "probabilities": np.take_along_axis(known, best, axis=-1)}

@@ -110,7 +110,7 @@ class Tagging(Task):
     def check(self, example: Example) -> str:
         """Return which of the labels were not learned."""
         unknown = sorted(set(example.fields["labels"]) - set(self.labels))
-        return f"unknown labels {', '.join(unknown)}; expected one of {', '.join(self.labels)}" if unknown else ""
+        return f"unknown labels {', '.join(unknown)}; the known labels are {', '.join(self.labels)}" if unknown else ""
 
     def config(self) -> dict[str, Any]:
         """Return the labels by number."""

@@ -358,7 +358,7 @@ def _refuse_unknown(what: str, given: Mapping[str, Any], known: tuple[str, ...])
     if unknown:
         close = {name: difflib.get_close_matches(name, known, n=1) for name in unknown}
         meant = [f"{name} (did you mean {found[0]}?)" if found else name for name, found in close.items()]
-        raise ValueError(f"unknown {what}: {', '.join(meant)}; expected one of {', '.join(known)}")
+        raise ValueError(f"unknown {what}: {', '.join(meant)}; the known names are {', '.join(known)}")
 
 
 def _at_least(name: str, value: float, least: int) -> None:

@@ -10,6 +10,7 @@ import pytest
 from roberta_core import GenerationConfig, RobertaConfig
 from roberta_core.generation.settings import Settings, add_model_defaults, is_output_requested
 from roberta_core.generation_config import DEFAULTS, NAME, read_generation_config
+from roberta_core.pipelines.text_generation import TextGenerationPipeline
 
 
 def decide(config, **arguments):
@@ -82,7 +83,9 @@ def test_an_option_that_would_replace_a_method_is_refused(name):
 @pytest.mark.parametrize(
     ("name", "value", "sentence"),
     [
-        ("temperature", "hot", "temperature is 'hot'; it must be a number"),
+        ("temperature", "hot", "temperature is 'hot'; it must be a finite number"),
+        ("length_penalty", float("nan"), "length_penalty is nan; it must be a finite number"),
+        ("pad_token_id", True, "pad_token_id is True; it must be a token id"),
         ("do_sample", "false", "do_sample is 'false'; it must be True or False"),
         ("pad_token_id", "1", "pad_token_id is '1'; it must be a token id"),
         ("bos_token_id", -1, "bos_token_id is -1; it must be a token id"),
@@ -100,3 +103,20 @@ def test_a_file_that_is_no_object_is_refused(tmp_path, text):
     (tmp_path / NAME).write_text(text)
     with pytest.raises(ValueError, match=NAME):
         read_generation_config(tmp_path)
+
+
+def test_updates_set_options_only():
+    config = GenerationConfig(max_new_tokens=3)
+    assert config.update(max_new_tokens=5, to_dict=1, _origin=2, unheard_of=3) == {
+        "to_dict": 1, "_origin": 2, "unheard_of": 3,
+    }  # fmt: skip
+    assert config.to_diff_dict()["max_new_tokens"] == 5
+
+
+def test_the_pipeline_starts_from_the_options_that_the_checkpoint_stores():
+    config = RobertaConfig(is_decoder=True)
+    stored = GenerationConfig(temperature=0.2, max_new_tokens=7, top_k=3, repetition_penalty=1.5)
+    model, tokenizer = SimpleNamespace(config=config, generation_config=stored), SimpleNamespace(model_max_length=512)
+    settings = TextGenerationPipeline(None, model, tokenizer, top_k=4).settings
+    assert (settings["top_k"], settings["repetition_penalty"]) == (4, 1.5)
+    assert (settings["do_sample"], settings["max_new_tokens"], settings["temperature"]) == (True, None, 0.7)

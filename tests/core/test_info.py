@@ -11,6 +11,7 @@ from roberta_core.checkpoints.errors import CheckpointError
 from roberta_core.checkpoints.formats import FORMATS
 from roberta_core.cli.info import examine, show, show_runtimes
 from roberta_core.config import RobertaConfig
+from roberta_core.frozen import FrozenView
 from roberta_core.parameters import draw
 
 
@@ -87,33 +88,42 @@ def test_the_runtime_of_each_installed_framework_is_printed(monkeypatch, capsys)
 
 
 def test_the_runtime_of_a_checkpoint_is_the_path_that_its_model_takes(monkeypatch, capsys, tmp_path):
+    class View(FrozenView):
+        def refresh(self):
+            self.path = "plain: the model is a decoder"
+
     class Framework:
-        title, version, device = "Fast", "1.0", "cpu"
+        name, title, version, device = "fast", "Fast", "1.0", "cpu"
 
         def from_pretrained(self, architecture, source):
             assert (architecture, source.name) == ("ForMaskedLM", "roberta-tiny")
-            return SimpleNamespace(path="plain: the model is a decoder")
+            return object()
 
         def freeze(self, model):
-            return model
+            return frozen(model)
 
         def describe_runtime(self):
             return "packed: AMD, AVX2"
 
+    frozen = View
     monkeypatch.setattr("roberta_core.backend.available", lambda: ("fast",))
     monkeypatch.setattr("roberta_core.cli.frameworks.load_backend", lambda name: Framework())
     show_runtimes("roberta-tiny", as_json=False)
     assert capsys.readouterr().out == "Fast 1.0 on cpu: plain: the model is a decoder\n"
+    frozen = lambda model: model  # noqa: E731  # a framework that refused to freeze it
+    show_runtimes("roberta-tiny", as_json=False)
+    assert "plain: the optimised form was refused" in capsys.readouterr().out
     with pytest.raises(CheckpointError, match="nothing-here"):
         show_runtimes(str(tmp_path / "nothing-here"), as_json=False)
 
 
 def test_only_runtimes_of_graphs_describe_an_exported_folder(monkeypatch, capsys, tmp_path):
     class Runtime:
-        title, version, device = "ONNX Runtime", "1.0", "cpu"
+        name, title, version, device = "onnx", "ONNX Runtime", "1.0", "cpu"
 
         def from_pretrained(self, architecture, source):
             assert (architecture, source) == ("ForTokenClassification", tmp_path)
+            return SimpleNamespace(path="compiled for inference")
 
         def freeze(self, model):
             return model

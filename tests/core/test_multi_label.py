@@ -111,7 +111,7 @@ def test_a_multi_label_checkpoint_scores_data_with_lists_or_single_labels(tokeni
     rows = [*ROWS, {"text": "e", "label": "rude"}, {"text": "f", "label": ["eggs"]}]
     examples = task.collect_examples([Record(row, "G") for row in rows], skipped)
     assert [task.expected(example) for example in examples][-1] == ["rude"]
-    assert skipped.reasons == ["G: its labels eggs are unknown; expected one of rude, spam"]
+    assert skipped.reasons == ["G: its labels eggs are unknown; the known labels are rude, spam"]
 
 
 def test_balance_gives_every_label_the_same_weight_in_the_loss(tokenizer):

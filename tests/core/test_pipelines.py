@@ -394,7 +394,7 @@ def test_padding_that_the_tokenizer_is_asked_for_does_not_change_a_result(build,
     answer = build(task)
     assert str(answer("a<mask> door", **padded)) == str(answer("a<mask> door"))
     with pytest.raises(
-        ValueError, match="arguments here have no return_overflowing_tokens; expected one of add_special"
+        ValueError, match="arguments here have no return_overflowing_tokens; the known ones are add_special"
     ):
         answer("a<mask> door", **{name: {"return_overflowing_tokens": True}})
 

@@ -3,8 +3,9 @@ from functools import wraps
 import jax
 import numpy as np
 import pytest
+from flax import nnx
 
-from roberta_core import RobertaTokenizerFast
+from roberta_core import GenerationConfig, RobertaTokenizerFast
 from roberta_flax import FlaxRobertaForCausalLM, FlaxRobertaModel
 
 pytestmark = pytest.mark.usefixtures("eager")
@@ -21,6 +22,13 @@ def decoder(make, config):
 def prompts():
     """Return two prompts; the second is padded on the left."""
     return np.array([[0, 45, 9, 100], [1, 1, 0, 33]])
+
+
+def test_copies_of_a_model_do_not_share_what_is_set_on_one(decoder):
+    copied = nnx.clone(decoder)
+    copied.generation_config = GenerationConfig(max_new_tokens=5)
+    assert copied.generation_config.max_new_tokens == 5
+    assert decoder.generation_config.max_new_tokens != 5
 
 
 @pytest.mark.usefixtures("compiled")

@@ -46,9 +46,12 @@ def test_the_logits_of_some_tokens_are_those_of_all(framework, config, ids, weig
         got = framework.numpy(framework.call(view, ids, positions=positions, **more).logits)
         assert got.shape == want.shape == (2, 3, config.vocab_size)
         assert np.abs(got - want).max() <= LIMIT * np.abs(want).max()
-    for wrong in ([[-1], [0]], [1, 2], [[0.5], [1.0]]):
-        with pytest.raises(ValueError, match="positions must be integers"):
-            framework.call(view, ids, positions=np.array(wrong))
+    wrong = ([[-1], [0]], [1, 2], [[0.5], [1.0]], [[1]], [[1], [7]], [[0] * 8] * 2)
+    for table in map(np.array, wrong):
+        with pytest.raises(ValueError, match=r"positions must be integers from 0 to 6 of shape \[2, K\]"):
+            framework.call(view, ids, positions=table)
+    with pytest.raises(ValueError, match="the loss needs the logits of all tokens"):
+        framework.call(view, ids, labels=ids, positions=positions)
     with pytest.raises(TypeError, match="has no logits for each word"):
         framework.call(framework.fresh("Model", config, weights(config, "Model")).frozen(), ids, positions=positions)
 

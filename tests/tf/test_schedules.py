@@ -35,3 +35,14 @@ def test_the_optimiser_comes_back_from_its_configuration():
     assert type(again) is AdamWeightDecay
     assert again.get_config() == optimizer.get_config()
     assert (again.weight_decay, again.global_clipnorm, again.excluded) == (0.1, 1.0, optimizer.excluded)
+
+
+def test_exclusions_by_patterns_and_those_that_the_user_sets_are_kept():
+    variables = [keras.Variable([2.0], name=name) for name in ("kernel", "bias")]
+    optimizer = AdamWeightDecay(0.5, weight_decay_rate=0.1)
+    optimizer.exclude_from_weight_decay(var_names=["bias"])
+    optimizer.apply([np.zeros(1, np.float32)] * 2, variables)
+    np.testing.assert_allclose([float(one.numpy()[0]) for one in variables], [1.9, 2.0], rtol=1e-6)
+    optimizer = AdamWeightDecay(0.5, weight_decay_rate=0.1, exclude_from_weight_decay=["^b.*s$"])
+    optimizer.apply([np.zeros(1, np.float32)] * 2, variables)
+    np.testing.assert_allclose([float(one.numpy()[0]) for one in variables], [1.805, 2.0], rtol=1e-6)
