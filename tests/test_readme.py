@@ -62,7 +62,7 @@ def test_the_commands_and_their_options_exist(page):
             known = {
                 option
                 for parameter in program.build_command(name, program.find_commands()[name]).params
-                for option in parameter.opts
+                for option in (*parameter.opts, *parameter.secondary_opts)
             } | {"--help"}
             assert set(re.findall(r"--[a-z-]+", rest)) <= known, line
 

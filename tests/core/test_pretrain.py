@@ -93,6 +93,7 @@ def texts(tmp_path_factory):
 def call(texts, tmp_path, monkeypatch, capfd):
     """Return a function that runs the command with more arguments and returns its exit status, stdout and stderr."""
     monkeypatch.setattr(backend, "load", lambda name: NumPyBackend())
+    monkeypatch.setattr(backend, "find_default", lambda: "pt")
 
     def call_command(*arguments):
         command = [
@@ -282,6 +283,7 @@ def test_training_starts_from_a_checkpoint_with_its_tokenizer(texts, tmp_path, m
             return dict(draw(config, architecture, seed))
 
     monkeypatch.setattr(backend, "load", lambda name: Backend())
+    monkeypatch.setattr(backend, "find_default", lambda: "pt")
     (tmp_path / "recipe.toml").write_text(
         "[model]\nhidden_dropout_prob = 0.3\nmax_position_embeddings = 130\n[data]\nsequence_length = 33\n"
         "[optimizer]\nbatch_size = 2\nsteps = 2\nwarmup_steps = 1\n"
