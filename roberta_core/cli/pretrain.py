@@ -60,6 +60,8 @@ def pretrain(
     from roberta_core.data.records import Skipped
     from roberta_core.training import pretrain_run as training
 
+    if framework is not None:
+        refuse_inference_only(framework, "train models")
     if dtype not in training.DTYPES:
         raise typer.BadParameter(f"--dtype is {dtype!r}; expected one of {', '.join(training.DTYPES)}")
     if tokenizer is None and model is None:
@@ -73,7 +75,6 @@ def pretrain(
             _show_corpus(display, blocks, output, skipped, time.perf_counter() - begin)
         return
     (name,) = resolve_frameworks(None, framework)
-    refuse_inference_only(name, "train models")
     with share_run(name, device, distributed) as joined:
         work = _plan_work(recipe, tokenizer, model, texts, held_out)
         _check_output(output, resume)
