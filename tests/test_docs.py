@@ -55,8 +55,8 @@ INNER = {
     "rows",
     "wants",
 }
-# Methods that a library requires of its models and documents itself.
-LIBRARY = {"build", "setup"}
+# Methods that a library requires of its models and documents itself, and a field of a Linen module that is a function.
+LIBRARY = {"build", "setup", "bias_init"}
 
 
 class Block(NamedTuple):
