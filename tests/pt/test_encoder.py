@@ -43,7 +43,7 @@ def test_the_published_encoder_computes_what_the_model_computes(make, config, id
     given = encoder(whole.hidden_states[0], output_hidden_states=True, output_attentions=True)
     for name in ("last_hidden_state", "hidden_states", "attentions"):
         torch.testing.assert_close(given[name], whole[name], rtol=1e-5, atol=1e-6)
-    with pytest.raises(ValueError, match="use RobertaModel"):
+    with pytest.raises(ValueError, match="use_cache=True needs a decoder"):
         encoder(whole.hidden_states[0], use_cache=True)
     with pytest.raises(ValueError, match="add_cross_attention=True"):
         roberta_pt.RobertaLayer(RobertaConfig(is_decoder=True))(torch.zeros(1, 1, 768), encoder_hidden_states=1)

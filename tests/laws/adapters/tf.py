@@ -308,6 +308,9 @@ METHODS = {
 # Keras passes custom_objects to every class; `inputs` are further arguments of a user's class.
 PASSED_ON = {("__init__", "settings"), ("__init__", "inputs"), ("from_config", "custom_objects")}
 PASSED_ON |= {("prepare_inputs_for_generation", "arguments")}  # published options that the cache makes unnecessary
+PASSED_ON |= {
+    ("compile", name) for name in ("args", "kwargs", "metrics")
+}  # to Keras; tests/tf/test_fitting.py has metrics
 # Keras calls these; `export` has its tests in tests/tf/test_serving.py.
 INNER = ("export", "build", "call", "train_step", "test_step", "predict_step", "compute_loss", "compute_metrics")
 
