@@ -139,7 +139,7 @@ def test_the_cache_of_a_linen_module_gives_what_one_call_gives(config, ids):
     assert np.isnan(model(ids[:, :3], past_key_values=cache, **{**given, "position_ids": places[:, :3]}).logits).all()
     with pytest.raises(ValueError, match="past_key_values requires position_ids: a Linen module does not count"):
         model(ids[:, :3], attention_mask=mask, past_key_values=cache)
-    with pytest.raises(TypeError, match="CausalLinen takes no labels: its module is a Linen one"):
+    with pytest.raises(TypeError, match="CausalLinen does not accept labels: its module is a Linen one"):
         model(ids, labels=ids)
     config.is_decoder = False
     with pytest.raises(ValueError, match="has no cache: set is_decoder=True"):
