@@ -64,8 +64,9 @@ class FrozenView:
             )
         table = np.asarray(positions)
         shape = np.shape(given.get("inputs_embeds") if given.get("input_ids") is None else given["input_ids"])
-        fits = table.ndim == 2 and table.dtype.kind in "iu" and table.size > 0 and len(shape) >= 2
-        if not fits or len(table) != shape[0] or not 0 < table.shape[1] <= shape[1] or not _is_within(table, shape[1]):
+        is_table = table.ndim == 2 and table.dtype.kind in "iu" and table.size > 0 and len(shape) >= 2
+        fits = is_table and len(table) == shape[0] and table.shape[1] <= shape[1]
+        if not fits or table.min() < 0 or table.max() >= shape[1]:
             raise ValueError(
                 f"positions must be integers from 0 to {shape[1] - 1 if len(shape) > 1 else 0} of shape "
                 f"[{shape[0] if shape else 0}, K], not {table.dtype} {list(table.shape)}"
@@ -92,10 +93,6 @@ class FrozenView:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({type(self.model).__name__}, {self.path})"
-
-
-def _is_within(table: np.ndarray, length: int) -> bool:
-    return int(table.min()) >= 0 and int(table.max()) < length
 
 
 def unwrap(model: Any) -> Any:

@@ -1,6 +1,6 @@
 """`model.frozen()`: a view of a model for inference, which is called like it and returns what it returns, faster.
 
-The view compiles functions of its own for few rows, which Eigen multiplies, and on CPUs with AVX-512 for long texts,
+The view compiles its own functions for few rows, which Eigen multiplies, and on CPUs with AVX-512 for long texts,
 which attend one after the other; other calls run the model's own function, which is as fast. The functions are passed
 the model's parameters, so that changes are seen at once.
 When it is made it compares its attention with the ordinary one, and refuses if they differ by more than rounding.
@@ -72,7 +72,8 @@ class FrozenModel(FrozenView):
         given = {**dict(zip(_list_arguments(type(self.model)), args, strict=False)), **kwargs}
         positions = self._check_positions(positions, given)
         obstacle = self._obstacle or _find_obstacle(self.model, given)
-        self._report(obstacle)
+        if obstacle:  # else `_compute` reports which function it chose
+            self._report(obstacle)
         token = replacement.set(None if obstacle else partial(_compute, positions=positions, report=self._set_path))
         try:
             output = self.model(*args, **kwargs)
@@ -115,6 +116,7 @@ def _compute(
     elif not few and not long:
         report("XLA, by the model's own function, which is as fast for this shape")
         return run_plainly(structure, settings, options, train, leaves, inputs, key)
+    report(describe_path(None))
     return _find_function(few)(structure, settings, options, leaves, inputs, positions)
 
 

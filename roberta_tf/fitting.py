@@ -81,7 +81,7 @@ class FitModel(keras.Model):
 
 
 def copy_metric(metric: Any) -> Any:
-    """Return a metric with a state of its own."""
+    """Return a metric with its own state."""
     return metric.from_config(metric.get_config()) if isinstance(metric, keras.metrics.Metric) else metric
 
 

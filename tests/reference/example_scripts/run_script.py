@@ -89,7 +89,7 @@ def prepare_tensorflow(folder: Path, is_ours: bool) -> None:
 
 
 def repair_libraries(framework: str) -> None:
-    """Add what scripts for TensorFlow lack with datasets 5, and with transformers 4.57.6 beside PyTorch."""
+    """Supply what TensorFlow scripts need with datasets 5, and with transformers 4.57.6 if PyTorch is installed."""
     if framework == "tensorflow":
         columns: Any = import_module("datasets.arrow_dataset")
         columns.Column.numpy = lambda column: np.array(column[:])
