@@ -63,7 +63,8 @@ class FrozenView:
                 "positions and labels were passed: the loss needs the logits of all tokens; pass one of them"
             )
         table = np.asarray(positions)
-        shape = np.shape(given.get("inputs_embeds") if given.get("input_ids") is None else given["input_ids"])
+        tokens: Any = given.get("inputs_embeds") if given.get("input_ids") is None else given["input_ids"]
+        shape: Any = np.shape(tokens)
         is_table = table.ndim == 2 and table.dtype.kind in "iu" and table.size > 0 and len(shape) >= 2
         fits = is_table and len(table) == shape[0] and table.shape[1] <= shape[1]
         if not fits or table.min() < 0 or table.max() >= shape[1]:
