@@ -3,12 +3,15 @@
 import json
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 
 import numpy as np
 import tensorflow as tf
+from tensorflow.python.eager import context  # the barrier of its coordination service, which it does not publish
 
 from roberta_core.training.processes import Processes
 
+LEAVING = 60_000  # milliseconds that a process waits for the others before it ends
 LOST = (
     tf.errors.AbortedError,
     tf.errors.CancelledError,
@@ -48,6 +51,11 @@ class DistributedProcesses(Processes):
     def is_loss(self, error: BaseException) -> bool:
         """Whether an error of the framework means that another process has ended."""
         return isinstance(error, LOST)
+
+    def close(self) -> None:
+        """Wait until all processes are done: one that ends earlier can cut off the answer that another one reads."""
+        with suppress(tf.errors.OpError):  # process 0 has ended after all were here, or one of them has failed
+            context.context().wait_at_barrier("done", LEAVING)
 
 
 def join_processes() -> Processes:

@@ -102,8 +102,31 @@ def compare(one, other):
     return max(float(np.abs(first[name] - second[name]).max()) for name in first), relative.max()
 
 
-def test_two_processes_train_the_model_of_one(train, alone, tmp_path):
+# Process 0 is done later than the others, and each process notes that it is done and that it leaves.
+LATE = """
+import time
+from roberta_core.training.processes import Processes
+def wrap(close):
+    def late(self):
+        if self.count > 1:
+            time.sleep(0 if self.index else 1)
+            with open({path!r}, "a") as file:
+                file.write(f"{{self.index}} done\\n")
+        close(self)
+        if self.count > 1:
+            with open({path!r}, "a") as file:
+                file.write(f"{{self.index}} leaves\\n")
+    return late
+for kind in Processes.__subclasses__():
+    kind.close = wrap(kind.close)
+"""
+
+
+def test_two_processes_train_the_model_of_one(launch, framework, train, alone, monkeypatch, tmp_path):
+    monkeypatch.setattr(launch[0], "code", LATE.format(path=str(tmp_path / "order")))
     first, second = train(tmp_path / "two", 2)
+    if framework.name != "pt":  # TensorFlow and JAX answer each other until the end
+        assert [line[2:] for line in (tmp_path / "order").read_text().splitlines()] == ["done"] * 2 + ["leaves"] * 2
     weights, numbers = compare(alone, tmp_path / "two")
     assert weights < 1e-6
     assert numbers < 1e-6
