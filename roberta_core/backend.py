@@ -8,7 +8,9 @@ import importlib.util
 import logging
 import os
 import re
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Protocol
@@ -247,3 +249,19 @@ def _missing(name: str) -> list[str]:
     extra = re.compile(rf"""^([\w-]+).*;.*extra == ['"]{re.escape(name)}['"]""")
     modules = [found[1].replace("-", "_") for found in map(extra.match, requirements) if found]
     return [module for module in modules if importlib.util.find_spec(module) is None]
+
+
+@contextmanager
+def hide_modules(modules: Iterable[str]) -> Iterator[None]:
+    """Make modules that are not imported yet look as if they were not installed; afterwards they can be imported.
+
+    Libraries import other packages only because these are installed.
+    """
+    hidden = [module for module in modules if module not in sys.modules]
+    for module in hidden:
+        sys.modules[module] = None  # type: ignore[assignment]  # Python's own mark of a module that cannot be imported
+    try:
+        yield
+    finally:
+        for module in hidden:
+            del sys.modules[module]

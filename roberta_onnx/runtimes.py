@@ -9,6 +9,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from roberta_core.backend import hide_modules
+
 logger = logging.getLogger(__name__)
 
 Run = Callable[[Mapping[str, np.ndarray]], dict[str, np.ndarray]]
@@ -105,9 +107,7 @@ class OpenVino:
     @property
     def version(self) -> str:
         """The library's version."""
-        import openvino
-
-        return str(openvino.__version__).partition("-")[0]
+        return str(_import_openvino().__version__).partition("-")[0]
 
     def find_dtype(self, dtype: str) -> str:
         """Return the type in which a model of a type computes: float32 where the CPU has no bfloat16."""
@@ -115,8 +115,7 @@ class OpenVino:
 
     def open(self, model: str | os.PathLike[str] | bytes, dtype: str = "float32") -> Compiled:
         """Read a model."""
-        import openvino
-
+        openvino = _import_openvino()
         if self.find_dtype(dtype) != dtype:
             _warn(f"{self.title} computes in float32: this CPU has no instructions for {dtype}")
         precision = {"bfloat16": "bf16"}.get(dtype, "f32")
@@ -153,7 +152,15 @@ def describe_path(runtime: Runtime, dtype: str) -> str:
     """How a model of a type is computed, in one sentence."""
     found = runtime.find_dtype(dtype)
     reason = "" if found == dtype else f": this CPU has no instructions for {dtype}"
-    return f"{runtime.title} {runtime.version}, compiled for inference in {found}{reason}"
+    return f"compiled for inference in {found}{reason}"
+
+
+@cache
+def _import_openvino() -> Any:
+    """Import OpenVINO without its telemetry, which reports each import over the network."""
+    with hide_modules(["openvino_telemetry"]):
+        import openvino
+    return openvino
 
 
 @cache
@@ -165,9 +172,7 @@ def _warn(message: str) -> None:
 @cache
 def _has_bfloat16() -> bool:
     """Whether OpenVINO computes in bfloat16 on this CPU."""
-    import openvino
-
-    return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return "BF16" in _import_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 def _name_of(model: str | os.PathLike[str] | bytes) -> str:

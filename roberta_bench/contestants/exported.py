@@ -1,6 +1,7 @@
 """ONNX Runtime and OpenVINO, on a graph exported from transformers' PyTorch model, with dynamic sizes."""
 
 import os
+import sys
 import tempfile
 import warnings
 from importlib import import_module
@@ -69,6 +70,7 @@ def load_onnxruntime(model, example, precision):
 
 def load_openvino(model, example, precision):
     """Return a compiled model of a precision; by default OpenVINO uses bfloat16 if the CPU supports it."""
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # it reports imports over the network
     import openvino
 
     graph = openvino.convert_model(model, example_input=example)

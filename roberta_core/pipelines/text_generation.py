@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from roberta_core.pipelines.base import Options, Pipeline, RowError, require_str
+from roberta_core.tasks.base import BUDGET
 from roberta_core.tasks.features import Feature, Output
 
 NEW_TOKENS = 256  # by default, as published; fewer where the model has no room
@@ -41,8 +42,8 @@ class TextGenerationPipeline(Pipeline):
         "repetition_penalty": 1.0, "no_repeat_ngram_size": 0, "seed": 0,
     }  # fmt: skip
 
-    def __init__(self, *arguments: Any, **settings: Any):
-        super().__init__(*arguments, **settings)
+    def __init__(self, *arguments: Any, budget: int | None = BUDGET, **settings: Any):
+        super().__init__(*arguments, budget=budget, **settings)
         stored = getattr(self.model, "generation_config", None)
         if stored is not None:
             found = stored.to_diff_dict().items()
@@ -51,7 +52,8 @@ class TextGenerationPipeline(Pipeline):
         if not self.config.is_decoder:
             raise ValueError(
                 "text-generation needs a causal language model, but this one reads texts in both directions "
-                "(is_decoder is false in its configuration): use fill-mask, or a checkpoint trained as a decoder"
+                "(is_decoder is false in its configuration): use fill-mask; if it was trained to continue texts, set "
+                "is_decoder to true in its config.json"
             )
 
     def stream(self, inputs: Iterable[Any], options: Options, keep_errors: bool = False) -> Iterator[Any]:

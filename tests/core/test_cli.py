@@ -1,6 +1,7 @@
 """The command line: exit statuses, stdout and stderr, and the messages for wrong input of every kind."""
 
 import json
+import os
 import subprocess
 import sys
 from contextlib import suppress
@@ -11,8 +12,8 @@ import pytest
 
 import roberta_core
 from roberta_core import RobertaConfig, backend, checkpoints, cli
+from roberta_core.backend import hide_modules
 from roberta_core.cli import frameworks, program
-from roberta_core.cli.frameworks import hide_modules
 from roberta_core.outputs import MaskedLMOutput
 from roberta_core.parameters import draw
 from roberta_core.tokenization import train_tokenizer
@@ -307,6 +308,17 @@ def test_a_loaded_module_is_not_hidden():
     with hide_modules(["json"]):
         assert import_module("json") is json
     assert sys.modules["json"] is json
+
+
+def test_the_environment_of_a_framework_is_set_before_it_is_imported_unless_it_is_set(monkeypatch):
+    monkeypatch.setattr(frameworks, "SETTINGS", {"one": {"ROBERTA_FIRST": "1", "ROBERTA_SECOND": "1"}})
+    monkeypatch.setenv("ROBERTA_FIRST", "0")
+    monkeypatch.setenv("ROBERTA_SECOND", "to be removed")  # and restored after the test
+    del os.environ["ROBERTA_SECOND"]
+    found, small = {}, SmallBackend("one", "First")
+    monkeypatch.setattr("roberta_core.backend.load", lambda name: found.update(os.environ) or small)
+    frameworks.load_backend("one")
+    assert (found["ROBERTA_FIRST"], found["ROBERTA_SECOND"]) == ("0", "1")
 
 
 def test_a_framework_is_loaded_without_unused_modules(monkeypatch):

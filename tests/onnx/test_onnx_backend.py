@@ -1,5 +1,8 @@
 """ONNX graphs in ONNX Runtime and OpenVINO, measured as every framework is."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -154,3 +157,13 @@ def test_python_refuses_training_and_generation_too():
         pipeline("text-generation", "nowhere", framework="onnx")
     with pytest.raises(backend.BackendError, match="ONNX Runtime runs models, but cannot train them"):
         backend.load("onnx").trainer(None, None)
+
+
+@pytest.mark.usefixtures("openvino")
+def test_openvino_is_used_without_its_telemetry():
+    code = (
+        "import sys; from roberta_onnx.runtimes import RUNTIMES; print(RUNTIMES['openvino'].version, "
+        "'openvino_telemetry' in sys.modules)"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert found.stdout.split()[1:] == ["False"], found.stderr
