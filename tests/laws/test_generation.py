@@ -1,12 +1,7 @@
-import json
-
 import numpy as np
 import pytest
 
-from roberta_core import RobertaConfig, RobertaTokenizerFast, checkpoints
-from roberta_core.cli import main
 from roberta_core.outputs import GenerateOutput
-from roberta_core.parameters import draw
 
 pytestmark = pytest.mark.usefixtures("quick")
 
@@ -60,25 +55,6 @@ def test_left_padding_does_not_change_the_text(framework, decoder, generate, pro
     arguments = {**WAYS[way], "max_new_tokens": tokens, "num_return_sequences": 1, "eos_token_id": None}
     padded = generate(decoder, prompts, **arguments)[1, 4:]
     np.testing.assert_array_equal(padded, generate(decoder, prompts[[1, 1], 2:], **arguments)[0, 2:])
-
-
-def test_the_command_continues_a_text_as_the_class_does(framework, capsys, tmp_path):
-    folder = tmp_path / "decoder"
-    config = RobertaConfig.from_pretrained("roberta-tiny")
-    config.is_decoder, config.num_hidden_layers = True, 1
-    checkpoints.save(folder, config, "ForCausalLM", dict(draw(config, "ForCausalLM")))
-    tokenizer = RobertaTokenizerFast.from_pretrained("roberta-tiny")
-    tokenizer.save_pretrained(folder)
-    (tmp_path / "prompts.txt").write_text("She opened\n")
-    with pytest.raises(SystemExit) as end:
-        main(["generate", "--model", str(folder), "--max-new-tokens", "3", "--framework", framework.backend.name,
-              "--json", str(tmp_path / "prompts.txt")])  # fmt: skip
-    assert not end.value.code
-    (row,) = map(json.loads, capsys.readouterr().out.splitlines())
-    model = framework.backend.from_pretrained("ForCausalLM", folder)
-    ids = np.asarray(tokenizer("She opened", add_special_tokens=False)["input_ids"])[None]
-    text = np.asarray(model.generate(*framework.arguments([ids]), max_new_tokens=3))[0]
-    assert row["results"][0]["generated_text"] == tokenizer.decode(text.tolist(), skip_special_tokens=True)
 
 
 def test_greedy_text_follows_the_argmax_of_the_forward_pass(framework, decoder, generate, prompts):
