@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
@@ -19,6 +19,8 @@ from roberta_core.cli.predict_outputs import WRITERS, Row, is_error
 from roberta_core.cli.terminal import EarlyExit, format_count
 
 if TYPE_CHECKING:
+    from roberta_core.cli.predict_blocks import BlockStream
+    from roberta_core.cli.predict_folder import BlockFolder
     from roberta_core.pipelines import Pipeline
     from roberta_core.pipelines.html_pages import Page
 
@@ -221,13 +223,14 @@ def predict(
     check_inputs([] if given else files, HINT)
     (name,) = resolve_frameworks(None, request.framework)
     check_framework(task.pipeline, name)
-    runner = load_runner(task, name, request.device, request.model, request.max_batch_tokens, options)
     rows = [(f"row {number}", item) for number, item in enumerate(given, 1)] if given else None
     source = _read(task, files, names, request) if rows is None else iter(rows)
     plain = rows is None and all(has_lines(file, request.input_format) for file in files)
     kind = _choose_format(request, lines if plain else "tsv")
     page = None if html is None else _build_page(task, request)
-    counts = write(task, runner, source, kind, request, page)
+    folder = None if given else open_folder(command, name, request, files, options)
+    with start_runner(command, name, request, options, folder) as runner:
+        counts = write(task, runner, source, kind, request, page, folder)
     if page is not None and html is not None:
         page.save(html)
     if counts["truncated"]:
@@ -266,11 +269,12 @@ def _choose_format(request: Request, other: str) -> str:
 
 def write(
     task: TaskFields,
-    runner: Pipeline,
+    runner: Pipeline | BlockStream,
     source: Iterable[tuple[str, Any]],
     kind: str,
     request: Request,
     page: Page | None = None,
+    folder: BlockFolder | None = None,
 ) -> Counter[str]:
     """Write the results of rows in a format; return the numbers of rows, of errors and of truncated texts.
 
@@ -296,7 +300,8 @@ def write(
             yield row
 
     # The first computations print start-up messages too.
-    with hold_back_stderr(), _open_output(request.output) as stream:
+    opened = _open_output(request.output) if folder is None else folder.open_output()
+    with hold_back_stderr(), opened as stream:
         WRITERS[kind](task, rows(), stream)
     return counts
 
@@ -307,8 +312,59 @@ def _build_page(task: TaskFields, request: Request) -> Page:
     return build_page(task.pipeline, request.model)
 
 
+def open_folder(
+    command: str, framework: str, request: Request, files: list[str], options: Mapping[str, Any]
+) -> BlockFolder | None:
+    """Return the folder of finished blocks, if workers read files and write a file.
+
+    Raises:
+        ValueError: the folder has blocks of a run with other inputs or options.
+    """
+    if request.processes is None or request.output is None or STDIN in files:
+        return None
+    from roberta_core import __version__
+    from roberta_core.cli.predict_folder import BlockFolder, compute_digest, compute_model_digest
+    from roberta_core.pipelines.base import WINDOW
+
+    names = ("columns", "header", "input_format", "max_batch_tokens", "device")
+    settings = {
+        "the version of triberta": __version__,
+        "the command": command,
+        "--framework": framework,
+        "the content of the input": compute_digest(map(Path, files)),
+        "the model": compute_model_digest(request.model),
+        **{f"--{name.replace('_', '-')}": getattr(request, name) for name in names},
+        **options,
+        "the rows of a block": WINDOW,
+    }
+    return BlockFolder(request.output, settings)
+
+
 def _open_output(output: Path | None) -> AbstractContextManager[TextIO]:
     return nullcontext(sys.stdout) if output is None else open(output, "w", encoding="utf-8", newline="")
+
+
+@contextmanager
+def start_runner(
+    command: str,
+    framework: str,
+    request: Request,
+    options: Mapping[str, Any],
+    folder: BlockFolder | None = None,
+) -> Iterator[Pipeline | BlockStream]:
+    """Load the pipeline of a command, or start workers that do."""
+    if request.processes is None:
+        task, budget = TASKS[command], request.max_batch_tokens
+        yield load_runner(task, framework, request.device, request.model, budget, options)
+        return
+    from roberta_core.cli.predict_blocks import BlockStream, RunnerArguments
+    from roberta_core.cli.predict_processes import ProcessEngine
+
+    arguments = RunnerArguments(command, framework, request.device, request.model, options)
+    with closing(ProcessEngine(arguments, request.processes)) as engine:
+        stream = BlockStream(engine, request.max_batch_tokens, folder)
+        stream.check()
+        yield stream
 
 
 def load_runner(

@@ -63,6 +63,15 @@ MAX_BATCH_TOKENS = Annotated[
         show_default=False,
     ),
 ]
+PROCESSES = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="Compute with this many processes, each with the model and a share of the cores; by default within this "
+        "one.",
+        show_default=False,
+    ),
+]
 
 
 @dataclass(frozen=True)
@@ -80,6 +89,7 @@ class Request:
     output: OUTPUT = None
     as_json: JSON = False
     max_batch_tokens: MAX_BATCH_TOKENS = None
+    processes: PROCESSES = None
 
     def __post_init__(self) -> None:
         if self.format is not None and self.format not in FORMATS:
@@ -87,6 +97,11 @@ class Request:
         if self.input_format is not None and self.input_format not in INPUT_FORMATS:
             known = ", ".join(INPUT_FORMATS)
             raise typer.BadParameter(f"--input-format is {self.input_format}; expected one of {known}")
+        if (self.processes or 1) > 1 and self.device not in ("auto", "cpu"):
+            raise typer.BadParameter(
+                f"--processes is {self.processes}, but --device {self.device} serves one process best: specify "
+                "--processes 1, or --device cpu"
+            )
 
 
 def with_shared_options(*, model: str, columns: str) -> Callable[[Callable[..., None]], Callable[..., None]]:

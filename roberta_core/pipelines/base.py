@@ -157,9 +157,7 @@ class Pipeline(ABC):
     def run(self, features: Sequence[Feature], options: Options) -> list[Output]:
         """Return the model's outputs for each feature."""
         if self.budget is None and len(features) >= MEASURED:
-            length, choices = min(USUAL_LENGTH, self.length), features[0].has_choices()
-            few = features[0].predicted is not None
-            self.budget = measure_budget(self.backend, self.model, self.tokenizer.unk_token_id, length, choices, few)
+            self.budget = self._measure(features)
         return run_features(
             self.backend,
             self.model,
@@ -168,6 +166,21 @@ class Pipeline(ABC):
             self.budget or BUDGET,
             lambda feature, output: self.keep(feature, output, options),
         )
+
+    def measure_budget(self, inputs: Sequence[Any], options: Options) -> int:
+        """Return the tokens per batch that a short measurement finds fastest for inputs like these.
+
+        Args:
+            inputs: as the task documents them; a `RowError` among them is ignored.
+            options: all call options of the task.
+        """
+        features, _ = self._build(inputs, options, keep_errors=True)
+        return self._measure(features) if features else BUDGET
+
+    def _measure(self, features: Sequence[Feature]) -> int:
+        length, choices = min(USUAL_LENGTH, self.length), features[0].has_choices()
+        few = features[0].predicted is not None
+        return measure_budget(self.backend, self.model, self.tokenizer.unk_token_id, length, choices, few)
 
     @abstractmethod
     def build_features(self, inputs: Sequence[Any], options: Options) -> list[Feature]:

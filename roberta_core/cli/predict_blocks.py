@@ -1,0 +1,159 @@
+"""Rows of a prediction command in blocks, computed by workers that each hold the model.
+
+The rows of the input are cut into blocks of as many rows as a pipeline plans its batches for (`base.WINDOW`), so that
+the batches, and with them the results, depend neither on the number of workers nor on which worker computes a block.
+An engine, which is processes of this machine or actors of Ray, calls the methods of one `BlockRunner` in each worker;
+a block whose worker dies is computed once more in a new worker, and then the command ends with an error.
+This process reads the rows and writes the results in the order of the input with the same code as without workers; with
+an output file it also keeps each finished block in a `BlockFolder`, so that a rerun computes only what is missing.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import Future
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Protocol
+
+from roberta_core.cli.predict_inputs import TASKS
+from roberta_core.pipelines import base
+from roberta_core.tasks.base import BUDGET, MEASURED
+
+if TYPE_CHECKING:
+    from roberta_core.cli.predict_folder import BlockFolder
+
+
+@dataclass(frozen=True)
+class RunnerArguments:
+    """What a worker needs to load the pipeline of a command."""
+
+    command: str
+    framework: str
+    device: str
+    model: str
+    options: Mapping[str, Any]
+
+
+class BlockRunner:
+    """The pipeline of a worker. All arguments and results can be pickled."""
+
+    def __init__(self, arguments: RunnerArguments):
+        from roberta_core.cli.predict import load_runner
+
+        task = TASKS[arguments.command]
+        self.pipeline = load_runner(
+            task, arguments.framework, arguments.device, arguments.model, BUDGET, arguments.options
+        )
+
+    def describe(self) -> dict[str, Any]:
+        """Return the device of the model, and the most tokens that it accepts."""
+        return {"device": self.pipeline.backend.device, "length": self.pipeline.length}
+
+    def measure(self, block: list[Any]) -> int:
+        """Return the tokens per batch that are the fastest for the rows of a block."""
+        return self.pipeline.measure_budget(block, self.pipeline.settings)
+
+    def run(self, block: list[Any], budget: int) -> list[Any]:
+        """Return the results of a block; a `RowError` for each row that has none."""
+        self.pipeline.budget = budget
+        return list(self.pipeline.stream(block, self.pipeline.settings, keep_errors=True))
+
+
+class Engine(Protocol):
+    """Workers that each hold a `BlockRunner`."""
+
+    count: int  # of workers
+
+    def call(self, method: str, *arguments: Any) -> Future[Any]:
+        """Call a method of `BlockRunner` in the next free worker.
+
+        The future raises `ValueError` if the method does, or if two workers died in this call.
+        """
+        ...
+
+    def close(self) -> None:
+        """End all workers at once."""
+        ...
+
+
+class BlockStream:
+    """Takes the place of a pipeline: its `stream` computes blocks in workers.
+
+    Args:
+        engine: the workers.
+        budget: tokens per batch; None to measure the fastest one if there are many rows.
+        folder: where finished blocks are kept, if anywhere.
+
+    Raises:
+        ValueError: the model cannot be loaded, or several workers would share one accelerator.
+    """
+
+    settings: Mapping[str, Any] = {}  # those of the workers' pipelines hold
+
+    def __init__(self, engine: Engine, budget: int | None, folder: BlockFolder | None = None):
+        self.engine, self.budget, self.folder = engine, budget, folder
+        self.stored: set[int] = set()  # blocks that were read from the folder
+        self.length: int = 0
+
+    def check(self, share: bool = False) -> None:
+        """Wait until a worker has loaded the model; refuse several workers on one accelerator unless `share` is set."""
+        found = self.engine.call("describe").result()
+        self.length, device = found["length"], found["device"]
+        if device != "cpu" and self.engine.count > 1 and not share:
+            raise ValueError(
+                f"--processes is {self.engine.count}, but the model runs on {device}, which one process uses best: "
+                "specify --processes 1, or --device cpu"
+            )
+
+    def stream(self, inputs: Iterable[Any], options: Mapping[str, Any], keep_errors: bool = True) -> Iterator[Any]:
+        """Yield the result of each input, in order, reading no further ahead than two blocks for each worker."""
+        source, number = iter(inputs), 0
+        pending: deque[tuple[int, Future[Any]]] = deque()
+        try:
+            while block := list(islice(source, base.WINDOW)):
+                pending.append((number, self._start(number, block)))
+                number += 1
+                while pending and (len(pending) > 2 * self.engine.count or pending[0][1].done()):
+                    yield from self._finish(*pending.popleft())
+            while pending:
+                yield from self._finish(*pending.popleft())
+        except ValueError:
+            self._keep(pending)
+            raise
+
+    def _start(self, number: int, block: list[Any]) -> Future[Any]:
+        if self.folder is None:
+            self._settle_budget(block)
+            return self.engine.call("run", block, self.budget)
+        if (found := self.folder.read(number, len(block))) is not None:
+            stored: Future[Any] = Future()
+            stored.set_result(found)
+            self.stored.add(number)
+            return stored
+        self.budget = self.folder.budget if self.budget is None else self.budget
+        self._settle_budget(block)
+        if self.folder.budget is None and self.budget is not None:
+            self.folder.budget = self.budget
+        return self.engine.call("run", block, self.budget)
+
+    def _settle_budget(self, block: list[Any]) -> None:
+        """Measure the tokens per batch at the first block, if it is large."""
+        if self.budget is None:
+            self.budget = self.engine.call("measure", block).result() if len(block) >= MEASURED else BUDGET
+
+    def _finish(self, number: int, future: Future[Any]) -> list[Any]:
+        results = future.result()
+        if self.folder is not None and number not in self.stored:
+            self.folder.write(number, results)
+        self.stored.discard(number)
+        return results
+
+    def _keep(self, pending: Iterable[tuple[int, Future[Any]]]) -> None:
+        """Keep the blocks that are finished, when the command ends with an error."""
+        for number, future in pending:
+            if future.done() and self.folder is not None:
+                with suppress(ValueError):  # of another block; the first error is reported
+                    self._finish(number, future)

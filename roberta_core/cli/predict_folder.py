@@ -1,0 +1,136 @@
+"""Finished blocks of a prediction command in a folder beside its output, from which a rerun continues."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TextIO
+
+import numpy as np
+
+from roberta_core.pipelines.base import RowError
+from roberta_core.safe_files import read_json_object
+
+MANIFEST = "manifest.json"
+
+
+class BlockFolder:
+    """A folder `OUTPUT.blocks` with a file for each finished block, and a manifest of what the blocks depend on.
+
+    Files are written under a temporary name and renamed, so each is complete.
+
+    Args:
+        output: the file that the command writes.
+        settings: what the results depend on, by name; values that JSON can hold.
+
+    Raises:
+        ValueError: the folder has blocks of a run with other settings.
+    """
+
+    def __init__(self, output: Path, settings: Mapping[str, Any]):
+        self.output, self.folder = output, output.with_name(f"{output.name}.blocks")
+        self.settings = json.loads(json.dumps(settings))
+        self._budget: int | None = None
+        if (self.folder / MANIFEST).exists():
+            found = read_json_object(self.folder / MANIFEST)
+            self._compare(found.get("settings", {}))
+            self._budget = found.get("budget")
+        else:
+            self.folder.mkdir(exist_ok=True)
+            self._write_manifest()
+
+    @property
+    def budget(self) -> int | None:
+        """The measured tokens per batch, which a rerun must not measure again; None if they are not known yet."""
+        return self._budget
+
+    @budget.setter
+    def budget(self, budget: int) -> None:
+        self._budget = budget
+        self._write_manifest()
+
+    def read(self, number: int, count: int) -> list[Any] | None:
+        """Return the results of a block of `count` rows; None if it has to be computed."""
+        try:
+            lines = self._name_block(number).read_text(encoding="utf-8").splitlines()
+            results = [_decode(json.loads(line)) for line in lines]
+        except FileNotFoundError:
+            return None
+        except (ValueError, KeyError):  # the file was changed after it was written
+            return None
+        return results if len(results) == count else None
+
+    def write(self, number: int, results: Sequence[Any]) -> None:
+        """Keep the results of a block."""
+        _replace(self._name_block(number), "".join(json.dumps(_encode(result)) + "\n" for result in results))
+
+    @contextmanager
+    def open_output(self) -> Iterator[TextIO]:
+        """Open the output under a temporary name; at the end it is renamed, and the folder removed."""
+        temporary = self.folder / "output"
+        with open(temporary, "w", encoding="utf-8", newline="") as stream:
+            yield stream
+        os.replace(temporary, self.output)
+        shutil.rmtree(self.folder)
+
+    def _name_block(self, number: int) -> Path:
+        return self.folder / f"block-{number:08}.jsonl"
+
+    def _write_manifest(self) -> None:
+        content = {"settings": self.settings, "budget": self._budget}
+        _replace(self.folder / MANIFEST, json.dumps(content, indent=1) + "\n")
+
+    def _compare(self, found: Mapping[str, Any]) -> None:
+        names = [name for name in {**self.settings, **found} if found.get(name) != self.settings.get(name)]
+        if names:
+            raise ValueError(
+                f"{self.folder} has finished blocks of a run with other values of {', '.join(names)}: remove the "
+                "folder to start again, or specify another --output"
+            )
+
+
+def compute_digest(files: Iterable[Path]) -> list[str]:
+    """Return the SHA-256 of the content of each file."""
+    digests = []
+    for file in files:
+        with open(file, "rb") as stream:
+            digests.append(hashlib.file_digest(stream, "sha256").hexdigest())
+    return digests
+
+
+def compute_model_digest(model: str) -> str:
+    """Return one digest of the names and contents of all files of a model."""
+    from roberta_core.checkpoints import resolve
+    from roberta_core.pipelines import WANTS
+
+    folder = resolve(model, WANTS)
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    lines = zip((str(file.relative_to(folder)) for file in files), compute_digest(files), strict=True)
+    return hashlib.sha256(repr(list(lines)).encode()).hexdigest()
+
+
+def _replace(path: Path, text: str) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(text, encoding="utf-8")
+    os.replace(temporary, path)
+
+
+def _encode(result: Any) -> dict[str, Any]:
+    if isinstance(result, RowError):
+        return {"error": result.reason}
+    if isinstance(result, np.ndarray):
+        return {"array": result.tolist(), "dtype": result.dtype.name}
+    return {"result": result}
+
+
+def _decode(line: dict[str, Any]) -> Any:
+    if "error" in line:
+        return RowError(line["error"])
+    if "array" in line:
+        return np.array(line["array"], line["dtype"])
+    return line["result"]

@@ -1,0 +1,174 @@
+"""The engine of `--processes N`: processes of this machine that each load the model and get a share of the cores."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import subprocess
+import sys
+from concurrent.futures import Future
+from pathlib import Path
+from queue import SimpleQueue
+from threading import Lock, Thread
+from typing import Any
+
+from roberta_core.cli.predict_blocks import RunnerArguments
+
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_NUM_INTRAOP_THREADS")
+TOPOLOGY = Path("/sys/devices/system/cpu")
+Request = tuple[str, tuple[Any, ...]]  # a method of `BlockRunner` and its arguments
+
+
+class Worker:
+    """A process that runs `roberta_core.cli.predict_worker`.
+
+    It has a session of its own, so that Ctrl-C reaches only this process, which ends it; and it ends by itself when its
+    standard input is closed, as the system does if this process is killed.
+
+    Args:
+        arguments: the pipeline.
+        cores: the cores that it may use.
+    """
+
+    def __init__(self, arguments: RunnerArguments, cores: list[int]):
+        command = [sys.executable, "-m", "roberta_core.cli.predict_worker"]
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True, env=_limit_threads(cores)
+        )
+        self.start = (arguments, cores)
+
+    def ask(self, request: Request) -> Any:
+        """Return the reply to a request; raise `EOFError` or `OSError` if the process is dead."""
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        if self.start:
+            pickle.dump(self.start, self.process.stdin)
+            self.start = ()
+        pickle.dump(request, self.process.stdin)
+        self.process.stdin.flush()
+        return pickle.load(self.process.stdout)
+
+    def end(self) -> int:
+        """Kill the process, if it still runs, and return its exit status."""
+        self.process.kill()
+        status = self.process.wait()
+        for pipe in (self.process.stdin, self.process.stdout):
+            assert pipe is not None
+            try:
+                pipe.close()
+            except OSError:  # what was not written has no reader
+                continue
+        return status
+
+
+class ProcessEngine:
+    """Workers as processes; a thread for each of them waits for its replies.
+
+    Args:
+        arguments: the pipeline.
+        count: the number of processes.
+    """
+
+    def __init__(self, arguments: RunnerArguments, count: int):
+        self.arguments, self.count = arguments, count
+        self.shares = divide_cores(list_cores(), count)
+        self.calls: SimpleQueue[tuple[Future[Any], Request] | None] = SimpleQueue()
+        self.lock, self.closed = Lock(), False
+        self.workers: dict[int, Worker] = {}
+        self.threads: list[Thread] = []
+        try:
+            for number in range(count):
+                self._start(number)
+                self.threads.append(Thread(target=self._serve, args=(number,), daemon=True))
+                self.threads[-1].start()
+        except BaseException:
+            self.close()
+            raise
+
+    def call(self, method: str, *arguments: Any) -> Future[Any]:
+        """Call a method of `BlockRunner` in the next free process."""
+        future: Future[Any] = Future()
+        self.calls.put((future, (method, arguments)))
+        return future
+
+    def close(self) -> None:
+        """End all processes."""
+        with self.lock:
+            self.closed = True
+            for worker in self.workers.values():
+                worker.process.kill()
+        for _ in self.threads:
+            self.calls.put(None)
+        for thread in self.threads:
+            thread.join()
+        for worker in self.workers.values():
+            worker.end()
+
+    def _start(self, number: int) -> None:
+        with self.lock:
+            if self.closed:
+                raise EOFError
+            self.workers[number] = Worker(self.arguments, self.shares[number])
+
+    def _serve(self, number: int) -> None:
+        """Pass calls to a process, which is replaced if it dies, until the engine is closed."""
+        while (call := self.calls.get()) is not None and not self.closed:
+            future, request = call
+            try:
+                error, value = self._ask_twice(number, request)
+            except Exception as problem:  # it belongs to the call, whatever it is
+                future.set_exception(problem)
+                continue
+            if error is None:
+                future.set_result(value)
+            else:
+                future.set_exception(error)
+
+    def _ask_twice(self, number: int, request: Request) -> tuple[Exception | None, Any]:
+        status = 0
+        for _ in range(2):
+            try:
+                return self.workers[number].ask(request)
+            except (EOFError, OSError, pickle.UnpicklingError):
+                if self.closed:
+                    raise
+                status = self.workers[number].end()
+                self._start(number)
+        raise ValueError(
+            f"two worker processes in a row ended in the same block of rows ({_describe_status(status)}); if the "
+            "memory is full, lower --processes or --max-batch-tokens"
+        )
+
+
+def list_cores() -> list[int]:
+    """Return the cores that this process may use, with the threads of a physical core next to each other."""
+    if not hasattr(os, "sched_getaffinity"):
+        return list(range(os.cpu_count() or 1))
+    return sorted(os.sched_getaffinity(0), key=_locate_core)
+
+
+def divide_cores(cores: list[int], count: int) -> list[list[int]]:
+    """Return a share of the cores for each of `count` processes; a core has several if there are not enough."""
+    if count > len(cores):
+        return [[cores[number % len(cores)]] for number in range(count)]
+    return [cores[number * len(cores) // count : (number + 1) * len(cores) // count] for number in range(count)]
+
+
+def _locate_core(core: int) -> tuple[int, int, int]:
+    """Return the socket, the physical core and the number of a core, as Linux reports them."""
+    try:
+        folder = TOPOLOGY / f"cpu{core}" / "topology"
+        socket, physical = (int((folder / name).read_text()) for name in ("physical_package_id", "core_id"))
+    except (OSError, ValueError):
+        return 0, core, core
+    return socket, physical, core
+
+
+def _limit_threads(cores: list[int]) -> dict[str, str]:
+    """Return the environment of a worker: where a process cannot be bound to cores, variables limit its threads."""
+    limits = {} if hasattr(os, "sched_setaffinity") else dict.fromkeys(THREADS, str(len(cores)))
+    return {**limits, **os.environ}
+
+
+def _describe_status(status: int) -> str:
+    return f"killed by signal {-status}" if status < 0 else f"exit status {status}"

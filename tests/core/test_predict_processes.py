@@ -1,0 +1,226 @@
+"""Prediction commands in several processes, over a small framework of NumPy: a block has eight rows."""
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from roberta_core import RobertaTokenizerFast, checkpoints, cli
+from roberta_core.cli.predict_processes import divide_cores
+from roberta_core.config import RobertaConfig
+from roberta_core.parameters import draw
+from roberta_core.pipelines import base
+
+CONFIG = RobertaConfig(
+    vocab_size=4096, hidden_size=12, num_hidden_layers=1, num_attention_heads=3, intermediate_size=20,
+    id2label={0: "short", 1: "long"}, max_position_embeddings=14,
+)  # fmt: skip
+# Labels a text by its number of tokens; the scores depend on the other rows of the batch, as rounding does. A file
+# `once` or `always` kills the process at its next batch, `later` at the third or a later one, and `wait` holds it.
+BACKEND = """
+import os, signal, time
+from pathlib import Path
+import numpy as np
+from roberta_core.config import RobertaConfig
+from roberta_core.outputs import SequenceClassifierOutput
+
+FOLDER = Path(__file__).parent
+
+class Stub:
+    name = title = "stub"
+    version = "1"
+    config = None
+    device = (FOLDER / "device").read_text() if (FOLDER / "device").exists() else "cpu"
+    def on(self, device):
+        return self
+    def from_pretrained(self, architecture, source, **settings):
+        self.config = RobertaConfig.from_pretrained(source)
+        return self
+    def run(self, model, inputs):
+        with open(FOLDER / "batches", "a") as file:
+            file.write(f"{os.getpid()}\\n")
+        late = (FOLDER / "later").exists() and len((FOLDER / "batches").read_text().split()) > 2
+        if (FOLDER / "always").exists() or (FOLDER / "once").exists() or late:
+            (FOLDER / "once").unlink(missing_ok=True)
+            os.kill(os.getpid(), signal.SIGKILL)
+        while (FOLDER / "wait").exists():
+            time.sleep(0.01)
+        count = inputs["attention_mask"].sum(1) + inputs["attention_mask"].size / 1e3
+        return SequenceClassifierOutput(logits=np.stack([np.zeros(len(count)), count - 6.5], 1).astype(np.float32))
+
+BACKEND = Stub()
+"""
+FILES = ("batches", "once", "always", "later", "wait", "device")
+PROGRAM = "from roberta_core.pipelines import base; base.WINDOW = 8; from roberta_core.cli import main; main()"
+TEXTS = ["a door", "", "a small green door opens", "she walked in and the door was open", "x y"]
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("classifier")
+    checkpoints.save(folder, CONFIG, "ForSequenceClassification", dict(draw(CONFIG, "ForSequenceClassification")))
+    RobertaTokenizerFast.from_pretrained("roberta-tiny").save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def stub(tmp_path_factory):
+    """Return a folder on the path in which a distribution with the small framework is installed."""
+    folder = tmp_path_factory.mktemp("stub")
+    installed = folder / "stub-1.dist-info"
+    installed.mkdir()
+    (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: stub\nVersion: 1\n")
+    (installed / "entry_points.txt").write_text("[roberta.backends]\nstub = stub_backend:BACKEND\n")
+    (folder / "stub_backend.py").write_text(BACKEND)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def find_stub(stub, monkeypatch):
+    """Let this process and its workers find the small framework, and remove the files of the test before."""
+    for name in FILES:
+        (stub / name).unlink(missing_ok=True)
+    monkeypatch.syspath_prepend(stub)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(stub), *filter(None, [os.environ.get("PYTHONPATH")])]))
+
+
+@pytest.fixture
+def run(capsys, monkeypatch, checkpoint):
+    """Return `run(*arguments, stdin="")`, which returns the exit status, stdout and stderr."""
+
+    def run(*arguments, stdin=""):
+        monkeypatch.setattr(base, "WINDOW", 8)
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin.encode())))
+        with pytest.raises(SystemExit) as ended:
+            cli.main(["classify", "--model", str(checkpoint), "--framework", "stub", "--json", *map(str, arguments)])
+        return ended.value.code, *capsys.readouterr()
+
+    return run
+
+
+@pytest.fixture
+def rows(tmp_path):
+    """A file of 29 rows, two of which have errors: three blocks and a rest."""
+    path = tmp_path / "rows.jsonl"
+    lines = [json.dumps({"text": f"{TEXTS[number % 5]} {number}"}) for number in range(29)]
+    lines[3], lines[20] = '{"txt": "a"}', "{broken"
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+def count_workers(stub: Path) -> int:
+    return len(set((stub / "batches").read_text().split()))
+
+
+def is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    return Path(f"/proc/{process}/stat").read_bytes().rpartition(b")")[2].split()[0] != b"Z"
+
+
+def test_two_processes_print_what_one_prints(run, rows, stub):
+    plain = run(rows)
+    assert plain[0] == 1
+    assert plain[2] == "roberta: 2 of 29 rows have an error\n"
+    assert len(plain[1].splitlines()) == 29
+    (stub / "batches").unlink()
+    assert run(rows, "--processes", 2) == plain
+    assert count_workers(stub) == 2
+    # Standard input too, and a worker that is killed once.
+    (stub / "once").touch()
+    texts = "".join(f"{TEXTS[number % 5]} {number}\n" for number in range(20))
+    code, out, err = run("--processes", 2, stdin=texts)
+    assert not (stub / "once").exists()
+    assert (code, out, err) == run(stdin=texts)
+    assert [json.loads(line)["place"] for line in out.splitlines()] == [
+        f"standard input, line {number}" for number in range(1, 21)
+    ]
+
+
+def test_a_block_that_kills_two_workers_ends_the_command_with_a_sentence(run, rows, stub):
+    (stub / "always").touch()
+    code, _, err = run(rows, "--processes", 2)
+    assert code == 1
+    assert err == (
+        "roberta: two worker processes in a row ended in the same block of rows (killed by signal 9); if the memory is "
+        "full, lower --processes or --max-batch-tokens\n"
+    )
+
+
+def test_a_rerun_computes_what_is_missing(run, rows, stub, tmp_path):
+    plain, output = run(rows)[1], tmp_path / "labels.jsonl"
+    (stub / "batches").unlink()
+    (stub / "later").touch()
+    code, _, err = run(rows, "--processes", 1, "--output", output)
+    assert (code, "two worker processes" in err, output.exists()) == (1, True, False)
+    blocks = sorted(path.name for path in tmp_path.glob("labels.jsonl.blocks/block-*"))
+    assert blocks == ["block-00000000.jsonl", "block-00000001.jsonl"]
+    for name in ("later", "batches"):
+        (stub / name).unlink()
+    # Other options or other rows are refused.
+    code, _, err = run(rows, "--processes", 1, "--output", output, "--long", "tail")
+    assert (code, "labels.jsonl.blocks has finished blocks of a run with other values of long: remove" in err) == (
+        1,
+        True,
+    )
+    content = rows.read_text()
+    rows.write_text(content + content)
+    code, _, err = run(rows, "--processes", 1, "--output", output)
+    assert (code, "other values of the content of the input: remove" in err) == (1, True)
+    rows.write_text(content)
+    # Only the two last blocks are computed, by any number of processes; nothing is left beside the output.
+    assert run(rows, "--processes", 2, "--output", output)[0] == 1
+    assert output.read_text() == plain
+    assert len((stub / "batches").read_text().split()) == 2
+    assert sorted(tmp_path.iterdir()) == [output, rows]
+
+
+@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGKILL])
+def test_no_process_outlives_the_command(checkpoint, rows, stub, end):
+    (stub / "wait").touch()
+    command = [sys.executable, "-c", PROGRAM, "classify", "--model", str(checkpoint), "--framework", "stub"]
+    process = subprocess.Popen(
+        [*command, str(rows), "--processes", "2"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    limit = time.monotonic() + 60
+    while not (stub / "batches").exists() or count_workers(stub) < 2:
+        assert time.monotonic() < limit
+        time.sleep(0.01)
+    process.send_signal(end)
+    _, err = process.communicate(timeout=10)
+    if end == signal.SIGINT:
+        assert (process.returncode, err) == (130, "roberta: interrupted\n")
+    limit = time.monotonic() + 10
+    for worker in set((stub / "batches").read_text().split()):
+        while is_running(int(worker)):
+            assert time.monotonic() < limit
+            time.sleep(0.01)
+
+
+def test_several_processes_on_one_accelerator_are_refused(run, rows, stub):
+    (stub / "device").write_text("cuda:0")
+    code, out, err = run(rows, "--processes", 2)
+    assert (code, out) == (1, "")
+    assert err.splitlines()[-1] == (
+        "roberta: --processes is 2, but the model runs on cuda:0, which one process uses best: specify --processes 1, "
+        "or --device cpu"
+    )
+    code, _, err = run(rows, "--processes", 2, "--device", "cuda")
+    assert code == 2
+    assert "--processes is 2, but --device cuda serves one process best" in err
+
+
+@pytest.mark.parametrize(
+    ("cores", "count", "shares"),
+    [([0, 4, 1, 5], 2, [[0, 4], [1, 5]]), ([0, 1, 2], 2, [[0], [1, 2]]), ([3, 7], 3, [[3], [7], [3]])],
+)
+def test_cores_are_divided_among_the_processes(cores, count, shares):
+    assert divide_cores(cores, count) == shares
