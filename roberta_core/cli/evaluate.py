@@ -39,13 +39,22 @@ def evaluate(
         str, typer.Option(help="A folder with a checkpoint, a built-in model, or a model on the Hub.")
     ] = "roberta-tiny",
     recipe: Annotated[
-        str | None, typer.Option(help="Recipe (name or TOML file) that sets how texts are split and masked.")
+        str | None,
+        typer.Option(
+            help="Recipe (name or TOML file) that sets how texts are split and masked; with --task, one whose task "
+            "settings are used instead of those of the training."
+        ),
     ] = None,
-    only_held_out: Annotated[bool, typer.Option(help="Evaluate only the documents that the recipe holds out.")] = False,
+    only_held_out: Annotated[
+        bool, typer.Option(help="Without --task: evaluate only the documents that the recipe holds out.")
+    ] = False,
     blocks: Annotated[
-        int | None, typer.Option(min=1, help="Evaluate at most this many blocks (sequences of the recipe's length).")
+        int | None,
+        typer.Option(
+            min=1, help="Without --task: evaluate at most this many blocks (sequences of the recipe's length)."
+        ),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the masking.")] = 0,
+    seed: Annotated[int | None, typer.Option(min=0, help="Without --task: seed of the masking; by default 0.")] = None,
     task: Annotated[
         str | None,
         typer.Option(
@@ -75,6 +84,14 @@ def evaluate(
 
     All frameworks see the same masked inputs. With --task, the scores of that task are computed instead.
     """
+    masking = {"--only-held-out": only_held_out or None, "--blocks": blocks, "--seed": seed}
+    of_task = {
+        "--predictions": predictions, "--columns": columns, "--header": header, "--input-format": input_format,
+        "--strict": strict or None,
+    }  # fmt: skip
+    for option, value in (of_task if task is None else masking).items():
+        if value is not None:
+            raise typer.BadParameter(f"{option} {'requires --task' if task is None else 'cannot be used with --task'}")
     if task is not None:
         reading = parse_reading(columns, header, input_format, strict)
         return evaluate_files(
@@ -85,7 +102,7 @@ def evaluate(
     if only_held_out and recipe is None:
         raise typer.BadParameter("--only-held-out requires a --recipe that lists the held-out documents")
     backends = [load_backend(name, device) for name in resolve_frameworks(frameworks, framework)]
-    evaluation = Evaluation(model, texts, recipe, only_held_out, seed, blocks)
+    evaluation = Evaluation(model, texts, recipe, only_held_out, seed or 0, blocks)
     scores = {}
     for one in backends:
         with hold_back_stderr():
@@ -114,7 +131,7 @@ def evaluate_files(
 
     check_files(predictions)
     check_inputs(files)
-    plan, lines, found = Recipe.load(recipe) if recipe else None, [], {}
+    plan, lines, found = Recipe.load(recipe, purpose=task) if recipe else None, [], {}
     for name in names:
         one = load_backend(name, device)
         with hold_back_stderr():

@@ -105,7 +105,7 @@ def finetune(
     check_overrides(given, seeds)
     with share_run(name, device, distributed) as joined:
         required = [place for place in FINE_TUNING if place not in {OVERRIDES[name] for name in given if given[name]}]
-        plan = Recipe.load(recipe, required).override(**given)
+        plan = Recipe.load(recipe, required, task).override(**given)
         reading = parse_reading(columns, header, input_format, strict)
         numbers = parse_seeds(seeds, plan.run.seed)
         training.check_output(output, resume)

@@ -97,9 +97,9 @@ def _plan_work(
     """Return the recipe, the vocabulary, the documents to train on and those held out."""
     from roberta_core.checkpoints import resolve
     from roberta_core.training import pretrain_run as training
-    from roberta_core.training.recipe import Recipe
+    from roberta_core.training.recipe import PRETRAINING, Recipe
 
-    plan = Recipe.load(recipe)
+    plan = Recipe.load(recipe, purpose=PRETRAINING)
     vocabulary = training.Vocabulary.from_folder(tokenizer or resolve(model or ""))
     return plan, vocabulary, *training.split_documents(plan, texts, held_out or [])
 

@@ -30,10 +30,9 @@ def recipes(
 
 def find_command(name: str) -> str:
     """Return the command that a recipe is for, with its tasks."""
-    from roberta_core.tasks import TASKS
+    from roberta_core.training import recipe
 
-    tasks = [task for task, kind in TASKS.items() if name in kind.recipes]
-    return f"finetune {' or '.join(tasks)}" if tasks else "pretrain"
+    return recipe.describe_purposes(recipe.find_purposes(name)).strip("`").removeprefix("roberta ")
 
 
 def show(found: dict[str, dict[str, str]]) -> None:

@@ -20,7 +20,7 @@ from roberta_core.data.texts import find
 from roberta_core.tasks.heads import require_head
 from roberta_core.tasks.metrics import Predictor, Score, score
 from roberta_core.training.pretrain_run import Vocabulary, build_masked_blocks
-from roberta_core.training.recipe import Data, MaskingRates, Recipe
+from roberta_core.training.recipe import PRETRAINING, Data, MaskingRates, Recipe
 
 BATCH = 32  # sequences
 
@@ -68,7 +68,7 @@ class Evaluation:
         folder = resolve(model)
         self.vocabulary = Vocabulary.from_folder(folder)
         longest = RobertaConfig.from_pretrained(folder).max_sequence_length
-        plan = Recipe.load(recipe) if recipe else None
+        plan = Recipe.load(recipe, purpose=PRETRAINING) if recipe else None
         data = plan.data if plan else Data(sequence_length=min(longest, 512))
         self.data = dataclasses.replace(data, sequence_length=min(data.sequence_length, longest))
         self.rates, self.seed = plan.masking if plan else MaskingRates(), seed

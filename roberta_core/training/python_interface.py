@@ -71,7 +71,7 @@ def finetune(
         )
     given = {name: value for name, value in overrides.items() if value is not None}
     required = [place for place in FINE_TUNING if place not in {OVERRIDES[name] for name in given}]
-    plan = Recipe.load(os.fspath(recipe), required).override(**given)
+    plan = Recipe.load(os.fspath(recipe), required, task).override(**given)
     reading, folder = training.Reading(dict(columns or {}), strict=strict), Path(output)
     training.check_output(folder, resume)
     source = os.fspath(model)

@@ -17,9 +17,11 @@ import numpy as np
 from roberta_core.config import RobertaConfig
 from roberta_core.data.masking import FAIRSEQ, Masking
 from roberta_core.data.packing import FORMATS, FULL
+from roberta_core.tasks import TASKS, find_task
 from roberta_core.tasks.settings import TaskSettings
 from roberta_core.training.schedule import LinearSchedule
 
+PRETRAINING = "pretraining"  # the purpose of a recipe that is not for a task
 FOLDER = Path(__file__).parent.parent / "recipes"
 PRECISIONS = ("float32", "bfloat16")
 # The defaults of these are for pretraining: a fine-tuning recipe sets them itself.
@@ -218,22 +220,20 @@ class Recipe:
         return RobertaConfig.base(**{**self.model, "vocab_size": vocab_size})
 
     @classmethod
-    def load(cls, source: str | Path, required: Collection[str] = ()) -> Self:
+    def load(cls, source: str | Path, required: Collection[str] = (), purpose: str | None = None) -> Self:
         """Return a built-in recipe by its name, or the recipe of a TOML file.
 
         Args:
             source: the name or the file.
             required: values that the recipe or a base of it must set for fine-tuning, such as "optimizer.batch_size".
+            purpose: what it is used for, `PRETRAINING` or the name of a task; None does not check that.
 
         Raises:
-            RecipeError: there is no such recipe, or something in it is wrong.
+            RecipeError: there is no such recipe, it is for another purpose, or something in it is wrong.
         """
         tables = _read_tables(source, Path())
-        if required and "task" not in tables and {"data", "masking"} & set(tables):
-            raise RecipeError(
-                f"{source} is a recipe for `roberta pretrain`; `roberta tasks` lists the recipes for "
-                "fine-tuning, which have a [task] table"
-            )
+        if purpose is not None:
+            _refuse_other_purpose(str(source), tables, purpose)
         missing = [name for name in required if name.split(".")[1] not in tables.get(name.split(".")[0], {})]
         if missing:
             raise RecipeError(
@@ -275,6 +275,39 @@ class Recipe:
     def to_dict(self) -> dict[str, Any]:
         """Return its tables, as `from_dict` accepts them."""
         return dataclasses.asdict(self)
+
+
+def find_purposes(name: str) -> list[str]:
+    """Return what a built-in recipe is for: the names of tasks, or `PRETRAINING`."""
+    return [task for task, kind in TASKS.items() if name in kind.recipes] or [PRETRAINING]
+
+
+def _refuse_other_purpose(source: str, tables: Mapping[str, Any], purpose: str) -> None:
+    """Raise `RecipeError` if a built-in recipe is for other tasks, or a file has only tables of the other command."""
+    purpose = purpose if purpose == PRETRAINING else find_task(purpose).name
+    built_in = built_in_names()
+    if source in built_in:
+        purposes = find_purposes(source)
+    elif "task" not in tables and {"data", "masking"} & set(tables):
+        purposes = [PRETRAINING]
+    elif "task" in tables and not {"data", "masking"} & set(tables):
+        purposes = list(TASKS)
+    else:
+        return
+    if purpose not in purposes:
+        fitting = ", ".join(name for name in built_in if purpose in find_purposes(name))
+        kind = "which have no [task] table" if purpose == PRETRAINING else "which have a [task] table"
+        raise RecipeError(
+            f"{source} is a recipe for {describe_purposes(purposes)}; the built-in recipes for "
+            f"{describe_purposes([purpose])}, {kind}, are {fitting}"
+        )
+
+
+def describe_purposes(purposes: Collection[str]) -> str:
+    """Return the command that a recipe with these purposes is for."""
+    if PRETRAINING in purposes:
+        return "`roberta pretrain`"
+    return "`roberta finetune`" if len(purposes) == len(TASKS) else f"`roberta finetune {' or '.join(purposes)}`"
 
 
 def built_in_names() -> list[str]:

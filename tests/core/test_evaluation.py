@@ -127,6 +127,31 @@ def test_the_command_shows_a_table(call):
     assert "%" in out
 
 
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        ("--predictions=a.jsonl", "--predictions requires --task"),
+        ("--columns=text=a", "--columns requires --task"),
+        ("--header=a", "--header requires --task"),
+        ("--input-format=csv", "--input-format requires --task"),
+        ("--strict", "--strict requires --task"),
+        ("--task=classification --only-held-out", "--only-held-out cannot be used with --task"),
+        ("--task=classification --blocks=3", "--blocks cannot be used with --task"),
+        ("--task=classification --seed=0", "--seed cannot be used with --task"),
+    ],
+)
+def test_an_option_of_the_other_kind_of_evaluation_is_refused(call, option, said):
+    status, _, message = call("--framework", "one", *option.split())
+    assert status == 2
+    assert said in message
+
+
+def test_a_recipe_for_a_task_does_not_tell_how_texts_are_masked(call):
+    status, _, message = call("--framework", "one", "--recipe", "squad")
+    assert status == 1
+    assert "squad is a recipe for `roberta finetune question-answering`" in message
+
+
 def test_held_out_texts_require_a_recipe(call):
     status, _, message = call("--framework", "one", "--only-held-out")
     assert status == 2

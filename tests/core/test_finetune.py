@@ -413,6 +413,13 @@ def test_a_missing_library_for_parquet_is_reported_before_the_framework_is_loade
     assert not (files / "out").exists()
 
 
+@pytest.mark.parametrize("name", ["squad", "roberta-tiny"])
+def test_a_recipe_for_something_else_is_refused_before_data_is_read(files, name, capsys):
+    (files / "train.jsonl").unlink()
+    run(files, "--recipe", name, "--batch-size", 4, "--learning-rate", 0.1, code=1)
+    assert f"{name} is a recipe for `roberta " in capsys.readouterr().err
+
+
 def test_an_unknown_score_is_refused(files, capsys):
     run(files, recipe='metric = "bleu"\n', code=1)
     assert "there is no score 'bleu'; this task has accuracy, f1, matthews" in capsys.readouterr().err

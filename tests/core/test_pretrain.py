@@ -216,6 +216,7 @@ def test_a_nan_loss_is_reported_in_one_sentence(call, monkeypatch):
     [
         (("--dtype", "float8"), 2, "expected one of float32, float16"),
         (("--recipe", "none"), 1, "no recipe none"),
+        (("--recipe", "squad"), 1, "squad is a recipe for `roberta finetune question-answering`"),
         (("--held-out", "none.txt"), 1, "no file is called none.txt"),
     ],
 )

@@ -158,3 +158,36 @@ def test_values_are_overridden_and_checked():
     assert (changed.optimizer.peak_learning_rate, changed.optimizer.batch_size) == (1e-3, 8)
     with pytest.raises(ValueError, match="batch_size 6 is not a multiple of micro_batch_size 4"):
         Recipe.from_dict({"optimizer": {"micro_batch_size": 4, "batch_size": 8}}).override(batch_size=6)
+
+
+@pytest.mark.parametrize(
+    ("name", "purpose", "said"),
+    [
+        (
+            "squad",
+            "classification",
+            "squad is a recipe for `roberta finetune question-answering`; .* are glue, tiny-cl",
+        ),
+        ("glue", "question-answering", "glue is a recipe for `roberta finetune classification or tagging`"),
+        (
+            "squad",
+            "pretraining",
+            "squad is a recipe for .*`roberta pretrain`, which have no .task. table, are roberta-",
+        ),
+        ("roberta-tiny", "ner", "roberta-tiny is a recipe for `roberta pretrain`; .* finetune tagging`.* are glue, ti"),
+    ],
+)
+def test_a_built_in_recipe_is_refused_for_another_purpose(name, purpose, said):
+    with pytest.raises(RecipeError, match=said):
+        Recipe.load(name, purpose=purpose)
+
+
+def test_a_recipe_file_is_refused_only_if_it_has_just_the_tables_of_the_other_command(tmp_path):
+    write(tmp_path, mine='base = "glue"\n', all='base = "roberta-tiny"\n[task]\nepochs = 1\n', bare="[run]\nseed = 3\n")
+    for purpose in TASKS:
+        Recipe.load(tmp_path / "mine.toml", purpose=purpose)
+    with pytest.raises(RecipeError, match=r"mine.toml is a recipe for `roberta finetune`; the built-in recipes for"):
+        Recipe.load(tmp_path / "mine.toml", purpose="pretraining")
+    for name in ("all", "bare"):
+        Recipe.load(tmp_path / f"{name}.toml", purpose="pretraining")
+        Recipe.load(tmp_path / f"{name}.toml", purpose="tagging")
