@@ -220,7 +220,7 @@ def predict(
     if html == STDOUT:
         raise typer.BadParameter("--html needs a file: standard output has the results")
     check_files(request.output, html)
-    check_inputs([] if given else files, HINT)
+    check_inputs([] if given else files, "" if command == "fill-mask" else HINT)  # its arguments are texts
     (name,) = resolve_frameworks(None, request.framework)
     check_framework(task.pipeline, name)
     rows = [(f"row {number}", item) for number, item in enumerate(given, 1)] if given else None

@@ -13,6 +13,7 @@ from typer.core import TyperGroup
 from roberta_core import __version__
 from roberta_core.cli.terminal import EarlyExit, format_error, print_error, set_command_line
 from roberta_core.entry_points import load_entry_point
+from roberta_core.interface import COMMAND, use_interface
 
 GROUP = "roberta.commands"  # entry points of commands that other packages register
 COMMANDS = {
@@ -134,7 +135,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
     set_command_line(given)
     command = typer.main.get_command(app)
     try:
-        status = command.main(given, prog_name="roberta", standalone_mode=False)
+        with use_interface(COMMAND):
+            status = command.main(given, prog_name="roberta", standalone_mode=False)
         sys.stdout.flush()
     except UsageError as error:
         return print_error(_format_usage_error(error), USAGE)

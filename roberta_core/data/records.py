@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from roberta_core.interface import choose_advice
+
 LONGEST = 500_000  # characters of a line or a text; no example of any task is that long, and broken files are
 REPORTED = 5  # reasons that are reported in full
 LABEL = re.compile(r"O|_|[BIESLUM]-.+|[A-Z]+[$]?|[^\w\s]+")  # of an entity scheme, a part of speech, a punctuation mark
@@ -97,10 +99,11 @@ def read(
     kind = format or SUFFIXES.get(path.suffix.lower())
     if kind not in FORMATS:
         known = ", ".join(FORMATS)
-        raise DataError(
-            f"{path}: its suffix does not tell its format; specify it with --input-format (in Python: format), "
-            f"one of {known}"
+        advice = choose_advice(
+            python=f"give its name a suffix that does, such as .csv, or specify format, one of {known}",
+            command=f"specify it with --input-format, one of {known}",
         )
+        raise DataError(f"{path}: its suffix does not tell its format; {advice}")
     if not path.exists():
         raise DataError(f"{path}: there is no such file")
     count = skipped.count

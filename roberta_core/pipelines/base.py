@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 
 from roberta_core import checkpoints
 from roberta_core.backend import Backend
+from roberta_core.interface import choose_advice
 from roberta_core.pipelines.html_fragments import attach_html
 from roberta_core.tasks.base import BUDGET, MEASURED, USUAL_LENGTH, WINDOW
 from roberta_core.tasks.features import Feature, Output, describe_truncation, measure_budget, run_features
@@ -228,6 +229,11 @@ def encode_rows(tokenizer: Any, texts: Sequence[str], arguments: Options) -> lis
         [token for token, real in zip(ids, mask, strict=True) if real]
         for ids, mask in zip(found["input_ids"], found["attention_mask"], strict=True)
     ]
+
+
+def advise_truncation() -> str:
+    """Return how the caller has long texts truncated, in the commands and requests that can."""
+    return choose_advice(python="pass truncation=True", command="pass --truncate", request='pass "truncate": true')
 
 
 def require_str(value: Any, name: str) -> str:

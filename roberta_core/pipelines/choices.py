@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from roberta_core.pipelines.base import Options, Pipeline, get_field, require_str
+from roberta_core.pipelines.base import Options, Pipeline, advise_truncation, get_field, require_str
 from roberta_core.sentences import CrossEncoder, find_encoder, lower, read_cross_encoder, save_cross_encoder
 from roberta_core.tasks.base import Example, softmax
 from roberta_core.tasks.choice import MultipleChoice
@@ -110,7 +110,7 @@ class TextRankingPipeline(Pipeline):
                 if len(first) + len(second) > room and not options["truncation"]:
                     raise ValueError(
                         f"a document has {len(second)} tokens, but {room - len(first)} fit beside the query: "
-                        "shorten it, or pass truncation=True"
+                        f"shorten it, or {advise_truncation()}"
                     )
                 row = self.tokenizer.build_inputs_with_special_tokens(first, second[: room - len(first)])
                 features.append(Feature(row, {}, number, truncated=len(first) + len(second) > room))

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from roberta_core.pipelines.base import Options, Pipeline, encode_rows, require_str
+from roberta_core.pipelines.base import Options, Pipeline, advise_truncation, encode_rows, require_str
 from roberta_core.sentences import (
     SIMILARITIES,
     Normalize,
@@ -51,7 +51,7 @@ class FeatureExtractionPipeline(Pipeline):
             if len(ids) > self.length:
                 raise ValueError(
                     f"a text has {len(ids)} tokens, but the model accepts at most {self.length}: "
-                    "shorten it, or pass truncation=True"
+                    f"shorten it, or {advise_truncation()}"
                 )
         return [Feature(ids, {}, number) for number, ids in enumerate(rows)]
 

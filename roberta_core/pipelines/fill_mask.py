@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from roberta_core.interface import choose_advice
 from roberta_core.pipelines.base import Options, Pipeline, encode_rows, require_str
 from roberta_core.tasks.base import softmax
 from roberta_core.tasks.features import Feature, Output
@@ -73,12 +74,15 @@ class FillMaskPipeline(Pipeline):
         shown = repr(text if len(text) <= SHOWN else f"{text[:SHOWN]}...")
         masks = [position for position, token in enumerate(ids) if token == self.tokenizer.mask_token_id]
         if not masks:
-            raise ValueError(f"No mask_token ({self.tokenizer.mask_token}) found on the input {shown}")
+            mask = self.tokenizer.mask_token
+            raise ValueError(f"No mask_token ({mask}) found on the input {shown}: write {mask} where a word is missing")
         if len(ids) > self.length:
-            raise ValueError(
-                f"{shown} has {len(ids)} tokens, but the model accepts at most {self.length}: shorten it, or pass "
-                'tokenizer_kwargs={"truncation": True}'
+            advice = choose_advice(
+                python='shorten it, or pass tokenizer_kwargs={"truncation": True}',
+                command="shorten it",
+                request="shorten it",
             )
+            raise ValueError(f"{shown} has {len(ids)} tokens, but the model accepts at most {self.length}: {advice}")
         return Feature(ids, {}, number, masks, predicted=masks)
 
     def keep(self, feature: Feature, output: Output, options: Options) -> Output:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from roberta_core.interface import choose_advice
 from roberta_core.pipelines.base import Options, Pipeline, require_str
 from roberta_core.pipelines.html_fragments import attach_html
 from roberta_core.tasks.base import softmax
@@ -122,9 +123,12 @@ class TextClassificationPipeline(Pipeline):
             short, other = (first, second) if swapped else (second, first)
             room = self.length - self._count(short, [])
             if room < self.length // 2:
+                advice = choose_advice(
+                    python='truncation=True or long="head"', command="--long head", request='"truncate": true'
+                )
                 raise ValueError(
                     f"both texts of a pair are long ({len(first)} and {len(second)} tokens, of which the model accepts "
-                    f'{self.length - self._count([], [])} together): pass truncation=True or long="head"'
+                    f"{self.length - self._count([], [])} together): pass {advice}"
                 )
             pairs = [(short, part) if swapped else (part, short) for part in _take(other, room, long)]
         return [self.tokenizer.build_inputs_with_special_tokens(*pair) for pair in pairs]

@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-from roberta_core.pipelines.base import Pipeline, RowError
+from roberta_core.interface import REQUEST, use_interface
+from roberta_core.pipelines.base import Pipeline, RowError, advise_truncation
 from roberta_core.serving.batcher import Call, CallDropped, ModelFailure
 from roberta_core.serving.metrics import Metrics
 from roberta_core.serving.models import Network, ServedModel, Target
@@ -134,7 +135,8 @@ class Service:
             pipeline = self._bind(call, target)
             if decode is not None:
                 pipeline.decode = decode
-            return self._predict(call, target, pipeline, items, options, field), call.tokens
+            with use_interface(REQUEST):
+                return self._predict(call, target, pipeline, items, options, field), call.tokens
 
         return await self.execute(target.network, len(items) if count is None else count, work)
 
@@ -279,8 +281,7 @@ class Service:
 def report_value(reason: str, field: str | None = None) -> Problem:
     """Return the answer to an input or option that the pipeline refuses."""
     limit = re.search(r"at most (\d+)", reason)
-    detail = reason.replace("truncation=True", '"truncate": true')
-    return Problem(413 if limit else 422, detail, field=field, limit=int(limit[1]) if limit else None)
+    return Problem(413 if limit else 422, reason, field=field, limit=int(limit[1]) if limit else None)
 
 
 def _is_ids(item: Any) -> bool:
@@ -299,6 +300,6 @@ def _frame(pipeline: Pipeline, ids: list[int], options: Mapping[str, Any]) -> Fe
     if len(bare) > room and not options["truncation"]:
         raise ValueError(
             f"a list has {len(bare)} token ids, but the model accepts at most {room}: "
-            "shorten it, or pass truncation=True"
+            f"shorten it, or {advise_truncation()}"
         )
     return Feature(tokenizer.build_inputs_with_special_tokens(bare[:room]), {}, 0)

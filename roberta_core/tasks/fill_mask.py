@@ -81,9 +81,9 @@ class FillMask(Task):
         masks = [position for position, token in enumerate(ids) if token == self.tokenizer.mask_token_id]
         if not masks:
             mask = self.tokenizer.mask_token
-            raise ValueError(f"there is no {mask} in {shown}; write {mask} where a word is missing")
+            raise ValueError(f"No mask_token ({mask}) found on the input {shown}: write {mask} where a word is missing")
         if len(ids) > self.length:
-            raise ValueError(f"{shown} has {len(ids)} tokens; the model accepts at most {self.length}")
+            raise ValueError(f"{shown} has {len(ids)} tokens, but the model accepts at most {self.length}: shorten it")
         return Feature(ids, {}, number, masks, predicted=masks)
 
     def keep(self, feature: Feature, output: Output) -> Output:

@@ -14,6 +14,7 @@ from roberta_core import checkpoints
 from roberta_core.checkpoints import hub
 from roberta_core.config import RobertaConfig
 from roberta_core.data.records import DataError, Skipped, read
+from roberta_core.interface import choose_advice
 from roberta_core.safe_files import read_json_object
 from roberta_core.tasks import Example, Task, find_task
 from roberta_core.tasks.batches import ShuffledFeatures
@@ -64,10 +65,13 @@ def read_examples(
     found = task.collect_examples(records, skipped, learn)
     if not found:
         why = skipped.sentence() or "there are none"
-        names = ",".join(f"{field}=NAME" for field in task.fields)
+        names = choose_advice(
+            python="columns={" + ", ".join(f'"{field}": NAME' for field in task.fields) + "}",
+            command="--columns " + ",".join(f"{field}=NAME" for field in task.fields),
+        )
         raise DataError(
             f"no record is left for {what}: {why}. {task.name} reads the fields {', '.join(task.fields)}; if columns "
-            f"have other names, name them: --columns {names} (in Python: columns)"
+            f"have other names, name them: {names}"
         )
     line = {"data": what, "examples": len(found), "skipped": skipped.count, "reasons": skipped.reasons}
     report({**line, **({"target": task.describe()} if learn and task.describe() else {})})
@@ -204,16 +208,15 @@ def finetune(job: Job, seeds: Sequence[int], resume: bool = False) -> dict[str, 
 
 def check_output(output: Path, resume: bool) -> None:
     """Raise `ValueError` unless the output folder has an unfinished run if, and only if, one is to be resumed."""
+    name = choose_advice(python="output", command="--output")
     if (output / RESULT).exists():
-        raise ValueError(f"{output} already has a result: choose another --output (in Python: output)")
+        raise ValueError(f"{output} already has a result: choose another {name}")
     if resume:
         if not (output / training_checkpoint.RUN).is_file():
             training_checkpoint.find_resumable(output)
     elif training_checkpoint.has_begun(output):
-        raise ValueError(
-            f"{output} already has a run: continue it with --resume (in Python: resume=True), "
-            "or choose another --output"
-        )
+        resuming = choose_advice(python="resume=True", command="--resume")
+        raise ValueError(f"{output} already has a run: continue it with {resuming}, or choose another {name}")
 
 
 def locate_folders(output: Path, seeds: Sequence[int]) -> dict[int, Path]:

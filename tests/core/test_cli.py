@@ -446,10 +446,10 @@ def test_the_first_framework_is_the_default(run, checkpoint, two_backends):
 @pytest.mark.parametrize(
     ("text", "parts"),
     [
-        ("no mask here", ["no <mask> in 'no mask here'"]),
-        ("", ["no <mask> in ''"]),
-        ("[MASK]", ["no <mask>"]),
-        ("the <mask>" + " old" * 30, ["tokens; the model accepts at most 17"]),
+        ("no mask here", ["No mask_token (<mask>) found on the input 'no mask here': write <mask>"]),
+        ("", ["found on the input ''"]),
+        ("[MASK]", ["No mask_token (<mask>)"]),
+        ("the <mask>" + " old" * 30, ["tokens, but the model accepts at most 17: shorten it\n"]),
         ("x" * 500, ["..."]),
     ],
 )

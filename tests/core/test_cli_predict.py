@@ -165,6 +165,10 @@ def test_a_file_that_is_not_there_is_refused_before_anything_is_printed(run, nam
     assert "there is no file 'nowhere.jsonl'" in err or "is a folder" in err
 
 
+def test_a_missing_file_of_fill_mask_is_named_without_advice_about_arguments(run):
+    assert run("fill-mask", "--file", "nope.txt")[:3] == (1, "", "roberta: nope.txt: there is no such file\n")
+
+
 def test_a_text_in_place_of_a_file_is_refused_with_the_way_to_pass_a_text(run):
     code, _, err, _ = run("embed", "She smiled.")
     assert code == 1

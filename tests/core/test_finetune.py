@@ -568,7 +568,7 @@ def test_a_run_is_not_overwritten_and_other_data_are_not_resumed(files, capsys):
     run(files, code=143)
     capsys.readouterr()
     run(files, code=1)
-    assert "already has a run: continue it with --resume" in capsys.readouterr().err
+    assert "already has a run: continue it with --resume, or choose another --output\n" in capsys.readouterr().err
     rows = [{**row, "text": row["text"] + "!"} for row in ROWS]
     (files / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     run(files, "--resume", code=1)

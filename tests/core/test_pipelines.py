@@ -1,9 +1,12 @@
 """Pipelines over a stub framework whose scores are a function of the ids, so that every expected value is known."""
 
+import re
+
 import numpy as np
 import pytest
 
 from roberta_core import RobertaConfig, RobertaTokenizerFast, backend, checkpoints, pipelines
+from roberta_core.interface import COMMAND, PYTHON, REQUEST, use_interface
 from roberta_core.pipelines import PIPELINES
 from roberta_core.pipelines.token_classification import _merge_overlapping
 from roberta_core.pretrained import PreTrainedBase
@@ -402,6 +405,27 @@ def test_padding_that_the_tokenizer_is_asked_for_does_not_change_a_result(build,
 def test_a_text_without_a_mask_is_refused(build):
     with pytest.raises(ValueError, match=r"No mask_token \(<mask>\) found on the input 'a door'"):
         build("fill-mask")("a door")
+
+
+LONG_MASKED, PAIR_OF_LONG_TEXTS = "a<mask>" + " door" * 30, {"text": "a " * 30, "text_pair": "b " * 30}
+
+
+@pytest.mark.parametrize(
+    ("interface", "task", "item", "options", "advice"),
+    [
+        (PYTHON, "fill-mask", LONG_MASKED, {}, 'shorten it, or pass tokenizer_kwargs={"truncation": True}'),
+        (COMMAND, "fill-mask", LONG_MASKED, {}, "shorten it"),
+        (REQUEST, "fill-mask", LONG_MASKED, {}, "shorten it"),
+        (COMMAND, "sentence-embedding", "door " * 30, {}, "shorten it, or pass --truncate"),
+        (REQUEST, "sentence-embedding", "door " * 30, {}, 'shorten it, or pass "truncate": true'),
+        (COMMAND, "text-classification", PAIR_OF_LONG_TEXTS, {"long": "tail"}, "pass --long head"),
+        (PYTHON, "text-classification", PAIR_OF_LONG_TEXTS, {"long": "tail"}, 'pass truncation=True or long="head"'),
+    ],
+)
+def test_the_advice_on_a_long_text_is_what_the_caller_can_write(build, interface, task, item, options, advice):
+    answer = build(task)
+    with use_interface(interface), pytest.raises(ValueError, match=f": {re.escape(advice)}$"):
+        answer(item, **options)
 
 
 def test_a_model_without_an_entailment_label_is_refused(build):

@@ -67,6 +67,7 @@ def test_embeddings_are_those_of_the_pipeline_and_normalised_by_default(ask, pip
     assert ask("/embed", {"inputs": LONG, "truncate": True})[1] == [
         embed(LONG, normalize=True, truncation=True).tolist()
     ]
+    assert ask("/embed", {"inputs": LONG})[1]["detail"].endswith('shorten it, or pass "truncate": true')
     states = pipelines["feature-extraction"]
     assert ask("/embed_all", {"inputs": texts}) == (200, [one[0] for one in states(texts)])
 
