@@ -19,7 +19,7 @@ from roberta_core.cli.predict_outputs import WRITERS, Row, is_error
 from roberta_core.cli.terminal import EarlyExit, format_count
 
 if TYPE_CHECKING:
-    from roberta_core.cli.predict_blocks import BlockStream
+    from roberta_core.cli.predict_blocks import BlockStream, Engine, RunnerArguments
     from roberta_core.cli.predict_folder import BlockFolder
     from roberta_core.pipelines import Pipeline
     from roberta_core.pipelines.html_pages import Page
@@ -320,7 +320,7 @@ def open_folder(
     Raises:
         ValueError: the folder has blocks of a run with other inputs or options.
     """
-    if request.processes is None or request.output is None or STDIN in files:
+    if not request.has_workers() or request.output is None or STDIN in files:
         return None
     from roberta_core import __version__
     from roberta_core.cli.predict_folder import BlockFolder, compute_digest, compute_model_digest
@@ -353,18 +353,29 @@ def start_runner(
     folder: BlockFolder | None = None,
 ) -> Iterator[Pipeline | BlockStream]:
     """Load the pipeline of a command, or start workers that do."""
-    if request.processes is None:
+    if not request.has_workers():
         task, budget = TASKS[command], request.max_batch_tokens
         yield load_runner(task, framework, request.device, request.model, budget, options)
         return
     from roberta_core.cli.predict_blocks import BlockStream, RunnerArguments
-    from roberta_core.cli.predict_processes import ProcessEngine
 
     arguments = RunnerArguments(command, framework, request.device, request.model, options)
-    with closing(ProcessEngine(arguments, request.processes)) as engine:
+    with closing(start_engine(arguments, request)) as engine:
         stream = BlockStream(engine, request.max_batch_tokens, folder)
-        stream.check()
+        stream.check(share=request.engine is None)
         yield stream
+
+
+def start_engine(arguments: RunnerArguments, request: Request) -> Engine:
+    """Start the workers of a command."""
+    count = request.processes or 1
+    if request.engine == "ray":
+        from roberta_core.cli.predict_ray import RayEngine
+
+        return RayEngine(arguments, count, request.address)
+    from roberta_core.cli.predict_processes import ProcessEngine
+
+    return ProcessEngine(arguments, count)
 
 
 def load_runner(

@@ -25,6 +25,11 @@ from roberta_core.tasks.base import BUDGET, MEASURED
 if TYPE_CHECKING:
     from roberta_core.cli.predict_folder import BlockFolder
 
+DIED = (
+    "two {workers} in a row ended in the same block of rows ({reason}); if the memory is full, lower --processes or "
+    "--max-batch-tokens"
+)
+
 
 @dataclass(frozen=True)
 class RunnerArguments:
@@ -98,11 +103,11 @@ class BlockStream:
         self.stored: set[int] = set()  # blocks that were read from the folder
         self.length: int = 0
 
-    def check(self, share: bool = False) -> None:
-        """Wait until a worker has loaded the model; refuse several workers on one accelerator unless `share` is set."""
+    def check(self, share: bool) -> None:
+        """Wait until a worker has loaded the model; refuse an accelerator that several workers `share`."""
         found = self.engine.call("describe").result()
         self.length, device = found["length"], found["device"]
-        if device != "cpu" and self.engine.count > 1 and not share:
+        if device != "cpu" and self.engine.count > 1 and share:
             raise ValueError(
                 f"--processes is {self.engine.count}, but the model runs on {device}, which one process uses best: "
                 "specify --processes 1, or --device cpu"

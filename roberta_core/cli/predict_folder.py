@@ -36,13 +36,10 @@ class BlockFolder:
         self.output, self.folder = output, output.with_name(f"{output.name}.blocks")
         self.settings = json.loads(json.dumps(settings))
         self._budget: int | None = None
-        if (self.folder / MANIFEST).exists():
+        if any(self.folder.glob("block-*.jsonl")):
             found = read_json_object(self.folder / MANIFEST)
             self._compare(found.get("settings", {}))
             self._budget = found.get("budget")
-        else:
-            self.folder.mkdir(exist_ok=True)
-            self._write_manifest()
 
     @property
     def budget(self) -> int | None:
@@ -71,7 +68,9 @@ class BlockFolder:
 
     @contextmanager
     def open_output(self) -> Iterator[TextIO]:
-        """Open the output under a temporary name; at the end it is renamed, and the folder removed."""
+        """Create the folder, and open the output under a temporary name; rename it and remove the folder at the end."""
+        self.folder.mkdir(exist_ok=True)
+        self._write_manifest()
         temporary = self.folder / "output"
         with open(temporary, "w", encoding="utf-8", newline="") as stream:
             yield stream

@@ -68,8 +68,19 @@ PROCESSES = Annotated[
     typer.Option(
         min=1,
         help="Compute with this many processes, each with the model and a share of the cores; by default within this "
-        "one.",
+        "one. With --engine ray the number of actors.",
         show_default=False,
+    ),
+]
+ENGINE = Annotated[
+    str | None,
+    typer.Option(help="ray: compute with actors of Ray instead of processes of this machine; by default one."),
+]
+ADDRESS = Annotated[
+    str | None,
+    typer.Option(
+        help="With --engine ray: the address of a Ray cluster, such as auto or ray://HOST:10001; by default that of "
+        "RAY_ADDRESS, or else this machine."
     ),
 ]
 
@@ -90,6 +101,8 @@ class Request:
     as_json: JSON = False
     max_batch_tokens: MAX_BATCH_TOKENS = None
     processes: PROCESSES = None
+    engine: ENGINE = None
+    address: ADDRESS = None
 
     def __post_init__(self) -> None:
         if self.format is not None and self.format not in FORMATS:
@@ -97,11 +110,19 @@ class Request:
         if self.input_format is not None and self.input_format not in INPUT_FORMATS:
             known = ", ".join(INPUT_FORMATS)
             raise typer.BadParameter(f"--input-format is {self.input_format}; expected one of {known}")
-        if (self.processes or 1) > 1 and self.device not in ("auto", "cpu"):
+        if self.engine not in (None, "ray"):
+            raise typer.BadParameter(f"--engine is {self.engine}; expected ray")
+        if self.address is not None and self.engine is None:
+            raise typer.BadParameter("--address is for --engine ray")
+        if self.engine is None and (self.processes or 1) > 1 and self.device not in ("auto", "cpu"):
             raise typer.BadParameter(
                 f"--processes is {self.processes}, but --device {self.device} serves one process best: specify "
                 "--processes 1, or --device cpu"
             )
+
+    def has_workers(self) -> bool:
+        """Whether workers compute the results, not this process."""
+        return self.processes is not None or self.engine is not None
 
 
 def with_shared_options(*, model: str, columns: str) -> Callable[[Callable[..., None]], Callable[..., None]]:

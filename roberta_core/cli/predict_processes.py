@@ -12,7 +12,7 @@ from queue import SimpleQueue
 from threading import Lock, Thread
 from typing import Any
 
-from roberta_core.cli.predict_blocks import RunnerArguments
+from roberta_core.cli.predict_blocks import DIED, RunnerArguments
 
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_NUM_INTRAOP_THREADS")
 TOPOLOGY = Path("/sys/devices/system/cpu")
@@ -134,10 +134,7 @@ class ProcessEngine:
                     raise
                 status = self.workers[number].end()
                 self._start(number)
-        raise ValueError(
-            f"two worker processes in a row ended in the same block of rows ({_describe_status(status)}); if the "
-            "memory is full, lower --processes or --max-batch-tokens"
-        )
+        raise ValueError(DIED.format(workers="worker processes", reason=_describe_status(status)))
 
 
 def list_cores() -> list[int]:

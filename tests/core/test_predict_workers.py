@@ -1,4 +1,4 @@
-"""Prediction commands in several processes, over a small framework of NumPy: a block has eight rows."""
+"""Prediction commands with several workers, over a small framework of NumPy: a block has eight rows."""
 
 import io
 import json
@@ -181,6 +181,33 @@ def test_a_rerun_computes_what_is_missing(run, rows, stub, tmp_path):
     assert output.read_text() == plain
     assert len((stub / "batches").read_text().split()) == 2
     assert sorted(tmp_path.iterdir()) == [output, rows]
+
+
+def test_actors_of_ray_print_what_one_process_prints(run, rows, stub, tmp_path):
+    pytest.importorskip("ray")
+    (code, plain, _), output = run(rows), tmp_path / "labels.jsonl"
+    (stub / "once").touch()
+    assert run(rows, "--engine", "ray", "--processes", 2, "--output", output)[0] == code
+    assert not (stub / "once").exists()
+    assert output.read_text() == plain
+    assert sorted(tmp_path.iterdir()) == [output, rows]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "sentence"),
+    [
+        (("--engine", "ray"), 1, "--engine ray needs Ray ("),
+        (("--engine", "spark"), 2, "--engine is spark; expected ray"),
+        (("--address", "auto"), 2, "--address is for --engine ray"),
+    ],
+)
+def test_an_engine_that_is_not_there_is_refused(run, rows, monkeypatch, arguments, code, sentence):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    monkeypatch.delitem(sys.modules, "roberta_core.cli.predict_ray", raising=False)
+    found, out, err = run(rows, *arguments, "--output", rows.with_name("labels.jsonl"))
+    assert (found, out) == (code, "")
+    assert sentence in err
+    assert list(rows.parent.iterdir()) == [rows]
 
 
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGKILL])

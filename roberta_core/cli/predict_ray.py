@@ -1,0 +1,79 @@
+"""The engine of `--engine ray`: actors of Ray, on this machine or on a cluster."""
+
+from __future__ import annotations
+
+import logging
+from concurrent.futures import Future
+from typing import Any
+
+from roberta_core.cli.predict_blocks import DIED, BlockRunner, RunnerArguments
+from roberta_core.cli.terminal import format_error
+
+try:
+    import ray  # pyright: ignore[reportMissingImports]
+    from ray.exceptions import RayActorError, RayError, RayTaskError  # pyright: ignore[reportMissingImports]
+except ImportError as error:
+    raise ValueError(f"--engine ray needs Ray ({error}): pip install 'triberta[ray]'") from None
+
+
+class Actor:
+    """A `BlockRunner` that is loaded at the first call, so that its error is one of that call."""
+
+    def __init__(self, arguments: RunnerArguments):
+        self.arguments, self.runner = arguments, None
+
+    def call(self, method: str, *given: Any) -> Any:
+        """Call a method of the runner."""
+        try:
+            self.runner = self.runner or BlockRunner(self.arguments)
+            return getattr(self.runner, method)(*given)
+        except (ValueError, OSError) as error:
+            raise ValueError(format_error(error)) from None
+
+
+class RayEngine:
+    """Actors of Ray. One that dies is started again, and its calls are repeated once.
+
+    `address` is that of the cluster; None for the one of `RAY_ADDRESS`, or else for this machine.
+    """
+
+    def __init__(self, arguments: RunnerArguments, count: int, address: str | None):
+        self.count = count
+        try:
+            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+        except (RayError, ConnectionError, RuntimeError, ValueError) as error:
+            raise ValueError(f"Ray cannot be reached at {address or 'this machine'}: {error}") from None
+        nodes = [
+            [int(node["Resources"].get(name, 0)) for name in ("CPU", "GPU")] for node in ray.nodes() if node["Alive"]
+        ]
+        cores, gpus = sum(node[0] for node in nodes), sum(node[1] for node in nodes)
+        if count > cores or (arguments.device.startswith("cuda") and count > gpus):
+            raise ValueError(f"--processes is {count}, but Ray has {cores} cores and {gpus} GPUs: specify fewer")
+        share = max(size for size in range(1, cores + 1) if sum(node[0] // size for node in nodes) >= count)
+        gpu = int(arguments.device != "cpu" and count <= gpus)
+        remote: Any = ray.remote(num_cpus=share, num_gpus=gpu, max_restarts=-1, max_task_retries=1)(Actor)
+        self.actors: list[Any] = [remote.remote(arguments) for _ in range(count)]
+        self.calls: list[list[Future[Any]]] = [[] for _ in self.actors]
+        for actor in self.actors:
+            actor.call.remote("describe")  # all load the model at once
+
+    def call(self, method: str, *arguments: Any) -> Future[Any]:
+        """Call a method of `BlockRunner` in the actor that has the fewest calls to answer."""
+        self.calls = [[one for one in calls if not one.done()] for calls in self.calls]
+        calls, actor = min(zip(self.calls, self.actors, strict=True), key=lambda pair: len(pair[0]))
+        calls.append(future := Future())
+        actor.call.remote(method, *arguments).future().add_done_callback(lambda reply: _pass_on(reply, future))
+        return future
+
+    def close(self) -> None:
+        """End all actors, and Ray if it was started here."""
+        ray.shutdown()
+
+
+def _pass_on(reply: Any, future: Future[Any]) -> None:
+    error = reply.exception()
+    if isinstance(error, RayActorError):
+        error = ValueError(DIED.format(workers="Ray actors", reason="see the logs of Ray"))
+    elif isinstance(error, RayTaskError):
+        error = error.cause
+    future.set_exception(error) if error else future.set_result(reply.result())
