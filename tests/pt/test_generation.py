@@ -1,17 +1,13 @@
 """No argument of `generate` is ignored, and generation does not change the model."""
 
 import dataclasses
-import json
 from contextlib import contextmanager
 
 import pytest
 import torch
 from torch.utils._pytree import tree_flatten
 
-from roberta_core import RobertaConfig, RobertaTokenizerFast, checkpoints
-from roberta_core.cli import main
 from roberta_core.generation import Settings
-from roberta_core.parameters import draw
 from roberta_pt import RobertaForCausalLM
 
 
@@ -90,22 +86,3 @@ def test_generation_leaves_the_mode_as_it_was(make, config):
     decoder = make(RobertaForCausalLM, config).train()
     decoder.generate(torch.tensor([[0, 45, 9, 100], [1, 1, 0, 33]]), max_new_tokens=2)
     assert decoder.training
-
-
-def test_the_command_continues_a_text_as_the_class_does(capsys, tmp_path):
-    folder = tmp_path / "decoder"
-    config = RobertaConfig.from_pretrained("roberta-tiny")
-    config.is_decoder, config.num_hidden_layers = True, 1
-    checkpoints.save(folder, config, "ForCausalLM", dict(draw(config, "ForCausalLM")))
-    tokenizer = RobertaTokenizerFast.from_pretrained("roberta-tiny")
-    tokenizer.save_pretrained(folder)
-    (tmp_path / "prompts.txt").write_text("She opened\n")
-    with pytest.raises(SystemExit) as end:
-        main(["generate", "--model", str(folder), "--max-new-tokens", "3", "--framework", "pt",
-              "--json", str(tmp_path / "prompts.txt")])  # fmt: skip
-    assert not end.value.code
-    (row,) = map(json.loads, capsys.readouterr().out.splitlines())
-    model = RobertaForCausalLM.from_pretrained(folder)
-    ids = torch.tensor([tokenizer("She opened", add_special_tokens=False)["input_ids"]])
-    text = model.generate(ids, max_new_tokens=3)[0]
-    assert row["results"][0]["generated_text"] == tokenizer.decode(text.tolist(), skip_special_tokens=True)
