@@ -15,7 +15,7 @@ COMMANDS = {
     "classify": ("ForSequenceClassification", {0: "bad", 1: "good"}, [], {"text": "A fine day."},
                  "text-classification", "A fine day.", {}),
     "tag": ("ForTokenClassification", TAGS, [], {"text": "Anna lives in Paris."},
-            "token-classification", "Anna lives in Paris.", {"aggregation_strategy": "simple"}),
+            "token-classification", "Anna lives in Paris.", {"aggregation_strategy": "first"}),
     "answer": ("ForQuestionAnswering", None, [], {"question": "Where?", "context": "Anna lives in Paris."},
                "question-answering", {"question": "Where?", "context": "Anna lives in Paris."}, {}),
     "choose": ("ForMultipleChoice", None, [], {"context": "He came.", "choices": ["He left.", "It rained."]},
