@@ -74,6 +74,7 @@ def serve(
     address itself is a page to try the models in a browser.
     """
     try:
+        from roberta_core.serving.server import bind
         from roberta_core.serving.server import serve as serve_models
         from roberta_core.serving.settings import ServerSettings
     except ImportError as error:
@@ -85,8 +86,11 @@ def serve(
     )  # fmt: skip
     (name,) = resolve_frameworks(None, framework)
     logging.basicConfig(stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s")
+    sockets = bind(host, port)  # before the models are loaded
     service = build_service(models, name, device, settings, tasks)
-    serve_models(service, host, port, lambda url: print(f"roberta: ready at {url}", file=sys.stderr, flush=True))
+    serve_models(
+        service, host, port, lambda url: print(f"roberta: ready at {url}", file=sys.stderr, flush=True), sockets
+    )
     print(f"roberta: stopped; answered {service.answered} of {service.accepted} accepted requests", file=sys.stderr)
 
 

@@ -1,11 +1,14 @@
 """The process: uvicorn with limits on slow clients, and a shutdown that answers every accepted request."""
 
 import asyncio
+import errno
 import json
 import logging
+import os
+import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import Any
 
@@ -155,17 +158,63 @@ def trace(app: Any) -> Any:
     return tracing.OpenTelemetryMiddleware(app)
 
 
-def serve(service: Service, host: str, port: int, announce: Callable[[str], None]) -> None:
+def bind(host: str, port: int) -> list[socket.socket]:
+    """Return sockets at all addresses of a host, which no other program can use from then on; they do not listen yet.
+
+    Args:
+        host: the name or the address.
+        port: the port; 0 for any that is free.
+
+    Raises:
+        OSError: the host is unknown, or the port cannot be used.
+    """
+    sockets: list[socket.socket] = []
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        for family, kind, protocol, _, address in dict.fromkeys(found):
+            sockets.append(socket.socket(family, kind, protocol))
+            if os.name == "posix":  # connections of an earlier server that are not quite closed are no hindrance
+                sockets[-1].setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                sockets[-1].setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            sockets[-1].bind(address)
+    except OSError as error:
+        for one in sockets:
+            one.close()
+        raise _describe_unusable(host, port, error) from None
+    return sockets
+
+
+def _describe_unusable(host: str, port: int, error: OSError) -> OSError:
+    advice = ": stop the other program, or choose another --port" if error.errno == errno.EADDRINUSE else ""
+    return OSError(f"the server cannot listen on {host}:{port}: {(error.strerror or str(error)).lower()}{advice}")
+
+
+def serve(
+    service: Service,
+    host: str,
+    port: int,
+    announce: Callable[[str], None],
+    sockets: Sequence[socket.socket] | None = None,
+) -> None:
     """Serve until a signal ends the process.
+
+    Args:
+        service: the models and limits.
+        host: the address to listen on.
+        port: the port; 0 for any that is free.
+        announce: called with the address once the models are warm.
+        sockets: what `bind` returned for the address, if it was called before the models were loaded.
 
     Raises:
         ValueError: warming up failed.
         OSError: the port cannot be used.
     """
+    bound = list(sockets or bind(host, port))
     server = Server(service, host, port, announce)
     try:
-        server.run()
-    except SystemExit as error:
-        raise OSError(f"the server could not listen on {host}:{port}: is the port in use?") from error
+        server.run(bound)
+    except OSError as error:  # another program has begun to listen since
+        raise _describe_unusable(host, port, error) from None
     if service.failure:
         raise ValueError(f"the models could not be warmed up: {service.failure}")

@@ -1,5 +1,6 @@
 """`roberta serve`: its options, and what it refuses before a model is loaded."""
 
+import socket
 import sys
 
 import pytest
@@ -7,6 +8,7 @@ import typer
 
 from roberta_core import cli
 from roberta_core.cli import serve as command
+from roberta_core.serving import server
 
 
 @pytest.fixture
@@ -20,6 +22,7 @@ def run(capsys, monkeypatch, serving):
         lambda backend, architecture, source: serving.Model(architecture, serving.load_tiny_tokenizer()),
     )
     monkeypatch.setattr("roberta_core.serving.models.load_tokenizer", lambda folder: serving.load_tiny_tokenizer())
+    monkeypatch.setattr("roberta_core.serving.server.bind", lambda host, port: [])
     monkeypatch.setattr("roberta_core.serving.server.serve", lambda *arguments: served.append(arguments))
 
     def run(*arguments):
@@ -31,7 +34,7 @@ def run(capsys, monkeypatch, serving):
 
 
 def test_a_model_is_served_for_its_tasks_on_loopback(run):
-    code, err, ((service, host, port, _),) = run("roberta-tiny", "again=roberta-tiny", "--max-queue", "200")
+    code, err, ((service, host, port, *_),) = run("roberta-tiny", "again=roberta-tiny", "--max-queue", "200")
     assert code == 0
     assert "roberta: roberta-tiny serves fill-mask, sentence-embedding, feature-extraction\n" in err
     assert "roberta: running Stub 1.0 on cpu; warming up\n" in err
@@ -85,3 +88,30 @@ def test_without_the_extra_the_command_names_it(run, monkeypatch):
     code, err, _ = run("roberta-tiny")
     assert code == 1
     assert "serve needs uvicorn: pip install 'triberta[serve]'" in err
+
+
+def test_a_port_in_use_is_one_message_before_a_model_is_loaded(capfd, monkeypatch):
+    monkeypatch.setattr(command, "resolve_frameworks", lambda *options: ["one"])
+    monkeypatch.setattr(command, "load_backend", lambda name, device: pytest.fail("a framework was loaded"))
+    with socket.create_server(("127.0.0.1", 0)) as busy, pytest.raises(SystemExit) as ended:
+        cli.main(["serve", "roberta-tiny", "--port", str(busy.getsockname()[1])])
+    assert ended.value.code == 1
+    message = capfd.readouterr().err
+    assert message.startswith("roberta: the server cannot listen on 127.0.0.1:")
+    assert message.endswith(": address already in use: stop the other program, or choose another --port\n")
+    assert message.count("\n") == 1
+
+
+def test_an_unknown_host_is_named():
+    with pytest.raises(OSError, match="cannot listen on no such host:80: "):
+        server.bind("no such host", 80)
+
+
+def test_every_address_of_a_host_is_bound_and_a_failure_closes_all(monkeypatch):
+    found = [(socket.AF_INET, socket.SOCK_STREAM, 0, "", ("127.0.0.1", 0))] * 2
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *arguments, **options: found)
+    (only,) = server.bind("localhost", 0)
+    with only, socket.create_server(("127.0.0.1", 0)) as busy:
+        found[1] = (*found[0][:4], busy.getsockname())
+        with pytest.raises(OSError, match="in use"):
+            server.bind("localhost", 0)

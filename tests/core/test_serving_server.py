@@ -178,7 +178,9 @@ def test_requests_are_traced_if_opentelemetry_is_installed(monkeypatch):
 
 def test_a_port_in_use_and_a_failed_warm_up_are_errors(serving, running):
     service = serving.build_service({"tiny": serving.build_pipelines("sentence-embedding")})
-    with pytest.raises(OSError, match="could not listen"):
+    with pytest.raises(
+        OSError, match=f"cannot listen on 127.0.0.1:{running.port}: address already in use: stop the oth"
+    ):
         serve(service, "127.0.0.1", int(running.port), print)
 
     def fail(ids):
