@@ -13,7 +13,7 @@ from typing import Any
 
 import typer
 
-from roberta_core.data.columns import PAIRS, SINGLES, describe_missing
+from roberta_core.data.columns import NO_COLUMN, PAIRS, SINGLES, describe_missing
 from roberta_core.data.records import SUFFIXES, DataError, Record, Skipped, read
 
 STDIN = "-"
@@ -61,7 +61,8 @@ class TaskFields:
             return self.build({field: _find(row, known[field]) for field in self.fields})
         except MissingFieldError as error:
             missing = describe_missing(error.field, known[error.field], row)
-            raise ValueError(f"{missing}: pass --columns {error.field}=NAME") from None
+            advice = f": pass --columns {error.field}=COLUMN" if missing.startswith(NO_COLUMN) else ""
+            raise ValueError(missing + advice) from None
 
     def to_json(self, item: Any, result: Any) -> dict[str, Any]:
         """Return a result as a mapping for a line of JSON."""

@@ -9,6 +9,9 @@ PAIRS = (
 )  # fmt: skip
 
 
+NO_COLUMN = "no column for"  # begins the sentence on a field whose columns a row does not have
+
+
 def describe_missing(field: str, wanted: Sequence[str], columns: Iterable[object]) -> str:
     """Return the sentence on a field without a value.
 
@@ -19,4 +22,7 @@ def describe_missing(field: str, wanted: Sequence[str], columns: Iterable[object
     """
     *others, last = wanted
     names = f"{', '.join(others)} or {last}" if others else last
-    return f"no {field}: no value in column {names}; the columns are {', '.join(map(str, columns)) or 'none'}"
+    given = list(map(str, columns))
+    if present := [name for name in wanted if name in given]:
+        return f"no {field}: no value in column {' or '.join(present)}"
+    return f"{NO_COLUMN} {field} ({names}); the columns are {', '.join(given) or 'none'}"

@@ -38,6 +38,8 @@ class Skipped:
     strict: bool = False
     count: int = 0
     reasons: list[str] = field(default_factory=list)
+    places: dict[str, str] = field(default_factory=dict)  # the first place of each reason in `counts`
+    counts: Counter[str] = field(default_factory=Counter)  # of the first different reasons
 
     def add(self, place: str, reason: str) -> None:
         """Count something that is skipped."""
@@ -46,13 +48,18 @@ class Skipped:
         self.count += 1
         if len(self.reasons) < REPORTED:
             self.reasons.append(f"{place}: {reason}")
+        if reason in self.counts or len(self.counts) < REPORTED:
+            self.places.setdefault(reason, place)
+            self.counts[reason] += 1
 
     def sentence(self) -> str:
-        """Return what was skipped, the first reasons in full; empty if nothing was."""
+        """Return what was skipped, the first different reasons in full; empty if nothing was."""
         if not self.count:
             return ""
-        more = f"; and {self.count - len(self.reasons)} more" if self.count > len(self.reasons) else ""
-        return f"skipped {self.count}: {'; '.join(self.reasons)}{more}"
+        same = {reason: f" (and {count - 1} more)" if count > 1 else "" for reason, count in self.counts.items()}
+        parts = [f"{place}{same[reason]}: {reason}" for reason, place in self.places.items()]
+        more = self.count - self.counts.total()
+        return f"skipped {self.count}: {'; '.join(parts)}{f'; and {more} more' if more else ''}"
 
 
 def is_unicode(value: Any) -> bool:

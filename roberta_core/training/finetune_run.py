@@ -13,6 +13,7 @@ import numpy as np
 from roberta_core import checkpoints
 from roberta_core.checkpoints import hub
 from roberta_core.config import RobertaConfig
+from roberta_core.data.columns import NO_COLUMN
 from roberta_core.data.records import DataError, Skipped, read
 from roberta_core.interface import choose_advice
 from roberta_core.safe_files import read_json_object
@@ -65,17 +66,21 @@ def read_examples(
     found = task.collect_examples(records, skipped, learn)
     if not found:
         why = skipped.sentence() or "there are none"
-        names = choose_advice(
-            python="columns={" + ", ".join(f'"{field}": NAME' for field in task.fields) + "}",
-            command="--columns " + ",".join(f"{field}=NAME" for field in task.fields),
-        )
-        raise DataError(
-            f"no record is left for {what}: {why}. {task.name} reads the fields {', '.join(task.fields)}; if columns "
-            f"have other names, name them: {names}"
-        )
+        raise DataError(f"no record is left for {what}: {why}{_advise_columns(task, skipped)}")
     line = {"data": what, "examples": len(found), "skipped": skipped.count, "reasons": skipped.reasons}
     report({**line, **({"target": task.describe()} if learn and task.describe() else {})})
     return found
+
+
+def _advise_columns(task: Task, skipped: Skipped) -> str:
+    """Return how to name columns, if the columns of skipped records have none of the expected names."""
+    missing = [field for field in task.fields if any(one.startswith(f"{NO_COLUMN} {field} ") for one in skipped.counts)]
+    if not missing:
+        return ""
+    return ". Name the column: " + choose_advice(
+        python="columns={" + ", ".join(f'"{field}": COLUMN' for field in missing) + "}",
+        command="--columns " + ",".join(f"{field}=COLUMN" for field in missing),
+    )
 
 
 def report_truncation(task: Task, features: Sequence[Feature], what: str, report: Report) -> None:

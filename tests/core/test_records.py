@@ -233,6 +233,13 @@ def test_an_unknown_format_is_refused(tmp_path):
 def test_only_the_first_reasons_are_reported():
     skipped = Skipped()
     for number in range(9):
-        skipped.add(f"line {number}", "bad")
-    assert skipped.sentence().endswith("line 4: bad; and 4 more")
-    assert skipped.sentence().startswith("skipped 9: line 0: bad; ")
+        skipped.add(f"line {number}", f"bad {number}")
+    assert skipped.sentence().endswith("line 4: bad 4; and 4 more")
+    assert skipped.sentence().startswith("skipped 9: line 0: bad 0; ")
+
+
+def test_a_reason_that_many_records_share_is_reported_once():
+    skipped = Skipped()
+    for number in range(9):
+        skipped.add(f"line {number}", "bad" if number else "worse")
+    assert skipped.sentence() == "skipped 9: line 0: worse; line 1 (and 7 more): bad"
