@@ -19,7 +19,7 @@ from roberta_core.cli.predict_outputs import WRITERS, Row, is_error
 from roberta_core.cli.terminal import EarlyExit, format_count
 
 if TYPE_CHECKING:
-    from roberta_core.cli.predict_blocks import BlockStream, Engine, RunnerArguments
+    from roberta_core.cli.predict_blocks import BlockStream
     from roberta_core.cli.predict_folder import BlockFolder
     from roberta_core.pipelines import Pipeline
     from roberta_core.pipelines.html_pages import Page
@@ -228,7 +228,7 @@ def predict(
     plain = rows is None and all(has_lines(file, request.input_format) for file in files)
     kind = _choose_format(request, lines if plain else "tsv")
     page = None if html is None else _build_page(task, request)
-    folder = None if given else open_folder(command, name, request, files, options)
+    folder = None if given else _open_folder(command, name, request, files, options)
     with start_runner(command, name, request, options, folder) as runner:
         counts = write(task, runner, source, kind, request, page, folder)
     if page is not None and html is not None:
@@ -263,6 +263,10 @@ def _choose_format(request: Request, other: str) -> str:
     """Return the requested format; by default a table on a terminal, and `other` elsewhere."""
     if request.as_json:
         return "jsonl"
+    if request.is_parquet():
+        import roberta_core.cli.predict_parquet  # noqa: F401  # fails before any row is computed
+
+        return "parquet"
     terminal = request.output is None and sys.stdout.isatty()
     return request.format or ("table" if terminal and other == "tsv" else other)
 
@@ -312,32 +316,18 @@ def _build_page(task: TaskFields, request: Request) -> Page:
     return build_page(task.pipeline, request.model)
 
 
-def open_folder(
+def _open_folder(
     command: str, framework: str, request: Request, files: list[str], options: Mapping[str, Any]
 ) -> BlockFolder | None:
-    """Return the folder of finished blocks, if workers read files and write a file.
-
-    Raises:
-        ValueError: the folder has blocks of a run with other inputs or options.
-    """
+    """Return the folder of finished blocks, if workers read files and write a file."""
     if not request.has_workers() or request.output is None or STDIN in files:
         return None
-    from roberta_core import __version__
-    from roberta_core.cli.predict_folder import BlockFolder, compute_digest, compute_model_digest
-    from roberta_core.pipelines.base import WINDOW
+    from roberta_core.cli.predict_folder import BlockFolder, describe_run
 
     names = ("columns", "header", "input_format", "max_batch_tokens", "device")
-    settings = {
-        "the version of triberta": __version__,
-        "the command": command,
-        "--framework": framework,
-        "the content of the input": compute_digest(map(Path, files)),
-        "the model": compute_model_digest(request.model),
-        **{f"--{name.replace('_', '-')}": getattr(request, name) for name in names},
-        **options,
-        "the rows of a block": WINDOW,
-    }
-    return BlockFolder(request.output, settings)
+    given = {f"--{name.replace('_', '-')}": getattr(request, name) for name in names}
+    settings = {"the command": command, "--framework": framework, **given, **options}
+    return BlockFolder(request.output, {**settings, **describe_run(request.model, files)})
 
 
 def _open_output(output: Path | None) -> AbstractContextManager[TextIO]:
@@ -357,25 +347,13 @@ def start_runner(
         task, budget = TASKS[command], request.max_batch_tokens
         yield load_runner(task, framework, request.device, request.model, budget, options)
         return
-    from roberta_core.cli.predict_blocks import BlockStream, RunnerArguments
+    from roberta_core.cli.predict_blocks import BlockStream, RunnerArguments, start_engine
 
     arguments = RunnerArguments(command, framework, request.device, request.model, options)
-    with closing(start_engine(arguments, request)) as engine:
+    with closing(start_engine(request.engine, arguments, request.processes or 1, request.address)) as engine:
         stream = BlockStream(engine, request.max_batch_tokens, folder)
         stream.check(share=request.engine is None)
         yield stream
-
-
-def start_engine(arguments: RunnerArguments, request: Request) -> Engine:
-    """Start the workers of a command."""
-    count = request.processes or 1
-    if request.engine == "ray":
-        from roberta_core.cli.predict_ray import RayEngine
-
-        return RayEngine(arguments, count, request.address)
-    from roberta_core.cli.predict_processes import ProcessEngine
-
-    return ProcessEngine(arguments, count)
 
 
 def load_runner(

@@ -84,6 +84,17 @@ class Engine(Protocol):
         ...
 
 
+def start_engine(name: str | None, arguments: RunnerArguments, count: int, address: str | None) -> Engine:
+    """Start workers: actors of Ray for the engine "ray", processes of this machine for None."""
+    if name == "ray":
+        from roberta_core.cli.predict_ray import RayEngine
+
+        return RayEngine(arguments, count, address)
+    from roberta_core.cli.predict_processes import ProcessEngine
+
+    return ProcessEngine(arguments, count)
+
+
 class BlockStream:
     """Takes the place of a pipeline: its `stream` computes blocks in workers.
 

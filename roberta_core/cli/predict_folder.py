@@ -13,6 +13,8 @@ from typing import Any, TextIO
 
 import numpy as np
 
+from roberta_core import __version__
+from roberta_core.pipelines import base
 from roberta_core.pipelines.base import RowError
 from roberta_core.safe_files import read_json_object
 
@@ -91,6 +93,16 @@ class BlockFolder:
                 f"{self.folder} has finished blocks of a run with other values of {', '.join(names)}: remove the "
                 "folder to start again, or specify another --output"
             )
+
+
+def describe_run(model: str, files: Sequence[str]) -> dict[str, Any]:
+    """Return what results depend on beside the options: the program, the content of the model and of the input."""
+    return {
+        "the version of triberta": __version__,
+        "the model": compute_model_digest(model),
+        "the content of the input": compute_digest(map(Path, files)),
+        "the rows of a block": base.WINDOW,
+    }
 
 
 def compute_digest(files: Iterable[Path]) -> list[str]:

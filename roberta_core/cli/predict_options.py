@@ -13,7 +13,7 @@ import typer
 from roberta_core.cli.frameworks import DEVICE, FRAMEWORK
 from roberta_core.data.records import FORMATS as RECORD_FORMATS
 
-FORMATS = ("table", "tsv", "jsonl")
+FORMATS = ("table", "tsv", "jsonl", "parquet")
 INPUT_FORMATS = ("lines", *RECORD_FORMATS)
 
 MODEL = Annotated[
@@ -47,7 +47,11 @@ INPUT_FORMAT = Annotated[
 ]
 FORMAT = Annotated[
     str | None,
-    typer.Option("--format", help="table, tsv or jsonl; by default a table on a terminal, TSV otherwise."),
+    typer.Option(
+        "--format",
+        help="table, tsv, jsonl or parquet; by default parquet if --output has that suffix, a table on a terminal, "
+        "TSV otherwise.",
+    ),
 ]
 OUTPUT = Annotated[Path | None, typer.Option(help="File to write instead of standard output.")]
 JSON = Annotated[bool, typer.Option("--json", help="Print a line of JSON per row; the same as --format jsonl.")]
@@ -107,6 +111,8 @@ class Request:
     def __post_init__(self) -> None:
         if self.format is not None and self.format not in FORMATS:
             raise typer.BadParameter(f"--format is {self.format}; expected one of {', '.join(FORMATS)}")
+        if self.is_parquet() and self.output is None:
+            raise typer.BadParameter("--format parquet needs --output FILE")
         if self.input_format is not None and self.input_format not in INPUT_FORMATS:
             known = ", ".join(INPUT_FORMATS)
             raise typer.BadParameter(f"--input-format is {self.input_format}; expected one of {known}")
@@ -119,6 +125,11 @@ class Request:
                 f"--processes is {self.processes}, but --device {self.device} serves one process best: specify "
                 "--processes 1, or --device cpu"
             )
+
+    def is_parquet(self) -> bool:
+        """Whether the output is a Parquet file, by its format or its suffix."""
+        suffix = None if self.output is None else self.output.suffix.lower()
+        return self.format == "parquet" or (suffix == ".parquet" and self.format is None and not self.as_json)
 
     def has_workers(self) -> bool:
         """Whether workers compute the results, not this process."""

@@ -1,4 +1,4 @@
-"""Writers of predictions: a table, TSV or JSON lines; a row that could not be used has its reason in `error`."""
+"""Writers of predictions: a table, TSV, JSON lines or Parquet; `error` is why a row could not be used."""
 
 import csv
 import json
@@ -71,9 +71,17 @@ def _show(value: Any) -> str:
     return f"{value:.4f}" if isinstance(value, float) else str(value)
 
 
+def write_parquet(task: TaskFields, rows: Iterable[Row], stream: TextIO) -> None:
+    """Write a Parquet file; its library is imported on request."""
+    from roberta_core.cli import predict_parquet
+
+    predict_parquet.write_parquet(task, rows, stream)
+
+
 WRITERS: dict[str, Callable[[TaskFields, Iterable[Row], TextIO], None]] = {
     "jsonl": write_jsonl,
     "tsv": write_tsv,
     "table": write_table,
     "lines": write_lines,
+    "parquet": write_parquet,
 }

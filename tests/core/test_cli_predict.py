@@ -10,6 +10,9 @@ import pytest
 
 from roberta_core import cli
 from roberta_core.cli import predict as command
+from roberta_core.cli.predict_inputs import TASKS
+from roberta_core.cli.predict_outputs import WRITERS
+from roberta_core.pipelines import base
 from roberta_core.pipelines.base import RowError
 
 RESULTS = {
@@ -110,7 +113,7 @@ def test_an_unknown_field_is_a_usage_error(run, columns):
 def test_an_unknown_format_is_a_usage_error(run):
     code, _, err, _ = run("embed", "--format", "xml")
     assert code == 2
-    assert "--format is xml; expected one of table, tsv, jsonl" in err
+    assert "--format is xml; expected one of table, tsv, jsonl, parquet" in err
 
 
 def test_a_question_and_its_context_can_be_options(run):
@@ -240,3 +243,40 @@ def test_standard_input_can_have_records(run, tmp_path):
     code, _, err, _ = run("embed", "--input-format", "xml")
     assert code == 2
     assert "--input-format is xml; expected one of lines, jsonl" in err
+
+
+@pytest.mark.parametrize("name", [name for name in RESULTS if name != "fill-mask"])
+def test_a_parquet_file_has_the_fields_of_json_lines(run, tmp_path, monkeypatch, name):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    monkeypatch.setattr(base, "WINDOW", 2)  # the first table has errors only
+    path, output = tmp_path / "rows.jsonl", tmp_path / "found.parquet"
+    fields = '"text": "a", "question": "who?", "context": "me", "choices": ["a", "b"], "query": "q", "documents": ["a"]'
+    path.write_text("{}\n{}\n" + f"{{{fields}}}\n" * 3, encoding="utf-8")
+    labels = ("--labels", "red,blue") if name == "zero-shot" else ()
+    lines = [json.loads(line) for line in run(name, path, "--json", *labels)[1].splitlines()]
+    assert run(name, path, "--output", output, *labels)[:2] == (1, "")
+    rows = parquet.read_table(output).to_pylist()
+    assert [{key: value for key, value in row.items() if value is not None} for row in rows] == lines
+    assert parquet.read_schema(output).names[-1] == "error"
+
+
+def test_results_of_several_types_are_refused_in_parquet(tmp_path):
+    pytest.importorskip("pyarrow")
+    rows = [("row 1", "", {"text": "a"}), ("row 2", "", {"text": ["a", "b"]})]
+    with open(tmp_path / "found.parquet", "w") as stream, pytest.raises(ValueError, match="no common type in Parquet"):
+        WRITERS["parquet"](TASKS["classify"], rows, stream)
+
+
+def test_a_tag_of_no_entity_has_the_type_of_the_others_in_parquet(tmp_path, monkeypatch):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    monkeypatch.setattr(base, "WINDOW", 1)
+    rows = [("row 1", "", []), ("row 2", "in Paris", RESULTS["tag"]), ("row 3", "", [])]
+    with open(tmp_path / "found.parquet", "w") as stream:
+        WRITERS["parquet"](TASKS["tag"], rows, stream)
+    found = parquet.read_table(tmp_path / "found.parquet").to_pylist()
+    assert [row["results"] for row in found] == [[], RESULTS["tag"], []]
+
+
+def test_parquet_needs_a_file(run):
+    code, _, err, _ = run("embed", "--format", "parquet")
+    assert (code, "--format parquet needs --output FILE" in err) == (2, True)
