@@ -32,6 +32,19 @@ class FitModel(keras.Model):
             metrics = {scores: [copy_metric(one) for one in metrics] for scores in POSITIONS.values()}
         super().compile(*args, **({} if metrics is None else {"metrics": metrics}), **kwargs)
 
+    def compile_from_config(self, config: dict[str, Any]) -> None:
+        """Configure training as before the model was saved, so that a loaded model resumes `fit`.
+
+        Args:
+            config: What `get_compile_config` returned.
+        """
+        if type(self).compile is not FitModel.compile:  # of a user's class, whose arguments are not known
+            super().compile_from_config(config)
+            return
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        if self.built and self.optimizer is not None:
+            self.optimizer.build(self.trainable_variables)
+
     def train_step(self, data: Any) -> Any:
         """One step of `fit`."""
         return super().train_step(self._split_batch(data))

@@ -90,6 +90,37 @@ def test_fit_runs_compiled_and_eagerly(fresh, still, ids, how):
     assert losses[1] < losses[0]
 
 
+def test_a_loaded_model_resumes_fit(fresh, still, ids, tmp_path):
+    data = {"input_ids": ids, "start_positions": np.array([1, 2]), "end_positions": np.array([3, 3])}
+    model = fresh(TFRobertaForQuestionAnswering, still)
+    model.compile(keras.optimizers.SGD(0.01, momentum=0.9), metrics=["accuracy"], run_eagerly=True)
+    model.fit(data, verbose=0)
+    model.save(tmp_path / "model.keras")
+    again = keras.saving.load_model(tmp_path / "model.keras")
+    assert (again.compiled, again.run_eagerly, int(again.optimizer.iterations)) == (True, True, 1)
+    for one, other in zip(again.optimizer.variables, model.optimizer.variables, strict=True):
+        np.testing.assert_array_equal(one, other)
+    want = float(model(**data).loss)
+    found = again.fit(data, verbose=0).history
+    assert found.keys() == {"loss", "start_logits_accuracy", "end_logits_accuracy"}
+    assert found["loss"][0] == pytest.approx(want, rel=1e-5)
+
+
+def test_a_users_own_compile_is_not_called_on_loading(still, tmp_path):
+    @keras.saving.register_keras_serializable()
+    class Own(TFRobertaForSequenceClassification):
+        def compile(self, rate):
+            super().compile(keras.optimizers.SGD(rate))
+
+    model = Own(still)
+    model.compile(0.1)
+    model.save(tmp_path / "model.keras")
+    with pytest.warns(UserWarning, match="method is custom"):
+        again = keras.saving.load_model(tmp_path / "model.keras")
+    assert type(again) is Own
+    assert getattr(again, "optimizer", None) is None
+
+
 def test_losses_one_a_label_are_averaged(fresh, still, ids):
     model = fresh(TFRobertaForSequenceClassification, still, loss_reduction="none")
     model.compile("sgd")
