@@ -16,11 +16,13 @@ from roberta_core.cli.predict_blocks import DIED, RunnerArguments
 
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_NUM_INTRAOP_THREADS")
 TOPOLOGY = Path("/sys/devices/system/cpu")
+# Modules are found where this process finds them, not first in the working directory.
+PROGRAM = "import sys; sys.path[:] = sys.argv[1:]; from roberta_core.cli.predict_worker import main; main()"
 Request = tuple[str, tuple[Any, ...]]  # a method of `BlockRunner` and its arguments
 
 
 class Worker:
-    """A process that runs `roberta_core.cli.predict_worker`.
+    """A process that runs `main` of `roberta_core.cli.predict_worker`.
 
     It has a session of its own, so that Ctrl-C reaches only this process, which ends it; and it ends by itself when its
     standard input is closed, as the system does if this process is killed.
@@ -31,7 +33,7 @@ class Worker:
     """
 
     def __init__(self, arguments: RunnerArguments, cores: list[int]):
-        command = [sys.executable, "-m", "roberta_core.cli.predict_worker"]
+        command = [sys.executable, "-P", "-c", PROGRAM, *sys.path]
         self.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True, env=_limit_threads(cores)
         )

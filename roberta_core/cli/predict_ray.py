@@ -11,7 +11,7 @@ from roberta_core.cli.terminal import format_error
 
 try:
     import ray  # pyright: ignore[reportMissingImports]
-    from ray.exceptions import RayActorError, RayError, RayTaskError  # pyright: ignore[reportMissingImports]
+    from ray.exceptions import RayActorError, RayError  # pyright: ignore[reportMissingImports]
 except ImportError as error:
     raise ValueError(f"--engine ray needs Ray ({error}): pip install 'triberta[ray]'") from None
 
@@ -22,13 +22,13 @@ class Actor:
     def __init__(self, arguments: RunnerArguments):
         self.arguments, self.runner = arguments, None
 
-    def call(self, method: str, *given: Any) -> Any:
-        """Call a method of the runner."""
+    def call(self, method: str, *given: Any) -> tuple[str, Any]:
+        """Return the error and the result of a method of the runner."""
         try:
             self.runner = self.runner or BlockRunner(self.arguments)
-            return getattr(self.runner, method)(*given)
+            return "", getattr(self.runner, method)(*given)
         except (ValueError, OSError) as error:
-            raise ValueError(format_error(error)) from None
+            return format_error(error), None
 
 
 class RayEngine:
@@ -48,7 +48,7 @@ class RayEngine:
         ]
         cores, gpus = sum(node[0] for node in nodes), sum(node[1] for node in nodes)
         if count > cores or (arguments.device.startswith("cuda") and count > gpus):
-            raise ValueError(f"--processes is {count}, but Ray has {cores} cores and {gpus} GPUs: specify fewer")
+            raise ValueError(f"--processes is {count}, but Ray has {cores} cores and {gpus} GPUs: each needs one")
         share = max(size for size in range(1, cores + 1) if sum(node[0] // size for node in nodes) >= count)
         gpu = int(arguments.device != "cpu" and count <= gpus)
         remote: Any = ray.remote(num_cpus=share, num_gpus=gpu, max_restarts=-1, max_task_retries=1)(Actor)
@@ -71,9 +71,10 @@ class RayEngine:
 
 
 def _pass_on(reply: Any, future: Future[Any]) -> None:
-    error = reply.exception()
-    if isinstance(error, RayActorError):
-        error = ValueError(DIED.format(workers="Ray actors", reason="see the logs of Ray"))
-    elif isinstance(error, RayTaskError):
-        error = error.cause
-    future.set_exception(error) if error else future.set_result(reply.result())
+    try:
+        error, value = reply.result()
+    except RayActorError:
+        error, value = DIED.format(workers="Ray actors", reason="see the logs of Ray"), None
+    except Exception as problem:  # it belongs to the call, whatever it is
+        return future.set_exception(problem)
+    return future.set_exception(ValueError(error)) if error else future.set_result(value)

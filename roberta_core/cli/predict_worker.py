@@ -1,4 +1,4 @@
-"""A worker of `--processes N`, started as a module: it answers the calls of `predict_processes.Worker`.
+"""A worker of `--processes N`: it answers the calls of `predict_processes.Worker`.
 
 Calls come from standard input, replies go to standard output, both as pickles; only the parent process writes and reads
 them. Anything else that is printed goes to standard error.
@@ -53,7 +53,3 @@ def _try(function: Any, *arguments: Any) -> tuple[Exception | None, Any]:
         return ValueError(format_error(error)), None
     except Exception as error:
         return RuntimeError(f"{type(error).__name__} in a worker: {format_error(error)}"), None
-
-
-if __name__ == "__main__":
-    main()

@@ -22,7 +22,7 @@ CONFIG = RobertaConfig(
     id2label={0: "short", 1: "long"}, max_position_embeddings=14,
 )  # fmt: skip
 # Labels a text by its number of tokens; the scores depend on the other rows of the batch, as rounding does. A file
-# `once` or `always` kills the process at its next batch, `later` at the third or a later one, and `wait` holds it.
+# `once` kills the process at its next batch, `later` at the third or a later one, and `wait` holds it.
 BACKEND = """
 import os, signal, time
 from pathlib import Path
@@ -46,7 +46,7 @@ class Stub:
         with open(FOLDER / "batches", "a") as file:
             file.write(f"{os.getpid()}\\n")
         late = (FOLDER / "later").exists() and len((FOLDER / "batches").read_text().split()) > 2
-        if (FOLDER / "always").exists() or (FOLDER / "once").exists() or late:
+        if (FOLDER / "once").exists() or late:
             (FOLDER / "once").unlink(missing_ok=True)
             os.kill(os.getpid(), signal.SIGKILL)
         while (FOLDER / "wait").exists():
@@ -56,7 +56,7 @@ class Stub:
 
 BACKEND = Stub()
 """
-FILES = ("batches", "once", "always", "later", "wait", "device")
+FILES = ("batches", "once", "later", "wait", "device")
 PROGRAM = "from roberta_core.pipelines import base; base.WINDOW = 8; from roberta_core.cli import main; main()"
 TEXTS = ["a door", "", "a small green door opens", "she walked in and the door was open", "x y"]
 
@@ -126,7 +126,9 @@ def is_running(process: int) -> bool:
     return Path(f"/proc/{process}/stat").read_bytes().rpartition(b")")[2].split()[0] != b"Z"
 
 
-def test_two_processes_print_what_one_prints(run, rows, stub):
+def test_two_processes_print_what_one_prints(run, rows, stub, tmp_path, monkeypatch):
+    (tmp_path / "numpy.py").write_text("raise ImportError('found in the working directory')")
+    monkeypatch.chdir(tmp_path)
     plain = run(rows)
     assert plain[0] == 1
     assert plain[2] == "roberta: 2 of 29 rows have an error\n"
@@ -145,22 +147,18 @@ def test_two_processes_print_what_one_prints(run, rows, stub):
     ]
 
 
-def test_a_block_that_kills_two_workers_ends_the_command_with_a_sentence(run, rows, stub):
-    (stub / "always").touch()
-    code, _, err = run(rows, "--processes", 2)
-    assert code == 1
-    assert err == (
-        "roberta: two worker processes in a row ended in the same block of rows (killed by signal 9); if the memory is "
-        "full, lower --processes or --max-batch-tokens\n"
-    )
-
-
-def test_a_rerun_computes_what_is_missing(run, rows, stub, tmp_path):
+def test_a_block_that_kills_two_workers_ends_the_command_and_a_rerun_computes_what_is_missing(
+    run, rows, stub, tmp_path
+):
     plain, output = run(rows)[1], tmp_path / "labels.jsonl"
     (stub / "batches").unlink()
     (stub / "later").touch()
     code, _, err = run(rows, "--processes", 1, "--output", output)
-    assert (code, "two worker processes" in err, output.exists()) == (1, True, False)
+    assert (code, output.exists()) == (1, False)
+    assert err == (
+        "roberta: two worker processes in a row ended in the same block of rows (killed by signal 9); if the memory is "
+        "full, lower --processes or --max-batch-tokens\n"
+    )
     blocks = sorted(path.name for path in tmp_path.glob("labels.jsonl.blocks/block-*"))
     assert blocks == ["block-00000000.jsonl", "block-00000001.jsonl"]
     for name in ("later", "batches"):
@@ -187,7 +185,8 @@ def test_actors_of_ray_print_what_one_process_prints(run, rows, stub, tmp_path):
     pytest.importorskip("ray")
     (code, plain, _), output = run(rows), tmp_path / "labels.jsonl"
     (stub / "once").touch()
-    assert run(rows, "--engine", "ray", "--processes", 2, "--output", output)[0] == code
+    found, _, err = run(rows, "--engine", "ray", "--processes", 2, "--output", output)
+    assert (found, err.splitlines()[-1]) == (code, "roberta: 2 of 29 rows have an error")
     assert not (stub / "once").exists()
     assert output.read_text() == plain
     assert sorted(tmp_path.iterdir()) == [output, rows]
@@ -213,7 +212,7 @@ def test_an_engine_that_is_not_there_is_refused(run, rows, monkeypatch, argument
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGKILL])
 def test_no_process_outlives_the_command(checkpoint, rows, stub, end):
     (stub / "wait").touch()
-    command = [sys.executable, "-c", PROGRAM, "classify", "--model", str(checkpoint), "--framework", "stub"]
+    command = [sys.executable, "-P", "-c", PROGRAM, "classify", "--model", str(checkpoint), "--framework", "stub"]
     process = subprocess.Popen(
         [*command, str(rows), "--processes", "2"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
