@@ -99,7 +99,9 @@ def parity(
     if precision not in PRECISIONS:
         raise typer.BadParameter(f"--precision is {precision}; choose from {', '.join(PRECISIONS)}")
     if precision == "int8" and (against is None or frameworks is not None):
-        raise typer.BadParameter("--precision int8 requires --against, without --frameworks: they compute in no int8")
+        raise typer.BadParameter(
+            "--precision int8 requires --against, without --frameworks: the frameworks do not compute in int8"
+        )
     check_files(json_file, junit, html)
     report = measure(
         checkpoint, frameworks, read_texts(texts) if texts else None, tolerance, precision, against, device

@@ -57,8 +57,7 @@ def find_adapter(name: str, precision: str = "float32") -> Adapter:
         module, attribute = PLACES[name]
         return getattr(import_module(module, __package__), attribute)()
     if name not in backend.registered():
-        known = ", ".join([*backend.registered(), *PLACES])
-        raise KeyError(f"unknown implementation {name!r}; choose from {known}")
+        raise KeyError(backend.describe_unknown(name))
     from .framework import Framework
 
     return Framework(name, precision)

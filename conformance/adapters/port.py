@@ -7,7 +7,9 @@ The callable gets the folder of the checkpoint and returns a function. The funct
 
 import os
 import sys
-from collections.abc import Callable, Mapping
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Any, cast
 
@@ -19,6 +21,7 @@ from roberta_core.config import RobertaConfig
 from . import flatten
 
 Load = Callable[[Any], Callable[..., Any]]  # gets the folder of a checkpoint and returns a function of its inputs
+EXPECTED = " (docs/conformance.md shows what is expected)"
 MAIN = ("logits", "last_hidden_state")  # the main output of a class, if the function returns only one array
 
 
@@ -54,7 +57,12 @@ class Port:
         """Call the user's callable with the folder of a checkpoint."""
         folder = resolve(source)
         config = RobertaConfig.from_pretrained(folder)
-        return self.make(folder), architecture, config.num_hidden_layers
+        with _blame_user(f"{self.name}, called with the folder {folder},"):
+            function = self.make(folder)
+        if not callable(function):
+            kind = type(function).__name__
+            raise ValueError(f"{self.name} returned {kind}, but it must return a function{EXPECTED}")
+        return function, architecture, config.num_hidden_layers
 
     def tensors(self, model: Any) -> dict[str, np.ndarray]:
         """Not supported: only outputs are compared."""
@@ -63,26 +71,43 @@ class Port:
     def run(self, model: Any, inputs: Mapping[str, np.ndarray], attentions: bool) -> dict[str, np.ndarray]:
         """Call the user's function and name its stages."""
         function, architecture, layers = model
-        output = function(**inputs)
-        if not isinstance(output, Mapping):
-            output = {MAIN[architecture == "Model"]: output}
-        stages = flatten({name: _to_numpy(value) for name, value in output.items() if value is not None})
+        with _blame_user(f"the function that {self.name} returned, called with {', '.join(inputs)},"):
+            output = function(**inputs)
+            if not isinstance(output, Mapping):
+                output = {MAIN[architecture == "Model"]: output}
+            stages = flatten({name: _to_numpy(value) for name, value in output.items() if value is not None})
+        for name, array in stages.items():
+            if array.dtype.kind in "OUSM":
+                raise ValueError(f"the function that {self.name} returned gave no numbers as {name}{EXPECTED}")
         if architecture != "Model" and "last_hidden_state" in stages:
             stages[f"hidden_states.{layers}"] = stages.pop("last_hidden_state")
         return stages
 
 
+@contextmanager
+def _blame_user(call: str) -> Iterator[None]:
+    """Turn an error of the user's own code into a `ValueError` that says what was called, and where it failed."""
+    try:
+        yield
+    except Exception as error:
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        raise ValueError(
+            f"{call} raised {type(error).__name__} at {place.filename}:{place.lineno}: {error}{EXPECTED}"
+        ) from error
+
+
 def _import_callable(target: str) -> Load:
     """Return the callable of `module:callable`, from the current folder or the path."""
-    module, separator, attribute = target.partition(":")
-    if not (module and separator and attribute):
-        raise ValueError(f"{target!r} is not module:callable")
+    module, _, attribute = target.partition(":")
+    if not attribute.isidentifier() or not all(part.isidentifier() for part in module.split(".")):
+        raise ValueError(f"{target!r} is none of MODULE:CALLABLE, onnx:FILE and http://HOST:PORT")
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
     try:
         found: Any = getattr(import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
-        raise ValueError(f"{target} cannot be imported: {error}") from None
+    except Exception as error:
+        kind = "" if isinstance(error, ImportError | AttributeError) else f"{type(error).__name__}: "
+        raise ValueError(f"{target} cannot be imported: {kind}{error}") from error
     if not callable(found):
         raise ValueError(f"{target} is not callable")
     return cast(Load, found)

@@ -24,7 +24,11 @@ def pretrain(
     recipe: Annotated[str, typer.Option(help="Name of a built-in recipe, or a TOML file.")],
     output: Annotated[Path, typer.Option(help="Output folder for checkpoints, the log and the final model.")],
     tokenizer: Annotated[
-        Path | None, typer.Option(help="A folder with a tokenizer.json; by default that of --model.")
+        str | None,
+        typer.Option(
+            help="A folder with a tokenizer.json, a built-in model or a model on the Hub whose tokenizer is used; "
+            "needed unless --model has one."
+        ),
     ] = None,
     model: Annotated[
         str | None, typer.Option(help="A checkpoint to continue from, for example to adapt it to other texts.")
@@ -65,7 +69,9 @@ def pretrain(
     if dtype not in training.DTYPES:
         raise typer.BadParameter(f"--dtype is {dtype!r}; expected one of {', '.join(training.DTYPES)}")
     if tokenizer is None and model is None:
-        raise typer.BadParameter("specify --tokenizer, or a --model that has a tokenizer")
+        raise typer.BadParameter(
+            "specify --tokenizer (such as roberta-tiny, or a folder), or a --model that has a tokenizer"
+        )
     skipped = Skipped(strict)
     if prepare:
         plan, vocabulary, train, kept = _plan_work(recipe, tokenizer, model, texts, held_out)
@@ -92,15 +98,14 @@ class Outputs:
 
 
 def _plan_work(
-    recipe: str, tokenizer: Path | None, model: str | None, texts: list[str], held_out: list[str] | None
+    recipe: str, tokenizer: str | None, model: str | None, texts: list[str], held_out: list[str] | None
 ) -> Any:
     """Return the recipe, the vocabulary, the documents to train on and those held out."""
-    from roberta_core.checkpoints import resolve
     from roberta_core.training import pretrain_run as training
     from roberta_core.training.recipe import PRETRAINING, Recipe
 
     plan = Recipe.load(recipe, purpose=PRETRAINING)
-    vocabulary = training.Vocabulary.from_folder(tokenizer or resolve(model or ""))
+    vocabulary = training.Vocabulary.from_pretrained(tokenizer or model or "")
     return plan, vocabulary, *training.split_documents(plan, texts, held_out or [])
 
 

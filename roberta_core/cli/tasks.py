@@ -10,7 +10,9 @@ def tasks(
     name: Annotated[
         str | None,
         typer.Argument(
-            help="Show one task, with the column names that are recognised for each of its fields.", show_default=False
+            help="Show only the task of this name, or the tasks of the models that `roberta finetune NAME` trains, "
+            "with the column names that are recognised for each field.",
+            show_default=False,
         ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
@@ -26,6 +28,8 @@ def tasks(
     if as_json:
         print(json.dumps(found, indent=2))
     else:
+        if name is not None and len(found) > 1:
+            print(f"Models that `roberta finetune {name}` trains are used for {len(found)} tasks:")
         show(found, with_columns=name is not None)
 
 

@@ -11,6 +11,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from roberta_core.interface import choose_advice
 from roberta_core.tokenization.byte_level_tokenizer import ByteLevelTokenizer
 from roberta_core.tokenization.roberta_tokenizer_fast import RobertaTokenizerFast
 from roberta_core.tokenization.special_tokens import FIRST, LAST
@@ -36,8 +37,15 @@ def read_fairseq(
         ValueError: If a file is damaged, or the symbols are not GPT-2's ids (SentencePiece's, for example).
     """
     path = Path(dictionary)
-    path = path / DICTIONARY if path.is_dir() else path
-    tokens = {index: token for token, index in read_vocab(encoder or _find_beside(path, ENCODER)).items()}
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: there is no such file or folder; specify {DICTIONARY}, or its folder")
+    if path.is_dir():
+        path = path / DICTIONARY
+        if not path.is_file():
+            raise FileNotFoundError(f"{path.parent} has no {DICTIONARY}")
+    merges = merges or _find_beside(path, MERGES, "merges")
+    encoder = encoder or _find_beside(path, ENCODER, "encoder")
+    tokens = {index: token for token, index in read_vocab(encoder).items()}
     vocab = {token: index for index, token in enumerate(FIRST)}
     for number, symbol in enumerate(read_symbols(path), start=1):
         token = tokens.get(int(symbol)) if symbol.isdecimal() else symbol
@@ -47,7 +55,7 @@ def read_fairseq(
             raise ValueError(f"{path}: line {number} has {token!r} a second time")
         vocab[token] = len(vocab)
     vocab[LAST] = len(vocab)
-    return RobertaTokenizerFast(vocab, read_merges(merges or _find_beside(path, MERGES)))
+    return RobertaTokenizerFast(vocab, read_merges(merges))
 
 
 def read_symbols(path: Path) -> list[str]:
@@ -93,8 +101,12 @@ def _format_json(numbers: Mapping[str, int]) -> str:
     return json.dumps(numbers)  # in ASCII, as GPT-2's
 
 
-def _find_beside(path: Path, name: str) -> Path:
+def _find_beside(path: Path, name: str, argument: str) -> Path:
+    """Return GPT-2's file in the folder of dict.txt; the argument is the one that names a file elsewhere."""
     found = path.parent / name
     if not found.is_file():
-        raise FileNotFoundError(f"{found}: there is no such file; it has the tokens for the numbers in {path.name}")
+        advice = choose_advice(python=f"pass {argument}=", command=f"specify --{argument}")
+        raise FileNotFoundError(
+            f"{found}: there is no such file, which {path.name} needs; if it is elsewhere, {advice}"
+        )
     return found

@@ -66,7 +66,7 @@ class Evaluation:
         self.model = model
         require_head(model, "ForMaskedLM")
         folder = resolve(model)
-        self.vocabulary = Vocabulary.from_folder(folder)
+        self.vocabulary = Vocabulary.from_pretrained(model)
         longest = RobertaConfig.from_pretrained(folder).max_sequence_length
         plan = Recipe.load(recipe, purpose=PRETRAINING) if recipe else None
         data = plan.data if plan else Data(sequence_length=min(longest, 512))

@@ -11,7 +11,7 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from roberta_core import checkpoints
-from roberta_core.checkpoints import hub
+from roberta_core.checkpoints import hub, resolve
 from roberta_core.config import RobertaConfig
 from roberta_core.data import corpus, texts
 from roberta_core.data.batches import MaskedBlocks
@@ -58,11 +58,16 @@ class Vocabulary:
         return find_word_starts(tokenizer.get_vocab(), self.size)
 
     @classmethod
+    def from_pretrained(cls, source: str) -> "Vocabulary":
+        """Return the vocabulary of a folder, of a built-in model, or of a model on the Hub."""
+        return cls.from_folder(resolve(source, ("config", "tokenizer")))
+
+    @classmethod
     def from_folder(cls, folder: Path) -> "Vocabulary":
         """Return the vocabulary of a folder; raise `ValueError` if it lacks a tokenizer or its special tokens."""
         path = folder / corpus.TOKENIZER
         if not path.is_file():
-            raise ValueError(f"{folder} has no {corpus.TOKENIZER}")
+            raise ValueError(f"{folder} has no {corpus.TOKENIZER}; `roberta tokenizer train` writes one from texts")
         tokenizer = Tokenizer.from_file(str(path))
         found = {token: tokenizer.token_to_id(token) for token in ("<s>", "<pad>", "</s>", "<mask>")}
         ids = [number for number in found.values() if number is not None]

@@ -88,7 +88,7 @@ def test_texts_come_from_a_file(parity, checkpoint, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "status", "said"),
     [
-        (("--frameworks", "torch"), 2, "unknown implementation 'torch'; choose from"),
+        (("--frameworks", "torch"), 2, "there is no framework 'torch': write pt"),
         (("--frameworks", "oracle,oracle"), 2, "lists a framework twice"),
         (("--texts", "{texts}"), 2, "--texts requires a checkpoint"),
         (("--tolerance", "1e-4"), 2, "--tolerance requires a checkpoint"),

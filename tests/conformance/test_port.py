@@ -47,6 +47,10 @@ def swapped(folder):
 odd = make(lambda stages: {"scores": stages["logits"]})
 unknown = make(lambda stages: stages | {"scores": stages["logits"]})
 number = 3
+failing = make(lambda stages: 1 / 0)
+words = make(lambda stages: "yes")
+def nothing(folder):
+    pass
 """
 
 
@@ -54,6 +58,7 @@ number = 3
 def against(checkpoint, tmp_path, monkeypatch, capsys):
     """Return `against(target)`, which returns the exit status, the stages by name, and stderr."""
     (tmp_path / "my_port.py").write_text(PORT, encoding="utf-8")
+    (tmp_path / "my_broken_port.py").write_text("1 / 0", encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
 
@@ -112,7 +117,18 @@ def test_a_stage_that_the_model_does_not_have_fails(against):
     ("target", "message"),
     [
         ("my_port:odd", "my_port:odd returned scores; the stages are hidden_states.0, attentions.0"),
-        ("my_port", "'my_port' is not module:callable"),
+        ("my_port", "'my_port' is none of MODULE:CALLABLE, onnx:FILE and http://HOST:PORT"),
+        ("htp://foo", "'htp://foo' is none of MODULE:CALLABLE"),
+        ("http:127.0.0.1", "'http:127.0.0.1' is none of MODULE:CALLABLE"),
+        ("json:loads", "json:loads, called with the folder "),
+        (
+            "my_port:failing",
+            "the function that my_port:failing returned, called with input_ids, attention_mask, raised ",
+        ),
+        ("my_port:failing", "my_port.py:40: division by zero"),
+        ("my_port:words", "the function that my_port:words returned gave no numbers as logits"),
+        ("my_port:nothing", "my_port:nothing returned NoneType, but it must return a function"),
+        ("my_broken_port:load", "my_broken_port:load cannot be imported: ZeroDivisionError: division by zero"),
         ("my_port:missing", "my_port:missing cannot be imported: module 'my_port' has no attribute 'missing'"),
         ("no_such_port:load", "no_such_port:load cannot be imported: No module named 'no_such_port'"),
         ("my_port:number", "my_port:number is not callable"),

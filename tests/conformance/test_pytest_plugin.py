@@ -82,8 +82,8 @@ def test_the_fixture_takes_a_callable(run):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--roberta-parity-frameworks", "torch"), "unknown implementation 'torch'; choose from"),
-        (("--roberta-parity-against", "my_port"), "'my_port' is not module:callable"),
+        (("--roberta-parity-frameworks", "torch"), "there is no framework 'torch': write pt"),
+        (("--roberta-parity-against", "my_port"), "'my_port' is none of MODULE:CALLABLE"),
         (("--roberta-parity-against", "no_port:load"), "no_port:load cannot be imported: No module named 'no_port'"),
     ],
 )

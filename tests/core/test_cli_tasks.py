@@ -42,6 +42,9 @@ def test_one_task_is_shown_with_its_columns_by_any_of_its_names(run):
     same = {run("tasks", name)[1] for name in ("ner", "tagging", "token-classification")}
     (out,) = same
     assert "tokens: in the column tokens or words" in out
+    assert run("tasks", "classification")[1].startswith(
+        "Models that `roberta finetune classification` trains are used "
+    )
     code, _, err = run("tasks", "nope")
     assert code == 1
     assert "there is no task 'nope'; expected one of fill-mask, text-classification (also classification," in err

@@ -132,6 +132,17 @@ def test_a_folder_without_a_tokenizer_is_refused(tmp_path):
         pretrain_run.Vocabulary.from_folder(tmp_path)
 
 
+def test_the_tokenizer_of_a_model_on_the_hub_is_downloaded(texts, monkeypatch):
+    asked = []
+    monkeypatch.setattr(pretrain_run, "resolve", lambda source, wants: asked.append((source, wants)) or texts)
+    assert pretrain_run.Vocabulary.from_pretrained("a/model").folder == texts
+    assert asked == [("a/model", ("config", "tokenizer"))]
+
+
+def test_the_tokenizer_can_be_that_of_a_built_in_model(call, tmp_path):
+    assert call("--tokenizer", "roberta-tiny", "--prepare", "--json")[0] == 0
+
+
 def test_a_tokenizer_without_the_special_tokens_is_refused(texts, tmp_path):
     text = (texts / "tokenizer.json").read_text().replace("<mask>", "<hole>")
     (tmp_path / "tokenizer.json").write_text(text)

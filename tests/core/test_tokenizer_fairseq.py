@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from roberta_core.interface import COMMAND, use_interface
 from roberta_core.tokenization import RobertaTokenizer, RobertaTokenizerFast, train_tokenizer
 from roberta_core.tokenization.fairseq import read_fairseq, write_fairseq
 
@@ -80,11 +81,23 @@ def test_a_broken_file_is_refused_with_its_line(trained, tmp_path, name, content
         read_fairseq(tmp_path)
 
 
+def test_a_missing_dictionary_is_named_before_other_files(tmp_path):
+    with pytest.raises(
+        FileNotFoundError, match=r"empty: there is no such file or folder; specify dict.txt, or its fol"
+    ):
+        read_fairseq(tmp_path / "empty")
+    with pytest.raises(FileNotFoundError, match=r"has no dict\.txt$"):
+        read_fairseq(tmp_path)
+    (tmp_path / "dict.txt").touch()
+    with use_interface(COMMAND), pytest.raises(FileNotFoundError, match=r"vocab\.bpe: .* elsewhere, specify --merges$"):
+        read_fairseq(tmp_path)
+
+
 def test_a_missing_file_is_named(trained, tmp_path):
     write_fairseq(RobertaTokenizerFast.from_pretrained(trained), tmp_path)
     (tmp_path / "encoder.json").rename(tmp_path / "elsewhere.json")
     with pytest.raises(
-        FileNotFoundError, match=r"encoder\.json: there is no such file; it has the tokens for .* dict\.txt"
+        FileNotFoundError, match=r"encoder\.json: there is no such file, which dict.txt needs; .* pass encoder=$"
     ):
         read_fairseq(tmp_path)
     assert len(read_fairseq(tmp_path, tmp_path / "elsewhere.json")) == len(
