@@ -32,10 +32,7 @@ class Actor:
 
 
 class RayEngine:
-    """Actors of Ray. One that dies is started again, and its calls are repeated once.
-
-    `address` is that of the cluster; None for the one of `RAY_ADDRESS`, or else for this machine.
-    """
+    """Actors of Ray. One that dies is started again, and its calls are repeated once."""
 
     def __init__(self, arguments: RunnerArguments, count: int, address: str | None):
         self.count = count
