@@ -214,13 +214,17 @@ def test_no_process_outlives_the_command(checkpoint, rows, stub, end):
     (stub / "wait").touch()
     command = [sys.executable, "-P", "-c", PROGRAM, "classify", "--model", str(checkpoint), "--framework", "stub"]
     process = subprocess.Popen(
-        [*command, str(rows), "--processes", "2"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [*command, str(rows), "--processes", "2"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
     )
     limit = time.monotonic() + 60
     while not (stub / "batches").exists() or count_workers(stub) < 2:
         assert time.monotonic() < limit
         time.sleep(0.01)
-    process.send_signal(end)
+    (os.killpg if end == signal.SIGINT else os.kill)(process.pid, end)  # a terminal interrupts a group of processes
     _, err = process.communicate(timeout=10)
     if end == signal.SIGINT:
         assert (process.returncode, err) == (130, "roberta: interrupted\n")
