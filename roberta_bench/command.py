@@ -29,17 +29,18 @@ def bench(
         typer.Option(
             metavar="NAME=PYTHON",
             help="Another implementation and the Python interpreter of its environment, such as "
-            "transformers-pt=venv/bin/python; transformers-openvino and transformers-onnxruntime export its model. Can "
-            "be repeated.",
+            "transformers-pt=venv/bin/python. NAME is transformers-pt, -pt-bf16, -tf, -tf-function, -tf-xla, -flax or "
+            "-flax-jit, or transformers-onnxruntime, -openvino or -openvino-bf16, which export the PyTorch model of "
+            "transformers. Can be repeated.",
         ),
     ] = None,
     also: Annotated[
         str | None,
         typer.Option(
             help="More variants, separated by commas: onnx, onnx-int8, openvino, openvino-bf16 (this "
-            "project's graph of the model, as with `--framework onnx`); pt-plain, tf-plain and flax-plain (the "
-            "model called directly, where the default is `model.frozen()`, a view that is optimised for "
-            "inference); pt-compile, pt-bf16, tf-bf16, flax-bf16; limit (a lower bound: only the matrix "
+            "project's graph of the model; onnx and openvino are the same as in --frameworks); pt-plain, "
+            "tf-plain and flax-plain (the model called directly, where the default is `model.frozen()`, a view "
+            "that is optimised for inference); pt-compile, pt-bf16, tf-bf16, flax-bf16; limit (a lower bound: only the matrix "
             "products) and limit-packed (the same, with weights packed by oneDNN)."
         ),
     ] = None,
@@ -118,8 +119,12 @@ def parse_peers(given: list[str], known: set[str]) -> dict[str, str]:
     pairs = {}
     for text in given:
         name, separator, python = text.partition("=")
-        if name not in known or not separator:
-            raise typer.BadParameter(f"--peer {text} is not NAME=PYTHON; NAME is one of {', '.join(sorted(known))}")
+        if not separator:
+            raise typer.BadParameter(f"--peer {text} is not NAME=PYTHON, such as transformers-pt=venv/bin/python")
+        if name not in known:
+            raise typer.BadParameter(
+                f"--peer names an unknown implementation {name}; choose from {', '.join(sorted(known))}"
+            )
         if not Path(python).exists():
             raise typer.BadParameter(f"--peer {text}: {python} does not exist")
         pairs[name] = python

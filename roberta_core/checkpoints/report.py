@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from roberta_core.checkpoints.errors import join_names
+from roberta_core.interface import choose_advice
 
 Shape = tuple[int, ...]
 
@@ -17,6 +18,8 @@ OUTPUTS = {
     "crossattention": "all outputs",
 }
 POOLED = {"ForMultipleChoice": "logits"}  # the outputs that depend on the pooler in these classes
+
+KEPT_BY = {"lm_head": "ForMaskedLM", "qa_outputs": "ForQuestionAnswering", "pooler": "Model"}
 
 
 class Mismatch(NamedTuple):
@@ -94,9 +97,14 @@ class LoadReport:
         for key in self.unused:
             parts.setdefault(find_part(key.replace("/", ".")), []).append(key)
         for part, names in parts.items():
+            kept = KEPT_BY.get(part or "", "")
+            if part == "classifier":
+                dense = any("dense" in name for name in names)
+                kept = "ForSequenceClassification" if dense else "ForTokenClassification"
+            advice = choose_advice(python=f"; Roberta{kept} keeps it", command=f"; --class {kept} keeps it")
             yield (
-                f"{self.source}: Roberta{self.architecture} has no {part}: skipped {join_names(names)}; "
-                "a class that has it keeps it"
+                f"{self.source}: left out, because Roberta{self.architecture} has no {part}: {join_names(names)}"
+                f"{advice if kept else ''}"
             )
 
     def _describe_new(self) -> Iterator[str]:

@@ -38,7 +38,7 @@ def export(
     ] = True,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Export a model with its tokenizer, configuration and pooling to the format of a runtime.
+    """Export a model to a runtime's format, with tokenizer, configuration and, for embedding models, pooling settings.
 
     The exported model is opened again and compared with a float64 model at several shapes. Nothing is written if an
     error exceeds ten times the error of a NumPy implementation in the same data type. Extras: onnx needs `onnx`,

@@ -29,7 +29,8 @@ def info(
     checkpoint: Annotated[
         str | None,
         typer.Argument(
-            help="A folder, a built-in model, or a model on the Hub. Default: roberta-tiny. --runtime needs none.",
+            help="A folder, a built-in model, or a model on the Hub. Default: roberta-tiny; with --runtime no "
+            "checkpoint is needed.",
             show_default=False,
         ),
     ] = None,
@@ -40,8 +41,9 @@ def info(
         bool,
         typer.Option(
             "--runtime",
-            help="For each installed framework, show its device here and whether the model runs in its optimised "
-            "form (`model.frozen()`), with the reason.",
+            help="For each installed framework, show its device here and whether the model of CHECKPOINT (without it, "
+            "models in general) runs in an optimised form (`model.frozen()`), or plain (as when called directly), with "
+            "the reason.",
         ),
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,

@@ -41,8 +41,8 @@ class ZeroShotClassificationPipeline(Pipeline):
         if self.entailment_id is None:
             raise ValueError(
                 "zero-shot-classification needs a model trained for natural language inference, with a label that "
-                f"begins with 'entail'; this one has {', '.join(self.config.id2label.values())}. If it was trained for "
-                "that, name its labels in id2label of its config.json"
+                f"begins with 'entail'; this one has {', '.join(self.config.id2label.values())}. If it was trained "
+                "for that, correct id2label in its config.json so that one label begins with 'entail'"
             )
 
     def __call__(self, sequences: Any, candidate_labels: Any = None, **options: Any) -> Any:

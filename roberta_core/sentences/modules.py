@@ -23,6 +23,13 @@ POOLINGS: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
 }
 SHORT_NAMES = {"mean_sqrt_len": "mean_sqrt_len_tokens"}
 
+
+def list_poolings() -> str:
+    """Return the names of poolings, as a caller writes them."""
+    short = {long: name for name, long in SHORT_NAMES.items()}
+    return f"{', '.join(short.get(name, name) for name in POOLINGS)}, or several joined by +, such as mean+max"
+
+
 # By the class names that configuration files contain.
 ACTIVATIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     TANH: np.tanh,
@@ -67,9 +74,7 @@ class Pooling:
         modes = tuple(SHORT_NAMES.get(mode, mode) for mode in modes)
         unknown = [mode for mode in modes if mode not in POOLINGS]
         if unknown or not modes:
-            raise ValueError(
-                f"pooling is {unknown[0] if unknown else 'empty'!r}; expected one of {', '.join(POOLINGS)}"
-            )
+            raise ValueError(f"pooling is {unknown[0] if unknown else 'empty'!r}; expected {list_poolings()}")
         object.__setattr__(self, "modes", modes)
 
     def __call__(self, states: np.ndarray, skip: int = 0) -> np.ndarray:
@@ -163,8 +168,9 @@ class SentenceModules:
         if name is None:
             return ""
         if name not in self.prompts:
-            known = ", ".join(self.prompts) or "none"
-            raise ValueError(f"prompt_name is {name!r}; the prompts of this model are {known}")
+            if not self.prompts:
+                raise ValueError(f"prompt_name is {name!r}, but this model's folder defines no prompts")
+            raise ValueError(f"prompt_name is {name!r}; the prompts of this model are {', '.join(self.prompts)}")
         return self.prompts[name]
 
     def embed(self, states: np.ndarray, skip: int = 0) -> np.ndarray:

@@ -238,7 +238,11 @@ def test_a_variant_whose_runtime_is_not_installed_is_refused_at_once(folder, mon
         (["--shapes", "8"], "a shape is BATCHxLENGTH"),
         (["--shapes", "0x8"], "a shape is BATCHxLENGTH"),
         (["--also", "pt-fast"], "--also contains pt-fast; choose from pt-compile"),
-        (["--peer", "unknown=python"], "is not NAME=PYTHON"),
+        (["--peer", "transformers-pt"], "--peer transformers-pt is not NAME=PYTHON"),
+        (
+            ["--peer", "unknown=python"],
+            "--peer names an unknown implementation unknown; choose from ",
+        ),
         (["--peer", "slow=no/python"], "no/python does not exist"),
     ],
 )

@@ -3,6 +3,7 @@
 import inspect
 import io
 import json
+import re
 import sys
 
 import numpy as np
@@ -14,6 +15,7 @@ from roberta_core.cli.predict_inputs import TASKS
 from roberta_core.cli.predict_outputs import WRITERS
 from roberta_core.pipelines import base
 from roberta_core.pipelines.base import RowError
+from roberta_core.sentences.modules import POOLINGS, SHORT_NAMES
 
 RESULTS = {
     "tag": [{"entity_group": "LOC", "score": 0.75, "word": " Paris", "start": 3, "end": 8}],
@@ -280,3 +282,9 @@ def test_a_tag_of_no_entity_has_the_type_of_the_others_in_parquet(tmp_path, monk
 def test_parquet_needs_a_file(run):
     code, _, err, _ = run("embed", "--format", "parquet")
     assert (code, "--format parquet needs --output FILE" in err) == (2, True)
+
+
+def test_the_help_names_every_pooling():
+    help = inspect.signature(command.embed).parameters["pooling"].annotation.__metadata__[0].help
+    names = set(SHORT_NAMES) | POOLINGS.keys() - SHORT_NAMES.values()
+    assert names == {*re.findall(r"[a-z_]+", help)} & {*SHORT_NAMES, *SHORT_NAMES.values(), *POOLINGS}

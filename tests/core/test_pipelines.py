@@ -615,6 +615,8 @@ def test_a_sentence_folder_sets_pooling_prompts_and_length(build):
     assert embed("a door", pooling="mean+cls", normalize=False).shape == (10,)
     with pytest.raises(ValueError, match="at most 9"):
         embed("a door " * 9)
+    with pytest.raises(ValueError, match="prompt_name is 'x', but this model's folder defines no prompts"):
+        SentenceModules().find_prompt("x")
     with pytest.raises(ValueError, match="prompt_name is 'x'; the prompts of this model are q"):
         embed("a door", prompt_name="x")
 

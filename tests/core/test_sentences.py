@@ -115,7 +115,7 @@ REFUSED = {
     "not a list": ({"modules": {"a": 1}}, "is not a list of modules"),
     "an unknown pooling": (
         {"modules": list_rows("Pooling"), "1_Pooling__config": {"pooling_mode": "median"}},
-        "pooling is 'median'; expected one of cls, max",
+        "pooling is 'median'; expected cls, max, mean, mean_sqrt_len, weightedmean, lasttoken, or several joined by +",
     ),
     "an unknown old pooling": (
         {"modules": list_rows("Pooling"), "1_Pooling__config": {"pooling_mode_median_tokens": True}},
