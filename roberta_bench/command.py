@@ -40,8 +40,8 @@ def bench(
             help="More variants, separated by commas: onnx, onnx-int8, openvino, openvino-bf16 (this "
             "project's graph of the model; onnx and openvino are the same as in --frameworks); pt-plain, "
             "tf-plain and flax-plain (the model called directly, where the default is `model.frozen()`, a view "
-            "that is optimised for inference); pt-compile, pt-bf16, tf-bf16, flax-bf16; limit (a lower bound: only the matrix "
-            "products) and limit-packed (the same, with weights packed by oneDNN)."
+            "that is optimised for inference); pt-compile, pt-bf16, tf-bf16, flax-bf16; limit (a lower bound: only the "
+            "matrix products) and limit-packed (the same, with weights packed by oneDNN)."
         ),
     ] = None,
     shapes: Annotated[

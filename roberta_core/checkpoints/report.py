@@ -19,6 +19,7 @@ OUTPUTS = {
 }
 POOLED = {"ForMultipleChoice": "logits"}  # the outputs that depend on the pooler in these classes
 
+# The class that keeps a part; that of a classifier depends on its tensors.
 KEPT_BY = {"lm_head": "ForMaskedLM", "qa_outputs": "ForQuestionAnswering", "pooler": "Model"}
 
 
@@ -101,9 +102,11 @@ class LoadReport:
             if part == "classifier":
                 dense = any("dense" in name for name in names)
                 kept = "ForSequenceClassification" if dense else "ForTokenClassification"
-            advice = choose_advice(python=f"; Roberta{kept} keeps it", command=f"; --class {kept} keeps it")
+            advice = choose_advice(
+                python=f"; Roberta{kept} keeps it", command=f"; `roberta convert --class {kept}` keeps it"
+            )
             yield (
-                f"{self.source}: left out, because Roberta{self.architecture} has no {part}: {join_names(names)}"
+                f"{self.source}: omitted, because Roberta{self.architecture} has no {part}: {join_names(names)}"
                 f"{advice if kept else ''}"
             )
 

@@ -9,6 +9,7 @@ from safetensors.numpy import save_file
 from roberta_core import checkpoints
 from roberta_core.checkpoints import CheckpointError, conversion
 from roberta_core.config import RobertaConfig
+from roberta_core.interface import COMMAND, use_interface
 from roberta_core.parameters import draw, is_transposed, parameters, spell
 from roberta_core.pretrained import PreTrainedBase
 
@@ -128,17 +129,23 @@ def test_an_encoder_decoder_is_refused_without_the_half(both):
 
 
 @pytest.mark.parametrize(
-    ("architecture", "kept", "skipped"),
-    [("ForSequenceClassification", "classifier", "lm_head"), ("ForMaskedLM", "lm_head", "pooler")],
+    ("architecture", "kept", "skipped", "keeper"),
+    [
+        ("ForSequenceClassification", "classifier", "lm_head", "ForMaskedLM"),
+        ("ForMaskedLM", "lm_head", "pooler", "Model"),
+    ],
 )
-def test_a_part_that_the_class_does_not_have_is_reported(tmp_path, architecture, kept, skipped):
+def test_a_part_that_the_class_does_not_have_is_reported(tmp_path, architecture, kept, skipped, keeper):
     config = RobertaConfig(**SIZES, architectures=[f"Roberta{architecture}"])
     tensors = {f"roberta.{name}": array for name, array in draw(config, "Model", pooler=True)}
     tensors |= dict(draw(config, "ForMaskedLM")) | dict(draw(config, architecture))
     write(tmp_path, config.to_dict(), tensors)
     opened = conversion.open_checkpoint(tmp_path)
     assert any(name.startswith(kept) for name in opened.tensors)
-    remarks = [one for one in opened.remarks if f"Roberta{architecture} has no {skipped}: skipped " in one]
+    remarks = [one for one in opened.remarks if f"omitted, because Roberta{architecture} has no {skipped}: " in one]
     assert len(remarks) == 1
     assert f"{skipped}.dense.weight" in remarks[0]
+    assert remarks[0].endswith(f"; Roberta{keeper} keeps it")
+    with use_interface(COMMAND):
+        assert any(one.endswith(f"; `roberta convert --class {keeper}` keeps it") for one in opened.remarks)
     assert not [one for one in opened.report.sentences() if skipped in one]  # loading a model does not mention it
