@@ -17,6 +17,7 @@ from roberta_core.cli.predict_inputs import STDIN, TASKS, TaskFields, has_lines,
 from roberta_core.cli.predict_options import HTML, Request, with_shared_options
 from roberta_core.cli.predict_outputs import WRITERS, Row, is_error
 from roberta_core.cli.terminal import EarlyExit, format_count
+from roberta_core.interface import COMMAND, use_interface
 
 if TYPE_CHECKING:
     from roberta_core.cli.predict_blocks import BlockStream
@@ -26,6 +27,12 @@ if TYPE_CHECKING:
 
 FAILED = 1
 HINT = "; the arguments are files: a single text is read from standard input, as in `echo 'TEXT' | roberta ...`"
+
+# The options for arguments of pipelines that have another name.
+OPTION_NAMES = {
+    "aggregation_strategy": "aggregation", "hypothesis_template": "template", "candidate_labels": "labels",
+    "do_sample": "sample", "truncation": "truncate", "handle_impossible_answer": "unanswerable",
+}  # fmt: skip
 
 TOP = Annotated[int, typer.Option(min=1, help="How many results to return for each row.")]
 
@@ -367,5 +374,12 @@ def load_runner(
         announce_device(backend)
         return backend
 
-    with hold_back_stderr():
-        return load_pipeline(PIPELINES[task.pipeline], load, model, budget=budget, **options)
+    try:
+        with use_interface(COMMAND), hold_back_stderr():
+            return load_pipeline(PIPELINES[task.pipeline], load, model, budget=budget, **options)
+    except ValueError as error:
+        name, _, rest = str(error).partition(" ")
+        if name not in options:
+            raise
+        option = OPTION_NAMES.get(name, name.replace("_", "-"))  # the argument of the pipeline is none of the command
+        raise ValueError(f"--{option} {rest}") from None

@@ -19,6 +19,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Protocol
 
 from roberta_core.cli.predict_inputs import TASKS
+from roberta_core.interface import COMMAND, use_interface
 from roberta_core.pipelines import base
 from roberta_core.tasks.base import BUDGET, MEASURED
 
@@ -64,7 +65,8 @@ class BlockRunner:
     def run(self, block: list[Any], budget: int) -> list[Any]:
         """Return the results of a block; a `RowError` for each row that has none."""
         self.pipeline.budget = budget
-        return list(self.pipeline.stream(block, self.pipeline.settings, keep_errors=True))
+        with use_interface(COMMAND):  # in another process
+            return list(self.pipeline.stream(block, self.pipeline.settings, keep_errors=True))
 
 
 class Engine(Protocol):

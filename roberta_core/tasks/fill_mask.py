@@ -13,6 +13,7 @@ import numpy as np
 from roberta_core.backend import Backend
 from roberta_core.config import RobertaConfig
 from roberta_core.data.records import Record
+from roberta_core.interface import choose_advice
 from roberta_core.tasks.base import Example, Task, require_text, softmax
 from roberta_core.tasks.features import Feature, Output
 
@@ -71,7 +72,8 @@ class FillMask(Task):
         """
         choices = min(len(self.tokenizer), self.vocabulary or len(self.tokenizer))
         if not 1 <= self.top_k <= choices:
-            raise ValueError(f"top_k is {self.top_k}, but the vocabulary has {choices} tokens to choose from")
+            name = choose_advice(python="top_k", command="--top-k")
+            raise ValueError(f"{name} is {self.top_k}, but the vocabulary has {choices} tokens to choose from")
         texts = [example.fields["text"] for example in examples]
         rows = self.tokenizer(texts)["input_ids"] if texts else []
         return [self._feature(number, text, ids) for number, (text, ids) in enumerate(zip(texts, rows, strict=True))]

@@ -458,7 +458,7 @@ def test_a_text_without_a_mask_or_too_long_is_refused(run, checkpoint, two_backe
 
 
 def test_more_tokens_than_the_vocabulary_has_are_refused(run, checkpoint, two_backends):
-    assert_refused(run("fill-mask", "a<mask>", "--model", checkpoint, "--top-k", 9000), 1, "top_k is 9000")
+    assert_refused(run("fill-mask", "a<mask>", "--model", checkpoint, "--top-k", 9000), 1, "--top-k is 9000")
 
 
 def test_the_error_without_any_framework_names_what_to_install(run, checkpoint, monkeypatch):

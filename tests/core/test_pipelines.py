@@ -1,11 +1,14 @@
 """Pipelines over a stub framework whose scores are a function of the ids, so that every expected value is known."""
 
+import io
 import re
+import sys
 
 import numpy as np
 import pytest
 
-from roberta_core import RobertaConfig, RobertaTokenizerFast, backend, checkpoints, pipelines
+from roberta_core import RobertaConfig, RobertaTokenizerFast, backend, checkpoints, cli, pipelines
+from roberta_core.cli import predict
 from roberta_core.interface import COMMAND, PYTHON, REQUEST, use_interface
 from roberta_core.pipelines import PIPELINES
 from roberta_core.pipelines.token_classification import _merge_overlapping
@@ -664,3 +667,27 @@ def test_a_cut_that_was_not_requested_is_logged(build, caplog, task, item, optio
     )
     answer([short], **options)
     assert not caplog.records
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("tag", "--aggregation", "most"), "--aggregation is 'most'; expected one of"),
+        (("classify", "--long", "most"), "--long is 'most'; expected one of"),
+        (("classify", "--window-scores", "most"), "--window-scores is 'most'; expected one of"),
+        (("embed", "--pooling", "most"), "--pooling is 'most'; expected cls"),
+        (("embed", "--prompt-name", "most"), "--prompt-name is 'most', but this model's folder defines no prompts"),
+        (("fill-mask", "--file", "-", "--top-k", "9000"), "--top-k is 9000, but the vocabulary has 8192"),
+    ],
+)
+def test_an_option_with_a_wrong_value_is_called_as_the_command_calls_it(capsys, monkeypatch, build, arguments, message):
+    def load_pipeline(kind, load, model, *, budget, **options):
+        return build(kind.task, settings=options)
+
+    monkeypatch.setattr("roberta_core.pipelines.load_pipeline", load_pipeline)
+    monkeypatch.setattr(predict, "resolve_frameworks", lambda *options: ["one"])
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"a")))
+    with pytest.raises(SystemExit) as ended:
+        cli.main([*arguments, "--model", "somewhere"])
+    assert ended.value.code == 1
+    assert message in capsys.readouterr().err
