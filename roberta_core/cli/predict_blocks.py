@@ -10,6 +10,7 @@ an output file it also keeps each finished block in a `BlockFolder`, so that a r
 
 from __future__ import annotations
 
+import socket
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future
@@ -91,10 +92,21 @@ def start_engine(name: str | None, arguments: RunnerArguments, count: int, addre
     if name == "ray":
         from roberta_core.cli.predict_ray import RayEngine
 
+        check_address(address)
         return RayEngine(arguments, count, address)
     from roberta_core.cli.predict_processes import ProcessEngine
 
     return ProcessEngine(arguments, count)
+
+
+def check_address(address: str | None) -> None:
+    """Raise `ValueError` if no program listens at HOST:PORT, for which Ray itself waits for minutes."""
+    host, _, port = (address or "").removeprefix("ray://").rpartition(":")
+    if host and port.isdigit():
+        try:
+            socket.create_connection((host, int(port)), timeout=10).close()
+        except (OSError, OverflowError) as error:
+            raise ValueError(f"--address is {address}, but Ray cannot be reached there: {error}") from None
 
 
 class BlockStream:

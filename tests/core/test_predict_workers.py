@@ -4,6 +4,7 @@ import io
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from roberta_core import RobertaTokenizerFast, checkpoints, cli
+from roberta_core.cli.predict_blocks import check_address
 from roberta_core.cli.predict_processes import divide_cores
 from roberta_core.config import RobertaConfig
 from roberta_core.parameters import draw
@@ -207,6 +209,19 @@ def test_an_engine_that_is_not_there_is_refused(run, rows, monkeypatch, argument
     assert (found, out) == (code, "")
     assert sentence in err
     assert list(rows.parent.iterdir()) == [rows]
+
+
+def test_an_address_without_a_program_is_refused_at_once():
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))  # nothing listens
+        address = f"127.0.0.1:{held.getsockname()[1]}"
+        for given in (address, f"ray://{address}"):
+            with pytest.raises(ValueError, match=f"--address is {given}, but Ray cannot be reached there"):
+                check_address(given)
+        held.listen()
+        check_address(address)
+    for local in (None, "auto", "local"):
+        check_address(local)
 
 
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGKILL])
