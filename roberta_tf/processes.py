@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Sequence
 from contextlib import suppress
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -54,8 +55,9 @@ class DistributedProcesses(Processes):
 
     def close(self) -> None:
         """Wait until all processes are done: one that ends earlier can cut off the answer that another one reads."""
+        own: Any = context.context()
         with suppress(tf.errors.OpError):  # process 0 has ended after all were here, or one of them has failed
-            context.context().wait_at_barrier("done", LEAVING)
+            own.wait_at_barrier("done", LEAVING)
 
 
 def join_processes() -> Processes:
