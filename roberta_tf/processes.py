@@ -12,7 +12,7 @@ from tensorflow.python.eager import context  # the barrier of its coordination s
 
 from roberta_core.training.processes import Processes
 
-LEAVING = 60_000  # milliseconds that a process waits for the others before it ends
+LEAVING = 20_000  # milliseconds that a process waits for the others before it ends
 LOST = (
     tf.errors.AbortedError,
     tf.errors.CancelledError,

@@ -57,7 +57,7 @@ def find_adapter(name: str, precision: str = "float32") -> Adapter:
         module, attribute = PLACES[name]
         return getattr(import_module(module, __package__), attribute)()
     if name not in backend.registered():
-        raise KeyError(backend.describe_unknown(name))
+        raise KeyError(f"{backend.describe_unknown(name)}, or {' or '.join(PLACES)} (the float64 model)")
     from .framework import Framework
 
     return Framework(name, precision)

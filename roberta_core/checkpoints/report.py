@@ -101,7 +101,7 @@ class LoadReport:
             kept = KEPT_BY.get(part or "", "")
             if part == "classifier":
                 dense = any("dense" in name for name in names)
-                kept = "ForSequenceClassification" if dense else "ForTokenClassification"
+                kept = "ForSequenceClassification" if dense else ""  # a tagger's and a chooser's have the same names
             advice = choose_advice(
                 python=f"; Roberta{kept} keeps it", command=f"; `roberta convert --class {kept}` keeps it"
             )

@@ -327,14 +327,17 @@ def _open_folder(
     command: str, framework: str, request: Request, files: list[str], options: Mapping[str, Any]
 ) -> BlockFolder | None:
     """Return the folder of finished blocks, if workers read files and write a file."""
-    if not request.has_workers() or request.output is None or STDIN in files:
-        return None
+    if not request.has_workers() or request.output is None or not all(Path(file).is_file() for file in files):
+        return None  # standard input and pipes can be read only once
+    if request.output.exists() and not request.output.is_file():
+        return None  # a device or a pipe, which a rename would replace
     from roberta_core.cli.predict_folder import BlockFolder, describe_run
 
     names = ("columns", "header", "input_format", "max_batch_tokens", "device")
     given = {f"--{name.replace('_', '-')}": getattr(request, name) for name in names}
     settings = {"the command": command, "--framework": framework, **given, **options}
-    return BlockFolder(request.output, {**settings, **describe_run(request.model, files)})
+    output = request.output.resolve()  # a link stays one
+    return BlockFolder(output, {**settings, **describe_run(request.model, files, output)})
 
 
 def _open_output(output: Path | None) -> AbstractContextManager[TextIO]:

@@ -27,11 +27,6 @@ from roberta_core.tasks.base import BUDGET, MEASURED
 if TYPE_CHECKING:
     from roberta_core.cli.predict_folder import BlockFolder
 
-DIED = (
-    "two {workers} in a row ended in the same block of rows ({reason}); if the memory is full, lower --processes or "
-    "--max-batch-tokens"
-)
-
 
 @dataclass(frozen=True)
 class RunnerArguments:
@@ -56,8 +51,13 @@ class BlockRunner:
         )
 
     def describe(self) -> dict[str, Any]:
-        """Return the device of the model, and the most tokens that it accepts."""
-        return {"device": self.pipeline.backend.device, "length": self.pipeline.length}
+        """Return the device of the model, the framework's version, and the most tokens that the model accepts."""
+        backend = self.pipeline.backend
+        return {
+            "device": backend.device,
+            "framework": f"{backend.title} {backend.version}",
+            "length": self.pipeline.length,
+        }
 
     def measure(self, block: list[Any]) -> int:
         """Return the tokens per batch that are the fastest for the rows of a block."""
@@ -90,6 +90,8 @@ class Engine(Protocol):
 def start_engine(name: str | None, arguments: RunnerArguments, count: int, address: str | None) -> Engine:
     """Start workers: actors of Ray for the engine "ray", processes of this machine for None."""
     if name == "ray":
+        if arguments.device.startswith("cuda:"):
+            raise ValueError(f"--device is {arguments.device}, but Ray chooses the GPU of an actor: specify cuda")
         from roberta_core.cli.predict_ray import RayEngine
 
         check_address(address)
@@ -104,7 +106,7 @@ def check_address(address: str | None) -> None:
     host, _, port = (address or "").removeprefix("ray://").rpartition(":")
     if host and port.isdigit():
         try:
-            socket.create_connection((host, int(port)), timeout=10).close()
+            socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
         except (OSError, OverflowError) as error:
             raise ValueError(f"--address is {address}, but Ray cannot be reached there: {error}") from None
 
@@ -137,6 +139,8 @@ class BlockStream:
                 f"--processes is {self.engine.count}, but the model runs on {device}, which one process uses best: "
                 "specify --processes 1, or --device cpu"
             )
+        if self.folder is not None:
+            self.folder.add_settings({"the device": device, "the version of the framework": found["framework"]})
 
     def stream(self, inputs: Iterable[Any], options: Mapping[str, Any], keep_errors: bool = True) -> Iterator[Any]:
         """Yield the result of each input, in order, reading no further ahead than two blocks for each worker."""
@@ -150,7 +154,7 @@ class BlockStream:
                     yield from self._finish(*pending.popleft())
             while pending:
                 yield from self._finish(*pending.popleft())
-        except ValueError:
+        except BaseException:
             self._keep(pending)
             raise
 
@@ -185,5 +189,5 @@ class BlockStream:
         """Keep the blocks that are finished, when the command ends with an error."""
         for number, future in pending:
             if future.done() and self.folder is not None:
-                with suppress(ValueError):  # of another block; the first error is reported
+                with suppress(Exception):  # of another block; the first error is reported
                     self._finish(number, future)

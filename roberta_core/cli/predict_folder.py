@@ -18,6 +18,11 @@ from roberta_core.pipelines import base
 from roberta_core.pipelines.base import RowError
 from roberta_core.safe_files import read_json_object
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
+
 MANIFEST = "manifest.json"
 
 
@@ -36,12 +41,23 @@ class BlockFolder:
 
     def __init__(self, output: Path, settings: Mapping[str, Any]):
         self.output, self.folder = output, output.with_name(f"{output.name}.blocks")
-        self.settings = json.loads(json.dumps(settings))
-        self._budget: int | None = None
+        self.settings: dict[str, Any] = {}
+        self._found: dict[str, Any] = {}
         if any(self.folder.glob("block-*.jsonl")):
-            found = read_json_object(self.folder / MANIFEST)
-            self._compare(found.get("settings", {}))
-            self._budget = found.get("budget")
+            self._found = read_json_object(self.folder / MANIFEST)
+        self._budget: int | None = self._found.get("budget")
+        self.add_settings(settings)
+
+    def add_settings(self, settings: Mapping[str, Any]) -> None:
+        """Add what the results depend on; raise `ValueError` if the folder has blocks of a run with other values."""
+        given, found = json.loads(json.dumps(settings)), self._found.get("settings", {})
+        names = [name for name in given if self._found and found.get(name) != given[name]]
+        if names:
+            raise ValueError(
+                f"{self.folder} has finished blocks of a run with other values of {', '.join(names)}: remove the "
+                "folder to start again, or specify another --output"
+            )
+        self.settings |= given
 
     @property
     def budget(self) -> int | None:
@@ -72,9 +88,11 @@ class BlockFolder:
     def open_output(self) -> Iterator[TextIO]:
         """Create the folder, and open the output under a temporary name; rename it and remove the folder at the end."""
         self.folder.mkdir(exist_ok=True)
-        self._write_manifest()
         temporary = self.folder / "output"
-        with open(temporary, "w", encoding="utf-8", newline="") as stream:
+        with open(temporary, "a", encoding="utf-8", newline="") as stream:
+            _lock(stream, self.output)
+            stream.truncate(0)
+            self._write_manifest()
             yield stream
         os.replace(temporary, self.output)
         shutil.rmtree(self.folder)
@@ -86,21 +104,14 @@ class BlockFolder:
         content = {"settings": self.settings, "budget": self._budget}
         _replace(self.folder / MANIFEST, json.dumps(content, indent=1) + "\n")
 
-    def _compare(self, found: Mapping[str, Any]) -> None:
-        names = [name for name in {**self.settings, **found} if found.get(name) != self.settings.get(name)]
-        if names:
-            raise ValueError(
-                f"{self.folder} has finished blocks of a run with other values of {', '.join(names)}: remove the "
-                "folder to start again, or specify another --output"
-            )
 
-
-def describe_run(model: str, files: Sequence[str]) -> dict[str, Any]:
+def describe_run(model: str, files: Sequence[str], output: Path) -> dict[str, Any]:
     """Return what results depend on beside the options: the program, the content of the model and of the input."""
     return {
         "the version of triberta": __version__,
-        "the model": compute_model_digest(model),
+        "the model": compute_model_digest(model, output),
         "the content of the input": compute_digest(map(Path, files)),
+        "the suffix of the input": [Path(file).suffix.lower() for file in files],
         "the rows of a block": base.WINDOW,
     }
 
@@ -114,15 +125,29 @@ def compute_digest(files: Iterable[Path]) -> list[str]:
     return digests
 
 
-def compute_model_digest(model: str) -> str:
-    """Return one digest of the names and contents of all files of a model."""
+def compute_model_digest(model: str, output: Path) -> str:
+    """Return one digest of the names and contents of all files of a model, except what the command writes."""
     from roberta_core.checkpoints import resolve
     from roberta_core.pipelines import WANTS
 
     folder = resolve(model, WANTS)
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    own = {output, output.with_name(f"{output.name}.blocks")}
+    found = (path for path in folder.rglob("*") if path.is_file())
+    files = sorted(path for path in found if not own & {path.resolve(), *path.resolve().parents})
     lines = zip((str(file.relative_to(folder)) for file in files), compute_digest(files), strict=True)
     return hashlib.sha256(repr(list(lines)).encode()).hexdigest()
+
+
+def _lock(stream: TextIO, output: Path) -> None:
+    """Hold a file until it is closed; raise `ValueError` if another process holds it."""
+    if fcntl is None:
+        return
+    try:
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise ValueError(
+            f"another command is writing {output}: wait until it ends, or specify another --output"
+        ) from None
 
 
 def _replace(path: Path, text: str) -> None:

@@ -12,7 +12,7 @@ from queue import SimpleQueue
 from threading import Lock, Thread
 from typing import Any
 
-from roberta_core.cli.predict_blocks import DIED, RunnerArguments
+from roberta_core.cli.predict_blocks import RunnerArguments
 
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_NUM_INTRAOP_THREADS")
 TOPOLOGY = Path("/sys/devices/system/cpu")
@@ -30,13 +30,15 @@ class Worker:
     Args:
         arguments: the pipeline.
         cores: the cores that it may use.
+        errors: the file descriptor of its standard error.
     """
 
-    def __init__(self, arguments: RunnerArguments, cores: list[int]):
+    def __init__(self, arguments: RunnerArguments, cores: list[int], errors: int):
         command = [sys.executable, "-P", "-c", PROGRAM, *sys.path]
         self.process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True, env=_limit_threads(cores)
-        )
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, start_new_session=True,
+            env=_limit_threads(cores),
+        )  # fmt: skip
         self.start = (arguments, cores)
 
     def ask(self, request: Request) -> Any:
@@ -76,6 +78,7 @@ class ProcessEngine:
         self.shares = divide_cores(list_cores(), count)
         self.calls: SimpleQueue[tuple[Future[Any], Request] | None] = SimpleQueue()
         self.lock, self.closed = Lock(), False
+        self.errors = os.dup(2)  # a worker that is started later writes there too, when 2 is held back
         self.workers: dict[int, Worker] = {}
         self.threads: list[Thread] = []
         try:
@@ -105,12 +108,13 @@ class ProcessEngine:
             thread.join()
         for worker in self.workers.values():
             worker.end()
+        os.close(self.errors)
 
     def _start(self, number: int) -> None:
         with self.lock:
             if self.closed:
                 raise EOFError
-            self.workers[number] = Worker(self.arguments, self.shares[number])
+            self.workers[number] = Worker(self.arguments, self.shares[number], self.errors)
 
     def _serve(self, number: int) -> None:
         """Pass calls to a process, which is replaced if it dies, until the engine is closed."""
@@ -136,7 +140,7 @@ class ProcessEngine:
                     raise
                 status = self.workers[number].end()
                 self._start(number)
-        raise ValueError(DIED.format(workers="worker processes", reason=_describe_status(status)))
+        raise ValueError(_describe_death(request[0], _describe_status(status)))
 
 
 def list_cores() -> list[int]:
@@ -167,6 +171,14 @@ def _limit_threads(cores: list[int]) -> dict[str, str]:
     """Return the environment of a worker: where a process cannot be bound to cores, variables limit its threads."""
     limits = {} if hasattr(os, "sched_setaffinity") else dict.fromkeys(THREADS, str(len(cores)))
     return {**limits, **os.environ}
+
+
+def _describe_death(method: str, reason: str) -> str:
+    """Return a sentence for two processes that ended in the same call of a method of `BlockRunner`."""
+    loading = method == "describe"
+    place = "when they loaded the model" if loading else "in the same block of rows"
+    advice = "--processes" if loading else "--processes or --max-batch-tokens"
+    return f"two worker processes in a row ended {place} ({reason}); if the memory is full, lower {advice}"
 
 
 def _describe_status(status: int) -> str:

@@ -6,14 +6,8 @@ import logging
 from concurrent.futures import Future
 from typing import Any
 
-from roberta_core.cli.predict_blocks import DIED, BlockRunner, RunnerArguments
+from roberta_core.cli.predict_blocks import BlockRunner, RunnerArguments
 from roberta_core.cli.terminal import format_error
-
-try:
-    import ray  # pyright: ignore[reportMissingImports]
-    from ray.exceptions import RayActorError, RayError  # pyright: ignore[reportMissingImports]
-except ImportError as error:
-    raise ValueError(f"--engine ray needs Ray ({error}): pip install 'triberta[ray]'") from None
 
 
 class Actor:
@@ -35,10 +29,11 @@ class RayEngine:
     """Actors of Ray. One that dies is started again, and its calls are repeated once."""
 
     def __init__(self, arguments: RunnerArguments, count: int, address: str | None):
-        self.count = count
+        self.count, self.ray = count, _import_ray()
+        ray = self.ray
         try:
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
-        except (RayError, ConnectionError, RuntimeError, ValueError) as error:
+        except (ray.exceptions.RayError, ConnectionError, RuntimeError, ValueError) as error:
             raise ValueError(f"Ray cannot be reached at {address or 'this machine'}: {error}") from None
         nodes = [
             [int(node["Resources"].get(name, 0)) for name in ("CPU", "GPU")] for node in ray.nodes() if node["Alive"]
@@ -51,6 +46,11 @@ class RayEngine:
         remote: Any = ray.remote(num_cpus=share, num_gpus=gpu, max_restarts=-1, max_task_retries=1)(Actor)
         self.actors: list[Any] = [remote.remote(arguments) for _ in range(count)]
         self.calls: list[list[Future[Any]]] = [[] for _ in self.actors]
+        ready, missing = ray.wait(
+            [actor.__ray_ready__.remote() for actor in self.actors], num_returns=count, timeout=120
+        )
+        if missing:
+            raise ValueError(f"Ray started {len(ready)} of {count} actors in 2 minutes: its other cores are in use")
         for actor in self.actors:
             actor.call.remote("describe")  # all load the model at once
 
@@ -59,19 +59,26 @@ class RayEngine:
         self.calls = [[one for one in calls if not one.done()] for calls in self.calls]
         calls, actor = min(zip(self.calls, self.actors, strict=True), key=lambda pair: len(pair[0]))
         calls.append(future := Future())
-        actor.call.remote(method, *arguments).future().add_done_callback(lambda reply: _pass_on(reply, future))
+        actor.call.remote(method, *arguments).future().add_done_callback(lambda reply: self._pass_on(reply, future))
         return future
 
     def close(self) -> None:
         """End all actors, and Ray if it was started here."""
-        ray.shutdown()
+        self.ray.shutdown()
+
+    def _pass_on(self, reply: Any, future: Future[Any]) -> None:
+        try:
+            error, value = reply.result()
+        except self.ray.exceptions.RayActorError:
+            error, value = "an actor of Ray ended twice in the calls that it had (see the logs of Ray)", None
+        except Exception as problem:  # it belongs to the call, whatever it is
+            return future.set_exception(problem)
+        return future.set_exception(ValueError(error)) if error else future.set_result(value)
 
 
-def _pass_on(reply: Any, future: Future[Any]) -> None:
+def _import_ray() -> Any:
     try:
-        error, value = reply.result()
-    except RayActorError:
-        error, value = DIED.format(workers="Ray actors", reason="see the logs of Ray"), None
-    except Exception as problem:  # it belongs to the call, whatever it is
-        return future.set_exception(problem)
-    return future.set_exception(ValueError(error)) if error else future.set_result(value)
+        import ray  # pyright: ignore[reportMissingImports]
+    except ImportError as error:
+        raise ValueError(f"--engine ray needs Ray ({error}): pip install 'triberta[ray]'") from None
+    return ray

@@ -27,13 +27,15 @@ def main() -> None:
         os.sched_setaffinity(0, cores)  # before a framework counts them
     calls: SimpleQueue[Any] = SimpleQueue()
     Thread(target=_receive, args=(sys.stdin.buffer, calls), daemon=True).start()
-    with hold_back_stderr():
+    with hold_back_stderr() as show_stderr:
         runner, failure = _try(BlockRunner, arguments)[::-1]
         while True:
             method, given = calls.get()
             reply = (failure, None) if failure else _try(getattr(runner, method), *given)
             pickle.dump(reply, replies)
             replies.flush()
+            if method == "run":  # the messages at the start are over
+                show_stderr()
 
 
 def _receive(stream: BinaryIO, calls: SimpleQueue[Any]) -> None:

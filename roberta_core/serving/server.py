@@ -22,6 +22,7 @@ from roberta_core.serving.service import Service
 
 logger = logging.getLogger(__name__)
 
+ABSENT = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)  # an address of the host's name that this machine does not have
 KEEP_ALIVE = 5  # seconds that an idle connection stays open
 FAREWELL = 1.0  # seconds in which a server that shuts down still answers new requests, with 503
 
@@ -159,7 +160,7 @@ def trace(app: Any) -> Any:
 
 
 def bind(host: str, port: int) -> list[socket.socket]:
-    """Return sockets at all addresses of a host, which no other program can use from then on; they do not listen yet.
+    """Return sockets at all addresses of a host that this machine has; they do not listen yet.
 
     Args:
         host: the name or the address.
@@ -171,18 +172,36 @@ def bind(host: str, port: int) -> list[socket.socket]:
     sockets: list[socket.socket] = []
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        absent = None
         for family, kind, protocol, _, address in dict.fromkeys(found):
-            sockets.append(socket.socket(family, kind, protocol))
-            if os.name == "posix":  # connections of an earlier server that are not quite closed are no hindrance
-                sockets[-1].setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if family == socket.AF_INET6:
-                sockets[-1].setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            sockets[-1].bind(address)
+            try:
+                sockets.append(_bind_one(family, kind, protocol, address))
+            except OSError as error:
+                if error.errno not in ABSENT:
+                    raise
+                absent = error
+        if absent is not None and not sockets:
+            raise absent
     except OSError as error:
         for one in sockets:
             one.close()
         raise _describe_unusable(host, port, error) from None
     return sockets
+
+
+def _bind_one(family: int, kind: int, protocol: int, address: Any) -> socket.socket:
+    """Return a socket at one address."""
+    one = socket.socket(family, kind, protocol)
+    try:
+        if os.name == "posix":  # connections of an earlier server that are not quite closed are no hindrance
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        one.bind(address)
+    except OSError:
+        one.close()
+        raise
+    return one
 
 
 def _describe_unusable(host: str, port: int, error: OSError) -> OSError:
@@ -214,7 +233,9 @@ def serve(
     server = Server(service, host, port, announce)
     try:
         server.run(bound)
-    except OSError as error:  # another program has begun to listen since
-        raise _describe_unusable(host, port, error) from None
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE:
+            raise
+        raise _describe_unusable(host, port, error) from None  # another program has begun to listen since
     if service.failure:
         raise ValueError(f"the models could not be warmed up: {service.failure}")

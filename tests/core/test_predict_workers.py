@@ -8,23 +8,29 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
-from roberta_core import RobertaTokenizerFast, checkpoints, cli
+from roberta_core import RobertaTokenizerFast, backend, checkpoints, cli
 from roberta_core.cli.predict_blocks import check_address
+from roberta_core.cli.predict_folder import BlockFolder
 from roberta_core.cli.predict_processes import divide_cores
 from roberta_core.config import RobertaConfig
 from roberta_core.parameters import draw
 from roberta_core.pipelines import base
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the states of processes are read from /proc")
 
 CONFIG = RobertaConfig(
     vocab_size=4096, hidden_size=12, num_hidden_layers=1, num_attention_heads=3, intermediate_size=20,
     id2label={0: "short", 1: "long"}, max_position_embeddings=14,
 )  # fmt: skip
 # Labels a text by its number of tokens; the scores depend on the other rows of the batch, as rounding does. A file
-# `once` kills the process at its next batch, `later` at the third or a later one, and `wait` holds it.
+# `once` kills the process at its next batch, `later` at the third or a later one, `wait` holds it, and `both` holds it
+# until two processes have a batch.
 BACKEND = """
 import os, signal, time
 from pathlib import Path
@@ -53,12 +59,14 @@ class Stub:
             os.kill(os.getpid(), signal.SIGKILL)
         while (FOLDER / "wait").exists():
             time.sleep(0.01)
+        while (FOLDER / "both").exists() and len(set((FOLDER / "batches").read_text().split())) < 2:
+            time.sleep(0.01)
         count = inputs["attention_mask"].sum(1) + inputs["attention_mask"].size / 1e3
         return SequenceClassifierOutput(logits=np.stack([np.zeros(len(count)), count - 6.5], 1).astype(np.float32))
 
 BACKEND = Stub()
 """
-FILES = ("batches", "once", "later", "wait", "device")
+FILES = ("batches", "once", "later", "wait", "both", "device")
 PROGRAM = "from roberta_core.pipelines import base; base.WINDOW = 8; from roberta_core.cli import main; main()"
 TEXTS = ["a door", "", "a small green door opens", "she walked in and the door was open", "x y"]
 
@@ -90,6 +98,11 @@ def find_stub(stub, monkeypatch):
         (stub / name).unlink(missing_ok=True)
     monkeypatch.syspath_prepend(stub)
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(stub), *filter(None, [os.environ.get("PYTHONPATH")])]))
+    for function in (backend.registered, backend.load):
+        function.cache_clear()
+    yield
+    for function in (backend.registered, backend.load):
+        function.cache_clear()
 
 
 @pytest.fixture
@@ -136,8 +149,10 @@ def test_two_processes_print_what_one_prints(run, rows, stub, tmp_path, monkeypa
     assert plain[2] == "roberta: 2 of 29 rows have an error\n"
     assert len(plain[1].splitlines()) == 29
     (stub / "batches").unlink()
+    (stub / "both").touch()
     assert run(rows, "--processes", 2) == plain
     assert count_workers(stub) == 2
+    (stub / "both").unlink()
     # Standard input too, and a worker that is killed once.
     (stub / "once").touch()
     texts = "".join(f"{TEXTS[number % 5]} {number}\n" for number in range(20))
@@ -172,6 +187,11 @@ def test_a_block_that_kills_two_workers_ends_the_command_and_a_rerun_computes_wh
         True,
     )
     content = rows.read_text()
+    lines = rows.with_suffix(".txt")
+    lines.write_text(content)
+    code, _, err = run(lines, "--processes", 1, "--output", output)
+    assert (code, "other values of the suffix of the input: remove" in err) == (1, True)
+    lines.unlink()
     rows.write_text(content + content)
     code, _, err = run(rows, "--processes", 1, "--output", output)
     assert (code, "other values of the content of the input: remove" in err) == (1, True)
@@ -181,6 +201,47 @@ def test_a_block_that_kills_two_workers_ends_the_command_and_a_rerun_computes_wh
     assert output.read_text() == plain
     assert len((stub / "batches").read_text().split()) == 2
     assert sorted(tmp_path.iterdir()) == [output, rows]
+
+
+def test_inputs_and_outputs_that_are_no_files_are_read_and_written_as_they_are(run, rows, tmp_path):
+    plain = run(rows)[1]
+    pipe = tmp_path / "pipe.jsonl"
+    os.mkfifo(pipe)
+    writer = Thread(target=lambda: pipe.write_bytes(rows.read_bytes()))
+    writer.start()
+    code, _, err = run(pipe, "--processes", 1, "--output", tmp_path / "labels.jsonl")
+    writer.join()
+    assert (code, "2 of 29 rows" in err) == (1, True)
+    assert (tmp_path / "labels.jsonl").read_text() == plain.replace("rows.jsonl", "pipe.jsonl")
+    target, link = tmp_path / "run.jsonl", tmp_path / "latest.jsonl"
+    target.touch()
+    link.symlink_to(target)
+    run(rows, "--processes", 1, "--output", link)
+    assert link.is_symlink()
+    assert target.read_text() == plain
+    assert sorted(path.name for path in tmp_path.glob("*.blocks")) == []
+
+
+def test_two_commands_do_not_share_a_folder(tmp_path):
+    first, second = (BlockFolder(tmp_path / "labels", {"command": "classify"}) for _ in range(2))
+    with (
+        first.open_output(),
+        pytest.raises(ValueError, match=r"another command is writing .*labels: wait"),
+        second.open_output(),
+    ):
+        pass
+    assert (tmp_path / "labels").exists()
+
+
+def test_a_rerun_with_another_version_of_the_framework_is_refused(tmp_path):
+    first = BlockFolder(tmp_path / "labels", {"command": "classify"})
+    first.add_settings({"the version of the framework": "stub 1"})
+    with suppress(OSError), first.open_output():
+        first.write(0, ["a"])
+        raise OSError
+    second = BlockFolder(tmp_path / "labels", {"command": "classify"})
+    with pytest.raises(ValueError, match="other values of the version of the framework: remove"):
+        second.add_settings({"the version of the framework": "stub 2"})
 
 
 def test_actors_of_ray_print_what_one_process_prints(run, rows, stub, tmp_path):

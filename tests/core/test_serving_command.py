@@ -115,3 +115,14 @@ def test_every_address_of_a_host_is_bound_and_a_failure_closes_all(monkeypatch):
         found[1] = (*found[0][:4], busy.getsockname())
         with pytest.raises(OSError, match="in use"):
             server.bind("localhost", 0)
+
+
+def test_an_address_that_the_machine_does_not_have_is_passed_over_if_there_is_another(monkeypatch):
+    absent = (socket.AF_INET, socket.SOCK_STREAM, 0, "", ("203.0.113.9", 0))
+    found = [absent, (*absent[:4], ("127.0.0.1", 0))]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *arguments, **options: found)
+    (only,) = server.bind("localhost", 0)
+    only.close()
+    del found[1]
+    with pytest.raises(OSError, match="cannot assign"):
+        server.bind("localhost", 0)
