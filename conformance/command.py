@@ -67,7 +67,7 @@ def parity(
         typer.Option(
             "--faults",
             help="Plant deliberate faults in the model, one at a time, and show which test case detects each; "
-            "with a checkpoint, show whether comparing that checkpoint detects each.",
+            "with a checkpoint, show whether the check of that checkpoint detects each.",
         ),
     ] = False,
 ) -> None:

@@ -29,7 +29,7 @@ def compare(
     junit: Annotated[Path | None, typer.Option(metavar="FILE", help="Write JUnit XML to FILE.")] = None,
     html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write an HTML page to FILE.")] = None,
 ) -> None:
-    """Compare checkpoints of any format: configuration, tokenizer, tensors, and outputs in float64 by stage.
+    """Compare checkpoints of any format: configuration, tokenizer, tensors, and the outputs of each layer in float64.
 
     The exit status is 0 if they are the same model, and 1 if anything differs.
     """

@@ -29,16 +29,16 @@ def bench(
         typer.Option(
             metavar="NAME=PYTHON",
             help="Another implementation and the Python interpreter of its environment, such as "
-            "transformers-pt=venv/bin/python. NAME is transformers-pt, -pt-bf16, -tf, -tf-function, -tf-xla, -flax or "
-            "-flax-jit, or transformers-onnxruntime, -openvino or -openvino-bf16, which export the PyTorch model of "
-            "transformers. Can be repeated.",
+            "transformers-pt=venv/bin/python. NAME is transformers- and one of pt, pt-bf16, tf, tf-function, "
+            "tf-xla, flax, flax-jit, or of onnxruntime, openvino, openvino-bf16, which run an exported PyTorch model. "
+            "Can be repeated.",
         ),
     ] = None,
     also: Annotated[
         str | None,
         typer.Option(
-            help="More variants, separated by commas: onnx, onnx-int8, openvino, openvino-bf16 (this "
-            "project's graph of the model; onnx and openvino are the same as in --frameworks); pt-plain, "
+            help="More variants, separated by commas: onnx, onnx-int8, openvino, openvino-bf16 (this project's graph "
+            "of the model; onnx and openvino may be given here or in --frameworks); pt-plain, "
             "tf-plain and flax-plain (the model called directly, where the default is `model.frozen()`, a view "
             "that is optimised for inference); pt-compile, pt-bf16, tf-bf16, flax-bf16; limit (a lower bound: only the "
             "matrix products) and limit-packed (the same, with weights packed by oneDNN)."

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 FORMATS = (
     "safetensors (all frameworks read it), bin (PyTorch's pickle), h5 (TensorFlow), msgpack (Flax), tf-safetensors and "
-    "flax-safetensors (as TensorFlow and Flax classes of transformers write it), or fairseq"
+    "flax-safetensors (the files that the TensorFlow and Flax classes of transformers write), or fairseq"
 )
 
 

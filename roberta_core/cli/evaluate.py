@@ -41,8 +41,8 @@ def evaluate(
     recipe: Annotated[
         str | None,
         typer.Option(
-            help="Recipe (name or TOML file) that sets how texts are split and masked; with --task, one whose task "
-            "settings are used instead of those of the training."
+            help="Recipe (name or TOML file) that sets how texts are split and masked; with --task: the "
+            "settings of the task are those of this recipe, not those of the fine-tuning."
         ),
     ] = None,
     only_held_out: Annotated[

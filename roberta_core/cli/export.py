@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def export(
     source: Annotated[str, typer.Argument(metavar="SRC", help="A folder, a built-in model, or a model on the Hub.")],
-    target: Annotated[str, typer.Argument(metavar="DST", help="The output folder; it must not exist, or be empty.")],
+    target: Annotated[str, typer.Argument(metavar="DST", help="The output folder; it must be new or empty.")],
     to: Annotated[str, typer.Option(help="Format to write: onnx, torch-export, saved-model, tflite or stablehlo.")],
     architecture: Annotated[
         str | None,
@@ -41,8 +41,8 @@ def export(
     """Export a model to a runtime's format, with tokenizer, configuration and, for embedding models, pooling settings.
 
     The exported model is opened again and compared with a float64 model at several shapes. Nothing is written if an
-    error exceeds ten times the error of a NumPy implementation in the same data type. Extras: onnx needs `onnx`,
-    torch-export `pt`, saved-model and tflite `tf`, stablehlo `flax`.
+    error exceeds ten times the error of a NumPy implementation in the same data type. Each format needs an
+    extra of the package: `onnx` for onnx, `pt` for torch-export, `tf` for saved-model and tflite, `flax` for stablehlo.
     """
     from rich.console import Console
 

@@ -22,7 +22,7 @@ SETTINGS = {"tf": {"TF_ENABLE_ONEDNN_OPTS": "1"}} if platform.machine() in ("x86
 
 # In a command's signature: `frameworks: FRAMEWORKS = None, framework: FRAMEWORK = None`; see `resolve_frameworks`.
 FRAMEWORKS = Annotated[
-    str | None, typer.Option(help="Frameworks to use, separated by commas: pt,tf,flax,onnx,openvino.")
+    str | None, typer.Option(help="Several frameworks to compare, separated by commas: pt,tf,flax,onnx,openvino.")
 ]
 FRAMEWORK = Annotated[
     str | None,

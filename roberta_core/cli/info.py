@@ -41,9 +41,9 @@ def info(
         bool,
         typer.Option(
             "--runtime",
-            help="For each installed framework, show its device here and whether the model of CHECKPOINT (without it, "
-            "models in general) runs in an optimised form (`model.frozen()`), or plain (as when called directly), with "
-            "the reason.",
+            help="For each installed framework, show the device that it uses, and whether the commands run the model "
+            "in an optimised form (`model.frozen()`) or plain, and why. Without CHECKPOINT it is shown for models in "
+            "general.",
         ),
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,

@@ -96,8 +96,8 @@ def answer(
         bool | None,
         typer.Option(
             "--unanswerable/--answerable",
-            help="Whether a context may hold no answer, so that the result is empty. By default what fine-tuning "
-            "recorded in the model's folder; --answerable if nothing is recorded.",
+            help="Whether the result may be empty, for a context without an answer. By default as fine-tuning recorded "
+            "it in the model's folder, else --answerable.",
         ),
     ] = None,
     html: HTML = None,

@@ -42,7 +42,8 @@ HEADER = Annotated[
 INPUT_FORMAT = Annotated[
     str | None,
     typer.Option(
-        help=f"Format of the files and of standard input, if the suffix does not tell it: {', '.join(INPUT_FORMATS)}."
+        help="Format of the files and of standard input, if the suffix does not tell it: "
+        f"{', '.join(INPUT_FORMATS)}; conll is for `roberta tag`."
     ),
 ]
 FORMAT = Annotated[
@@ -71,14 +72,16 @@ PROCESSES = Annotated[
     int | None,
     typer.Option(
         min=1,
-        help="Compute with this many processes, each with the model and a share of the cores; by default within this "
-        "one. With --engine ray the number of actors.",
+        help="Number of worker processes, each with the model and a share of the cores; by default none: the command "
+        "computes in its own process. With --engine ray this is the number of actors.",
         show_default=False,
     ),
 ]
 ENGINE = Annotated[
     str | None,
-    typer.Option(help="ray: compute with actors of Ray instead of processes of this machine; by default one."),
+    typer.Option(
+        help="ray: compute in actors of Ray; by default the command computes on this machine, see --processes."
+    ),
 ]
 ADDRESS = Annotated[
     str | None,

@@ -10,8 +10,8 @@ def tasks(
     name: Annotated[
         str | None,
         typer.Argument(
-            help="Show only the task of this name, or the tasks of the models that `roberta finetune NAME` trains, "
-            "with the column names that are recognised for each field.",
+            help="The task to show, such as text-classification, or a task of `roberta finetune`, such as "
+            "classification, whose models have several; with the column names that are recognised for each field.",
             show_default=False,
         ),
     ] = None,

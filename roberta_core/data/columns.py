@@ -9,7 +9,7 @@ PAIRS = (
 )  # fmt: skip
 
 
-NO_COLUMN = "no column for"  # begins the sentence on a field whose columns a row does not have
+NO_COLUMN = "no column for the field"  # begins the sentence on a field whose columns a row does not have
 
 
 def describe_missing(field: str, wanted: Sequence[str], columns: Iterable[object]) -> str:

@@ -120,7 +120,9 @@ def parse_sources(sources: Sequence[str]) -> dict[str, str]:
         if not name or not place:
             raise ValueError(f"{source!r} is not a model: specify MODEL or NAME=MODEL")
         if name in found:
-            raise ValueError(f"two models are called {name}: name them as in NAME={place}")
+            raise ValueError(
+                f"two models would be called {name}, the last part of their paths: write NAME={place} for one of them"
+            )
         found[name] = place
     return found
 

@@ -150,13 +150,14 @@ def test_records_of_a_file_are_read_by_their_columns_and_a_bad_one_has_an_error(
     assert header == ["place", "label", "score", "text", "error"]
     assert first[3:] == ["One.\tTwo.", ""]
     assert (
-        second[-1] == "no column for text (text, sentence or content); the columns are body: pass --columns text=COLUMN"
+        second[-1]
+        == "no column for the field text (text, sentence or content); the columns are body: pass --columns text=COLUMN"
     )
     assert third[-1].startswith("an input is int, not a text")
     code, out, _ = run(rows, "--columns", "text=body", "--json")
     assert code == 1
     assert [json.loads(line).get("text") for line in out.splitlines()] == [None, "x", None]
-    assert "no column for text (body); the columns are premise, hypothesis" in out
+    assert "no column for the field text (body); the columns are premise, hypothesis" in out
 
 
 @pytest.mark.parametrize(

@@ -91,7 +91,8 @@ def test_bad_rows_have_a_reason_and_the_others_a_result(run, tmp_path):
     assert [row[0].rpartition(" ")[2] for row in rows] == ["1", "2", "3", "4"]
     assert [bool(row[1]) for row in rows] == [True, False, False, True]
     assert (
-        rows[1][2] == "no column for text (text, sentence or content); the columns are txt: pass --columns text=COLUMN"
+        rows[1][2]
+        == "no column for the field text (text, sentence or content); the columns are txt: pass --columns text=COLUMN"
     )
     assert rows[2][2].startswith("not JSON")
     assert [item for item in inputs if isinstance(item, str)] == ["a", "c"]
@@ -219,7 +220,7 @@ def test_choices_are_read_in_the_layouts_of_training_data(run, tmp_path):
     assert code == 1
     assert [(item["context"], item["choices"]) for item in inputs[:2]] == [("a", ["b", "c"]), ("d", ["e", "f"])]
     assert inputs[0]["question"] == "What was the cause of this?"
-    assert "no column for choices (choices, options or endings); the columns are premise" in out
+    assert "no column for the field choices (choices, options or endings); the columns are premise" in out
 
 
 def test_a_file_that_cannot_be_read_is_one_error_and_the_others_are_read(run, tmp_path):

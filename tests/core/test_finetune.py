@@ -245,10 +245,10 @@ def test_skipped_records_are_reported_and_refused_if_strict(files, capsys):
     run(files)
     line = json.loads(capsys.readouterr().out.splitlines()[0])
     assert (line["examples"], line["skipped"]) == (10, 1)
-    assert "train.jsonl, line 11: no column for label (" in line["reasons"][0]
+    assert "train.jsonl, line 11: no column for the field label (" in line["reasons"][0]
     shutil.rmtree(files / "out")
     run(files, "--strict", code=1)
-    assert "train.jsonl, line 11: no column for label (" in capsys.readouterr().err
+    assert "train.jsonl, line 11: no column for the field label (" in capsys.readouterr().err
 
 
 def continued(files, labels, rows=ROWS):
@@ -308,7 +308,10 @@ def test_an_error_reports_why_all_records_are_skipped(files, capsys):
     run(files, "--columns", "label=stars", code=1)
     error = capsys.readouterr().err
     assert "no record is left for training: skipped 10: " in error
-    assert "line 1 (and 9 more): no column for label (stars); the columns are text, label. Name the column" in error
+    assert (
+        "line 1 (and 9 more): no column for the field label (stars); the columns are text, label. Name the column"
+        in error
+    )
     assert error.endswith(": --columns label=COLUMN\n")
     (files / "train.jsonl").write_text('{"text": "good", "label": null}\n')
     run(files, code=1)

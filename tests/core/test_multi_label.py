@@ -70,7 +70,7 @@ def test_columns_of_0_and_1_are_labels_in_their_order(tokenizer):
     assert [example.fields["label"] for example in examples] == [["spam"], ["spam", "rude"]]
     assert skipped.reasons == [
         "F, line 3: its column rude is 'maybe'; for one of several labels it must be 0 or 1",
-        "F, line 4: no column for label (rude); the columns are body, spam",
+        "F, line 4: no column for the field label (rude); the columns are body, spam",
     ]
 
 

@@ -233,7 +233,7 @@ def test_models_have_names_and_tasks(tmp_path, pipelines):
     folder = tmp_path / "my-model"
     folder.mkdir()
     assert parse_sources([str(folder), "b=roberta-tiny"]) == {"my-model": str(folder), "b": "roberta-tiny"}
-    with pytest.raises(ValueError, match="two models are called a"):
+    with pytest.raises(ValueError, match="two models would be called a"):
         parse_sources(["a=b", "a=c"])
     with pytest.raises(ValueError, match="there is no task 'colouring'"):
         parse_tasks("ner,colouring")

@@ -216,7 +216,7 @@ def test_an_answer_neither_ends_before_it_begins_nor_exceeds_the_limit(tokenizer
 
 
 FAULTS = {
-    "a missing column": ("classification", {"text": "a"}, "no column for label (label, labels, "),
+    "a missing column": ("classification", {"text": "a"}, "no column for the field label (label, labels, "),
     "no text": ("classification", {"text": " ", "label": 1}, "its text is empty"),
     "a text of a million characters": ("classification", {"text": "x" * 1_000_000, "label": 1}, "1,000,000 characters"),
     "labels of another number": ("tagging", {"tokens": ["a"], "labels": []}, "1 tokens, but 0 labels"),
