@@ -118,7 +118,7 @@ def finetune(
         with handle_stop(processes), Display(as_json, processes.is_first) as display, recording:
             examples = training.read_examples(work, train, reading, "training", display.report, learn=True)
             kept = training.read_examples(work, validation, reading, "validation", display.report) if validation else []
-            backend = joined or load_backend(name, device)  # seconds: the data has been checked
+            backend = joined or load_backend(name, device, train=True)  # seconds: the data has been checked
             features, shown = work.build_features(examples), work.build_features(kept)
             training.report_truncation(work, features, "training", display.report)
             training.report_truncation(work, shown, "validation", display.report)

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 # Packages that TensorFlow and Keras import if they are installed, but no command uses: half of the import time.
 UNUSED = {"tf": ("jax", "matplotlib", "scipy", "sklearn")}
 
-# Environment variables that a framework reads when it is imported. By default TensorFlow multiplies with oneDNN only on
-# CPUs with AVX-512; with AVX2 it is faster too.
+# Environment variables for inference that a framework reads when it is imported. By default TensorFlow multiplies with
+# oneDNN only on CPUs with AVX-512; with AVX2 it is faster too.
 SETTINGS = {"tf": {"TF_ENABLE_ONEDNN_OPTS": "1"}} if platform.machine() in ("x86_64", "AMD64") else {}
 
 # In a command's signature: `frameworks: FRAMEWORKS = None, framework: FRAMEWORK = None`; see `resolve_frameworks`.
@@ -72,23 +72,24 @@ def resolve_frameworks(
     return names
 
 
-def load_backend(name: str, device: str = "auto", join: bool = False) -> "Backend":
+def load_backend(name: str, device: str = "auto", join: bool = False, train: bool = False) -> "Backend":
     """Load a framework's backend, with its models on a device.
 
     Its start-up messages are not shown, and packages that no command uses are not imported. `SETTINGS` apply unless the
-    environment has others.
+    environment has others, but not to training, which gives the same bits when it is resumed elsewhere.
 
     Args:
         name: the framework.
         device: the device.
         join: whether to join the other processes or devices that share training.
+        train: whether models are trained.
 
     Raises:
         ValueError: the framework does not see the device, or the processes cannot be joined.
     """
     from roberta_core import backend
 
-    for variable, value in SETTINGS.get(name, {}).items():
+    for variable, value in () if join or train else SETTINGS.get(name, {}).items():
         os.environ.setdefault(variable, value)
     with hold_back_stderr(), backend.hide_modules(UNUSED.get(name, ())):
         found = backend.load(name)

@@ -271,7 +271,9 @@ def _choose_format(request: Request, other: str) -> str:
     if request.as_json:
         return "jsonl"
     if request.is_parquet():
-        import roberta_core.cli.predict_parquet  # noqa: F401  # fails before any row is computed
+        from roberta_core.cli.predict_parquet import require_pyarrow
+
+        require_pyarrow()  # before any row is computed
 
         return "parquet"
     terminal = request.output is None and sys.stdout.isatty()

@@ -11,11 +11,13 @@ from typing import Any, TextIO
 from roberta_core.cli.predict_inputs import TaskFields
 from roberta_core.pipelines import base
 
-try:
-    import pyarrow as pa
-    from pyarrow import feather, parquet
-except ImportError:
-    raise ValueError("--format parquet needs pyarrow: pip install 'triberta[train]'") from None
+
+def require_pyarrow() -> None:
+    """Raise `ValueError` if pyarrow is not installed."""
+    try:
+        import pyarrow  # noqa: F401
+    except ImportError:
+        raise ValueError("--format parquet needs pyarrow: pip install 'triberta[train]'") from None
 
 
 def write_parquet(task: TaskFields, rows: Iterable[tuple[str, Any, Any]], stream: TextIO) -> None:
@@ -27,6 +29,8 @@ def write_parquet(task: TaskFields, rows: Iterable[tuple[str, Any, Any]], stream
     Raises:
         ValueError: a column has values of several types, such as a text in one row and a pair of texts in another.
     """
+    import pyarrow as pa
+
     try:
         _write(task, iter(rows), stream)
     except pa.ArrowException as error:
@@ -34,6 +38,9 @@ def write_parquet(task: TaskFields, rows: Iterable[tuple[str, Any, Any]], stream
 
 
 def _write(task: TaskFields, source: Iterator[tuple[str, Any, Any]], stream: TextIO) -> None:
+    import pyarrow as pa
+    from pyarrow import feather, parquet
+
     schema = pa.schema([("place", pa.string()), ("error", pa.string())])
     with tempfile.TemporaryDirectory() as folder:
         files: list[Path] = []
@@ -51,6 +58,9 @@ def _write(task: TaskFields, source: Iterator[tuple[str, Any, Any]], stream: Tex
 
 def _read_tables(files: Iterable[Path], schema: Any) -> Iterator[Any]:
     """Yield the tables of files with the columns and types of the schema."""
+    import pyarrow as pa
+    from pyarrow import feather
+
     for file in files:
         table = feather.read_table(str(file), memory_map=False)
         yield pa.concat_tables([schema.empty_table(), table], promote_options="permissive")
@@ -63,5 +73,7 @@ def _build_row(task: TaskFields, place: str, item: Any, result: Any) -> dict[str
 
 
 def _build_table(rows: Sequence[Mapping[str, Any]]) -> Any:
+    import pyarrow as pa
+
     names = dict.fromkeys(name for row in rows for name in row)
     return pa.table({name: [row.get(name) for row in rows] for name in names})

@@ -84,7 +84,7 @@ def pretrain(
     with share_run(name, device, distributed) as joined:
         work = _plan_work(recipe, tokenizer, model, texts, held_out)
         _check_output(output, resume)
-        backend = joined or load_backend(name, device)
+        backend = joined or load_backend(name, device, train=True)
         _train(backend, work, output, model, dtype, skipped, resume, Outputs(chart, tensorboard, as_json))
 
 
