@@ -311,8 +311,11 @@ PASSED_ON |= {("prepare_inputs_for_generation", "arguments")}  # published optio
 PASSED_ON |= {
     ("compile", name) for name in ("args", "kwargs", "metrics")
 }  # to Keras; tests/tf/test_fitting.py has metrics
-# Keras calls these; `export` has its tests in tests/tf/test_serving.py.
-INNER = ("export", "build", "call", "train_step", "test_step", "predict_step", "compute_loss", "compute_metrics")
+# Keras calls these; tests/tf/test_serving.py has tests of `export`, tests/tf/test_fitting.py of `compile_from_config`.
+INNER = (
+    "export", "build", "call", "train_step", "test_step", "predict_step", "compute_loss", "compute_metrics",
+    "compile_from_config",
+)  # fmt: skip
 
 
 def new_layer():
