@@ -102,13 +102,12 @@ class LoadReport:
             if part == "classifier":
                 dense = any("dense" in name for name in names)
                 kept = "ForSequenceClassification" if dense else ""  # a tagger's and a chooser's have the same names
-            advice = choose_advice(
-                python=f"; Roberta{kept} keeps it", command=f"; `roberta convert --class {kept}` keeps it"
-            )
-            yield (
-                f"{self.source}: omitted, because Roberta{self.architecture} has no {part}: {join_names(names)}"
-                f"{advice if kept else ''}"
-            )
+            sentence = f"{self.source}: omitted, because Roberta{self.architecture} has no {part}: {join_names(names)}"
+            if kept:
+                sentence += choose_advice(
+                    python=f"; Roberta{kept} keeps it", command=f"; `roberta convert --class {kept}` keeps it"
+                )
+            yield sentence
 
     def _describe_new(self) -> Iterator[str]:
         added: dict[str, list[str]] = {}

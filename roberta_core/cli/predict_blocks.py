@@ -126,7 +126,8 @@ class BlockStream:
     settings: Mapping[str, Any] = {}  # those of the workers' pipelines hold
 
     def __init__(self, engine: Engine, budget: int | None, folder: BlockFolder | None = None):
-        self.engine, self.budget, self.folder = engine, budget, folder
+        self.engine, self.folder = engine, folder
+        self.budget = folder.budget if budget is None and folder is not None else budget
         self.stored: set[int] = set()  # blocks that were read from the folder
         self.length: int = 0
 
@@ -159,24 +160,20 @@ class BlockStream:
             raise
 
     def _start(self, number: int, block: list[Any]) -> Future[Any]:
-        if self.folder is None:
-            self._settle_budget(block)
-            return self.engine.call("run", block, self.budget)
-        if (found := self.folder.read(number, len(block))) is not None:
+        if self.folder is not None and (found := self.folder.read(number, len(block))) is not None:
             stored: Future[Any] = Future()
             stored.set_result(found)
             self.stored.add(number)
             return stored
-        self.budget = self.folder.budget if self.budget is None else self.budget
-        self._settle_budget(block)
-        if self.folder.budget is None and self.budget is not None:
-            self.folder.budget = self.budget
+        if self.budget is None:
+            self.budget = self._choose_budget(block)
+            if self.folder is not None:
+                self.folder.budget = self.budget
         return self.engine.call("run", block, self.budget)
 
-    def _settle_budget(self, block: list[Any]) -> None:
-        """Measure the tokens per batch at the first block, if it is large."""
-        if self.budget is None:
-            self.budget = self.engine.call("measure", block).result() if len(block) >= MEASURED else BUDGET
+    def _choose_budget(self, block: list[Any]) -> int:
+        """Return the tokens per batch: measured with the first block, if it is large."""
+        return self.engine.call("measure", block).result() if len(block) >= MEASURED else BUDGET
 
     def _finish(self, number: int, future: Future[Any]) -> list[Any]:
         results = future.result()

@@ -14,6 +14,7 @@ from typing import Any, TextIO
 import numpy as np
 
 from roberta_core import __version__
+from roberta_core.checkpoints.atomic import transaction
 from roberta_core.pipelines import base
 from roberta_core.pipelines.base import RowError
 from roberta_core.safe_files import read_json_object
@@ -72,7 +73,7 @@ class BlockFolder:
     def read(self, number: int, count: int) -> list[Any] | None:
         """Return the results of a block of `count` rows; None if it has to be computed."""
         try:
-            lines = self._name_block(number).read_text(encoding="utf-8").splitlines()
+            lines = (self.folder / _name_block(number)).read_text(encoding="utf-8").splitlines()
             results = [_decode(json.loads(line)) for line in lines]
         except FileNotFoundError:
             return None
@@ -82,7 +83,7 @@ class BlockFolder:
 
     def write(self, number: int, results: Sequence[Any]) -> None:
         """Keep the results of a block."""
-        _replace(self._name_block(number), "".join(json.dumps(_encode(result)) + "\n" for result in results))
+        self._save(_name_block(number), "".join(json.dumps(_encode(result)) + "\n" for result in results))
 
     @contextmanager
     def open_output(self) -> Iterator[TextIO]:
@@ -97,16 +98,17 @@ class BlockFolder:
         os.replace(temporary, self.output)
         shutil.rmtree(self.folder)
 
-    def _name_block(self, number: int) -> Path:
-        return self.folder / f"block-{number:08}.jsonl"
-
     def _write_manifest(self) -> None:
         content = {"settings": self.settings, "budget": self._budget}
-        _replace(self.folder / MANIFEST, json.dumps(content, indent=1) + "\n")
+        self._save(MANIFEST, json.dumps(content, indent=1) + "\n")
+
+    def _save(self, name: str, text: str) -> None:
+        with transaction(self.folder) as files:
+            files.write(name, text.encode())
 
 
 def describe_run(model: str, files: Sequence[str], output: Path) -> dict[str, Any]:
-    """Return what results depend on beside the options: the program, the content of the model and of the input."""
+    """Return what results depend on besides the options: the program, the content of the model and of the input."""
     return {
         "the version of triberta": __version__,
         "the model": compute_model_digest(model, output),
@@ -148,12 +150,12 @@ def _lock(stream: TextIO, output: Path) -> None:
         raise ValueError(
             f"another command is writing {output}: wait until it ends, or specify another --output"
         ) from None
+    except OSError:  # some network file systems cannot lock a file
+        return
 
 
-def _replace(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
+def _name_block(number: int) -> str:
+    return f"block-{number:08}.jsonl"
 
 
 def _encode(result: Any) -> dict[str, Any]:

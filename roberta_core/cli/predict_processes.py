@@ -24,8 +24,8 @@ Request = tuple[str, tuple[Any, ...]]  # a method of `BlockRunner` and its argum
 class Worker:
     """A process that runs `main` of `roberta_core.cli.predict_worker`.
 
-    It has a session of its own, so that Ctrl-C reaches only this process, which ends it; and it ends by itself when its
-    standard input is closed, as the system does if this process is killed.
+    Ctrl-C does not reach it, since it has its own session: its parent ends it. It also ends when its standard input is
+    closed, which happens if the parent is killed.
 
     Args:
         arguments: the pipeline.

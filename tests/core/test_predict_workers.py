@@ -196,7 +196,7 @@ def test_a_block_that_kills_two_workers_ends_the_command_and_a_rerun_computes_wh
     code, _, err = run(rows, "--processes", 1, "--output", output)
     assert (code, "other values of the content of the input: remove" in err) == (1, True)
     rows.write_text(content)
-    # Only the two last blocks are computed, by any number of processes; nothing is left beside the output.
+    # The last two blocks alone are computed, by any number of processes, and the folder of blocks is removed.
     assert run(rows, "--processes", 2, "--output", output)[0] == 1
     assert output.read_text() == plain
     assert len((stub / "batches").read_text().split()) == 2
