@@ -1,10 +1,15 @@
-"""Reading small files whose content is not trusted: regular files only, with a limit on their size."""
+"""Small files whose content is not trusted, read with a limit on their size; and files as locks."""
 
 import json
 import os
 import stat
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
 
 MAX_BYTES = 16 << 20
 MAX_DEPTH = 100  # nested lists and objects in JSON
@@ -54,6 +59,21 @@ def read_json_object(path: str | os.PathLike[str], limit: int = MAX_BYTES) -> di
     if _is_deeper(value, MAX_DEPTH):
         raise ValueError(f"{path} is nested more than {MAX_DEPTH} levels deep")
     return value
+
+
+def hold_lock(stream: IO[Any], message: str) -> None:
+    """Hold a file until it is closed; raise `ValueError` with the message if another process holds it.
+
+    Nothing is held on Windows, nor on network file systems that cannot lock a file.
+    """
+    if fcntl is None:
+        return
+    try:
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise ValueError(message) from None
+    except OSError:
+        return
 
 
 def _is_deeper(value: Any, depth: int) -> bool:

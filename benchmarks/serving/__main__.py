@@ -23,16 +23,20 @@ from roberta_bench.report import describe_machine
 WORDS = ("the", "old", "man", "opened", "a", "door", "and", "went", "into", "garden", "where", "it", "was", "cold")
 LENGTHS = (4, 8, 12, 16, 24, 32, 48, 64, 96)  # words
 COUNT = 512  # different texts
+CHOICES = ["He opened the door.", "It was cold."]
 BODIES: dict[str, Callable[[str], dict[str, Any]]] = {
     "/embed": lambda text: {"inputs": text},
     "/v1/embeddings": lambda text: {"input": text, "model": "model"},
     "/fill-mask": lambda text: {"inputs": f"{text}<mask>."},
     "/predict": lambda text: {"inputs": text},
     "/tag": lambda text: {"inputs": text},
+    "/answer": lambda text: {"inputs": {"question": "Where was the old man?", "context": text}},
+    "/choose": lambda text: {"inputs": {"context": text, "choices": CHOICES}},
 }
 TASKS = {
     "/embed": "sentence-embedding", "/v1/embeddings": "sentence-embedding", "/fill-mask": "fill-mask",
-    "/predict": "text-classification", "/tag": "token-classification",
+    "/predict": "text-classification", "/tag": "token-classification", "/answer": "question-answering",
+    "/choose": "multiple-choice",
 }  # fmt: skip
 
 

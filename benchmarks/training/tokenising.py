@@ -24,13 +24,14 @@ from tokenizers import Tokenizer
 
 from roberta_bench.process import ROBERTA
 from roberta_core.data import texts as documents
-from roberta_core.data.corpus import BATCH, TOKENIZER
+from roberta_core.data.corpus_parts import BATCH, TOKENIZER
+from roberta_core.data.sources import File, get_size
 
 MEGABYTE = 1e6
 COMMAND = "roberta pretrain --prepare"
 
 
-def split_documents(files: Sequence[Path]) -> list[str]:
+def split_documents(files: Sequence[File]) -> list[str]:
     """Return the sentences of documents, split as the command splits them."""
     found: list[str] = []
     for path in files:
@@ -79,7 +80,7 @@ def measure(
         found["encode_batch_fast"].append(time_library(reader.encode_batch_fast, sentences))
         seconds, tokens = time_command(patterns, tokenizer, recipe)
         found[COMMAND].append(seconds)
-    return found, sum(path.stat().st_size for path in files), tokens
+    return found, sum(map(get_size, files)), tokens
 
 
 def build_table(found: dict[str, list[float]], size: int) -> Table:

@@ -14,15 +14,17 @@ import socket
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Protocol
 
+from roberta_core.cli.frameworks import hold_back_stderr
 from roberta_core.cli.predict_inputs import TASKS
 from roberta_core.interface import COMMAND, use_interface
 from roberta_core.pipelines import base
 from roberta_core.tasks.base import BUDGET, MEASURED
+from roberta_core.worker_pool import WorkerPool
 
 if TYPE_CHECKING:
     from roberta_core.cli.predict_folder import BlockFolder
@@ -46,9 +48,12 @@ class BlockRunner:
         from roberta_core.cli.predict import load_runner
 
         task = TASKS[arguments.command]
-        self.pipeline = load_runner(
-            task, arguments.framework, arguments.device, arguments.model, BUDGET, arguments.options
-        )
+        with ExitStack() as start:
+            start.enter_context(hold_back_stderr())
+            self.pipeline = load_runner(
+                task, arguments.framework, arguments.device, arguments.model, BUDGET, arguments.options
+            )
+            self.start = start.pop_all()  # until the end of the first block
 
     def describe(self) -> dict[str, Any]:
         """Return the device of the model, the framework's version, and the most tokens that the model accepts."""
@@ -66,8 +71,11 @@ class BlockRunner:
     def run(self, block: list[Any], budget: int) -> list[Any]:
         """Return the results of a block; a `RowError` for each row that has none."""
         self.pipeline.budget = budget
-        with use_interface(COMMAND):  # in another process
-            return list(self.pipeline.stream(block, self.pipeline.settings, keep_errors=True))
+        try:
+            with use_interface(COMMAND):  # in another process
+                return list(self.pipeline.stream(block, self.pipeline.settings, keep_errors=True))
+        finally:
+            self.start.close()  # the messages at the start of the framework are over
 
 
 class Engine(Protocol):
@@ -96,9 +104,15 @@ def start_engine(name: str | None, arguments: RunnerArguments, count: int, addre
 
         check_address(address)
         return RayEngine(arguments, count, address)
-    from roberta_core.cli.predict_processes import ProcessEngine
+    return WorkerPool("roberta_core.cli.predict_blocks:BlockRunner", arguments, count, _describe_death)
 
-    return ProcessEngine(arguments, count)
+
+def _describe_death(method: str, reason: str) -> str:
+    """Return a sentence for two processes that ended in the same call of a method of `BlockRunner`."""
+    loading = method == "describe"
+    place = "when they loaded the model" if loading else "in the same block of rows"
+    advice = "--processes" if loading else "--processes or --max-batch-tokens"
+    return f"two worker processes in a row ended {place} ({reason}); if the memory is full, lower {advice}"
 
 
 def check_address(address: str | None) -> None:

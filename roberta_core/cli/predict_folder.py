@@ -17,12 +17,7 @@ from roberta_core import __version__
 from roberta_core.checkpoints.atomic import transaction
 from roberta_core.pipelines import base
 from roberta_core.pipelines.base import RowError
-from roberta_core.safe_files import read_json_object
-
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None
+from roberta_core.safe_files import hold_lock, read_json_object
 
 MANIFEST = "manifest.json"
 
@@ -91,7 +86,9 @@ class BlockFolder:
         self.folder.mkdir(exist_ok=True)
         temporary = self.folder / "output"
         with open(temporary, "a", encoding="utf-8", newline="") as stream:
-            _lock(stream, self.output)
+            hold_lock(
+                stream, f"another command is writing {self.output}: wait until it ends, or specify another --output"
+            )
             stream.truncate(0)
             self._write_manifest()
             yield stream
@@ -138,20 +135,6 @@ def compute_model_digest(model: str, output: Path) -> str:
     files = sorted(path for path in found if not own & {path.resolve(), *path.resolve().parents})
     lines = zip((str(file.relative_to(folder)) for file in files), compute_digest(files), strict=True)
     return hashlib.sha256(repr(list(lines)).encode()).hexdigest()
-
-
-def _lock(stream: TextIO, output: Path) -> None:
-    """Hold a file until it is closed; raise `ValueError` if another process holds it."""
-    if fcntl is None:
-        return
-    try:
-        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise ValueError(
-            f"another command is writing {output}: wait until it ends, or specify another --output"
-        ) from None
-    except OSError:  # some network file systems cannot lock a file
-        return
 
 
 def _name_block(number: int) -> str:

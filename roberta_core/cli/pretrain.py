@@ -18,7 +18,10 @@ def pretrain(
     texts: Annotated[
         list[str],
         typer.Option(
-            help="Documents: a file, a glob, or @LIST, where LIST is a file with one path per line. Repeatable."
+            metavar="[NAME=]FILES",
+            help="Documents: a file, a glob, or @LIST, where LIST is a file with one path per line; also of an object "
+            "store, such as s3://bucket/*.jsonl.gz. Each row of JSON lines or Parquet is a document, its field `text`; "
+            "any other file is one. NAME is a corpus that the recipe can weigh. Repeatable.",
         ),
     ],
     recipe: Annotated[str, typer.Option(help="Name of a built-in recipe, or a TOML file.")],
@@ -43,6 +46,7 @@ def pretrain(
     prepare: Annotated[bool, typer.Option(help="Only tokenise the texts into OUTPUT/corpus; needs no framework.")] = (
         False
     ),
+    processes: Annotated[int, typer.Option(min=1, help="Processes that tokenise the texts.")] = 1,
     strict: Annotated[
         bool, typer.Option(help="Fail on lines that are not valid (UTF-8, JSON) instead of skipping them.")
     ] = False,
@@ -77,7 +81,9 @@ def pretrain(
         plan, vocabulary, train, kept = _plan_work(recipe, tokenizer, model, texts, held_out)
         with Display(as_json) as display:
             begin = time.perf_counter()
-            blocks, _ = training.prepare_corpus(plan, vocabulary, train, kept, output, display.show_reading, skipped)
+            blocks, _ = training.prepare_corpus(
+                plan, vocabulary, train, kept, output, display.show_reading, skipped, processes=processes
+            )
             _show_corpus(display, blocks, output, skipped, time.perf_counter() - begin)
         return
     (name,) = resolve_frameworks(None, framework)
@@ -85,7 +91,11 @@ def pretrain(
         work = _plan_work(recipe, tokenizer, model, texts, held_out)
         _check_output(output, resume)
         backend = joined or load_backend(name, device, train=True)
-        _train(backend, work, output, model, dtype, skipped, resume, Outputs(chart, tensorboard, as_json))
+        outputs = Outputs(chart, tensorboard, as_json)
+        _train(backend, work, output, model, dtype, skipped, resume, outputs, processes)
+
+
+SETS = ("train", "held-out")  # the folders of a corpus
 
 
 @dataclass
@@ -110,8 +120,9 @@ def _plan_work(
 
 
 def _train(
-    backend: Any, work: Any, output: Path, model: str | None, dtype: str, skipped: Any, resume: bool, outputs: Outputs
-) -> None:
+    backend: Any, work: Any, output: Path, model: str | None, dtype: str, skipped: Any, resume: bool, outputs: Outputs,
+    workers: int,
+) -> None:  # fmt: skip
     """Train the model, and have the first process write it."""
     from roberta_core import RobertaConfig
     from roberta_core.training import pretrain_run as training
@@ -125,13 +136,14 @@ def _train(
     with handle_stop(processes), display, recording, hold_back_stderr() as show_stderr:
         report = call_after_loss(show_stderr, recording.with_board(display.report))
         run, trained = training.prepare(
-            backend, plan, vocabulary, train, held_out, output, report, display.show_reading, model, skipped
-        )
+            backend, plan, vocabulary, train, held_out, output, report, display.show_reading, model, skipped,
+            workers=workers,
+        )  # fmt: skip
         _show_skipped(display, skipped)
         if resume:
             run.resume()
         display.show_backend(backend)
-        _show_start(display, run, len(train), len(held_out))
+        _show_start(display, run, output)
         run.run()
     if first:
         tensors = backend.tensors(trained)
@@ -156,20 +168,39 @@ def _show_skipped(display: Display, skipped: Any) -> None:
 
 
 def _show_corpus(display: Display, blocks: Any, output: Path, skipped: Any, seconds: float) -> None:
+    from roberta_core.data.corpus import summarize
+
     _show_skipped(display, skipped)
-    line = {"tokens": len(blocks.tokens), "blocks": len(blocks), "seconds": round(seconds, 2)}
-    where = output / "corpus"
-    display.say(
-        line, f"{len(blocks.tokens):,} tokens, {format_count(len(blocks), 'block')} in {where}, in {seconds:.1f} s"
+    corpora = summarize(output / "corpus" / "train")
+    line = {
+        "tokens": len(blocks.tokens),
+        "blocks": len(blocks.blocks),
+        "corpora": corpora,
+        "seconds": round(seconds, 2),
+    }
+    total = {key: sum(facts[key] for facts in corpora.values()) for key in ("documents", "duplicates", "tokens")}
+    each = [f"{name or 'without a name'}: {_format_corpus(facts)}" for name, facts in corpora.items()]
+    where = f"{format_count(len(blocks.blocks), 'block')} in {output / 'corpus'}, in {seconds:.1f} s"
+    display.say(line, *(each if len(each) > 1 else ()), f"{_format_corpus(total)}, {where}")
+
+
+def _format_corpus(facts: Any) -> str:
+    dropped = f" ({format_count(facts['duplicates'], 'duplicate')} skipped)" if facts["duplicates"] else ""
+    return f"{format_count(facts['documents'], 'document')}{dropped}, {facts['tokens']:,} tokens"
+
+
+def _show_start(display: Display, run: Any, output: Path) -> None:
+    from roberta_core.data.corpus import summarize
+
+    train, held_out = (
+        sum(facts["documents"] for facts in summarize(output / "corpus" / name).values()) for name in SETS
     )
-
-
-def _show_start(display: Display, run: Any, train: int, held_out: int) -> None:
     tokens, blocks, steps = len(run.data.tokens), len(run.data), run.recipe.optimizer.steps
     line = {"documents": train, "held_out": held_out, "tokens": tokens, "blocks": blocks, "steps": steps}
+    epoch = " in an epoch" if run.data.mixture else ""
     display.say(
         line,
-        f"{format_count(train, 'document')}, {tokens:,} tokens, {format_count(blocks, 'block')}; "
+        f"{format_count(train, 'document')}, {tokens:,} tokens, {format_count(blocks, 'block')}{epoch}; "
         f"{format_count(held_out, 'document')} held out",
     )
     display.start(steps, step=run.step)

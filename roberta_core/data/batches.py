@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from roberta_core.data.masking import Masking
+from roberta_core.data.mixing import Mixture
 from roberta_core.data.packing import assemble, count_tokens, shuffle_blocks
 
 IGNORED = -100
@@ -35,6 +36,7 @@ class MaskedBlocks:
         pad: id of `<pad>`.
         shard: index of this process and number of processes; together their batches are one large batch, whose
             sequences and masks do not depend on the number of processes.
+        mixture: which blocks an epoch has; by default each once.
     """
 
     tokens: np.ndarray
@@ -46,25 +48,28 @@ class MaskedBlocks:
     last: int = 2
     pad: int = 1
     shard: tuple[int, int] = (0, 1)
+    mixture: Mixture | None = None
 
     def __post_init__(self) -> None:
         if not len(self.blocks):
             raise ValueError("the corpus fills no block")
         if not 0 <= self.shard[0] < self.shard[1]:
             raise ValueError(f"shard is {self.shard}; the index must be from 0 to below the number of processes")
-        self._order: tuple[int, int, np.ndarray] = (-1, 0, np.empty(0, np.int64))
+        self._order: tuple[int, int, np.ndarray, np.ndarray] = (-1, 0, np.empty(0, np.int64), np.empty(0, np.int64))
 
     def __len__(self) -> int:
-        return len(self.blocks)
+        """Return the number of blocks in an epoch."""
+        return len(self.blocks) if self.mixture is None else len(self.mixture)
 
     def batch(self, number: int, size: int) -> Batch:
         """Return batch `number` of `size` sequences; they continue from batch to batch and from epoch to epoch."""
         part, parts = self.shard
-        begin, whole = number * parts * size, []  # the epoch and the block of each sequence of the large batch
+        begin, whole = number * parts * size, []  # the turn and the block of each sequence of the large batch
         for place in range(begin, begin + parts * size):
             epoch, rank = divmod(place, len(self))
-            whole.append((epoch, int(self._ordered(epoch, size * parts)[rank])))
-        own = [self._masked(epoch, index) for epoch, index in whole[part * size : (part + 1) * size]]
+            blocks, turns = self._ordered(epoch, size * parts)
+            whole.append((int(turns[rank]), int(blocks[rank])))
+        own = [self._masked(turn, index) for turn, index in whole[part * size : (part + 1) * size]]
         if parts == 1:
             return self.collate(own)
         return self.collate(own, max(len(self._assemble(index)) for _, index in whole))
@@ -78,21 +83,22 @@ class MaskedBlocks:
             start: the number of the first batch.
             step: yield every so many batches, such as those of one of several processes.
         """
-        count = len(self) if limit is None else min(limit, len(self))
+        count = len(self.blocks) if limit is None else min(limit, len(self.blocks))
         for first in range(start * size, count, size * step):
             yield self.collate([self._masked(0, index) for index in range(first, min(first + size, count))])
 
     def describe_masking_rate(self) -> str:
         """Return a sentence if the share of masked tokens is far from the requested one, else an empty string."""
         chosen = total = 0
-        for index in np.linspace(0, len(self) - 1, min(SAMPLE, len(self))).astype(int):
+        sample = min(SAMPLE, len(self.blocks))
+        for index in np.linspace(0, len(self.blocks) - 1, sample).astype(int):
             ids, _, positions = self._masked(0, int(index))
             chosen, total = chosen + len(positions), total + len(ids)
         rate = self.masking.rate
         if abs(chosen - rate * total) <= max(TOLERANCE * rate * total, 1):
             return ""
         return (
-            f"{chosen / total:.1%} of the tokens are masked instead of {rate:.1%} (in {min(SAMPLE, len(self))} "
+            f"{chosen / total:.1%} of the tokens are masked instead of {rate:.1%} (in {sample} "
             "blocks): in most blocks the next whole word would be too many"
         )
 
@@ -117,15 +123,20 @@ class MaskedBlocks:
             "masked_labels": labels,
         }
 
-    def _masked(self, epoch: int, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def _masked(self, turn: int, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         ids = self._assemble(index)
-        return ids, *self.masking.apply(ids, self.seed, epoch, index)
+        return ids, *self.masking.apply(ids, self.seed, turn, index)
 
     def _assemble(self, index: int) -> np.ndarray:
         return assemble(self.tokens, self.blocks[index], self.first, self.last)
 
-    def _ordered(self, epoch: int, size: int) -> np.ndarray:
+    def _ordered(self, epoch: int, size: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return the blocks of an epoch in their order [N], and which time each is used [N], counted from 0."""
         if self._order[:2] != (epoch, size):
-            lengths = count_tokens(self.blocks)
-            self._order = (epoch, size, shuffle_blocks(lengths, self.seed, epoch, size))
-        return self._order[2]
+            if self.mixture is None:
+                drawn, turns = np.arange(len(self.blocks)), np.full(len(self.blocks), epoch)
+            else:
+                drawn, turns = self.mixture.draw(epoch)
+            order = shuffle_blocks(count_tokens(self.blocks)[drawn], self.seed, epoch, size)
+            self._order = (epoch, size, drawn[order], turns[order])
+        return self._order[2:]

@@ -1,200 +1,241 @@
-"""A corpus as token ids on disk, made in one pass and mapped afterwards.
+"""A corpus as token ids on disk: made once, part by part, and mapped afterwards.
 
 Three arrays: `tokens` holds all ids one after the other, each document ending with the separator; `sentences` says
-where each sentence begins, and `documents` with which sentence each document begins; both end with the total.
+where each sentence begins, and `documents` with which sentence each document begins; both end with the total. A
+manifest states which files they were made of, and the checksums of the arrays.
 """
 
 import hashlib
 import itertools
 import json
 import os
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import as_completed
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
-from tokenizers import Tokenizer
 
-from roberta_core.data import texts
-from roberta_core.data.records import Skipped, lines
+from roberta_core.checkpoints.atomic import transaction
+from roberta_core.data.corpus_parts import (
+    ARRAYS,
+    HASH,
+    HASHES,
+    Growing,
+    Part,
+    PartBuilder,
+    PartSettings,
+    Split,
+    plan_parts,
+    split_in_sentences,
+)  # fmt: skip
+from roberta_core.data.records import Skipped
+from roberta_core.data.sources import File
+from roberta_core.safe_files import hold_lock
+from roberta_core.worker_pool import WorkerPool
 
-TOKENIZER = "tokenizer.json"
-ARRAYS = ("tokens", "sentences", "documents")
-NOTE = "corpus.json"
-BATCH = 20_000  # sentences encoded at a time
-CHUNK = 1 << 20  # characters of a document that are tokenised at a time
-THREADS = 2  # while one chunk is encoded, which needs no Python, the next is cut into sentences
+MANIFEST = "manifest.json"
+PARTS = "parts"
+LOCK = ".lock"
+UNNAMED = ""  # the corpus of texts that are given without a name
+CHUNK = 1 << 20  # numbers that are copied at a time
 
-Progress = Callable[[int, int], None]
-Split = Callable[[str, int], list[str]]
-
-
-def split_in_sentences(text: str, document: int) -> list[str]:
-    """Split a text where sentences and paragraphs end, whatever its document's number is."""
-    return texts.split_sentences(text)
+Progress = Callable[[int, int], None]  # called with the bytes that are done, and their total
+Files = Mapping[str, Sequence[File]]  # of each corpus, by its name
 
 
 @dataclass(frozen=True)
 class Corpus:
-    """Token ids with where sentences and documents begin."""
+    """Token ids with where sentences and documents begin.
+
+    Args:
+        tokens: the ids.
+        sentences: where each sentence begins and, last, the number of tokens.
+        documents: with which sentence each document begins and, last, the number of sentences.
+        manifest: what the arrays were made of. `corpora` has the files, documents, tokens and duplicates of each
+            corpus; the corpora follow each other in the arrays.
+    """
 
     tokens: np.ndarray
     sentences: np.ndarray
     documents: np.ndarray
+    manifest: Mapping[str, Any] = field(default_factory=dict)
+
+    def list_corpora(self) -> list[tuple[str, np.ndarray]]:
+        """Return the name of each corpus, and its part of `documents`."""
+        counts = {name: facts["documents"] for name, facts in self.manifest["corpora"].items()}
+        ends = list(itertools.accumulate(counts.values(), initial=0))
+        return [(name, self.documents[ends[n] : ends[n + 1] + 1]) for n, name in enumerate(counts)]
 
 
 def build(
     folder: Path,
-    files: Sequence[Path],
+    files: Sequence[File] | Files,
     tokenizer: Path,
     separator: int,
     split: Split = split_in_sentences,
     progress: Progress | None = None,
     skipped: Skipped | None = None,
+    *,
+    processes: int = 1,
+    deduplicate: bool = False,
 ) -> Corpus:
     """Tokenise files into `folder`, or open the corpus that is there if it is of the same files and settings.
 
-    Memory does not grow with the corpus, except that a `split` of the caller's is given a document at a time.
+    A run that was stopped continues with the parts that are missing. Memory does not grow with the corpus, except that
+    a `split` of the caller's is given a document at a time, and that `deduplicate` takes 50 bytes for each document.
 
     Args:
-        folder: where the corpus is written.
-        files: the documents.
+        folder: where the corpus is written. While it is made, it takes twice its space.
+        files: the files, or those of each corpus by its name.
         tokenizer: a folder with a tokenizer.json.
         separator: the id that ends a document.
-        split: called with a text and its document's number, and returns its sentences.
+        split: called with a text and its file's number, and returns its sentences.
         progress: called with the bytes done and their total.
-        skipped: counts lines that are not UTF-8 or absurdly long, and files without text, which are skipped.
+        skipped: counts lines and rows that cannot be used, and files without text, which are skipped.
+        processes: the number of processes that tokenise.
+        deduplicate: whether only the first of several documents with the same text, except for its whitespace, is kept.
 
     Raises:
-        ValueError: the files hold no text, or (a `DataError`) something is skipped where `skipped` is strict.
+        ValueError: the files hold no text; another process makes this corpus; or (a `DataError`) something is skipped
+            where `skipped` is strict.
     """
     skipped = Skipped() if skipped is None else skipped
-    note: dict[str, Any] = {
-        "fingerprint": _fingerprint(files, tokenizer, (separator, f"{split.__module__}.{split.__qualname__}")),
-        "files": len(files),
-    }  # fmt: skip
-    found = _note(folder)
-    if {name: found.get(name) for name in note} == note and not (skipped.strict and found.get("skipped")):
-        skipped.count += found.get("skipped", 0)
-        skipped.reasons += found.get("reasons", [])
-    else:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / NOTE).unlink(missing_ok=True)
-        dropped = Skipped(skipped.strict)
-        reader = Tokenizer.from_file(str(tokenizer / TOKENIZER))
-        documents = _tokenise(files, reader, split, progress, dropped)
-        dtype = np.uint16 if reader.get_vocab_size() <= 1 << 16 else np.uint32
-        _write(folder, documents, separator, np.dtype(dtype), f"{len(files)} files hold no text", dropped)
-        note |= {"skipped": dropped.count, "reasons": dropped.reasons}
-        (folder / NOTE).write_text(json.dumps(note))  # last: without it the arrays are made again
-        skipped.count += dropped.count
-        skipped.reasons += dropped.reasons
-    return Corpus(*(np.load(folder / f"{name}.npy", mmap_mode="r") for name in ARRAYS))
+    corpora = dict(files) if isinstance(files, Mapping) else {UNNAMED: files}
+    settings = PartSettings(tokenizer, separator, split, skipped.strict, deduplicate)
+    plan, first = dict[str, list[Part]](), 0
+    for name, own in corpora.items():
+        plan[name] = plan_parts(folder / PARTS, own, settings, first)
+        first += len(own)
+    fingerprint = _compute_fingerprint(plan)
+    if not (manifest := _read_manifest(folder, fingerprint, skipped.strict)):
+        with _hold(folder):
+            notes = _build_parts(plan, settings, processes, progress)
+            manifest = {"fingerprint": fingerprint, **_join(folder / PARTS, plan, notes)}
+            (folder / MANIFEST).unlink(missing_ok=True)
+            for name in ARRAYS:
+                os.replace(folder / PARTS / f"{name}.npy", folder / f"{name}.npy")
+            with transaction(folder) as saved:  # last: without it the arrays are made again
+                saved.write(MANIFEST, json.dumps(manifest, indent=1).encode())
+            shutil.rmtree(folder / PARTS)
+    elif (folder / PARTS).exists():  # the process was killed before it could remove them
+        with suppress(ValueError), _hold(folder):
+            shutil.rmtree(folder / PARTS, ignore_errors=True)
+    skipped.merge(Skipped.from_dict(manifest["skipped"]))
+    tokens, sentences, documents = (np.load(folder / f"{name}.npy", mmap_mode="r") for name in ARRAYS)
+    return Corpus(tokens, sentences, documents, manifest)
 
 
-def _note(folder: Path) -> dict[str, Any]:
+def summarize(folder: Path) -> dict[str, dict[str, int]]:
+    """Return the numbers of documents, duplicates and tokens of each corpus in a folder; empty if it has none."""
     try:
-        found = json.loads((folder / NOTE).read_text())
-    except (OSError, ValueError):
+        corpora = json.loads((folder / MANIFEST).read_bytes())["corpora"]
+    except FileNotFoundError:
         return {}
-    return found if isinstance(found, dict) else {}
+    return {name: {key: facts[key] for key in ("documents", "duplicates", "tokens")} for name, facts in corpora.items()}
 
 
-def _fingerprint(files: Sequence[Path], tokenizer: Path, settings: tuple[int | str, ...]) -> str:
+def _compute_fingerprint(plan: Mapping[str, Sequence[Part]]) -> str:
     """Return a hash of what the corpus depends on: every byte of the texts and the tokenizer, and the settings."""
-    digest = hashlib.sha256(repr(settings).encode())
-    for path in [tokenizer / TOKENIZER, *files]:
-        with open(path, "rb") as stream:
-            digest.update(hashlib.file_digest(stream, "sha256").digest())
+    names = [(name, [part.folder.name for part in parts]) for name, parts in plan.items()]
+    return hashlib.sha256(repr(names).encode()).hexdigest()
+
+
+def _read_manifest(folder: Path, fingerprint: str, strict: bool) -> dict[str, Any]:
+    """Return the manifest of a corpus that is complete and undamaged; empty if it has to be made."""
+    try:
+        found = json.loads((folder / MANIFEST).read_bytes())
+        if found["fingerprint"] != fingerprint or (strict and found["skipped"]["count"]):
+            return {}
+        same = all(_compute_checksum(folder / f"{name}.npy") == found["sha256"][name] for name in ARRAYS)
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+    return found if same else {}
+
+
+def _compute_checksum(path: Path) -> str:
+    """Return the SHA-256 of the numbers in a .npy file; raise `ValueError` if it is damaged."""
+    with open(path, "rb") as stream:
+        np.lib.format.read_magic(stream)
+        (count,), _, dtype = np.lib.format.read_array_header_1_0(stream)
+        digest, left = hashlib.sha256(), count * dtype.itemsize
+        while content := stream.read(CHUNK):
+            digest.update(content)
+            left -= len(content)
+    if left:
+        raise ValueError(f"{path} has another size than it states")
     return digest.hexdigest()
 
 
-# The ids and lengths of a chunk's sentences, and whether a document ends here.
-Piece = tuple[Sequence[np.ndarray], np.ndarray, bool]
+@contextmanager
+def _hold(folder: Path) -> Any:
+    """Let no other process make this corpus."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / LOCK, "a") as stream:
+        hold_lock(
+            stream, f"another command prepares the corpus in {folder}: wait until it ends, or choose another folder"
+        )
+        yield
 
 
-def _tokenise(
-    files: Sequence[Path],
-    tokenizer: Tokenizer,
-    split: Split,
-    progress: Progress | None,
-    skipped: Skipped,
-) -> Iterator[Piece]:
-    """Yield the pieces of all documents in order; a few of them at a time are being worked on."""
-    total, done = sum(os.path.getsize(path) for path in files), 0
+def _build_parts(
+    plan: Mapping[str, Sequence[Part]], settings: PartSettings, processes: int, progress: Progress | None
+) -> dict[Path, dict[str, Any]]:
+    """Make the parts that are not finished; return the notes of all of them by their folder."""
+    parts = {part.folder: part for parts in plan.values() for part in parts}
+    notes = {folder: part.read_note() for folder, part in parts.items()}
+    if settings.strict:
+        notes = {folder: note if note and not note["skipped"]["count"] else None for folder, note in notes.items()}
+    missing = [parts[folder] for folder, note in notes.items() if note is None]
+    total = sum(part.size for part in parts.values())
+    done = total - sum(part.size for part in missing)
 
-    def work(text: str, document: int) -> tuple[list[np.ndarray], np.ndarray]:
-        sentences = split(text, document)
-        ids, lengths = [], []
-        for start in range(0, len(sentences), BATCH):
-            rows = [row for row in encode(tokenizer, sentences[start : start + BATCH]) if row]
-            lengths += map(len, rows)
-            count = sum(map(len, rows))
-            ids.append(np.fromiter(itertools.chain.from_iterable(rows), np.uint32, count))
-        return ids, np.array(lengths, np.int64)
+    def advance(size: int) -> None:
+        nonlocal done
+        done += size
+        if progress is not None:
+            progress(done, total)
 
-    waiting: deque[tuple[Future[Any], bool, int]] = deque()
-    with ThreadPoolExecutor(THREADS) as pool:
-        for number, path in enumerate(files):
-            for text, ends in _chunks(path, skipped, whole=split is not split_in_sentences):
-                waiting.append((pool.submit(work, text, number), ends, os.path.getsize(path) if ends else 0))
-                while len(waiting) > 2 * THREADS or (waiting and waiting[0][0].done()):
-                    done += waiting[0][2]
-                    yield _finish(waiting.popleft())
-                    if progress is not None:
-                        progress(done, total)
-        while waiting:
-            yield _finish(waiting.popleft())
-    if progress is not None:
-        progress(total, total)
-
-
-def _finish(piece: tuple[Future[Any], bool, int]) -> Piece:
-    ids, lengths = piece[0].result()
-    return ids, lengths, piece[1]
+    advance(0)
+    if min(processes, len(missing)) > 1:
+        pool = WorkerPool(
+            "roberta_core.data.corpus_parts:PartBuilder", settings, min(processes, len(missing)), _describe_death
+        )
+        try:
+            futures = {pool.call("build", part): part for part in missing}
+            for future in as_completed(futures):
+                notes[futures[future].folder] = future.result()
+                advance(futures[future].size)
+        finally:
+            pool.close()
+    else:
+        builder = PartBuilder(settings)
+        for part in missing:
+            notes[part.folder] = builder.build(part, advance)
+    return {folder: note for folder, note in notes.items() if note is not None}
 
 
-def _chunks(path: Path, skipped: Skipped, whole: bool) -> Iterator[tuple[str, bool]]:
-    """Yield a document in chunks that end where paragraphs do, each with whether it is the last.
-
-    A paragraph that is longer than several chunks is split between lines.
-    """
-    held: list[str] = []
-    pending, size, before = "", 0, skipped.count
-    for _, line in lines(path, skipped):
-        line = line.replace("\r", "\n")
-        full = size > CHUNK and not whole and held[-1].strip()
-        if full and (not line.strip() or size > 8 * CHUNK):
-            if pending:
-                yield pending, False
-            # The line break belongs to what follows, like all whitespace before a sentence.
-            pending, held, size = "\n".join(held), [""], 0
-        held.append(line)
-        size += len(line) + 1
-    text = "\n".join([*held, ""] if _ends_a_line(path) else held)
-    if pending and text.strip():
-        yield pending, False
-        pending = ""
-    text = pending + text
-    if text.strip():
-        yield text, True
-    elif skipped.count == before:
-        skipped.add(str(path), "holds no text")
+def _describe_death(method: str, reason: str) -> str:
+    return (
+        f"two processes in a row ended while they tokenised the same files ({reason}); if the memory is full, lower "
+        "--processes. Run the command again to continue"
+    )
 
 
-def _ends_a_line(path: Path) -> bool:
-    with open(path, "rb") as stream:
-        stream.seek(max(os.path.getsize(path) - 1, 0))
-        return stream.read(1) in (b"\n", b"\r")
-
-
-def _write(
-    folder: Path, pieces: Iterable[Piece], separator: int, dtype: np.dtype[Any], complaint: str, skipped: Skipped
-) -> None:
-    """Write the three arrays as the pieces come."""
+def _join(folder: Path, plan: Mapping[str, Sequence[Part]], notes: Mapping[Path, dict[str, Any]]) -> dict[str, Any]:
+    """Write the arrays of all parts into a folder one after the other, without duplicates; return the manifest."""
+    skipped, corpora = Skipped(), dict[str, Any]()
+    order = [part for parts in plan.values() for part in parts]
+    for part in order:
+        skipped.merge(Skipped.from_dict(notes[part.folder]["skipped"]))
+    if not sum(file["documents"] for note in notes.values() for file in note["files"]):
+        count = sum(len(part.files) for part in order)
+        raise ValueError(f"{count} files hold no text{'; ' if skipped.count else ''}{skipped.sentence()}")
+    kept = iter(_find_first([part.folder for part in order]))
+    dtype = np.load(order[0].folder / "tokens.npy", mmap_mode="r").dtype
     with (
         Growing(folder / "tokens.npy", dtype) as tokens,
         Growing(folder / "sentences.npy", np.dtype(np.int64)) as sentences,
@@ -202,51 +243,47 @@ def _write(
     ):
         sentences.add(np.zeros(1, np.int64))
         documents.add(np.zeros(1, np.int64))
-        for ids, lengths, ends in pieces:
-            for part in ids:
-                tokens.add(part)
-            starts = tokens.count - int(lengths.sum()) + np.cumsum(lengths)
-            if ends:  # the separator belongs to the last sentence
-                tokens.add(np.array([separator]))
-                starts[-1:] += 1
-            sentences.add(starts)
-            if ends:
-                documents.add(np.array([sentences.count - 1]))
-        if documents.count == 1:
-            raise ValueError(f"{complaint}{'; ' if skipped.count else ''}{skipped.sentence()}")
+        for name, parts in plan.items():
+            before = documents.count, tokens.count
+            for part in parts:
+                _append(part.folder, next(kept), tokens, sentences, documents)
+            found = [
+                {"file": str(file), "version": version, **counts}
+                for part in parts
+                for file, version, counts in zip(part.files, part.versions, notes[part.folder]["files"], strict=True)
+            ]
+            count = documents.count - before[0]
+            corpora[name] = {
+                "documents": count,
+                "tokens": tokens.count - before[1],
+                "duplicates": sum(file["documents"] for file in found) - count,
+                "files": found,
+            }
+        digests = {array.path.stem: array.digest.hexdigest() for array in (tokens, sentences, documents)}
+    return {"corpora": corpora, "skipped": skipped.to_dict(), "sha256": digests}
 
 
-class Growing:
-    """A .npy file of numbers that are added as they come: its header is written again at the end."""
-
-    def __init__(self, path: Path, dtype: np.dtype[Any]):
-        self.path, self.dtype, self.count = path, dtype, 0
-        self.stream: IO[bytes]
-
-    def __enter__(self) -> "Growing":
-        self.stream = open(self.path, "wb")
-        self._header()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stream.seek(0)
-        self._header()  # as long as the first one: the format leaves room for the shape to grow
-        self.stream.close()
-
-    def add(self, numbers: np.ndarray) -> None:
-        """Append numbers."""
-        self.stream.write(numbers.astype(self.dtype).tobytes())
-        self.count += len(numbers)
-
-    def _header(self) -> None:
-        header = {"descr": np.lib.format.dtype_to_descr(self.dtype), "fortran_order": False, "shape": (self.count,)}
-        np.lib.format.write_array_header_1_0(self.stream, header)
+def _find_first(folders: Sequence[Path]) -> list[np.ndarray]:
+    """Return which documents of each part are kept: the first of each hash, or all where they have none."""
+    counts = [len(np.load(folder / "documents.npy", mmap_mode="r")) - 1 for folder in folders]
+    hashes = np.concatenate([np.load(folder / f"{HASHES}.npy") for folder in folders])
+    if len(hashes) != HASH * sum(counts):
+        kept = np.ones(sum(counts), bool)
+    else:
+        kept = np.zeros(sum(counts), bool)
+        kept[np.unique(hashes.view(f"V{HASH}"), return_index=True)[1]] = True
+    return np.split(kept, np.cumsum(counts)[:-1])
 
 
-def encode(tokenizer: Tokenizer, sentences: Iterable[str]) -> Iterator[list[int]]:
-    """Yield the ids of each sentence that has any, without special tokens."""
-    sentences = list(sentences)
-    for start in range(0, len(sentences), BATCH):
-        for encoding in tokenizer.encode_batch_fast(sentences[start : start + BATCH], add_special_tokens=False):
-            if ids := encoding.ids:  # read once: each time a new list is made
-                yield ids
+def _append(part: Path, kept: np.ndarray, tokens: Growing, sentences: Growing, documents: Growing) -> None:
+    """Append the documents of a part that are kept, in runs of documents that follow each other."""
+    ids, starts, firsts = (np.load(part / f"{name}.npy", mmap_mode="r") for name in ARRAYS)
+    edges = np.flatnonzero(np.diff(kept, prepend=False, append=False))
+    for begin, end in edges.reshape(-1, 2):
+        a, b = int(firsts[begin]), int(firsts[end])
+        offset, base = tokens.count - int(starts[a]), sentences.count - 1
+        for place in range(int(starts[a]), int(starts[b]), CHUNK):
+            tokens.add(ids[place : min(place + CHUNK, int(starts[b]))])
+        for place in range(a + 1, b + 1, CHUNK):
+            sentences.add(starts[place : min(place + CHUNK, b + 1)] + offset)
+        documents.add(firsts[begin + 1 : end + 1] - a + base)

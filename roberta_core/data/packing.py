@@ -61,10 +61,11 @@ def build_blocks(
 ) -> np.ndarray:
     """Return the blocks of a corpus in one of `FORMATS`: [K, 2], or [K, 5] of pairs, which `seed` draws.
 
-    `documents` [D + 1] is the sentence with which each document begins and, last, the number of sentences.
+    `documents` [D + 1] is the sentence with which each document begins and, last, where the last one ends. They may be
+    some of the documents of a larger corpus.
     """
     if form == FULL:
-        return pack(tokens, sentences, length, separator)
+        return pack(tokens, sentences[documents[0] : documents[-1] + 1], length, separator)
     if form == DOC:
         parts = [pack(tokens, sentences[a : b + 1], length, separator) for a, b in pairwise(documents)]
         return np.concatenate([*parts, np.empty((0, 2), np.int64)])

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from roberta_core.data.sources import DAMAGES, File, RemoteFile, exists, find_suffix, locate, open_file, read_bytes
 from roberta_core.interface import choose_advice
 
 LONGEST = 500_000  # characters of a line or a text; no example of any task is that long, and broken files are
@@ -52,6 +53,24 @@ class Skipped:
             self.places.setdefault(reason, place)
             self.counts[reason] += 1
 
+    def merge(self, other: "Skipped") -> None:
+        """Add what another reader has skipped."""
+        self.count += other.count
+        self.reasons += other.reasons[: REPORTED - len(self.reasons)]
+        for reason, number in other.counts.items():
+            if reason in self.counts or len(self.counts) < REPORTED:
+                self.places.setdefault(reason, other.places[reason])
+                self.counts[reason] += number
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what was skipped as JSON can hold it."""
+        return {name: getattr(self, name) for name in ("count", "reasons", "places", "counts")}
+
+    @classmethod
+    def from_dict(cls, facts: Mapping[str, Any]) -> "Skipped":
+        """Return what `to_dict` has returned."""
+        return cls(False, facts["count"], list(facts["reasons"]), dict(facts["places"]), Counter(facts["counts"]))
+
     def sentence(self) -> str:
         """Return what was skipped, the first different reasons in full; empty if nothing was."""
         if not self.count:
@@ -80,7 +99,7 @@ class Record:
 
 
 def read(
-    source: str | os.PathLike[str] | Iterable[Mapping[str, Any]],
+    source: str | os.PathLike[str] | RemoteFile | Iterable[Mapping[str, Any]],
     skipped: Skipped,
     *,
     format: str | None = None,
@@ -89,7 +108,8 @@ def read(
     """Yield the records of a file or a dataset.
 
     Args:
-        source: a file, or any iterable of mappings, such as a dataset of the `datasets` library.
+        source: a file of this machine or of an object store (`s3://bucket/a.jsonl`), compressed or not, or any
+            iterable of mappings, such as a dataset of the `datasets` library.
         skipped: counts what cannot be read.
         format: one of `FORMATS`; by default the file's suffix decides.
         header: names of the columns of a CSV or TSV file that does not begin with them.
@@ -97,13 +117,13 @@ def read(
     Raises:
         DataError: the format is unknown, or the file cannot be read at all.
     """
-    if not isinstance(source, str | os.PathLike):
+    if not isinstance(source, str | os.PathLike | RemoteFile):
         yield from _mappings(source, skipped)
         return
-    path = Path(source)
-    if path.is_dir():
+    path = locate(source)
+    if isinstance(path, Path) and path.is_dir():
         raise DataError(f"{path} is a folder: specify the files in it, such as {path}/*.jsonl")
-    kind = format or SUFFIXES.get(path.suffix.lower())
+    kind = format or SUFFIXES.get(find_suffix(path))
     if kind not in FORMATS:
         known = ", ".join(FORMATS)
         advice = choose_advice(
@@ -111,7 +131,7 @@ def read(
             command=f"specify it with --input-format, one of {known}",
         )
         raise DataError(f"{path}: its suffix does not tell its format; {advice}")
-    if not path.exists():
+    if not exists(path):
         raise DataError(f"{path}: there is no such file")
     count = skipped.count
     empty = True
@@ -122,18 +142,28 @@ def read(
         skipped.add(str(path), "holds no record")
 
 
-def lines(path: Path, skipped: Skipped) -> Iterator[tuple[int, str]]:
+def lines(path: File, skipped: Skipped) -> Iterator[tuple[int, str]]:
     """Yield the numbered lines of a text file without line ends, skipping those that are too long or not UTF-8."""
-    with open(path, "rb") as stream:
-        number = 0
-        while raw := stream.readline(4 * LONGEST):
+    with open_file(path) as stream:
+        yield from number_lines(stream, path, skipped)
+
+
+def number_lines(stream: Any, path: File, skipped: Skipped, longest: int = LONGEST) -> Iterator[tuple[int, str]]:
+    """Yield the lines of an open file, as `lines` does, of at most `longest` characters.
+
+    Raises:
+        DataError: the file is damaged, such as a compressed one that was truncated.
+    """
+    number = 0
+    try:
+        while raw := stream.readline(4 * longest):
             number, size = number + 1, len(raw)
-            while not raw.endswith(b"\n") and (more := stream.readline(4 * LONGEST)):
+            while not raw.endswith(b"\n") and (more := stream.readline(4 * longest)):
                 size += len(more)
-                raw = raw[:LONGEST] + more[-1:]
+                raw = raw[:longest] + more[-1:]
             place = f"{path}, line {number}"
-            if size > 4 * LONGEST or (len(raw) > LONGEST and len(raw.decode("utf-8", "ignore")) > LONGEST):
-                skipped.add(place, f"{size:,} bytes on one line; at most {LONGEST:,} characters are read")
+            if size > 4 * longest or (len(raw) > longest and len(raw.decode("utf-8", "ignore")) > longest):
+                skipped.add(place, f"{size:,} bytes on one line; at most {longest:,} characters are read")
                 continue
             try:
                 text = raw.decode("utf-8")
@@ -141,32 +171,44 @@ def lines(path: Path, skipped: Skipped) -> Iterator[tuple[int, str]]:
                 skipped.add(place, f"not UTF-8, {error.reason} at byte {error.start}")
                 continue
             yield number, (text.removeprefix("\ufeff") if number == 1 else text).rstrip("\r\n")
+    except DAMAGES as error:
+        raise DataError(f"{path}: cannot be read after line {number}: {error or type(error).__name__}") from None
 
 
-def _json_lines(path: Path, skipped: Skipped, header: Sequence[str]) -> Iterator[Record]:
-    for number, line in lines(path, skipped):
-        if not line.strip():
-            continue
-        place = f"{path}, line {number}"
-        try:
-            fields = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            skipped.add(place, f"not JSON that can be read: {error}")
-            continue
-        if not isinstance(fields, dict):
-            skipped.add(place, f"a JSON {type(fields).__name__}, not an object")
-        elif "\\u" in line and not is_unicode(fields):
-            skipped.add(place, "it has half of a surrogate pair (such as \\ud800), which is not a character")
-        else:
-            yield Record(fields, place)
+def read_json_lines(
+    path: File, skipped: Skipped, header: Sequence[str] = (), longest: int = LONGEST
+) -> Iterator[Record]:
+    """Yield the objects of a file with one on each line, of at most `longest` characters."""
+    with open_file(path) as stream:
+        for number, line in number_lines(stream, path, skipped, longest):
+            if line.strip():
+                yield from _parse_line(line, f"{path}, line {number}", skipped)
 
 
-def _json(path: Path, skipped: Skipped, header: Sequence[str]) -> Iterator[Record]:
+def _parse_line(line: str, place: str, skipped: Skipped) -> Iterator[Record]:
+    try:
+        fields = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        skipped.add(place, f"not JSON that can be read: {error}")
+        return
+    if not isinstance(fields, dict):
+        skipped.add(place, f"a JSON {type(fields).__name__}, not an object")
+    elif "\\u" in line and not is_unicode(fields):
+        skipped.add(place, "it has half of a surrogate pair (such as \\ud800), which is not a character")
+    else:
+        yield Record(fields, place)
+
+
+def _json(path: File, skipped: Skipped, header: Sequence[str]) -> Iterator[Record]:
     """Yield the objects of a JSON document: SQuAD's form, a list of objects, or an object with the list in `data`."""
     try:
-        document = json.loads(path.read_bytes().decode("utf-8"))
+        content = read_bytes(path)
+    except DAMAGES as error:
+        raise DataError(f"{path}: cannot be read: {error or type(error).__name__}") from None
+    try:
+        document = json.loads(content.decode("utf-8"))
     except UnicodeDecodeError as error:
-        line = path.read_bytes()[: error.start].count(b"\n") + 1
+        line = content[: error.start].count(b"\n") + 1
         raise DataError(f"{path}, line {line}: not UTF-8, {error.reason}") from None
     except (ValueError, RecursionError) as error:
         raise DataError(f"{path}: not JSON that can be read: {error}") from None
@@ -198,10 +240,10 @@ def _article(article: Mapping[str, Any], place: str, skipped: Skipped) -> Iterat
                 skipped.add(f"{where}.qas[{rank}]", "not an object")
 
 
-def _table(delimiter: str, quoting: Any) -> Callable[[Path, Skipped, Sequence[str]], Iterator[Record]]:
+def _table(delimiter: str, quoting: Any) -> Callable[[File, Skipped, Sequence[str]], Iterator[Record]]:
     """Return the reader of a table whose first row names the columns, unless `header` does."""
 
-    def read_rows(path: Path, skipped: Skipped, header: Sequence[str]) -> Iterator[Record]:
+    def read_rows(path: File, skipped: Skipped, header: Sequence[str]) -> Iterator[Record]:
         names, before = list(header), skipped.count
         for number, row in _split_rows(path, skipped, delimiter, quoting):
             if not names:
@@ -231,7 +273,7 @@ def _check_names(names: list[str], place: str) -> list[str]:
     return names
 
 
-def _split_rows(path: Path, skipped: Skipped, delimiter: str, quoting: Any) -> Iterator[tuple[int, list[str]]]:
+def _split_rows(path: File, skipped: Skipped, delimiter: str, quoting: Any) -> Iterator[tuple[int, list[str]]]:
     """Yield the rows of a table, each with the number of its first line; empty lines are no rows.
 
     A row whose quotation marks are wrong is skipped with its first line alone: the lines after it are read again.
@@ -261,7 +303,7 @@ def _split_rows(path: Path, skipped: Skipped, delimiter: str, quoting: Any) -> I
             yield taken[0][0], row
 
 
-def _conll(path: Path, skipped: Skipped, header: Sequence[str]) -> Iterator[Record]:
+def _conll(path: File, skipped: Skipped, header: Sequence[str]) -> Iterator[Record]:
     """Yield sentences of lines `word ... label` with an empty line after each, or of CoNLL-U's ten columns.
 
     Lines `-DOCSTART-` and comments are no words. A sentence whose lines differ in their number of columns is skipped.
@@ -314,13 +356,13 @@ def _sentence(rows: list[list[str]]) -> dict[str, Any]:
     return {"tokens": [row[0] for row in rows], "labels": [row[-1] for row in rows]}
 
 
-def _parquet(path: Path, skipped: Skipped, header: Sequence[str]) -> Iterator[Record]:
+def _parquet(path: File, skipped: Skipped, header: Sequence[str]) -> Iterator[Record]:
     try:
         from pyarrow import ArrowException, parquet
     except ImportError:
         raise DataError(f"{path}: Parquet files need pyarrow: pip install 'triberta[train]'") from None
     try:
-        file, number = parquet.ParquetFile(path), 0
+        file, number = parquet.ParquetFile(path if isinstance(path, Path) else open_file(path)), 0
         named = _read_label_names(file.schema_arrow.metadata or {})
         for batch in file.iter_batches():
             for row in batch.to_pylist():
@@ -364,8 +406,8 @@ def _named(value: Any, names: Sequence[str] | None) -> Any:
     return [_named(item, names) for item in value] if isinstance(value, list) else value
 
 
-FORMATS: dict[str, Callable[[Path, Skipped, Sequence[str]], Iterator[Record]]] = {
-    "jsonl": _json_lines,
+FORMATS: dict[str, Callable[[File, Skipped, Sequence[str]], Iterator[Record]]] = {
+    "jsonl": read_json_lines,
     "json": _json,
     "csv": _table(",", csv.QUOTE_MINIMAL),
     "tsv": _table("\t", csv.QUOTE_NONE),  # as those of GLUE: a quotation mark is a character like any other

@@ -1,55 +1,88 @@
 """Documents for pretraining: found by name, read, and split into sentences."""
 
-import glob
 import itertools
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from roberta_core.data.sources import File, find_files, is_remote, locate, read_bytes
+
 # A sentence ends at its mark and closing quotes, before whitespace and a new beginning, or at an empty line. The
 # whitespace belongs to the sentence that follows, so tokenising sentence by sentence gives the tokens of the whole.
 OPENING, CLOSING = "[\"'“‘(\\[]", "[\"'”’)\\]]"  # noqa: RUF001  # the quotes of printed English
 MARK = re.compile(rf"[.!?…]{CLOSING}{{0,2}}(?=\s+{OPENING}*[A-Z0-9])")
+NAME = re.compile(r"([A-Za-z][\w.-]*)=(.+)")  # of a corpus, before its pattern
 EMPTY_LINE = re.compile(r"\n\s*\n")
 
 
-def find(patterns: Iterable[str]) -> list[Path]:
+def find(patterns: Iterable[str]) -> list[File]:
     """Return the files that patterns name, sorted, each once.
 
     Args:
-        patterns: a file, a glob (`**` matches folders in between), or `@FILE`, a list of names with one per line.
+        patterns: a file, a glob (`**` matches folders in between), or `@FILE`, a list of names with one per line. Files
+            and globs may be of an object store, such as `s3://bucket/texts/*.jsonl.gz`.
 
     Raises:
         ValueError: a pattern finds nothing.
     """
-    found: set[Path] = set()
+    found: set[File] = set()
     for pattern in patterns:
         if pattern.startswith("@"):
             found.update(_listed(Path(pattern[1:])))
             continue
-        files = [Path(name) for name in glob.glob(pattern, recursive=True) if Path(name).is_file()]
+        files = find_files(pattern)
         if not files:
             raise ValueError(f"no file is called {pattern}")
         found.update(files)
-    return sorted(found)
+    return sort(found)
 
 
-def _listed(path: Path) -> Iterator[Path]:
+def sort(files: Iterable[File]) -> list[File]:
+    """Return files in their order: those of this machine first."""
+    return sorted(files, key=lambda file: (is_remote(str(file)), file))
+
+
+def find_corpora(patterns: Iterable[str]) -> dict[str, list[File]]:
+    """Return the files of each corpus by its name: those of `NAME=PATTERN`, and with an empty name those of others.
+
+    Args:
+        patterns: patterns as `find` takes them, with or without a name before them.
+
+    Raises:
+        ValueError: a pattern finds nothing, or a file is in two corpora.
+    """
+    named: dict[str, list[str]] = {}
+    for pattern in patterns:
+        match = None if Path(pattern).exists() else NAME.fullmatch(pattern)
+        name, pattern = match.groups() if match else ("", pattern)
+        named.setdefault(name, []).append(pattern)
+    corpora, owners = {name: find(named[name]) for name in sorted(named)}, dict[File, str]()
+    for name, files in corpora.items():
+        for file in files:
+            if (owner := owners.setdefault(file.resolve(), name)) != name:
+                raise ValueError(f"{file} is in two corpora, {owner or 'that without a name'} and {name}")
+    return corpora
+
+
+def _listed(path: Path) -> Iterator[File]:
     """Yield the files of a list; names are relative to the list's own folder."""
     try:
         names = path.read_text(encoding="utf-8").split("\n")
     except OSError as error:
         raise ValueError(f"the list {path} cannot be read: {error.strerror}") from None
     for name in filter(None, map(str.strip, names)):
-        if not (path.parent / name).is_file():
+        if is_remote(name):
+            yield locate(name)
+        elif (path.parent / name).is_file():
+            yield path.parent / name
+        else:
             raise ValueError(f"{path} lists {name}, which is not a file")
-        yield path.parent / name
 
 
-def read(path: Path) -> str:
+def read(path: File) -> str:
     """Return a document's text; raise `ValueError` if it is not UTF-8."""
     try:
-        return path.read_text(encoding="utf-8").removeprefix("\ufeff")
+        return read_bytes(path).decode("utf-8").replace("\r\n", "\n").removeprefix("\ufeff")
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is not UTF-8 text: {error.reason} at byte {error.start}") from None
 

@@ -5,7 +5,7 @@ Shapes: B batch, S sequence, M masked positions that are scored, V vocabulary.
 
 import dataclasses
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,8 @@ from roberta_core.backend import Backend
 from roberta_core.checkpoints.source import resolve
 from roberta_core.config import RobertaConfig
 from roberta_core.data.batches import Batch, MaskedBlocks
-from roberta_core.data.corpus import Split, split_in_sentences
+from roberta_core.data.corpus_parts import Split, split_in_sentences
+from roberta_core.data.sources import File
 from roberta_core.data.texts import find
 from roberta_core.tasks.heads import require_head
 from roberta_core.tasks.metrics import Predictor, Score, score
@@ -85,7 +86,7 @@ class Evaluation:
         model = backend.from_pretrained("ForMaskedLM", self.model)
         return self._score(model_predictor(backend, model))
 
-    def mask(self, files: list[Path], split: Split = split_in_sentences) -> MaskedBlocks:
+    def mask(self, files: Sequence[File], split: Split = split_in_sentences) -> MaskedBlocks:
         """Tokenise and pack documents into blocks that are masked with the evaluation's seed."""
         with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
             return build_masked_blocks(

@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,12 @@ from roberta_core.checkpoints import hub, resolve
 from roberta_core.config import RobertaConfig
 from roberta_core.data import corpus, texts
 from roberta_core.data.batches import MaskedBlocks
+from roberta_core.data.corpus_parts import TOKENIZER, Split, split_in_sentences
 from roberta_core.data.masking import find_word_starts
+from roberta_core.data.mixing import Mixture
 from roberta_core.data.packing import build_blocks
 from roberta_core.data.records import Skipped
+from roberta_core.data.sources import File
 from roberta_core.parameters import draw
 from roberta_core.training.pretrain_loop import Pretraining
 from roberta_core.training.processes import find_processes
@@ -32,8 +35,8 @@ ARCHITECTURE = "ForMaskedLM"
 DTYPES = {"float32": np.float32, "float16": np.float16}
 
 Progress = Callable[[int, int], None]
-Splits = tuple[corpus.Split, corpus.Split]  # of documents to train on, and of those held out
-SENTENCES: Splits = (corpus.split_in_sentences, corpus.split_in_sentences)
+Splits = tuple[Split, Split]  # of documents to train on, and of those held out
+SENTENCES: Splits = (split_in_sentences, split_in_sentences)
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,7 @@ class Vocabulary:
 
     def starts(self) -> np.ndarray:
         """Return which tokens begin a word [V]."""
-        tokenizer = Tokenizer.from_file(str(self.folder / corpus.TOKENIZER))
+        tokenizer = Tokenizer.from_file(str(self.folder / TOKENIZER))
         return find_word_starts(tokenizer.get_vocab(), self.size)
 
     @classmethod
@@ -65,9 +68,9 @@ class Vocabulary:
     @classmethod
     def from_folder(cls, folder: Path) -> "Vocabulary":
         """Return the vocabulary of a folder; raise `ValueError` if it lacks a tokenizer or its special tokens."""
-        path = folder / corpus.TOKENIZER
+        path = folder / TOKENIZER
         if not path.is_file():
-            raise ValueError(f"{folder} has no {corpus.TOKENIZER}; `roberta tokenizer train` writes one from texts")
+            raise ValueError(f"{folder} has no {TOKENIZER}; `roberta tokenizer train` writes one from texts")
         tokenizer = Tokenizer.from_file(str(path))
         found = {token: tokenizer.token_to_id(token) for token in ("<s>", "<pad>", "</s>", "<mask>")}
         ids = [number for number in found.values() if number is not None]
@@ -79,26 +82,42 @@ class Vocabulary:
 
 def split_documents(
     recipe: Recipe, patterns: Iterable[str], held_out: Iterable[str] = ()
-) -> tuple[list[Path], list[Path]]:
+) -> tuple[dict[str, list[File]], list[File]]:
     """Split documents into those to train on, and those held out by the recipe or by the patterns `held_out`.
 
+    Args:
+        recipe: the recipe.
+        patterns: documents, as `texts.find_corpora` takes them.
+        held_out: documents to hold out, as `texts.find` takes them.
+
+    Returns:
+        The files to train on of each corpus by its name, and the files that are held out.
+
     Raises:
-        ValueError: no document is left to train on, or the recipe holds out documents that are not there.
+        ValueError: no document is left to train on, or the recipe holds out documents, or weighs a corpus, that are not
+            there.
     """
-    found, kept = texts.find(patterns), texts.find(held_out)
+    found, kept = texts.find_corpora(patterns), texts.find(held_out)
+    files = [file for own in found.values() for file in own]
     names = set(recipe.data.held_out)
-    lacking = sorted(names - {path.name for path in [*found, *kept]})
+    lacking = sorted(names - {file.name for file in [*files, *kept]})
     if lacking:
         raise ValueError(f"the recipe holds out documents that are not among the texts: {', '.join(lacking)}")
-    aside = {path.resolve() for path in kept} | {path.resolve() for path in found if path.name in names}
-    train = [path for path in found if path.resolve() not in aside]
-    if not train:
-        raise ValueError("all documents are held out: nothing is left to train on")
-    return train, sorted(aside)
+    if unknown := sorted(set(recipe.data.weights) - set(found)):
+        raise ValueError(
+            f"the recipe has a weight for {', '.join(unknown)}, but no texts have that name: name them with "
+            f"--texts {unknown[0]}=FILES"
+        )
+    aside = {file.resolve() for file in kept} | {file.resolve() for file in files if file.name in names}
+    train = {name: [file for file in own if file.resolve() not in aside] for name, own in found.items()}
+    if empty := [name for name, own in train.items() if not own and (name or len(train) == 1)]:
+        whose = f" of {empty[0]}" if empty[0] else ""
+        raise ValueError(f"all documents{whose} are held out: nothing is left to train on")
+    return train, texts.sort(aside)
 
 
 def build_masked_blocks(
-    files: list[Path],
+    files: Sequence[File] | corpus.Files,
     folder: Path,
     vocabulary: Vocabulary,
     data: Data,
@@ -106,40 +125,53 @@ def build_masked_blocks(
     seed: int,
     progress: Progress | None = None,
     skipped: Skipped | None = None,
-    split: corpus.Split = corpus.split_in_sentences,
+    split: Split = split_in_sentences,
+    processes: int = 1,
 ) -> MaskedBlocks:
     """Tokenise documents into `folder`, and pack them into blocks to be masked; `skipped` counts skipped lines."""
-    found = corpus.build(folder, files, vocabulary.folder, vocabulary.last, split, progress, skipped)
-    blocks = build_blocks(
-        found.tokens, found.sentences, found.documents, data.sequence_length, vocabulary.last, data.format, seed
-    )
+    found = corpus.build(
+        folder, files, vocabulary.folder, vocabulary.last, split, progress, skipped,
+        processes=processes, deduplicate=data.deduplicate,
+    )  # fmt: skip
+    corpora = found.list_corpora()
+    parts = [
+        build_blocks(found.tokens, found.sentences, documents, data.sequence_length, vocabulary.last, data.format, seed)
+        for _, documents in corpora
+    ]
+    weights = [data.weights.get(name, 1.0) for name, _ in corpora]
+    mixture = Mixture([*map(len, parts)], weights, seed) if set(weights) != {1.0} else None
     masking = rates.of(vocabulary.size, vocabulary.mask, vocabulary.starts() if rates.whole_words else None)
     special: dict[str, Any] = {"first": vocabulary.first, "last": vocabulary.last, "pad": vocabulary.pad}
-    return MaskedBlocks(found.tokens, blocks, masking, data.sequence_length, seed, **special)
+    return MaskedBlocks(
+        found.tokens, np.concatenate(parts), masking, data.sequence_length, seed, **special, mixture=mixture
+    )
 
 
 def prepare_corpus(
     recipe: Recipe,
     vocabulary: Vocabulary,
-    train: list[Path],
-    held_out: list[Path],
+    train: corpus.Files | Sequence[File],
+    held_out: Sequence[File],
     output: Path,
     progress: Progress | None = None,
     skipped: Skipped | None = None,
     splits: Splits = SENTENCES,
+    processes: int = 1,
 ) -> tuple[MaskedBlocks, MaskedBlocks | None]:
     """Tokenise into `output/corpus`; return the blocks to train on, and those held out (None without documents)."""
-    if not train:
+    corpora = train if isinstance(train, Mapping) else {corpus.UNNAMED: train}
+    if not any(corpora.values()):
         raise ValueError("no documents to train on")
+    whole = dataclasses.replace(recipe.data, weights={})  # each held-out block counts once
     sets = (
-        ("train", train, recipe.run.seed, splits[0]),
-        ("held-out", held_out, EVALUATION_SEED, splits[1]),
+        ("train", corpora, recipe.data, recipe.run.seed, splits[0]),
+        ("held-out", held_out, whole, EVALUATION_SEED, splits[1]),
     )
     found = [
         build_masked_blocks(
-            files, output / "corpus" / name, vocabulary, recipe.data, recipe.masking, seed, progress, skipped, split
+            files, output / "corpus" / name, vocabulary, data, recipe.masking, seed, progress, skipped, split, processes
         )
-        for name, files, seed, split in sets
+        for name, files, data, seed, split in sets
         if files
     ]
     return found[0], found[1] if held_out else None
@@ -149,14 +181,15 @@ def prepare(
     backend: Any,
     recipe: Recipe,
     vocabulary: Vocabulary,
-    train: list[Path],
-    held_out: list[Path],
+    train: corpus.Files | Sequence[File],
+    held_out: Sequence[File],
     output: Path,
     report: Report,
     progress: Progress | None = None,
     source: str | None = None,
     skipped: Skipped | None = None,
     splits: Splits = SENTENCES,
+    workers: int = 1,
 ) -> tuple[Pretraining, Any]:
     """Prepare a run; the corpus is tokenised into `output/corpus`.
 
@@ -164,14 +197,15 @@ def prepare(
         backend: the framework.
         recipe: the settings.
         vocabulary: the tokenizer's.
-        train: documents to train on.
-        held_out: documents to evaluate on.
+        train: the files to train on, or those of each corpus by its name.
+        held_out: files to evaluate on.
         output: the folder of the run.
         report: called with each line of the log.
         progress: called with the bytes that are tokenised, and their total.
         source: a checkpoint to continue from; the recipe's table `[model]` then overrides its configuration.
         skipped: counts the lines that are skipped.
         splits: how documents are split into sentences, those to train on and those held out.
+        workers: the number of processes that tokenise.
 
     Returns:
         The run, and its model.
@@ -190,7 +224,7 @@ def prepare(
     processes = find_processes(backend)
     processes.check_batch_size(recipe.optimizer.batch_size)
     with processes.first_before_others():  # the others open what process 0 has written
-        blocks, kept = prepare_corpus(recipe, vocabulary, train, held_out, output, progress, skipped, splits)
+        blocks, kept = prepare_corpus(recipe, vocabulary, train, held_out, output, progress, skipped, splits, workers)
     blocks = dataclasses.replace(blocks, shard=processes.shard)
     if note := blocks.describe_masking_rate():
         report({"note": note})

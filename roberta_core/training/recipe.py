@@ -6,6 +6,7 @@ its top inherits every value that it does not set from another recipe.
 
 import dataclasses
 import difflib
+import math
 import tomllib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
@@ -51,16 +52,23 @@ class Data:
         sequence_length: the most tokens of a sequence.
         format: how sentences are packed into sequences, one of `packing.FORMATS` (Liu et al. 2019, table 2).
         held_out: file names of the documents that are kept for evaluation.
+        deduplicate: whether only the first of several documents with the same text is kept.
+        weights: how often the blocks of a corpus are used in an epoch, by its name; 1 for those that are not named.
     """
 
     sequence_length: int = 512
     format: str = FULL
     held_out: tuple[str, ...] = ()
+    deduplicate: bool = False
+    weights: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         _at_least("sequence_length", self.sequence_length, 3)
         if self.format not in FORMATS:
             raise ValueError(f"format is {self.format!r}; expected one of {', '.join(FORMATS)}")
+        for name, weight in self.weights.items():
+            if type(weight) not in (int, float) or not 0 < weight < math.inf:
+                raise ValueError(f"the weight of {name} is {weight!r}; it must be a number above 0")
 
 
 @dataclass(frozen=True)
@@ -372,7 +380,11 @@ def _as_table(name: str, values: Any) -> Mapping[str, Any]:
 def _build_table(name: str, kind: type, values: Any) -> Any:
     values, fields = _as_table(name, values), {item.name: item for item in dataclasses.fields(kind)}
     _refuse_unknown(f"value in [{name}]", values, tuple(fields))
-    return kind(**{key: _convert(f"{name}.{key}", fields[key].default, value) for key, value in values.items()})
+    return kind(**{key: _convert(f"{name}.{key}", _get_default(fields[key]), value) for key, value in values.items()})
+
+
+def _get_default(item: dataclasses.Field[Any]) -> Any:
+    return item.default if item.default_factory is dataclasses.MISSING else item.default_factory()
 
 
 def _convert(name: str, default: Any, value: Any) -> Any:

@@ -156,8 +156,8 @@ def find_training(folder):
 
 
 def find_corpus(folder):
-    """Return which corpus has a note, so that it is opened; without one it is built again."""
-    if not corpus._note(folder):
+    """Return which corpus has a manifest, so that it is opened; without one it is built again."""
+    if not corpus.summarize(folder):
         return "nothing"
     tokens = np.load(folder / "tokens.npy", mmap_mode="r")
     text = load_tokenizer("roberta-tiny").decode(tokens[:5].tolist())

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from tokenizers import Tokenizer
 
-from roberta_core.data import corpus, texts
+from roberta_core.data import corpus, corpus_parts, documents, texts
 from roberta_core.data.records import DataError, Skipped
 from roberta_core.tokenization import train_tokenizer
 
@@ -62,7 +62,7 @@ def test_small_vocabularies_use_two_bytes_per_token(tokenizer, files, tmp_path):
 def test_the_same_files_are_not_tokenised_again(tokenizer, files, tmp_path, monkeypatch):
     skipped, later = Skipped(), Skipped()
     first = corpus.build(tmp_path, files, tokenizer, SEPARATOR, skipped=skipped)
-    monkeypatch.setattr(corpus, "_tokenise", lambda *_: pytest.fail("tokenised again"))
+    monkeypatch.setattr(corpus_parts, "read_chunks", lambda *_: pytest.fail("tokenised again"))
     again = corpus.build(tmp_path, files, tokenizer, SEPARATOR, skipped=later)
     assert (again.tokens == first.tokens).all()
     assert later == skipped
@@ -80,7 +80,7 @@ def test_a_changed_text_or_setting_is_tokenised_again(tokenizer, files, tmp_path
 def test_a_run_killed_while_tokenising_starts_over(tokenizer, files, tmp_path, monkeypatch):
     whole = corpus.build(tmp_path, files, tokenizer, SEPARATOR).tokens.copy()
     with monkeypatch.context() as patch:
-        patch.setattr(corpus.Growing, "add", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(corpus_parts.Growing, "add", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             corpus.build(tmp_path, files, tokenizer, SEPARATOR, space_commas)
     assert (corpus.build(tmp_path, files, tokenizer, SEPARATOR).tokens == whole).all()
@@ -92,7 +92,7 @@ def test_files_without_text_are_refused(tokenizer, files, tmp_path):
 
 
 def test_a_custom_split_receives_whole_documents_and_their_numbers(tokenizer, files, tmp_path, monkeypatch):
-    monkeypatch.setattr(corpus, "CHUNK", 20)
+    monkeypatch.setattr(documents, "CHUNK", 20)
     given = []
 
     def split(text, document):
@@ -110,9 +110,9 @@ def test_a_document_in_chunks_has_the_tokens_of_the_whole(tokenizer, tmp_path, m
     text = "\n\n".join([DOCUMENTS["a.txt"].strip(), "It was late.\r\nNobody spoke to Mr.", "Smith was\nthere.\n"] * 5)
     (tmp_path / "long.txt").write_bytes((text + end).encode())
     whole = corpus.build(tmp_path / "whole", [tmp_path / "long.txt"], tokenizer, SEPARATOR)
-    monkeypatch.setattr(corpus, "CHUNK", chunk)
+    monkeypatch.setattr(documents, "CHUNK", chunk)
     parts = corpus.build(tmp_path / "parts", [tmp_path / "long.txt"], tokenizer, SEPARATOR)
-    for name in corpus.ARRAYS:
+    for name in corpus_parts.ARRAYS:
         np.testing.assert_array_equal(getattr(parts, name), getattr(whole, name))
     assert whole.sentences[-1] == len(whole.tokens)
 

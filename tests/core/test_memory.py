@@ -14,7 +14,7 @@ import resource, sys
 from pathlib import Path
 import numpy as np
 from roberta_core.data.batches import MaskedBlocks
-from roberta_core.data.corpus import Growing
+from roberta_core.data.corpus_parts import Growing
 from roberta_core.data.masking import Masking
 from roberta_core.data.packing import pack
 

@@ -17,10 +17,10 @@ import pytest
 from roberta_core import RobertaTokenizerFast, backend, checkpoints, cli
 from roberta_core.cli.predict_blocks import check_address
 from roberta_core.cli.predict_folder import BlockFolder
-from roberta_core.cli.predict_processes import divide_cores
 from roberta_core.config import RobertaConfig
 from roberta_core.parameters import draw
 from roberta_core.pipelines import base
+from roberta_core.worker_pool import divide_cores
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the states of processes are read from /proc")
 

@@ -116,7 +116,7 @@ def call(texts, tmp_path, monkeypatch, capfd):
 def test_documents_are_held_out_by_the_recipe_and_by_patterns(texts):
     recipe = Recipe.load(texts / "recipe.toml")
     train, held_out = pretrain_run.split_documents(recipe, [str(texts / "[abh]*.txt")], [str(texts / "b.txt")])
-    assert [[path.name for path in files] for files in (train, held_out)] == [["a.txt"], ["b.txt", "held.txt"]]
+    assert [[path.name for path in files] for files in (train[""], held_out)] == [["a.txt"], ["b.txt", "held.txt"]]
 
 
 def test_an_impossible_split_is_refused(texts):
@@ -249,6 +249,41 @@ def test_texts_can_be_prepared_separately_and_faults_are_reported(call, texts, t
     status, _, error = call("--prepare", "--strict", "--texts", str(tmp_path / "bad.txt"))
     assert status == 1
     assert "bad.txt, line 2: not UTF-8" in error
+
+
+def test_corpora_are_mixed_with_the_weights_of_the_recipe(call, texts, tmp_path):
+    text = (texts / "recipe.toml").read_text().replace("[data]", "[data]\nweights = {news = 3}\ndeduplicate = true")
+    (tmp_path / "recipe.toml").write_text(text)
+    row = json.dumps({"text": (texts / "b.txt").read_text() + " A new end."}) + "\n"
+    (tmp_path / "news.jsonl").write_text(row * 3)
+    arguments = ["--recipe", str(tmp_path / "recipe.toml"), "--texts", f"news={tmp_path / 'news.jsonl'}"]
+    status, printed, error = call(*arguments, "--prepare", "--processes", "2")
+    assert status == 0, error
+    for expected in (
+        "without a name: 1 document (1 duplicate skipped)",
+        "news: 1 document (2 dup",
+        "2 documents (3 dup",
+    ):
+        assert expected in " ".join(printed.split())
+    status, printed, error = call(*arguments, "--json")
+    assert status == 0, error
+    start = next(line for line in map(json.loads, printed.splitlines()) if "documents" in line)
+    corpora = json.loads((tmp_path / "corpus" / "train" / "manifest.json").read_text())["corpora"]
+    assert (start["documents"], start["held_out"]) == (2, 1)
+    assert start["tokens"] == sum(facts["tokens"] for facts in corpora.values())
+    recipe, vocabulary = Recipe.load(tmp_path / "recipe.toml"), pretrain_run.Vocabulary.from_folder(texts)
+    files = {"": [texts / "a.txt", texts / "b.txt"], "news": [tmp_path / "news.jsonl"]}
+    data, held_out = pretrain_run.prepare_corpus(recipe, vocabulary, files, [texts / "held.txt"], tmp_path)
+    assert len(data) == start["blocks"] == data.mixture.counts[0] + 3 * data.mixture.counts[1]
+    assert held_out.mixture is None
+
+
+def test_a_weight_of_no_corpus_is_refused(call, texts, tmp_path):
+    text = (texts / "recipe.toml").read_text().replace("[data]", "[data]\nweights = {news = 3}")
+    (tmp_path / "recipe.toml").write_text(text)
+    status, _, error = call("--recipe", str(tmp_path / "recipe.toml"), "--prepare")
+    assert status == 1
+    assert "has a weight for news, but no texts have that name: name them with --texts news=FILES" in error
 
 
 def test_the_curves_are_drawn_and_written_for_tensorboard(call, tmp_path):

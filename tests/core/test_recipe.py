@@ -127,7 +127,12 @@ def test_the_built_in_recipes_of_tasks_set_the_required_values(name):
 def test_every_value_of_a_recipe_is_documented_with_its_default():
     page = (Path(__file__).parents[2] / "docs" / "recipes.md").read_text()
     rows = dict(re.findall(r"^\| `(\w+\.\w+)` \| (.*?) \|", page, re.MULTILINE))
-    wanted = {f"{table}.{field.name}": field.default for table, kind in TABLE_KINDS.items() for field in fields(kind)}
+    defaults = {name: kind() for name, kind in TABLE_KINDS.items()}
+    wanted = {
+        f"{table}.{field.name}": getattr(defaults[table], field.name)
+        for table, kind in TABLE_KINDS.items()
+        for field in fields(kind)
+    }
     assert set(rows) == set(wanted)
     for name, default in wanted.items():
         shown = rows[name].strip("`")

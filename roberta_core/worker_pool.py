@@ -1,4 +1,4 @@
-"""The engine of `--processes N`: processes of this machine that each load the model and get a share of the cores."""
+"""A pool of processes of this machine that each build one object, answer calls of its methods, and share the cores."""
 
 from __future__ import annotations
 
@@ -6,40 +6,43 @@ import os
 import pickle
 import subprocess
 import sys
+from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Lock, Thread
 from typing import Any
 
-from roberta_core.cli.predict_blocks import RunnerArguments
-
-THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_NUM_INTRAOP_THREADS")
+THREADS = (
+    "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS", "TF_NUM_INTRAOP_THREADS"
+)  # fmt: skip
 TOPOLOGY = Path("/sys/devices/system/cpu")
 # Modules are found where this process finds them, not first in the working directory.
-PROGRAM = "import sys; sys.path[:] = sys.argv[1:]; from roberta_core.cli.predict_worker import main; main()"
-Request = tuple[str, tuple[Any, ...]]  # a method of `BlockRunner` and its arguments
+PROGRAM = "import sys; sys.path[:] = sys.argv[1:]; from roberta_core.worker_program import main; main()"
+Request = tuple[str, tuple[Any, ...]]  # a method and its arguments
+Describe = Callable[[str, str], str]  # called with a method and how the process ended, returns a sentence
 
 
 class Worker:
-    """A process that runs `main` of `roberta_core.cli.predict_worker`.
+    """A process that runs `main` of `roberta_core.worker_program`.
 
     Ctrl-C does not reach it, since it has its own session: its parent ends it. It also ends when its standard input is
     closed, which happens if the parent is killed.
 
     Args:
-        arguments: the pipeline.
+        build: what builds its object, as "module:name".
+        arguments: the argument of `build`, which can be pickled.
         cores: the cores that it may use.
         errors: the file descriptor of its standard error.
     """
 
-    def __init__(self, arguments: RunnerArguments, cores: list[int], errors: int):
+    def __init__(self, build: str, arguments: Any, cores: list[int], errors: int):
         command = [sys.executable, "-P", "-c", PROGRAM, *sys.path]
         self.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, start_new_session=True,
             env=_limit_threads(cores),
         )  # fmt: skip
-        self.start = (arguments, cores)
+        self.start = (build, arguments, cores)
 
     def ask(self, request: Request) -> Any:
         """Return the reply to a request; raise `EOFError` or `OSError` if the process is dead."""
@@ -65,16 +68,18 @@ class Worker:
         return status
 
 
-class ProcessEngine:
-    """Workers as processes; a thread for each of them waits for its replies.
+class WorkerPool:
+    """Processes; a thread for each of them waits for its replies. A process that dies is replaced.
 
     Args:
-        arguments: the pipeline.
+        build: what builds the object of each process, as "module:name".
+        arguments: the argument of `build`, which can be pickled.
         count: the number of processes.
+        describe_death: called with a method and how a process ended, if two died in the same call; returns a sentence.
     """
 
-    def __init__(self, arguments: RunnerArguments, count: int):
-        self.arguments, self.count = arguments, count
+    def __init__(self, build: str, arguments: Any, count: int, describe_death: Describe):
+        self.build, self.arguments, self.count, self.describe_death = build, arguments, count, describe_death
         self.shares = divide_cores(list_cores(), count)
         self.calls: SimpleQueue[tuple[Future[Any], Request] | None] = SimpleQueue()
         self.lock, self.closed = Lock(), False
@@ -91,7 +96,11 @@ class ProcessEngine:
             raise
 
     def call(self, method: str, *arguments: Any) -> Future[Any]:
-        """Call a method of `BlockRunner` in the next free process."""
+        """Call a method of the object in the next free process; its arguments and its result can be pickled.
+
+        The future raises `ValueError` if the method raises it, `OSError` likewise, or if two processes died in the
+        call, and `RuntimeError` for any other error.
+        """
         future: Future[Any] = Future()
         self.calls.put((future, (method, arguments)))
         return future
@@ -114,7 +123,7 @@ class ProcessEngine:
         with self.lock:
             if self.closed:
                 raise EOFError
-            self.workers[number] = Worker(self.arguments, self.shares[number], self.errors)
+            self.workers[number] = Worker(self.build, self.arguments, self.shares[number], self.errors)
 
     def _serve(self, number: int) -> None:
         """Pass calls to a process, which is replaced if it dies, until the engine is closed."""
@@ -140,7 +149,7 @@ class ProcessEngine:
                     raise
                 status = self.workers[number].end()
                 self._start(number)
-        raise ValueError(_describe_death(request[0], _describe_status(status)))
+        raise ValueError(self.describe_death(request[0], _describe_status(status)))
 
 
 def list_cores() -> list[int]:
@@ -171,14 +180,6 @@ def _limit_threads(cores: list[int]) -> dict[str, str]:
     """Return the environment of a worker: where a process cannot be bound to cores, variables limit its threads."""
     limits = {} if hasattr(os, "sched_setaffinity") else dict.fromkeys(THREADS, str(len(cores)))
     return {**limits, **os.environ}
-
-
-def _describe_death(method: str, reason: str) -> str:
-    """Return a sentence for two processes that ended in the same call of a method of `BlockRunner`."""
-    loading = method == "describe"
-    place = "when they loaded the model" if loading else "in the same block of rows"
-    advice = "--processes" if loading else "--processes or --max-batch-tokens"
-    return f"two worker processes in a row ended {place} ({reason}); if the memory is full, lower {advice}"
 
 
 def _describe_status(status: int) -> str:

@@ -1,4 +1,4 @@
-"""A worker of `--processes N`: it answers the calls of `predict_processes.Worker`.
+"""The program of a process of `worker_pool.WorkerPool`: it answers the calls of its parent.
 
 Calls come from standard input, replies go to standard output, both as pickles; only the parent process writes and reads
 them. Anything else that is printed goes to standard error.
@@ -6,6 +6,7 @@ them. Anything else that is printed goes to standard error.
 
 from __future__ import annotations
 
+import importlib
 import os
 import pickle
 import sys
@@ -13,29 +14,27 @@ from queue import SimpleQueue
 from threading import Thread
 from typing import Any, BinaryIO
 
-from roberta_core.cli.frameworks import hold_back_stderr
-from roberta_core.cli.predict_blocks import BlockRunner
-from roberta_core.cli.terminal import format_error
-
 
 def main() -> None:
     """Answer calls until standard input ends."""
     replies = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
-    arguments, cores = pickle.load(sys.stdin.buffer)
+    build, arguments, cores = pickle.load(sys.stdin.buffer)
     if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, cores)  # before a framework counts them
+        os.sched_setaffinity(0, cores)  # before a library counts them
     calls: SimpleQueue[Any] = SimpleQueue()
     Thread(target=_receive, args=(sys.stdin.buffer, calls), daemon=True).start()
-    with hold_back_stderr() as show_stderr:
-        runner, failure = _try(BlockRunner, arguments)[::-1]
-        while True:
-            method, given = calls.get()
-            reply = (failure, None) if failure else _try(getattr(runner, method), *given)
-            pickle.dump(reply, replies)
-            replies.flush()
-            if method == "run":  # the messages at the start are over
-                show_stderr()
+    failure, worker = _try(_build, build, arguments)
+    while True:
+        method, given = calls.get()
+        reply = (failure, None) if failure else _try(getattr(worker, method), *given)
+        pickle.dump(reply, replies)
+        replies.flush()
+
+
+def _build(name: str, arguments: Any) -> Any:
+    module, _, function = name.partition(":")
+    return getattr(importlib.import_module(module), function)(arguments)
 
 
 def _receive(stream: BinaryIO, calls: SimpleQueue[Any]) -> None:
@@ -51,7 +50,9 @@ def _try(function: Any, *arguments: Any) -> tuple[Exception | None, Any]:
     """Return the error and the result of a call, one of which is None."""
     try:
         return None, function(*arguments)
-    except (ValueError, OSError) as error:
-        return ValueError(format_error(error)), None
+    except OSError as error:
+        return OSError(error.errno, error.strerror or str(error), error.filename), None
+    except ValueError as error:
+        return ValueError(str(error)), None
     except Exception as error:
-        return RuntimeError(f"{type(error).__name__} in a worker: {format_error(error)}"), None
+        return RuntimeError(f"{type(error).__name__} in a worker: {error}"), None

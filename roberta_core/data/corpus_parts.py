@@ -1,0 +1,276 @@
+"""A part of a corpus: the token ids of some files, which one process makes.
+
+A part is a folder with the arrays of `corpus.Corpus`, of these files alone, and a note that is written last: without it
+the part is made again. Its name is a hash of everything that it depends on, so that a part that is there is the right
+one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from tokenizers import Tokenizer
+
+from roberta_core.checkpoints.atomic import transaction
+from roberta_core.data import texts
+from roberta_core.data.documents import read_chunks
+from roberta_core.data.records import Skipped
+from roberta_core.data.sources import File, compute_version, find_suffix, get_size
+
+TOKENIZER = "tokenizer.json"
+ARRAYS = ("tokens", "sentences", "documents")
+HASHES = "hashes"
+NOTE = "part.json"
+BATCH = 20_000  # sentences encoded at a time
+THREADS = 2  # while one chunk is encoded, which needs no Python, the next is cut into sentences
+PART = 1 << 26  # bytes of text: a process that is stopped loses no more
+HASH = 16  # bytes of a document's hash
+
+Progress = Callable[[int], None]  # called with the number of bytes that are done since the last call
+Split = Callable[[str, int], list[str]]
+
+
+def split_in_sentences(text: str, document: int) -> list[str]:
+    """Split a text where sentences and paragraphs end, whatever its document's number is."""
+    return texts.split_sentences(text)
+
+
+@dataclass(frozen=True)
+class PartSettings:
+    """What parts depend on besides their files.
+
+    Args:
+        tokenizer: a folder with a tokenizer.json.
+        separator: the id that ends a document.
+        split: called with a text and the number of its file, and returns its sentences.
+        strict: whether what cannot be read raises `DataError`.
+        deduplicate: whether documents get hashes.
+    """
+
+    tokenizer: Path
+    separator: int
+    split: Split = split_in_sentences
+    strict: bool = False
+    deduplicate: bool = False
+
+    def compute_digest(self) -> str:
+        """Return a hash of the settings that change a part."""
+        tokenizer = hashlib.sha256((self.tokenizer / TOKENIZER).read_bytes()).hexdigest()
+        split = f"{self.split.__module__}.{self.split.__qualname__}"
+        return _hash(tokenizer, self.separator, split, self.deduplicate)
+
+
+@dataclass(frozen=True)
+class Part:
+    """The files of a part.
+
+    Args:
+        folder: where it is written; the name is a hash of its content.
+        files: the files.
+        versions: of the files, as `sources.compute_version` states them.
+        sizes: bytes of each file.
+        first: the number of the first file in the corpus.
+    """
+
+    folder: Path
+    files: tuple[File, ...]
+    versions: tuple[str, ...]
+    sizes: tuple[int, ...]
+    first: int
+
+    @property
+    def size(self) -> int:
+        """Bytes of all files."""
+        return sum(self.sizes)
+
+    def read_note(self) -> dict[str, Any] | None:
+        """Return the note of a part that is finished; None if it has to be made."""
+        try:
+            found = json.loads((self.folder / NOTE).read_bytes())
+            sizes = {name: (self.folder / name).stat().st_size for name in found["sizes"]}
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        return found if sizes == found["sizes"] else None
+
+
+def plan_parts(folder: Path, files: Sequence[File], settings: PartSettings, first: int = 0) -> list[Part]:
+    """Return the parts of a corpus: some files each, in order, of at least `PART` bytes except the last.
+
+    Every byte of the texts is read to see whether a part is finished.
+
+    Args:
+        folder: the folder of all parts.
+        files: the files.
+        settings: the settings.
+        first: the number of the first file.
+    """
+    digest, sizes = settings.compute_digest(), [get_size(file) for file in files]
+    parts, begin, held = list[Part](), 0, 0
+    for end, size in enumerate(sizes, 1):
+        held += size
+        if held < PART and end < len(files):
+            continue
+        own = tuple(files[begin:end])
+        versions = tuple(map(compute_version, own))
+        place = 0 if settings.split is split_in_sentences else first + begin
+        name = _hash(digest, place, versions, [find_suffix(file) for file in own])[:32]
+        parts.append(Part(folder / name, own, versions, tuple(sizes[begin:end]), first + begin))
+        begin, held = end, 0
+    return parts
+
+
+def _hash(*values: Any) -> str:
+    return hashlib.sha256(repr(values).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """The ids and lengths of a chunk's sentences, whether a document ends with it, its hash, and its file's number."""
+
+    ids: Sequence[np.ndarray]
+    lengths: np.ndarray
+    ends: bool
+    hash: bytes
+    file: int
+
+
+class PartBuilder:
+    """Makes parts of a corpus."""
+
+    def __init__(self, settings: PartSettings):
+        self.settings = settings
+        self.tokenizer = Tokenizer.from_file(str(settings.tokenizer / TOKENIZER))
+        self.dtype = np.dtype(np.uint16 if self.tokenizer.get_vocab_size() <= 1 << 16 else np.uint32)
+
+    def build(self, part: Part, progress: Progress = lambda size: None) -> dict[str, Any]:
+        """Tokenise the files of a part, and return its note.
+
+        Raises:
+            ValueError: a file cannot be read, or (a `DataError`) something is skipped where the settings are strict.
+        """
+        skipped = Skipped(self.settings.strict)
+        part.folder.mkdir(parents=True, exist_ok=True)
+        (part.folder / NOTE).unlink(missing_ok=True)
+        counts = self._write(part, self._tokenise(part, skipped, progress))
+        note = {
+            "files": [{"documents": documents, "tokens": tokens} for documents, tokens in counts.tolist()],
+            "skipped": skipped.to_dict(),
+            "sizes": {path.name: path.stat().st_size for path in part.folder.glob("*.npy")},
+        }
+        with transaction(part.folder) as files:
+            files.write(NOTE, json.dumps(note).encode())
+        return note
+
+    def _tokenise(self, part: Part, skipped: Skipped, progress: Progress) -> Iterator[_Piece]:
+        """Yield the pieces of all documents in order; a few of them at a time are being worked on."""
+        waiting: deque[tuple[Future[Any], bool, bytes, int]] = deque()
+        whole = self.settings.split is not split_in_sentences
+        with ThreadPoolExecutor(THREADS) as pool:
+            for number, file in enumerate(part.files):
+                digest, left = hashlib.blake2b(digest_size=HASH), part.sizes[number]
+                for text, ends in read_chunks(file, skipped, whole):
+                    if self.settings.deduplicate:
+                        digest.update((" ".join(text.split()) + " ").encode())
+                    future = pool.submit(self._encode, text, part.first + number)
+                    waiting.append((future, ends, digest.digest(), number))
+                    digest = hashlib.blake2b(digest_size=HASH) if ends else digest
+                    while len(waiting) > 2 * THREADS or (waiting and waiting[0][0].done()):
+                        yield _finish(*waiting.popleft())
+                    advanced = min(left, len(text))  # characters: at most as many as bytes
+                    left -= advanced
+                    progress(advanced)
+                progress(left)
+            while waiting:
+                yield _finish(*waiting.popleft())
+
+    def _encode(self, text: str, file: int) -> tuple[list[np.ndarray], np.ndarray]:
+        sentences = self.settings.split(text, file)
+        ids, lengths = [], []
+        for start in range(0, len(sentences), BATCH):
+            rows = [row for row in encode(self.tokenizer, sentences[start : start + BATCH]) if row]
+            lengths += map(len, rows)
+            count = sum(map(len, rows))
+            ids.append(np.fromiter(itertools.chain.from_iterable(rows), np.uint32, count))
+        return ids, np.array(lengths, np.int64)
+
+    def _write(self, part: Part, pieces: Iterable[_Piece]) -> np.ndarray:
+        """Write the arrays as the pieces come; return the numbers of documents and tokens of each file [F, 2]."""
+        counts = np.zeros((len(part.files), 2), int)
+        with (
+            Growing(part.folder / "tokens.npy", self.dtype) as tokens,
+            Growing(part.folder / "sentences.npy", np.dtype(np.int64)) as sentences,
+            Growing(part.folder / "documents.npy", np.dtype(np.int64)) as documents,
+            Growing(part.folder / f"{HASHES}.npy", np.dtype(np.uint8)) as hashes,
+        ):
+            sentences.add(np.zeros(1, np.int64))
+            documents.add(np.zeros(1, np.int64))
+            for piece in pieces:
+                before = tokens.count
+                for ids in piece.ids:
+                    tokens.add(ids)
+                starts = before + np.cumsum(piece.lengths)
+                if piece.ends:  # the separator belongs to the last sentence
+                    tokens.add(np.array([self.settings.separator]))
+                    starts[-1:] += 1
+                sentences.add(starts)
+                if piece.ends:
+                    documents.add(np.array([sentences.count - 1]))
+                    hashes.add(np.frombuffer(piece.hash if self.settings.deduplicate else b"", np.uint8))
+                counts[piece.file] += (piece.ends, tokens.count - before)
+        return counts
+
+
+def _finish(future: Future[Any], ends: bool, digest: bytes, file: int) -> _Piece:
+    ids, lengths = future.result()
+    return _Piece(ids, lengths, ends, digest, file)
+
+
+class Growing:
+    """A .npy file of numbers that are added as they come: its header is written again at the end."""
+
+    def __init__(self, path: Path, dtype: np.dtype[Any]):
+        self.path, self.dtype, self.count = path, dtype, 0
+        self.digest = hashlib.sha256()  # of the numbers
+        self.stream: IO[bytes]
+
+    def __enter__(self) -> Growing:
+        self.stream = open(self.path, "wb")
+        self._header()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stream.seek(0)
+        self._header()  # as long as the first one: the format leaves room for the shape to grow
+        self.stream.flush()
+        os.fsync(self.stream.fileno())
+        self.stream.close()
+
+    def add(self, numbers: np.ndarray) -> None:
+        """Append numbers."""
+        content = numbers.astype(self.dtype).tobytes()
+        self.stream.write(content)
+        self.digest.update(content)
+        self.count += len(numbers)
+
+    def _header(self) -> None:
+        header = {"descr": np.lib.format.dtype_to_descr(self.dtype), "fortran_order": False, "shape": (self.count,)}
+        np.lib.format.write_array_header_1_0(self.stream, header)
+
+
+def encode(tokenizer: Tokenizer, sentences: Iterable[str]) -> Iterator[list[int]]:
+    """Yield the ids of each sentence that has any, without special tokens."""
+    sentences = list(sentences)
+    for start in range(0, len(sentences), BATCH):
+        for encoding in tokenizer.encode_batch_fast(sentences[start : start + BATCH], add_special_tokens=False):
+            if ids := encoding.ids:  # read once: each time a new list is made
+                yield ids

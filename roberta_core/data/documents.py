@@ -1,0 +1,89 @@
+"""The documents of text files, in chunks.
+
+A row of JSON lines or Parquet is a document, the text in its field `text`; any other file is one document.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from roberta_core.data import records
+from roberta_core.data.records import Skipped, number_lines
+from roberta_core.data.sources import CountedStream, File, find_suffix, open_file
+
+CHUNK = 1 << 20  # characters of a document that are tokenised at a time
+LONGEST = 1 << 26  # characters of a row: a book fits, a broken file does not take all memory
+TEXT = "text"
+ROWS = ("jsonl", "parquet")
+
+Chunk = tuple[str, bool]  # a text, and whether its document ends with it
+
+
+def read_chunks(file: File, skipped: Skipped, whole: bool = False) -> Iterator[Chunk]:
+    """Yield the documents of a file in chunks that end where paragraphs do, each with whether it is the last.
+
+    A paragraph that is longer than several chunks is split between lines.
+
+    Args:
+        file: the file.
+        skipped: counts lines and rows that cannot be used, and files without text.
+        whole: whether each document is one chunk.
+    """
+    before, empty = skipped.count, True
+    for lines in _read_documents(file, skipped):
+        for chunk in _cut(lines, whole):
+            empty = False
+            yield chunk
+    if empty and skipped.count == before:
+        skipped.add(str(file), "holds no text")
+
+
+def _read_documents(file: File, skipped: Skipped) -> Iterator[Iterable[str]]:
+    """Yield each document as its lines without line ends, the last of which is empty if the text ends a line."""
+    kind = records.SUFFIXES.get(find_suffix(file))
+    if kind in ROWS:
+        rows = (
+            records.read_json_lines(file, skipped, longest=LONGEST) if kind == "jsonl" else records.read(file, skipped)
+        )
+        for record in rows:
+            text = record.fields.get(TEXT)
+            if not isinstance(text, str):
+                found = "has no text" if TEXT not in record.fields else f"is a {type(text).__name__}, not a text"
+                skipped.add(record.place, f"its field `{TEXT}` {found}")
+            elif not text.strip():
+                skipped.add(record.place, "holds no text")
+            else:
+                yield text.replace("\r\n", "\n").split("\n")
+    else:
+        yield _read_lines(file, skipped)
+
+
+def _read_lines(file: File, skipped: Skipped) -> Iterator[str]:
+    with open_file(file) as opened:
+        stream = CountedStream(opened)
+        for _, line in number_lines(stream, file, skipped):
+            yield line
+        if stream.last in (b"\n", b"\r"):
+            yield ""
+
+
+def _cut(lines: Iterable[str], whole: bool) -> Iterator[Chunk]:
+    held: list[str] = []
+    pending, size = "", 0
+    for line in lines:
+        line = line.replace("\r", "\n")
+        full = size > CHUNK and not whole and held[-1].strip()
+        if full and (not line.strip() or size > 8 * CHUNK):
+            if pending:
+                yield pending, False
+            # The line break belongs to what follows, like all whitespace before a sentence.
+            pending, held, size = "\n".join(held), [""], 0
+        held.append(line)
+        size += len(line) + 1
+    text = "\n".join(held)
+    if pending and text.strip():
+        yield pending, False
+        pending = ""
+    text = pending + text
+    if text.strip():
+        yield text, True

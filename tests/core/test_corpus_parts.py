@@ -1,0 +1,281 @@
+"""A corpus of many files: parts, rows, duplicates, several corpora, object stores and damage."""
+
+import bz2
+import fcntl
+import gzip
+import json
+import lzma
+import sys
+
+import numpy as np
+import pytest
+
+from roberta_core import checkpoints
+from roberta_core.data import corpus, corpus_parts, texts
+from roberta_core.data.corpus_parts import ARRAYS, PartBuilder
+from roberta_core.data.records import DataError, Skipped
+from roberta_core.data.sources import RemoteFile
+
+SEPARATOR = 2
+TEXTS = ["It was late. Who is there?\n\nNobody answered.\n", "The door was open. She walked in.", "A green door.\n"]
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return checkpoints.resolve("roberta-tiny")
+
+
+@pytest.fixture
+def files(tmp_path):
+    """Twelve files, the last three of which repeat the first three."""
+    (tmp_path / "texts").mkdir()
+    for number in range(12):
+        (tmp_path / "texts" / f"{number:02}.txt").write_text(f"{number % 9} {TEXTS[number % 3]}")
+    return sorted((tmp_path / "texts").iterdir())
+
+
+@pytest.fixture
+def build(tokenizer, tmp_path, monkeypatch):
+    """Return `build(name, files, **settings)`, which makes a corpus of parts of two files or so."""
+    monkeypatch.setattr(corpus_parts, "PART", 60)
+    return lambda name, files, **settings: corpus.build(tmp_path / name, files, tokenizer, SEPARATOR, **settings)
+
+
+def assert_equal(found, expected):
+    for name in ARRAYS:
+        np.testing.assert_array_equal(getattr(found, name), getattr(expected, name), name)
+    assert len(expected.tokens)
+
+
+def test_parts_joined_are_the_corpus_of_one_part(build, files, monkeypatch, tmp_path):
+    parts = build("parts", files)
+    monkeypatch.setattr(corpus_parts, "PART", 1 << 20)
+    assert_equal(parts, build("whole", files))
+    assert not (tmp_path / "parts" / "parts").exists()
+
+
+def test_several_processes_make_what_one_makes(build, files):
+    done = []
+    found = build("two", files, processes=2, progress=lambda *numbers: done.append(numbers))
+    assert_equal(found, build("one", files))
+    size = sum(file.stat().st_size for file in files)
+    assert done[0] == (0, size)
+    assert done[-1] == (size, size)
+    assert len(done) > 3
+
+
+def test_an_error_of_a_process_names_the_file(build, files):
+    files[7].write_bytes(b"\xff\n")
+    with pytest.raises(ValueError, match=r"07\.txt, line 1: not UTF-8"):
+        build("strict", files, processes=2, skipped=Skipped(strict=True))
+
+
+def test_a_stopped_run_continues_with_the_parts_that_are_missing(build, files, monkeypatch):
+    built, original = [], PartBuilder.build
+
+    def stop(self, part, *arguments):
+        if len(built) == 2:
+            raise KeyboardInterrupt
+        built.append(part.folder)
+        return original(self, part, *arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(PartBuilder, "build", stop)
+        with pytest.raises(KeyboardInterrupt):
+            build("stopped", files)
+    again = []
+    monkeypatch.setattr(
+        PartBuilder, "build", lambda self, part, *a: again.append(part.folder) or original(self, part, *a)
+    )
+    found = build("stopped", files)
+    assert not set(again) & set(built)
+    assert len(again) >= 2
+    assert_equal(found, build("other", files))
+
+
+def test_a_part_that_was_cut_off_is_made_again(build, files, monkeypatch, tmp_path):
+    with monkeypatch.context() as patch:
+        patch.setattr(corpus, "_join", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            build("stopped", files)
+    tokens = next((tmp_path / "stopped" / "parts").glob("*/tokens.npy"))
+    tokens.write_bytes(tokens.read_bytes()[:-2])
+    assert_equal(build("stopped", files), build("other", files))
+
+
+@pytest.mark.parametrize("name", ARRAYS)
+def test_a_damaged_array_is_made_again(build, files, tmp_path, name):
+    expected = build("other", files)
+    build("damaged", files)
+    path = tmp_path / "damaged" / f"{name}.npy"
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    assert_equal(build("damaged", files), expected)
+
+
+def test_a_second_process_at_the_same_time_is_refused(build, files, tmp_path):
+    (tmp_path / "held").mkdir()
+    with open(tmp_path / "held" / corpus.LOCK, "a") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        with pytest.raises(ValueError, match="another command prepares the corpus"):
+            build("held", files)
+    build("held", files)
+
+
+def test_the_manifest_states_files_counts_and_checksums(build, files, tmp_path):
+    found = build("out", {"a": files[:2], "b": files[2:5]})
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
+    assert found.manifest == manifest
+    assert {name: facts["documents"] for name, facts in manifest["corpora"].items()} == {"a": 2, "b": 3}
+    assert sum(facts["tokens"] for facts in manifest["corpora"].values()) == len(found.tokens)
+    listed = [file for facts in manifest["corpora"].values() for file in facts["files"]]
+    assert [file["file"] for file in listed] == list(map(str, files[:5]))
+    assert all(file["version"].startswith("sha256:") and file["documents"] == 1 for file in listed)
+    assert sum(file["tokens"] for file in listed) == len(found.tokens)
+    assert set(manifest["sha256"]) == set(ARRAYS)
+
+
+def test_duplicates_are_left_out_whatever_their_whitespace(build, files):
+    files[10].write_text(files[10].read_text().replace(" ", "  ") + "\n\n")
+    found = build("unique", files, deduplicate=True)
+    assert_equal(found, build("first", files[:9]))
+    assert found.manifest["corpora"][""]["duplicates"] == 3
+    assert found.manifest["corpora"][""]["documents"] == 9
+    everything = build("everything", files)
+    assert everything.manifest["corpora"][""]["duplicates"] == 0
+    assert len(everything.documents) == 13
+
+
+def test_parts_with_the_same_content_are_told_apart(build, files, monkeypatch):
+    monkeypatch.setattr(corpus_parts, "PART", 1)  # each file is a part
+    found = build("parts", files)
+    assert len(found.documents) == 13
+    assert [file["file"] for file in found.manifest["corpora"][""]["files"]] == list(map(str, files))
+    assert_equal(build("unique", files, deduplicate=True), build("first", files[:9]))
+
+
+def test_duplicates_between_corpora_stay_in_the_first(build, files):
+    found = build("unique", {"a": files[:4], "b": files[2:5]}, deduplicate=True)
+    assert {name: facts["documents"] for name, facts in found.manifest["corpora"].items()} == {"a": 4, "b": 1}
+    names = dict(found.list_corpora())
+    assert len(names["a"]) == 5
+    assert len(names["b"]) == 2
+    assert names["a"][-1] == names["b"][0]
+
+
+def write_rows(path, rows):
+    content = "".join(json.dumps(row) + "\n" for row in rows).encode()
+    opener = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}.get(path.suffix, open)
+    with opener(path, "wb") as stream:
+        stream.write(content)
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz", "a.ndjson.bz2", "a.jsonl.xz"])
+def test_each_row_is_a_document(build, files, tmp_path, name):
+    write_rows(tmp_path / name, [{"text": file.read_text(), "url": "x"} for file in files])
+    assert_equal(build("rows", [tmp_path / name]), build("files", files))
+
+
+def test_rows_of_parquet_are_documents(build, files, tmp_path):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    table = pytest.importorskip("pyarrow").table({"text": [file.read_text() for file in files]})
+    parquet.write_table(table, tmp_path / "a.parquet")
+    assert_equal(build("rows", [tmp_path / "a.parquet"]), build("files", files))
+
+
+def test_a_compressed_text_is_read_as_the_text(build, files, tmp_path):
+    with gzip.open(tmp_path / "a.txt.gz", "wb") as stream:
+        stream.write(files[0].read_bytes())
+    assert_equal(build("packed", [tmp_path / "a.txt.gz"]), build("plain", files[:1]))
+
+
+def test_rows_without_a_text_are_reported(build, files, tmp_path):
+    rows = [{"text": TEXTS[0]}, {"txt": "a"}, {"text": 3}, {"text": " \n"}, {"text": TEXTS[1]}]
+    write_rows(tmp_path / "a.jsonl", rows)
+    skipped = Skipped()
+    found = build("rows", [tmp_path / "a.jsonl"], skipped=skipped)
+    assert len(found.documents) == 3
+    assert skipped.count == 3
+    reasons = "; ".join(skipped.reasons)
+    for expected in (
+        "line 2: its field `text` has no text",
+        "line 3: its field `text` is a int",
+        "line 4: holds no text",
+    ):
+        assert expected in reasons
+    again = Skipped()
+    build("rows", [tmp_path / "a.jsonl"], skipped=again)
+    assert again == skipped
+
+
+def test_a_book_in_one_row_is_read(build, tmp_path):
+    write_rows(tmp_path / "a.jsonl", [{"text": "It was late. " * 50_000}])
+    skipped = Skipped()
+    assert len(build("rows", [tmp_path / "a.jsonl"], skipped=skipped).sentences) > 49_000
+    assert not skipped.count
+
+
+@pytest.mark.parametrize("suffix", [".gz", ".bz2", ".xz"])
+def test_a_truncated_file_is_refused_with_its_place(build, tmp_path, suffix):
+    path = tmp_path / f"a.jsonl{suffix}"
+    write_rows(path, [{"text": f"{number * 7919 % 10007} {TEXTS[0]}"} for number in range(3000)])
+    path.write_bytes(path.read_bytes()[:-200])
+    with pytest.raises(DataError, match=rf"a\.jsonl{suffix}: cannot be read after line \d+"):
+        build("rows", [path])
+
+
+@pytest.fixture
+def remote():
+    """A folder of an object store in memory."""
+    import fsspec
+
+    system = fsspec.filesystem("memory")
+    system.pipe("/store/a.txt", TEXTS[0].encode())
+    system.pipe("/store/b.jsonl.gz", gzip.compress(json.dumps({"text": TEXTS[1]}).encode()))
+    yield system
+    system.rm("/store", recursive=True)
+
+
+def test_texts_of_an_object_store_are_read(build, remote, tmp_path):
+    found = texts.find(["memory://store/*"])
+    assert list(map(str, found)) == ["memory:///store/a.txt", "memory:///store/b.jsonl.gz"]
+    (tmp_path / "a.txt").write_text(TEXTS[0])
+    (tmp_path / "b.txt").write_text(TEXTS[1])
+    assert_equal(build("remote", found), build("here", [tmp_path / "a.txt", tmp_path / "b.txt"]))
+
+
+def test_a_changed_object_is_read_again(build, remote):
+    files = texts.find(["memory://store/a.txt"])
+    before = build("remote", files).tokens.copy()
+    remote.pipe("/store/a.txt", TEXTS[2].encode())
+    assert len(build("remote", files).tokens) < len(before)
+
+
+def test_missing_remote_files_and_packages_are_named(remote, tmp_path, monkeypatch, build):
+    (tmp_path / "list").write_text("memory://store/gone.txt\n")
+    with pytest.raises(ValueError, match=r"memory://store/gone\.txt"):
+        texts.find(["memory://store/gone.txt"])
+    with pytest.raises(ValueError, match=r"memory://store/gone\.txt: there is no such file"):
+        build("gone", texts.find([f"@{tmp_path / 'list'}"]))
+    monkeypatch.setitem(sys.modules, "s3fs", None)
+    with pytest.raises(ValueError, match=r"files of s3:// need s3fs: pip install s3fs"):
+        texts.find(["s3://bucket/*.txt"])
+    with pytest.raises(ValueError, match="Protocol not known: nosuch"):
+        texts.find(["nosuch://bucket/*.txt"])
+
+
+def test_corpora_are_named_before_their_pattern(files, tmp_path):
+    (tmp_path / "odd=name.txt").write_text("x")
+    patterns = [f"b={files[0]}", f"a={files[1]}", f"b={files[2]}", str(files[3]), str(tmp_path / "odd=name.txt")]
+    found = texts.find_corpora(patterns)
+    assert list(found) == ["", "a", "b"]
+    assert [file.name for file in found["b"]] == ["00.txt", "02.txt"]
+    assert [file.name for file in found[""]] == ["odd=name.txt", "03.txt"]
+    with pytest.raises(ValueError, match=r"00\.txt is in two corpora, a and b"):
+        texts.find_corpora([f"a={files[0]}", f"b={files[0]}"])
+
+
+def test_a_remote_file_has_a_name_and_an_order():
+    files = [RemoteFile("s3://b/z.txt"), RemoteFile("s3://b/a.txt")]
+    assert [file.name for file in texts.sort(files)] == ["a.txt", "z.txt"]
