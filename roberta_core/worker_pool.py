@@ -42,7 +42,7 @@ class Worker:
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, start_new_session=True,
             env=_limit_threads(cores),
         )  # fmt: skip
-        self.start = (build, arguments, cores)
+        self.start: tuple[Any, ...] = (cores, pickle.dumps((build, arguments)))
 
     def ask(self, request: Request) -> Any:
         """Return the reply to a request; raise `EOFError` or `OSError` if the process is dead."""
@@ -56,9 +56,12 @@ class Worker:
         return pickle.load(self.process.stdout)
 
     def end(self) -> int:
-        """Kill the process, if it still runs, and return its exit status."""
-        self.process.kill()
-        status = self.process.wait()
+        """End the process, which is given a moment to end by itself, and return its exit status."""
+        try:
+            status = self.process.wait(1)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            status = self.process.wait()
         for pipe in (self.process.stdin, self.process.stdout):
             assert pipe is not None
             try:

@@ -19,12 +19,12 @@ def main() -> None:
     """Answer calls until standard input ends."""
     replies = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
-    build, arguments, cores = pickle.load(sys.stdin.buffer)
+    cores, start = pickle.load(sys.stdin.buffer)
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, cores)  # before a library counts them
     calls: SimpleQueue[Any] = SimpleQueue()
     Thread(target=_receive, args=(sys.stdin.buffer, calls), daemon=True).start()
-    failure, worker = _try(_build, build, arguments)
+    failure, worker = _try(_build, start)
     while True:
         method, given = calls.get()
         reply = (failure, None) if failure else _try(getattr(worker, method), *given)
@@ -32,7 +32,8 @@ def main() -> None:
         replies.flush()
 
 
-def _build(name: str, arguments: Any) -> Any:
+def _build(start: bytes) -> Any:
+    name, arguments = pickle.loads(start)
     module, _, function = name.partition(":")
     return getattr(importlib.import_module(module), function)(arguments)
 
@@ -53,6 +54,14 @@ def _try(function: Any, *arguments: Any) -> tuple[Exception | None, Any]:
     except OSError as error:
         return OSError(error.errno, error.strerror or str(error), error.filename), None
     except ValueError as error:
-        return ValueError(str(error)), None
+        return (error if _survives(error) else ValueError(str(error))), None
     except Exception as error:
         return RuntimeError(f"{type(error).__name__} in a worker: {error}"), None
+
+
+def _survives(error: ValueError) -> bool:
+    """Whether an error can be pickled and has the same message afterwards."""
+    try:
+        return str(pickle.loads(pickle.dumps(error))) == str(error)
+    except Exception:
+        return False

@@ -192,8 +192,10 @@ def _format_corpus(facts: Any) -> str:
 def _show_start(display: Display, run: Any, output: Path) -> None:
     from roberta_core.data.corpus import summarize
 
+    sets = zip(SETS, (run.data, run.held_out), strict=True)
     train, held_out = (
-        sum(facts["documents"] for facts in summarize(output / "corpus" / name).values()) for name in SETS
+        sum(facts["documents"] for facts in summarize(output / "corpus" / name).values()) if data is not None else 0
+        for name, data in sets
     )
     tokens, blocks, steps = len(run.data.tokens), len(run.data), run.recipe.optimizer.steps
     line = {"documents": train, "held_out": held_out, "tokens": tokens, "blocks": blocks, "steps": steps}

@@ -86,7 +86,7 @@ def build(
     """Tokenise files into `folder`, or open the corpus that is there if it is of the same files and settings.
 
     A run that was stopped continues with the parts that are missing. Memory does not grow with the corpus, except that
-    a `split` of the caller's is given a document at a time, and that `deduplicate` takes 50 bytes for each document.
+    a `split` of the caller's is given a document at a time, and that `deduplicate` takes 80 bytes for each document.
 
     Args:
         folder: where the corpus is written. While it is made, it takes twice its space.
@@ -111,22 +111,20 @@ def build(
         plan[name] = plan_parts(folder / PARTS, own, settings, first)
         first += len(own)
     fingerprint = _compute_fingerprint(plan)
-    if not (manifest := _read_manifest(folder, fingerprint, skipped.strict)):
+    if (found := _open(folder, fingerprint, skipped.strict)) is None:
         with _hold(folder):
-            notes = _build_parts(plan, settings, processes, progress)
-            manifest = {"fingerprint": fingerprint, **_join(folder / PARTS, plan, notes)}
-            (folder / MANIFEST).unlink(missing_ok=True)
-            for name in ARRAYS:
-                os.replace(folder / PARTS / f"{name}.npy", folder / f"{name}.npy")
-            with transaction(folder) as saved:  # last: without it the arrays are made again
-                saved.write(MANIFEST, json.dumps(manifest, indent=1).encode())
-            shutil.rmtree(folder / PARTS)
+            found = _open(folder, fingerprint, skipped.strict)  # another process may have made it
+            if found is None:
+                _save(folder, plan, _build_parts(plan, settings, processes, progress), fingerprint)
+                found = _open(folder, fingerprint, skipped.strict)
+            shutil.rmtree(folder / PARTS, ignore_errors=True)
+        if found is None:
+            raise ValueError(f"the corpus in {folder} was damaged while it was made: look at the disk, and run again")
     elif (folder / PARTS).exists():  # the process was killed before it could remove them
         with suppress(ValueError), _hold(folder):
             shutil.rmtree(folder / PARTS, ignore_errors=True)
-    skipped.merge(Skipped.from_dict(manifest["skipped"]))
-    tokens, sentences, documents = (np.load(folder / f"{name}.npy", mmap_mode="r") for name in ARRAYS)
-    return Corpus(tokens, sentences, documents, manifest)
+    skipped.merge(Skipped.from_dict(found.manifest["skipped"]))
+    return found
 
 
 def summarize(folder: Path) -> dict[str, dict[str, int]]:
@@ -144,30 +142,37 @@ def _compute_fingerprint(plan: Mapping[str, Sequence[Part]]) -> str:
     return hashlib.sha256(repr(names).encode()).hexdigest()
 
 
-def _read_manifest(folder: Path, fingerprint: str, strict: bool) -> dict[str, Any]:
-    """Return the manifest of a corpus that is complete and undamaged; empty if it has to be made."""
+def _open(folder: Path, fingerprint: str, strict: bool) -> Corpus | None:
+    """Return the corpus in a folder if it is complete, undamaged and the right one; None if it has to be made."""
     try:
-        found = json.loads((folder / MANIFEST).read_bytes())
-        if found["fingerprint"] != fingerprint or (strict and found["skipped"]["count"]):
-            return {}
-        same = all(_compute_checksum(folder / f"{name}.npy") == found["sha256"][name] for name in ARRAYS)
+        manifest = json.loads((folder / MANIFEST).read_bytes())
+        if manifest["fingerprint"] != fingerprint or (strict and manifest["skipped"]["count"]):
+            return None
+        arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in ARRAYS}
+        same = all(_compute_checksum(array) == manifest["sha256"][name] for name, array in arrays.items())
     except (OSError, ValueError, KeyError, TypeError):
-        return {}
-    return found if same else {}
+        return None
+    return Corpus(**arrays, manifest=manifest) if same else None
 
 
-def _compute_checksum(path: Path) -> str:
-    """Return the SHA-256 of the numbers in a .npy file; raise `ValueError` if it is damaged."""
-    with open(path, "rb") as stream:
-        np.lib.format.read_magic(stream)
-        (count,), _, dtype = np.lib.format.read_array_header_1_0(stream)
-        digest, left = hashlib.sha256(), count * dtype.itemsize
-        while content := stream.read(CHUNK):
-            digest.update(content)
-            left -= len(content)
-    if left:
-        raise ValueError(f"{path} has another size than it states")
+def _compute_checksum(array: np.ndarray) -> str:
+    """Return the SHA-256 of the numbers of an array."""
+    digest = hashlib.sha256()
+    for start in range(0, len(array), CHUNK):
+        digest.update(array[start : start + CHUNK].tobytes())
     return digest.hexdigest()
+
+
+def _save(
+    folder: Path, plan: Mapping[str, Sequence[Part]], notes: Mapping[Path, dict[str, Any]], fingerprint: str
+) -> None:
+    """Join the parts, and put the arrays and then their manifest in the place of the old ones."""
+    manifest = {"fingerprint": fingerprint, **_join(folder / PARTS, plan, notes)}
+    (folder / MANIFEST).unlink(missing_ok=True)
+    for name in ARRAYS:
+        os.replace(folder / PARTS / f"{name}.npy", folder / f"{name}.npy")
+    with transaction(folder) as saved:  # last: without it the arrays are made again
+        saved.write(MANIFEST, json.dumps(manifest, indent=1).encode())
 
 
 @contextmanager

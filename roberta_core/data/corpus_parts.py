@@ -25,7 +25,7 @@ from roberta_core.checkpoints.atomic import transaction
 from roberta_core.data import texts
 from roberta_core.data.documents import read_chunks
 from roberta_core.data.records import Skipped
-from roberta_core.data.sources import File, compute_version, find_suffix, get_size
+from roberta_core.data.sources import File, compute_version, find_compression, find_suffix, get_size
 
 TOKENIZER = "tokenizer.json"
 ARRAYS = ("tokens", "sentences", "documents")
@@ -123,7 +123,8 @@ def plan_parts(folder: Path, files: Sequence[File], settings: PartSettings, firs
         own = tuple(files[begin:end])
         versions = tuple(map(compute_version, own))
         place = 0 if settings.split is split_in_sentences else first + begin
-        name = _hash(digest, place, versions, [find_suffix(file) for file in own])[:32]
+        kinds = [(find_suffix(file), find_compression(file)) for file in own]
+        name = _hash(digest, place, versions, kinds)[:32]
         parts.append(Part(folder / name, own, versions, tuple(sizes[begin:end]), first + begin))
         begin, held = end, 0
     return parts
@@ -258,7 +259,10 @@ class Growing:
     def add(self, numbers: np.ndarray) -> None:
         """Append numbers."""
         content = numbers.astype(self.dtype).tobytes()
-        self.stream.write(content)
+        try:
+            self.stream.write(content)
+        except OSError as error:  # such as a full disk, which names no file
+            raise OSError(error.errno, error.strerror, str(self.path)) from None
         self.digest.update(content)
         self.count += len(numbers)
 

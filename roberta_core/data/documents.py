@@ -5,16 +5,19 @@ A row of JSON lines or Parquet is a document, the text in its field `text`; any 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
-from roberta_core.data import records
-from roberta_core.data.records import Skipped, number_lines
+from roberta_core.data.records import SUFFIXES, Record, Skipped, number_lines, read_json_lines, read_parquet
 from roberta_core.data.sources import CountedStream, File, find_suffix, open_file
 
 CHUNK = 1 << 20  # characters of a document that are tokenised at a time
 LONGEST = 1 << 26  # characters of a row: a book fits, a broken file does not take all memory
 TEXT = "text"
-ROWS = ("jsonl", "parquet")
+# The formats whose rows are documents, and their readers.
+ROWS: dict[str, Callable[[File, Skipped], Iterator[Record]]] = {
+    "jsonl": lambda file, skipped: read_json_lines(file, skipped, longest=LONGEST),
+    "parquet": lambda file, skipped: read_parquet(file, skipped, columns=[TEXT]),
+}
 
 Chunk = tuple[str, bool]  # a text, and whether its document ends with it
 
@@ -40,16 +43,15 @@ def read_chunks(file: File, skipped: Skipped, whole: bool = False) -> Iterator[C
 
 def _read_documents(file: File, skipped: Skipped) -> Iterator[Iterable[str]]:
     """Yield each document as its lines without line ends, the last of which is empty if the text ends a line."""
-    kind = records.SUFFIXES.get(find_suffix(file))
+    kind = SUFFIXES.get(find_suffix(file))
     if kind in ROWS:
-        rows = (
-            records.read_json_lines(file, skipped, longest=LONGEST) if kind == "jsonl" else records.read(file, skipped)
-        )
-        for record in rows:
+        for record in ROWS[kind](file, skipped):
             text = record.fields.get(TEXT)
             if not isinstance(text, str):
                 found = "has no text" if TEXT not in record.fields else f"is a {type(text).__name__}, not a text"
                 skipped.add(record.place, f"its field `{TEXT}` {found}")
+            elif len(text) > LONGEST:
+                skipped.add(record.place, f"{len(text):,} characters; at most {LONGEST:,} are read")
             elif not text.strip():
                 skipped.add(record.place, "holds no text")
             else:

@@ -11,14 +11,25 @@ import os
 import re
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from roberta_core.data.sources import DAMAGES, File, RemoteFile, exists, find_suffix, locate, open_file, read_bytes
+from roberta_core.data.sources import (
+    File,
+    RemoteFile,
+    exists,
+    find_compression,
+    find_suffix,
+    locate,
+    open_file,
+    read_bytes,
+)  # fmt: skip
 from roberta_core.interface import choose_advice
 
 LONGEST = 500_000  # characters of a line or a text; no example of any task is that long, and broken files are
+ROWS = 1000  # of a Parquet file that are held at a time
 REPORTED = 5  # reasons that are reported in full
 LABEL = re.compile(r"O|_|[BIESLUM]-.+|[A-Z]+[$]?|[^\w\s]+")  # of an entity scheme, a part of speech, a punctuation mark
 TOKEN_ID = re.compile(r"\d+(?:-\d+|\.\d+)?$")  # CoNLL-U's first column
@@ -152,27 +163,32 @@ def number_lines(stream: Any, path: File, skipped: Skipped, longest: int = LONGE
     """Yield the lines of an open file, as `lines` does, of at most `longest` characters.
 
     Raises:
-        DataError: the file is damaged, such as a compressed one that was truncated.
+        DataError: the file is damaged, such as a compressed one that was truncated, or the connection is lost.
     """
+
+    def read_line() -> bytes:
+        try:
+            return stream.readline(4 * longest)
+        except Exception as error:  # of the packages behind compressed and remote files
+            reason = str(error) or type(error).__name__
+            raise DataError(f"{path}: cannot be read after line {number}: {reason}") from None
+
     number = 0
-    try:
-        while raw := stream.readline(4 * longest):
-            number, size = number + 1, len(raw)
-            while not raw.endswith(b"\n") and (more := stream.readline(4 * longest)):
-                size += len(more)
-                raw = raw[:longest] + more[-1:]
-            place = f"{path}, line {number}"
-            if size > 4 * longest or (len(raw) > longest and len(raw.decode("utf-8", "ignore")) > longest):
-                skipped.add(place, f"{size:,} bytes on one line; at most {longest:,} characters are read")
-                continue
-            try:
-                text = raw.decode("utf-8")
-            except UnicodeDecodeError as error:
-                skipped.add(place, f"not UTF-8, {error.reason} at byte {error.start}")
-                continue
-            yield number, (text.removeprefix("\ufeff") if number == 1 else text).rstrip("\r\n")
-    except DAMAGES as error:
-        raise DataError(f"{path}: cannot be read after line {number}: {error or type(error).__name__}") from None
+    while raw := read_line():
+        number, size = number + 1, len(raw)
+        while not raw.endswith(b"\n") and (more := read_line()):
+            size += len(more)
+            raw = raw[:longest] + more[-1:]
+        place = f"{path}, line {number}"
+        if size > 4 * longest or (len(raw) > longest and len(raw.decode("utf-8", "ignore")) > longest):
+            skipped.add(place, f"{size:,} bytes on one line; at most {longest:,} characters are read")
+            continue
+        try:
+            text = raw.decode("utf-8")
+        except UnicodeDecodeError as error:
+            skipped.add(place, f"not UTF-8, {error.reason} at byte {error.start}")
+            continue
+        yield number, (text.removeprefix("\ufeff") if number == 1 else text).rstrip("\r\n")
 
 
 def read_json_lines(
@@ -203,8 +219,8 @@ def _json(path: File, skipped: Skipped, header: Sequence[str]) -> Iterator[Recor
     """Yield the objects of a JSON document: SQuAD's form, a list of objects, or an object with the list in `data`."""
     try:
         content = read_bytes(path)
-    except DAMAGES as error:
-        raise DataError(f"{path}: cannot be read: {error or type(error).__name__}") from None
+    except Exception as error:  # of the packages behind compressed and remote files
+        raise DataError(f"{path}: cannot be read: {str(error) or type(error).__name__}") from None
     try:
         document = json.loads(content.decode("utf-8"))
     except UnicodeDecodeError as error:
@@ -356,21 +372,33 @@ def _sentence(rows: list[list[str]]) -> dict[str, Any]:
     return {"tokens": [row[0] for row in rows], "labels": [row[-1] for row in rows]}
 
 
-def _parquet(path: File, skipped: Skipped, header: Sequence[str]) -> Iterator[Record]:
+def read_parquet(
+    path: File, skipped: Skipped, header: Sequence[str] = (), columns: Sequence[str] | None = None
+) -> Iterator[Record]:
+    """Yield the rows of a Parquet file, with all columns or some of them.
+
+    Raises:
+        DataError: pyarrow is not installed, the file is damaged, or it lacks one of the columns.
+    """
     try:
         from pyarrow import ArrowException, parquet
     except ImportError:
         raise DataError(f"{path}: Parquet files need pyarrow: pip install 'triberta[train]'") from None
+    plain, number = isinstance(path, Path) and not find_compression(path), 0
     try:
-        file, number = parquet.ParquetFile(path if isinstance(path, Path) else open_file(path)), 0
-        named = _read_label_names(file.schema_arrow.metadata or {})
-        for batch in file.iter_batches():
-            for row in batch.to_pylist():
-                fields = {name: _named(value, named.get(name)) for name, value in row.items()}
-                yield Record(fields, f"{path}, row {number}")
-                number += 1
-    except ArrowException as error:
-        raise DataError(f"{path}: not a Parquet file: {error}") from None
+        with nullcontext() if plain else open_file(path) as stream, parquet.ParquetFile(stream or path) as file:
+            present = file.schema_arrow.names
+            if missing := [name for name in columns or () if name not in present]:
+                raise DataError(f"{path}: it has no column {', '.join(missing)}; its columns are {', '.join(present)}")
+            named = _read_label_names(file.schema_arrow.metadata or {})
+            for batch in file.iter_batches(ROWS, columns=columns):
+                for row in batch.to_pylist():
+                    fields = {name: _named(value, named.get(name)) for name, value in row.items()}
+                    yield Record(fields, f"{path}, row {number}")
+                    number += 1
+    except (ArrowException, OSError, EOFError, UnicodeDecodeError) as error:
+        where = f", row {number}" if number else ""
+        raise DataError(f"{path}{where}: not a Parquet file that can be read: {error}") from None
 
 
 def _read_label_names(metadata: Mapping[bytes, bytes]) -> dict[str, Sequence[str]]:
@@ -412,7 +440,7 @@ FORMATS: dict[str, Callable[[File, Skipped, Sequence[str]], Iterator[Record]]] =
     "csv": _table(",", csv.QUOTE_MINIMAL),
     "tsv": _table("\t", csv.QUOTE_NONE),  # as those of GLUE: a quotation mark is a character like any other
     "conll": _conll,
-    "parquet": _parquet,
+    "parquet": read_parquet,
 }
 SUFFIXES = {f".{name}": name for name in FORMATS}
 SUFFIXES |= {".ndjson": "jsonl", ".bio": "conll", ".iob": "conll", ".conllu": "conll"}

@@ -7,42 +7,51 @@ decompressed while they are read.
 
 from __future__ import annotations
 
+import bz2
 import glob
+import gzip
 import hashlib
+import io
 import lzma
 import os
 import re
-import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
-SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")  # of at least two letters: `C:` is a drive
-COMPRESSIONS = {".gz": "gzip", ".bz2": "bz2", ".xz": "xz", ".zst": "zstd"}
-DAMAGES = (EOFError, OSError, zlib.error, lzma.LZMAError)  # what reading a damaged or lost file raises
+SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")  # of at least two letters: `C:` is a drive
+# Schemes whose files have one URL each, by the scheme's other names; only in these stores globs find files.
+STORES = {"s3": "s3", "s3a": "s3", "gs": "gs", "gcs": "gs", "memory": "memory"}
 PACKAGES = {
     "s3": "s3fs",
-    "s3a": "s3fs",
     "gs": "gcsfs",
-    "gcs": "gcsfs",
     "abfs": "adlfs",
     "abfss": "adlfs",
     "az": "adlfs",
+    "http": "aiohttp",
+    "https": "aiohttp",
 }
+# What an object store or a web server states about the content of a file, besides its size.
+VALIDATORS = (
+    "etag", "content-md5", "digest", "md5hash", "crc32c", "generation", "versionid", "lastmodified", "last-modified",
+    "updated", "mtime", "created",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, order=True)
 class RemoteFile:
-    """A file with a URL."""
+    """A file with a URL. `locate` makes it, so that one file has one URL."""
 
     url: str
 
     @property
     def name(self) -> str:
-        """The last part of the URL."""
-        return PurePosixPath(self.url).name
+        """The last part of the path."""
+        return PurePosixPath(urlsplit(self.url).path if self.url.startswith("http") else self.url).name
 
     def resolve(self) -> RemoteFile:
         """Return the file itself: a URL is absolute."""
@@ -61,56 +70,75 @@ def is_remote(name: str | os.PathLike[str] | RemoteFile) -> bool:
 
 
 def locate(name: str | os.PathLike[str] | RemoteFile) -> File:
-    """Return the file of a name."""
+    """Return the file of a name; `file://` URLs are paths."""
     if isinstance(name, RemoteFile):
         return name
-    return RemoteFile(str(name)) if is_remote(name) else Path(name)
+    match = SCHEME.match(str(name))
+    if match is None:
+        return Path(name)
+    scheme, rest = match[1].lower(), str(name)[match.end() :]
+    if scheme == "file":
+        return Path(url2pathname(rest))
+    if scheme in STORES:
+        return RemoteFile(f"{STORES[scheme]}://{rest.lstrip('/')}")
+    return RemoteFile(f"{scheme}://{rest}")
 
 
 def find_files(pattern: str) -> list[File]:
     """Return the files of a name or a glob (`**` matches folders in between), in any order.
 
     Raises:
-        ValueError: the object store cannot be reached.
+        ValueError: the object store cannot be reached, or the scheme has no globs.
     """
-    if not is_remote(pattern):
-        return [Path(name) for name in glob.glob(pattern, recursive=True) if Path(name).is_file()]
-    system, path = _find_system(pattern)
+    place = locate(pattern)
+    if isinstance(place, Path):
+        return [Path(name) for name in glob.glob(str(place), recursive=True) if Path(name).is_file()]
+    if not set("*[") & set(pattern):
+        return [place] if _read_facts(place, missing={"type": ""}).get("type", "file") == "file" else []
+    scheme = place.url.partition("://")[0]
+    if scheme not in STORES:
+        known = ", ".join(f"{name}://" for name in sorted(set(STORES.values())))
+        raise ValueError(f"{pattern}: globs are found on {known} only: name the files, or list them in @LIST")
+    system, path = _find_system(place)
     with _report_failures(pattern):
-        names = system.glob(path) if set("*[") & set(path) else [path] * system.isfile(path)
-        return [RemoteFile(system.unstrip_protocol(name)) for name in names if system.isfile(name)]
+        found = system.glob(path, detail=True)
+    return [locate(f"{scheme}://{name}") for name, facts in found.items() if facts["type"] == "file"]
 
 
 def find_suffix(file: File) -> str:
-    """Return the suffix in lower case, without that of a compression: `.jsonl` of `a.jsonl.gz`."""
+    """Return the suffix of the format in lower case, without that of a compression: `.jsonl` of `a.jsonl.gz`."""
     path = PurePosixPath(file.name)
-    return (PurePosixPath(path.stem) if path.suffix.lower() in COMPRESSIONS else path).suffix.lower()
+    return (PurePosixPath(path.stem) if find_compression(file) else path).suffix.lower()
+
+
+def find_compression(file: File) -> str:
+    """Return the suffix of the compression, one of `COMPRESSIONS`, or an empty string."""
+    suffix = PurePosixPath(file.name).suffix.lower()
+    return suffix if suffix in COMPRESSIONS else ""
 
 
 def exists(file: File) -> bool:
     """Whether there is such a file."""
-    if isinstance(file, Path):
-        return file.exists()
-    system, path = _find_system(file.url)
-    with _report_failures(file.url):
-        return system.exists(path)
+    return file.exists() if isinstance(file, Path) else bool(_read_facts(file, missing={}))
 
 
 def open_file(file: File) -> Any:
     """Open a file to read its bytes, decompressed.
 
+    Reading a damaged or lost file raises errors of many types, those of the packages behind fsspec among them.
+
     Raises:
         OSError: the file of this machine cannot be opened.
         ValueError: a remote file cannot be opened, or a package for its scheme or compression is not installed.
     """
-    compression = COMPRESSIONS.get(PurePosixPath(file.name).suffix.lower())
-    if isinstance(file, Path) and compression is None:
-        return open(file, "rb")
-    system, path = _find_system(str(file))
     if isinstance(file, Path):
-        file.stat()  # an error of this machine says what it is
-    with _report_failures(str(file)):
-        return system.open(path, "rb", compression=compression)
+        stream: Any = open(file, "rb")  # noqa: SIM115  # closed by what is returned
+    else:
+        system, path = _find_system(file)
+        with _report_failures(file.url):
+            stream = io.BufferedReader(system.open(path, "rb"), 1 << 20)
+    compression = find_compression(file)
+    return COMPRESSIONS[compression](stream, file) if compression else stream
 
 
 def read_bytes(file: File) -> bytes:
@@ -120,26 +148,26 @@ def read_bytes(file: File) -> bytes:
 
 
 def get_size(file: File) -> int:
-    """Return the number of bytes of a file as it is stored; 0 if the object store does not tell it."""
-    if isinstance(file, Path):
-        return file.stat().st_size
-    system, path = _find_system(file.url)
-    with _report_failures(file.url):
-        return system.size(path) or 0
+    """Return the number of bytes of a file as it is stored; 0 if the object store does not state it."""
+    return file.stat().st_size if isinstance(file, Path) else _read_facts(file).get("size") or 0
 
 
 def compute_version(file: File) -> str:
-    """Return what changes with the content: its SHA-256, or a hash of what the object store states about it.
+    """Return what changes with the content: a hash of what the object store states about it, or else its SHA-256."""
+    if isinstance(file, RemoteFile):
+        facts = {key.lower(): value for key, value in _read_facts(file).items()}
+        stated = {key: str(facts[key]) for key in VALIDATORS if facts.get(key)}
+        if stated:
+            return f"stated:{hashlib.sha256(repr((facts.get('size'), stated)).encode()).hexdigest()}"
+        system, path = _find_system(file)
+        with _report_failures(file.url), io.BufferedReader(system.open(path, "rb"), 1 << 20) as stream:
+            return f"sha256:{_hash_stream(stream)}"
+    with open(file, "rb") as stream:
+        return f"sha256:{_hash_stream(stream)}"
 
-    Object stores state the size and a checksum or a time; a web server states at least the size.
-    """
-    if isinstance(file, Path):
-        with open(file, "rb") as stream:
-            return f"sha256:{hashlib.file_digest(stream, 'sha256').hexdigest()}"
-    system, path = _find_system(file.url)
-    with _report_failures(file.url):
-        facts = {key: value for key, value in system.info(path).items() if not callable(value)}
-    return f"stated:{hashlib.sha256(repr(sorted(facts.items())).encode()).hexdigest()}"
+
+def _hash_stream(stream: Any) -> str:
+    return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 class CountedStream:
@@ -155,22 +183,73 @@ class CountedStream:
         return line
 
 
-def _find_system(name: str) -> tuple[Any, str]:
-    """Return fsspec's file system of a name, and the path in it."""
+class _Owned:
+    """Mixed into a decompressor: closing it closes the stream that it reads."""
+
+    owned: Any = io.BytesIO()  # until it is opened
+
+    def close(self) -> None:
+        super().close()  # type: ignore[misc]
+        self.owned.close()
+
+
+def _open_compressed(kind: type[Any]) -> Callable[[Any, File], Any]:
+    owner: Any = type(f"Owned{kind.__name__}", (_Owned, kind), {})
+
+    def open_stream(stream: Any, file: File) -> Any:
+        opened = owner(fileobj=stream) if kind is gzip.GzipFile else owner(stream)
+        opened.owned = stream
+        return opened
+
+    return open_stream
+
+
+def _open_zstd(stream: Any, file: File) -> Any:
+    """Decompress with Python 3.14's module or its backport, which notice a truncated file."""
+    try:
+        from compression import zstd  # pyright: ignore[reportMissingImports]
+    except ImportError:
+        try:
+            from backports import zstd  # pyright: ignore[reportMissingImports]
+        except ImportError:
+            stream.close()
+            raise ValueError(f"{file}: .zst files need backports.zstd: pip install backports.zstd") from None
+    return _open_compressed(zstd.ZstdFile)(stream, file)
+
+
+COMPRESSIONS = {
+    ".gz": _open_compressed(gzip.GzipFile),
+    ".bz2": _open_compressed(bz2.BZ2File),
+    ".xz": _open_compressed(lzma.LZMAFile),
+    ".zst": _open_zstd,
+}
+
+
+def _read_facts(file: RemoteFile, missing: Mapping[str, Any] | None = None) -> Mapping[str, Any]:
+    """Return what the object store states about a file; `missing`, if given, where there is none."""
+    system, path = _find_system(file)
+    with _report_failures(file.url):
+        system.invalidate_cache()
+        try:
+            return system.info(path)
+        except FileNotFoundError:
+            if missing is None:
+                raise
+            return missing
+
+
+def _find_system(file: RemoteFile) -> tuple[Any, str]:
+    """Return fsspec's file system of a file, and the path in it."""
     from fsspec.core import url_to_fs
 
-    scheme = name.partition("://")[0]
+    scheme = file.url.partition("://")[0]
     try:
-        return url_to_fs(name)
+        return url_to_fs(file.url)
     except ImportError:
-        package = PACKAGES.get(scheme)
-        raise ValueError(
-            f"{name}: files of {scheme}:// need {package}: pip install {package}"
-            if package
-            else f"{name}: the package that reads {scheme}:// is not installed"
-        ) from None
+        package = PACKAGES.get(scheme, f"the package of fsspec for {scheme}")
+        raise ValueError(f"{file}: files of {scheme}:// need {package}: pip install {package}") from None
     except ValueError as error:
-        raise ValueError(f"{name}: {error}") from None
+        raise ValueError(f"{file}: {error}") from None
 
 
 @contextmanager

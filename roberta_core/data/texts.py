@@ -25,16 +25,15 @@ def find(patterns: Iterable[str]) -> list[File]:
     Raises:
         ValueError: a pattern finds nothing.
     """
-    found: set[File] = set()
-    for pattern in patterns:
-        if pattern.startswith("@"):
-            found.update(_listed(Path(pattern[1:])))
-            continue
-        files = find_files(pattern)
-        if not files:
-            raise ValueError(f"no file is called {pattern}")
-        found.update(files)
-    return sort(found)
+    return sort({file for pattern in patterns for file in _find_pattern(pattern)})
+
+
+def _find_pattern(pattern: str) -> list[File]:
+    if pattern.startswith("@"):
+        return list(_listed(Path(pattern[1:])))
+    if not (files := find_files(pattern)):
+        raise ValueError(f"no file is called {pattern}")
+    return files
 
 
 def sort(files: Iterable[File]) -> list[File]:
@@ -51,12 +50,17 @@ def find_corpora(patterns: Iterable[str]) -> dict[str, list[File]]:
     Raises:
         ValueError: a pattern finds nothing, or a file is in two corpora.
     """
-    named: dict[str, list[str]] = {}
+    found: dict[str, set[File]] = {}
     for pattern in patterns:
-        match = None if Path(pattern).exists() else NAME.fullmatch(pattern)
-        name, pattern = match.groups() if match else ("", pattern)
-        named.setdefault(name, []).append(pattern)
-    corpora, owners = {name: find(named[name]) for name in sorted(named)}, dict[File, str]()
+        match = NAME.fullmatch(pattern)
+        if match is None or find_files(pattern):  # a file or folder may have `=` in its name
+            found.setdefault("", set()).update(_find_pattern(pattern))
+            continue
+        try:
+            found.setdefault(match[1], set()).update(_find_pattern(match[2]))
+        except ValueError as error:
+            raise ValueError(f"{error} (in {pattern}; {match[1]} is taken as the name of a corpus)") from None
+    corpora, owners = {name: sort(found[name]) for name in sorted(found)}, dict[File, str]()
     for name, files in corpora.items():
         for file in files:
             if (owner := owners.setdefault(file.resolve(), name)) != name:

@@ -18,7 +18,7 @@ from roberta_core.data.batches import MaskedBlocks
 from roberta_core.data.corpus_parts import TOKENIZER, Split, split_in_sentences
 from roberta_core.data.masking import find_word_starts
 from roberta_core.data.mixing import Mixture
-from roberta_core.data.packing import build_blocks
+from roberta_core.data.packing import DOC, FULL, build_blocks
 from roberta_core.data.records import Skipped
 from roberta_core.data.sources import File
 from roberta_core.parameters import draw
@@ -110,10 +110,11 @@ def split_documents(
         )
     aside = {file.resolve() for file in kept} | {file.resolve() for file in files if file.name in names}
     train = {name: [file for file in own if file.resolve() not in aside] for name, own in found.items()}
-    if empty := [name for name, own in train.items() if not own and (name or len(train) == 1)]:
-        whose = f" of {empty[0]}" if empty[0] else ""
-        raise ValueError(f"all documents{whose} are held out: nothing is left to train on")
-    return train, texts.sort(aside)
+    if empty := [name for name, own in train.items() if name and not own]:
+        raise ValueError(f"all documents of {empty[0]} are held out: nothing of it is left to train on")
+    if not any(train.values()):
+        raise ValueError("all documents are held out: nothing is left to train on")
+    return {name: own for name, own in train.items() if own}, texts.sort(aside)
 
 
 def build_masked_blocks(
@@ -133,18 +134,32 @@ def build_masked_blocks(
         folder, files, vocabulary.folder, vocabulary.last, split, progress, skipped,
         processes=processes, deduplicate=data.deduplicate,
     )  # fmt: skip
-    corpora = found.list_corpora()
-    parts = [
-        build_blocks(found.tokens, found.sentences, documents, data.sequence_length, vocabulary.last, data.format, seed)
-        for _, documents in corpora
-    ]
-    weights = [data.weights.get(name, 1.0) for name, _ in corpora]
+    parts, weights = list[np.ndarray](), list[float]()
+    for name, documents in found.list_corpora():
+        weights.append(data.weights.get(name, 1.0))
+        parts.append(_build_corpus_blocks(found, name, documents, data, vocabulary.last, seed))
+        if name in data.weights and not len(parts[-1]):
+            raise ValueError(f"the corpus {name} has a weight, but fills no block: all its documents are duplicates")
     mixture = Mixture([*map(len, parts)], weights, seed) if set(weights) != {1.0} else None
     masking = rates.of(vocabulary.size, vocabulary.mask, vocabulary.starts() if rates.whole_words else None)
     special: dict[str, Any] = {"first": vocabulary.first, "last": vocabulary.last, "pad": vocabulary.pad}
     return MaskedBlocks(
         found.tokens, np.concatenate(parts), masking, data.sequence_length, seed, **special, mixture=mixture
     )
+
+
+def _build_corpus_blocks(
+    found: corpus.Corpus, name: str, documents: np.ndarray, data: Data, separator: int, seed: int
+) -> np.ndarray:
+    """Return the blocks of the documents of one corpus."""
+    if len(documents) < 2:  # all are duplicates
+        return np.empty((0, 2 if data.format in (FULL, DOC) else 5), np.int64)
+    try:
+        return build_blocks(
+            found.tokens, found.sentences, documents, data.sequence_length, separator, data.format, seed
+        )
+    except ValueError as error:
+        raise ValueError(f"the corpus {name}: {error}" if name else str(error)) from None
 
 
 def prepare_corpus(

@@ -78,11 +78,21 @@ def test_a_changed_text_or_setting_is_tokenised_again(tokenizer, files, tmp_path
 
 
 def test_a_run_killed_while_tokenising_starts_over(tokenizer, files, tmp_path, monkeypatch):
+    whole = corpus.build(tmp_path / "whole", files, tokenizer, SEPARATOR).tokens
+    with monkeypatch.context() as patch:
+        patch.setattr(corpus_parts.Growing, "add", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            corpus.build(tmp_path / "killed", files, tokenizer, SEPARATOR)
+    assert (corpus.build(tmp_path / "killed", files, tokenizer, SEPARATOR).tokens == whole).all()
+
+
+def test_a_run_killed_while_it_replaces_a_corpus_leaves_the_old_one(tokenizer, files, tmp_path, monkeypatch):
     whole = corpus.build(tmp_path, files, tokenizer, SEPARATOR).tokens.copy()
     with monkeypatch.context() as patch:
         patch.setattr(corpus_parts.Growing, "add", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             corpus.build(tmp_path, files, tokenizer, SEPARATOR, space_commas)
+    monkeypatch.setattr(corpus_parts, "read_chunks", lambda *_: pytest.fail("tokenised again"))
     assert (corpus.build(tmp_path, files, tokenizer, SEPARATOR).tokens == whole).all()
 
 

@@ -1,12 +1,13 @@
 """A corpus of many files: parts, rows, duplicates, several corpora, object stores and damage."""
 
 import bz2
-import fcntl
 import gzip
 import json
 import lzma
 import sys
+from typing import ClassVar
 
+import fsspec
 import numpy as np
 import pytest
 
@@ -14,7 +15,7 @@ from roberta_core import checkpoints
 from roberta_core.data import corpus, corpus_parts, texts
 from roberta_core.data.corpus_parts import ARRAYS, PartBuilder
 from roberta_core.data.records import DataError, Skipped
-from roberta_core.data.sources import RemoteFile
+from roberta_core.data.sources import RemoteFile, compute_version, find_compression, find_suffix, locate
 
 SEPARATOR = 2
 TEXTS = ["It was late. Who is there?\n\nNobody answered.\n", "The door was open. She walked in.", "A green door.\n"]
@@ -66,8 +67,9 @@ def test_several_processes_make_what_one_makes(build, files):
 
 def test_an_error_of_a_process_names_the_file(build, files):
     files[7].write_bytes(b"\xff\n")
-    with pytest.raises(ValueError, match=r"07\.txt, line 1: not UTF-8"):
-        build("strict", files, processes=2, skipped=Skipped(strict=True))
+    for processes in (1, 2):
+        with pytest.raises(DataError, match=r"07\.txt, line 1: not UTF-8"):
+            build("strict", files, processes=processes, skipped=Skipped(strict=True))
 
 
 def test_a_stopped_run_continues_with_the_parts_that_are_missing(build, files, monkeypatch):
@@ -115,6 +117,7 @@ def test_a_damaged_array_is_made_again(build, files, tmp_path, name):
 
 
 def test_a_second_process_at_the_same_time_is_refused(build, files, tmp_path):
+    fcntl = pytest.importorskip("fcntl")
     (tmp_path / "held").mkdir()
     with open(tmp_path / "held" / corpus.LOCK, "a") as stream:
         fcntl.flock(stream, fcntl.LOCK_EX)
@@ -184,6 +187,48 @@ def test_rows_of_parquet_are_documents(build, files, tmp_path):
     assert_equal(build("rows", [tmp_path / "a.parquet"]), build("files", files))
 
 
+def test_a_damaged_parquet_file_and_a_missing_column_are_named(build, files, tmp_path):
+    parquet, pyarrow = pytest.importorskip("pyarrow.parquet"), pytest.importorskip("pyarrow")
+    path = tmp_path / "a.parquet"
+    parquet.write_table(pyarrow.table({"body": [TEXTS[0]]}), path)
+    with pytest.raises(DataError, match=r"a\.parquet: it has no column text; its columns are body"):
+        build("rows", [path])
+    parquet.write_table(pyarrow.table({"text": [f"{number} {TEXTS[0]}" for number in range(999)]}), path)
+    content = bytearray(path.read_bytes())
+    content[100:400] = bytes(300)
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=r"a\.parquet.*not a Parquet file that can be read"):
+        build("rows", [path])
+    path.with_suffix(".parquet.gz").write_bytes(gzip.compress(path.read_bytes()[:50]))
+    with pytest.raises(DataError, match=r"a\.parquet\.gz.*not a Parquet file that can be read"):
+        build("rows", [path.with_suffix(".parquet.gz")])
+
+
+def test_content_under_another_suffix_is_read_again(build, files, tmp_path):
+    packed = gzip.compress(json.dumps({"text": TEXTS[0]}).encode())
+    (tmp_path / "a.jsonl").write_bytes(packed)
+    with pytest.raises(ValueError, match="hold no text"):
+        build("rows", [tmp_path / "a.jsonl"])
+    (tmp_path / "a.jsonl").rename(tmp_path / "a.jsonl.gz")
+    assert len(build("rows", [tmp_path / "a.jsonl.gz"]).documents) == 2
+
+
+def test_a_zst_file_is_read_or_names_its_package(build, files, tmp_path):
+    (tmp_path / "a.jsonl.zst").write_bytes(b"")
+    try:
+        from compression import zstd
+    except ImportError:
+        zstd = None
+    if zstd is None:
+        with pytest.raises(ValueError, match=r"need backports\.zstd: pip install backports\.zstd"):
+            build("rows", [tmp_path / "a.jsonl.zst"])
+        return
+    content = zstd.compress(json.dumps({"text": TEXTS[0]}).encode() * 999)
+    (tmp_path / "a.jsonl.zst").write_bytes(content[:-9])
+    with pytest.raises(DataError, match="cannot be read after line"):
+        build("rows", [tmp_path / "a.jsonl.zst"])
+
+
 def test_a_compressed_text_is_read_as_the_text(build, files, tmp_path):
     with gzip.open(tmp_path / "a.txt.gz", "wb") as stream:
         stream.write(files[0].read_bytes())
@@ -228,8 +273,6 @@ def test_a_truncated_file_is_refused_with_its_place(build, tmp_path, suffix):
 @pytest.fixture
 def remote():
     """A folder of an object store in memory."""
-    import fsspec
-
     system = fsspec.filesystem("memory")
     system.pipe("/store/a.txt", TEXTS[0].encode())
     system.pipe("/store/b.jsonl.gz", gzip.compress(json.dumps({"text": TEXTS[1]}).encode()))
@@ -239,10 +282,23 @@ def remote():
 
 def test_texts_of_an_object_store_are_read(build, remote, tmp_path):
     found = texts.find(["memory://store/*"])
-    assert list(map(str, found)) == ["memory:///store/a.txt", "memory:///store/b.jsonl.gz"]
+    assert list(map(str, found)) == ["memory://store/a.txt", "memory://store/b.jsonl.gz"]
     (tmp_path / "a.txt").write_text(TEXTS[0])
     (tmp_path / "b.txt").write_text(TEXTS[1])
     assert_equal(build("remote", found), build("here", [tmp_path / "a.txt", tmp_path / "b.txt"]))
+
+
+def test_a_file_has_one_url_however_it_is_written(remote, tmp_path):
+    (tmp_path / "list").write_text("memory:///store/a.txt\nmemory://store/a.txt\n")
+    assert texts.find([f"@{tmp_path / 'list'}", "memory://store/*.txt"]) == [RemoteFile("memory://store/a.txt")]
+    assert locate("s3a://bucket/a.txt") == locate("s3://bucket/a.txt")
+    assert locate("gcs://bucket/a.txt") == locate("GS://bucket/a.txt")
+    assert locate(f"file://{tmp_path}/list") == tmp_path / "list"
+
+
+def test_a_url_with_a_query_has_the_suffix_of_its_path():
+    file = locate("https://host/a/b.jsonl.gz?download=1")
+    assert (file.name, find_suffix(file), find_compression(file)) == ("b.jsonl.gz", ".jsonl", ".gz")
 
 
 def test_a_changed_object_is_read_again(build, remote):
@@ -250,6 +306,78 @@ def test_a_changed_object_is_read_again(build, remote):
     before = build("remote", files).tokens.copy()
     remote.pipe("/store/a.txt", TEXTS[2].encode())
     assert len(build("remote", files).tokens) < len(before)
+
+
+class Lines(fsspec.spec.AbstractBufferedFile):
+    """A file as those of object stores are read, in ranges of bytes."""
+
+    def _fetch_range(self, start, end):
+        if self.fs.broken:
+            raise RuntimeError("the connection was lost")
+        return self.fs.content[self.path][start:end]
+
+
+class Store(fsspec.AbstractFileSystem):
+    protocol, cachable = "stub", False
+    content: ClassVar[dict[str, bytes]] = {}
+    facts: ClassVar[dict[str, str]] = {}
+    broken = False
+
+    def info(self, path, **options):
+        if path == "refused":
+            raise PermissionError("not allowed")
+        if path not in self.content:
+            raise FileNotFoundError(path)
+        return {"name": path, "size": len(self.content[path]), "type": "file", **self.facts}
+
+    def _open(self, path, mode="rb", **options):
+        return Lines(self, path, mode, cache_type="none", size=len(self.content[path]))
+
+
+@pytest.fixture
+def store(monkeypatch):
+    fsspec.register_implementation("stub", Store, clobber=True)
+    monkeypatch.setattr(Store, "content", {"a.txt": TEXTS[0].encode(), "b.jsonl": b"", "c.jsonl.xz": b""})
+    Store.content["b.jsonl"] = b"".join(json.dumps({"text": text}).encode() + b"\n" for text in TEXTS)
+    Store.content["c.jsonl.xz"] = lzma.compress(Store.content["b.jsonl"])
+    return Store
+
+
+def test_a_file_that_is_read_in_ranges_gives_its_lines(build, store, tmp_path):
+    found = build("remote", texts.find(["stub://a.txt", "stub://b.jsonl", "stub://c.jsonl.xz"]))
+    paths = [tmp_path / name for name in store.content]
+    for path in paths:
+        path.write_bytes(store.content[path.name])
+    assert_equal(found, build("here", paths))
+    assert len(found.documents) == 8
+
+
+def test_a_lost_connection_is_reported_with_its_place(build, store, monkeypatch):
+    files = texts.find(["stub://b.jsonl"])
+    monkeypatch.setattr(store, "facts", {"ETag": "1"})
+    monkeypatch.setattr(store, "broken", True)
+    with pytest.raises(DataError, match=r"stub://b\.jsonl: cannot be read after line 0: the connection was lost"):
+        build("remote", files)
+
+
+def test_an_error_of_the_store_is_no_missing_file(store):
+    with pytest.raises(ValueError, match="stub://refused cannot be read: PermissionError: not allowed"):
+        texts.find(["stub://refused"])
+    with pytest.raises(ValueError, match=r"globs are found on gs://, memory://, s3:// only"):
+        texts.find(["stub://*.txt"])
+
+
+def test_the_version_is_what_the_store_states_about_the_content(store, monkeypatch):
+    file = locate("stub://a.txt")
+    plain = compute_version(file)
+    store.content["a.txt"] = TEXTS[0].upper().encode()  # of the same size
+    assert plain.startswith("sha256:")
+    assert compute_version(file) != plain
+    versions = set()
+    for facts in ({"ETag": "1"}, {"ETag": "1", "url": "signed"}, {"ETag": "2"}, {"LastModified": "today"}):
+        monkeypatch.setattr(store, "facts", facts)
+        versions.add(compute_version(file))
+    assert len(versions) == 3
 
 
 def test_missing_remote_files_and_packages_are_named(remote, tmp_path, monkeypatch, build):
@@ -262,16 +390,22 @@ def test_missing_remote_files_and_packages_are_named(remote, tmp_path, monkeypat
     with pytest.raises(ValueError, match=r"files of s3:// need s3fs: pip install s3fs"):
         texts.find(["s3://bucket/*.txt"])
     with pytest.raises(ValueError, match="Protocol not known: nosuch"):
-        texts.find(["nosuch://bucket/*.txt"])
+        texts.find(["nosuch://bucket/a.txt"])
 
 
-def test_corpora_are_named_before_their_pattern(files, tmp_path):
+def test_corpora_are_named_before_their_pattern(files, tmp_path, monkeypatch):
     (tmp_path / "odd=name.txt").write_text("x")
     patterns = [f"b={files[0]}", f"a={files[1]}", f"b={files[2]}", str(files[3]), str(tmp_path / "odd=name.txt")]
     found = texts.find_corpora(patterns)
     assert list(found) == ["", "a", "b"]
     assert [file.name for file in found["b"]] == ["00.txt", "02.txt"]
     assert [file.name for file in found[""]] == ["odd=name.txt", "03.txt"]
+    (tmp_path / "date=2024").mkdir()
+    (tmp_path / "date=2024" / "x.txt").write_text("x")
+    monkeypatch.chdir(tmp_path)
+    assert [file.name for file in texts.find_corpora(["date=2024/*.txt"])[""]] == ["x.txt"]
+    with pytest.raises(ValueError, match=r"no file is called 2025/\*.txt \(in date=2025/\*.txt; date is taken as"):
+        texts.find_corpora(["date=2025/*.txt"])
     with pytest.raises(ValueError, match=r"00\.txt is in two corpora, a and b"):
         texts.find_corpora([f"a={files[0]}", f"b={files[0]}"])
 

@@ -8,6 +8,7 @@ import pytest
 from roberta_core.data.batches import MaskedBlocks
 from roberta_core.data.masking import Masking
 from roberta_core.data.mixing import Mixture
+from roberta_core.data.packing import shuffle_blocks
 from roberta_core.training.recipe import Recipe, RecipeError
 
 COUNTS, WEIGHTS = (10, 7, 0, 4), (2.0, 0.5, 3.0, 1.0)
@@ -68,11 +69,12 @@ def test_processes_share_the_batches_of_a_mixture():
         np.testing.assert_array_equal(rows, whole.batch(number, 4)["input_ids"])
 
 
-def test_without_weights_nothing_changes():
-    plain, mixed = make_blocks(), make_blocks(Mixture((sum(COUNTS),), (1.0,), seed=3))
-    assert len(plain) == len(mixed) == sum(COUNTS)
-    found = [restore(plain.batch(number, 7)) for number in range(3)]
-    assert sorted(np.concatenate(found)[:, 1].tolist()) == sorted(plain.tokens[plain.blocks[:, 0]].tolist())
+def test_without_weights_the_order_is_that_of_the_shuffled_blocks():
+    data, size = make_blocks(), 7
+    for epoch in range(2):
+        order = shuffle_blocks(np.full(sum(COUNTS), 14), 3, epoch, size)
+        rows = np.concatenate([restore(data.batch(3 * epoch + number, size)) for number in range(3)])
+        assert rows[:, 1].tolist() == data.tokens[data.blocks[order, 0]].tolist()
 
 
 @pytest.mark.parametrize("weight", [0, -1, float("inf"), "2", True])
