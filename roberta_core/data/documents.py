@@ -48,8 +48,7 @@ def _read_documents(file: File, skipped: Skipped) -> Iterator[Iterable[str]]:
         for record in ROWS[kind](file, skipped):
             text = record.fields.get(TEXT)
             if not isinstance(text, str):
-                found = "has no text" if TEXT not in record.fields else f"is a {type(text).__name__}, not a text"
-                skipped.add(record.place, f"its field `{TEXT}` {found}")
+                skipped.add(record.place, _describe_wrong(record))
             elif len(text) > LONGEST:
                 skipped.add(record.place, f"{len(text):,} characters; at most {LONGEST:,} are read")
             elif not text.strip():
@@ -58,6 +57,13 @@ def _read_documents(file: File, skipped: Skipped) -> Iterator[Iterable[str]]:
                 yield text.replace("\r\n", "\n").split("\n")
     else:
         yield _read_lines(file, skipped)
+
+
+def _describe_wrong(record: Record) -> str:
+    if TEXT in record.fields:
+        return f"its field `{TEXT}` is of type {type(record.fields[TEXT]).__name__}, not a text"
+    names = ", ".join(f"`{name}`" for name in list(record.fields)[:5])
+    return f"it has no field `{TEXT}`{f', only {names}' if names else ''}"
 
 
 def _read_lines(file: File, skipped: Skipped) -> Iterator[str]:

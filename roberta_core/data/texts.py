@@ -32,6 +32,8 @@ def _find_pattern(pattern: str) -> list[File]:
     if pattern.startswith("@"):
         return list(_listed(Path(pattern[1:])))
     if not (files := find_files(pattern)):
+        if Path(pattern).is_dir():
+            raise ValueError(f"{pattern} is a folder: name the files in it, such as '{Path(pattern, '*.txt')}'")
         raise ValueError(f"no file is called {pattern}")
     return files
 

@@ -244,8 +244,8 @@ def test_rows_without_a_text_are_reported(build, files, tmp_path):
     assert skipped.count == 3
     reasons = "; ".join(skipped.reasons)
     for expected in (
-        "line 2: its field `text` has no text",
-        "line 3: its field `text` is a int",
+        "line 2: it has no field `text`, only `txt`",
+        "line 3: its field `text` is of type int, not a text",
         "line 4: holds no text",
     ):
         assert expected in reasons

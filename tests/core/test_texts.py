@@ -39,6 +39,11 @@ def test_missing_files_are_named(tmp_path):
             texts.find([pattern])
 
 
+def test_a_folder_is_refused_with_the_pattern_of_its_files(tmp_path):
+    with pytest.raises(ValueError, match=r"is a folder: name the files in it, such as '.*\*\.txt'"):
+        texts.find([str(tmp_path)])
+
+
 def test_text_that_is_not_utf8_is_refused_by_name(tmp_path):
     (tmp_path / "latin.txt").write_bytes(b"caf\xe9")
     with pytest.raises(ValueError, match=r"latin\.txt is not UTF-8 text: .* at byte 3"):
