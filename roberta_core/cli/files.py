@@ -1,10 +1,14 @@
 """Checks of files before a command begins, so that an hour of work is not lost."""
 
 import os
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
+from roberta_core.data.sources import File, RemoteFile, check_target, exists, find_compression, locate
+
 STDOUT = Path("-")  # as a file name
+URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/([^/].*)")  # what `Path` makes of one
 
 
 def check_files(*paths: Path | None) -> None:
@@ -16,11 +20,28 @@ def check_files(*paths: Path | None) -> None:
     for path in paths:
         if path is None or path == STDOUT:
             continue
+        if found := URL.fullmatch(str(path)):
+            raise ValueError("{}://{}: this can only be a file of this machine".format(*found.groups()))
         _make_folder(path.parent, path)
         if path.is_dir():
             raise ValueError(f"{path} is a folder: give the name of a file")
         if not os.access(path if path.exists() else path.parent, os.W_OK):
             raise ValueError(f"{path} cannot be written: permission denied")
+
+
+def check_output(output: File | None) -> None:
+    """Check the file of predictions, which may be one of an object store.
+
+    Raises:
+        ValueError: it cannot be written, or its name is that of a compressed file.
+    """
+    suffix = "" if output is None else find_compression(output)
+    if suffix:
+        raise ValueError(f"{output} ends with {suffix}, but the output is not compressed: specify a name without it")
+    if isinstance(output, RemoteFile):
+        check_target(output)
+    else:
+        check_files(output)
 
 
 def check_inputs(files: Iterable[str], hint: str = "") -> None:
@@ -34,8 +55,12 @@ def check_inputs(files: Iterable[str], hint: str = "") -> None:
         ValueError: a file does not exist, or cannot be read.
     """
     for name in files:
-        path = Path(name)
+        path = locate(name)
         if path == STDOUT:
+            continue
+        if isinstance(path, RemoteFile):
+            if not exists(path):
+                raise ValueError(f"{path}: there is no such file")
             continue
         if path.is_dir():
             raise ValueError(f"{path} is a folder: specify the files in it, such as {path}/*.jsonl")

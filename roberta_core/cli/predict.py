@@ -5,18 +5,19 @@ from __future__ import annotations
 import sys
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
+from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TextIO
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from roberta_core.cli.files import STDOUT, check_files, check_inputs
+from roberta_core.cli.files import STDOUT, check_files, check_inputs, check_output
 from roberta_core.cli.frameworks import announce_device, hold_back_stderr, load_backend, resolve_frameworks
 from roberta_core.cli.predict_inputs import STDIN, TASKS, TaskFields, has_lines, parse_columns, read_rows
 from roberta_core.cli.predict_options import HTML, Request, with_shared_options
-from roberta_core.cli.predict_outputs import WRITERS, Row, is_error
+from roberta_core.cli.predict_outputs import WRITERS, Row, is_error, open_output
 from roberta_core.cli.terminal import EarlyExit, format_count
+from roberta_core.data.sources import is_remote
 from roberta_core.interface import COMMAND, use_interface
 
 if TYPE_CHECKING:
@@ -226,7 +227,8 @@ def predict(
     names = parse_columns(task, request.columns or [])
     if html == STDOUT:
         raise typer.BadParameter("--html needs a file: standard output has the results")
-    check_files(request.output, html)
+    check_output(request.output)
+    check_files(html)
     check_inputs([] if given else files, "" if command == "fill-mask" else HINT)  # its arguments are texts
     (name,) = resolve_frameworks(None, request.framework)
     check_framework(task.pipeline, name)
@@ -313,7 +315,7 @@ def write(
             yield row
 
     # The first computations print start-up messages too.
-    opened = _open_output(request.output) if folder is None else folder.open_output()
+    opened = open_output(request.output) if folder is None else folder.open_output()
     with hold_back_stderr(), opened as stream:
         WRITERS[kind](task, rows(), stream)
     return counts
@@ -329,21 +331,22 @@ def _open_folder(
     command: str, framework: str, request: Request, files: list[str], options: Mapping[str, Any]
 ) -> BlockFolder | None:
     """Return the folder of finished blocks, if workers read files and write a file."""
-    if not request.has_workers() or request.output is None or not all(Path(file).is_file() for file in files):
+    output = request.output
+    if (
+        not request.has_workers()
+        or output is None
+        or not all(is_remote(file) or Path(file).is_file() for file in files)
+    ):
         return None  # standard input and pipes can be read only once
-    if request.output.exists() and not request.output.is_file():
+    if isinstance(output, Path) and output.exists() and not output.is_file():
         return None  # a device or a pipe, which a rename would replace
     from roberta_core.cli.predict_folder import BlockFolder, describe_run
 
     names = ("columns", "header", "input_format", "max_batch_tokens", "device")
     given = {f"--{name.replace('_', '-')}": getattr(request, name) for name in names}
     settings = {"the command": command, "--framework": framework, **given, **options}
-    output = request.output.resolve()  # a link stays one
+    output = output.resolve()  # a link stays one
     return BlockFolder(output, {**settings, **describe_run(request.model, files, output)})
-
-
-def _open_output(output: Path | None) -> AbstractContextManager[TextIO]:
-    return nullcontext(sys.stdout) if output is None else open(output, "w", encoding="utf-8", newline="")
 
 
 @contextmanager

@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
@@ -15,6 +15,7 @@ import numpy as np
 
 from roberta_core import __version__
 from roberta_core.checkpoints.atomic import transaction
+from roberta_core.data.sources import File, RemoteFile, compute_version, find_compression, find_suffix, locate, upload
 from roberta_core.pipelines import base
 from roberta_core.pipelines.base import RowError
 from roberta_core.safe_files import hold_lock, read_json_object
@@ -25,7 +26,8 @@ MANIFEST = "manifest.json"
 class BlockFolder:
     """A folder `OUTPUT.blocks` with a file for each finished block, and a manifest of what the blocks depend on.
 
-    Files are written under a temporary name and renamed, so each is complete.
+    It is beside the output, or in the working directory if the output is a file of an object store. Files are written
+    under a temporary name and renamed, so each is complete.
 
     Args:
         output: the file that the command writes.
@@ -35,8 +37,8 @@ class BlockFolder:
         ValueError: the folder has blocks of a run with other settings.
     """
 
-    def __init__(self, output: Path, settings: Mapping[str, Any]):
-        self.output, self.folder = output, output.with_name(f"{output.name}.blocks")
+    def __init__(self, output: File, settings: Mapping[str, Any]):
+        self.output, self.folder = output, locate_blocks(output)
         self.settings: dict[str, Any] = {}
         self._found: dict[str, Any] = {}
         if any(self.folder.glob("block-*.jsonl")):
@@ -82,7 +84,7 @@ class BlockFolder:
 
     @contextmanager
     def open_output(self) -> Iterator[TextIO]:
-        """Create the folder, and open the output under a temporary name; rename it and remove the folder at the end."""
+        """Create the folder, and open a file in it; at the end it becomes the output and the folder is removed."""
         self.folder.mkdir(exist_ok=True)
         temporary = self.folder / "output"
         with open(temporary, "a", encoding="utf-8", newline="") as stream:
@@ -92,7 +94,10 @@ class BlockFolder:
             stream.truncate(0)
             self._write_manifest()
             yield stream
-        os.replace(temporary, self.output)
+        if isinstance(self.output, RemoteFile):
+            upload(temporary, self.output)
+        else:
+            os.replace(temporary, self.output)
         shutil.rmtree(self.folder)
 
     def _write_manifest(self) -> None:
@@ -104,37 +109,36 @@ class BlockFolder:
             files.write(name, text.encode())
 
 
-def describe_run(model: str, files: Sequence[str], output: Path) -> dict[str, Any]:
+def locate_blocks(output: File) -> Path:
+    """Return the folder of the blocks of an output."""
+    return (Path.cwd() if isinstance(output, RemoteFile) else output.parent) / f"{output.name}.blocks"
+
+
+def describe_run(model: str, names: Sequence[str], output: File) -> dict[str, Any]:
     """Return what results depend on besides the options: the program, the content of the model and of the input."""
+    files = list(map(locate, names))
+    remote = {"--output": output.url} if isinstance(output, RemoteFile) else {}  # its folder does not tell
     return {
+        **remote,
         "the version of triberta": __version__,
         "the model": compute_model_digest(model, output),
-        "the content of the input": compute_digest(map(Path, files)),
-        "the suffix of the input": [Path(file).suffix.lower() for file in files],
+        "the content of the input": list(map(compute_version, files)),
+        "the suffix of the input": [(find_suffix(file), find_compression(file)) for file in files],
         "the rows of a block": base.WINDOW,
     }
 
 
-def compute_digest(files: Iterable[Path]) -> list[str]:
-    """Return the SHA-256 of the content of each file."""
-    digests = []
-    for file in files:
-        with open(file, "rb") as stream:
-            digests.append(hashlib.file_digest(stream, "sha256").hexdigest())
-    return digests
-
-
-def compute_model_digest(model: str, output: Path) -> str:
+def compute_model_digest(model: str, output: File) -> str:
     """Return one digest of the names and contents of all files of a model, except what the command writes."""
     from roberta_core.checkpoints import resolve
     from roberta_core.pipelines import WANTS
 
     folder = resolve(model, WANTS)
-    own = {output, output.with_name(f"{output.name}.blocks")}
+    own = {output, locate_blocks(output)}
     found = (path for path in folder.rglob("*") if path.is_file())
     files = sorted(path for path in found if not own & {path.resolve(), *path.resolve().parents})
-    lines = zip((str(file.relative_to(folder)) for file in files), compute_digest(files), strict=True)
-    return hashlib.sha256(repr(list(lines)).encode()).hexdigest()
+    lines = [(str(file.relative_to(folder)), compute_version(file)) for file in files]
+    return hashlib.sha256(repr(lines).encode()).hexdigest()
 
 
 def _name_block(number: int) -> str:

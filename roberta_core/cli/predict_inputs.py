@@ -8,13 +8,13 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import typer
 
 from roberta_core.data.columns import NO_COLUMN, PAIRS, SINGLES, describe_missing
 from roberta_core.data.records import SUFFIXES, DataError, Record, Skipped, read
+from roberta_core.data.sources import find_suffix, locate, open_file
 
 STDIN = "-"
 
@@ -286,23 +286,39 @@ def has_lines(file: str, kind: str | None = None) -> bool:
     """Whether a file has lines of text: by its format, or else standard input and all other suffixes than records'."""
     if kind is not None:
         return kind == "lines"
-    return file == STDIN or Path(file).suffix.lower() not in SUFFIXES
+    return file == STDIN or find_suffix(locate(file)) not in SUFFIXES
 
 
 def _read_lines(task: TaskFields, file: str) -> Iterator[tuple[str, Any]]:
     from roberta_core.pipelines.base import RowError
 
-    shown = "standard input" if file == STDIN else file
-    with nullcontext(sys.stdin.buffer) if file == STDIN else open(file, "rb") as source:
-        for number, raw in enumerate(source, 1):
-            place = f"{shown}, line {number}"
-            try:
-                text = raw.decode("utf-8").rstrip("\r\n")
-                yield place, task.build(task.split(text.split("\t")))
-            except UnicodeDecodeError as error:
-                yield place, RowError(f"not UTF-8, {error.reason} at byte {error.start}")
-            except ValueError as error:
-                yield place, RowError(str(error))
+    shown, number = "standard input" if file == STDIN else file, 0
+    with nullcontext(sys.stdin.buffer) if file == STDIN else open_file(locate(file)) as source:
+        while raw := _try_line(source):
+            if isinstance(raw, Exception):  # of the whole file, such as a compressed one that was truncated
+                yield shown, RowError(f"cannot be read after line {number}: {str(raw) or type(raw).__name__}")
+                return
+            number += 1
+            yield f"{shown}, line {number}", _parse_line(task, raw)
+
+
+def _try_line(source: Any) -> bytes | Exception:
+    """Return the next line, or the error; those of compressed and remote files have many types."""
+    try:
+        return source.readline()
+    except Exception as error:
+        return error
+
+
+def _parse_line(task: TaskFields, raw: bytes) -> Any:
+    from roberta_core.pipelines.base import RowError
+
+    try:
+        return task.build(task.split(raw.decode("utf-8").rstrip("\r\n").split("\t")))
+    except UnicodeDecodeError as error:
+        return RowError(f"not UTF-8, {error.reason} at byte {error.start}")
+    except ValueError as error:
+        return RowError(str(error))
 
 
 class _Reported(Skipped):

@@ -5,13 +5,14 @@ from collections.abc import Callable
 from copy import copy
 from dataclasses import dataclass
 from functools import wraps
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, get_args, get_type_hints
 
 import typer
 
 from roberta_core.cli.frameworks import DEVICE, FRAMEWORK
 from roberta_core.data.records import FORMATS as RECORD_FORMATS
+from roberta_core.data.sources import locate
 
 FORMATS = ("table", "tsv", "jsonl", "parquet")
 INPUT_FORMATS = ("lines", *RECORD_FORMATS)
@@ -24,8 +25,8 @@ FILES = Annotated[
     list[str] | None,
     typer.Argument(
         help="Files of rows: the suffix tells whether they are JSON lines, JSON, CSV, TSV or Parquet (for `roberta "
-        "tag` also CoNLL), and any other file is read as lines of text. Without files, or for -, standard "
-        "input is read.",
+        "tag` also CoNLL), and any other file is read as lines of text. Files can be compressed (.gz, .bz2, .xz, .zst) "
+        "and in an object store, such as s3://bucket/rows.jsonl.gz. Without files, or for -, standard input is read.",
     ),
 ]
 COLUMNS = Annotated[
@@ -54,7 +55,14 @@ FORMAT = Annotated[
         "TSV otherwise.",
     ),
 ]
-OUTPUT = Annotated[Path | None, typer.Option(help="File to write instead of standard output.")]
+OUTPUT = Annotated[
+    Any,  # a `File` or None, for which typer has no type
+    typer.Option(
+        parser=locate,
+        metavar="FILE",
+        help="File to write instead of standard output, also one of an object store, such as s3://bucket/labels.jsonl.",
+    ),
+]
 JSON = Annotated[bool, typer.Option("--json", help="Print a line of JSON per row; the same as --format jsonl.")]
 HTML = Annotated[
     Path | None,
@@ -131,7 +139,7 @@ class Request:
 
     def is_parquet(self) -> bool:
         """Whether the output is a Parquet file, by its format or its suffix."""
-        suffix = None if self.output is None else self.output.suffix.lower()
+        suffix = None if self.output is None else PurePosixPath(self.output.name).suffix.lower()
         return self.format == "parquet" or (suffix == ".parquet" and self.format is None and not self.as_json)
 
     def has_workers(self) -> bool:

@@ -2,11 +2,17 @@
 
 import csv
 import json
+import os
+import sys
+import tempfile
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, TextIO
 
 from roberta_core.cli.predict_inputs import TaskFields
 from roberta_core.cli.terminal import escape_controls, make_console
+from roberta_core.data.sources import File, RemoteFile, upload
 
 Row = tuple[str, Any, Any]  # the place of a row, its input and its result; a `RowError` stands for both
 
@@ -14,6 +20,35 @@ Row = tuple[str, Any, Any]  # the place of a row, its input and its result; a `R
 def is_error(result: Any) -> bool:
     """Whether a row has no result, but the reason why."""
     return hasattr(result, "reason")
+
+
+@contextmanager
+def open_output(output: File | None) -> Iterator[TextIO]:
+    """Open the output; that of an object store is a file of this machine until it is complete."""
+    if output is None:
+        yield sys.stdout
+    elif isinstance(output, Path):
+        with open(output, "w", encoding="utf-8", newline="") as stream:
+            yield stream
+    else:
+        with _open_remote(output) as stream:
+            yield stream
+
+
+@contextmanager
+def _open_remote(output: RemoteFile) -> Iterator[TextIO]:
+    descriptor, name = tempfile.mkstemp(suffix=f"-{output.name}")
+    try:
+        with open(descriptor, "w", encoding="utf-8", newline="") as stream:
+            yield stream
+    except BaseException:
+        os.unlink(name)
+        raise
+    try:
+        upload(Path(name), output)
+    except ValueError as error:
+        raise ValueError(f"{error}; the results are in {name}") from None
+    os.unlink(name)
 
 
 def write_jsonl(task: TaskFields, rows: Iterable[Row], stream: TextIO) -> None:

@@ -1,4 +1,4 @@
-"""Files to read: of this machine or of an object store, compressed or not.
+"""Files of this machine or of an object store; those that are read can be compressed.
 
 A name with a scheme, such as `s3://bucket/texts/a.jsonl.gz`, is a `RemoteFile`, which fsspec reads; any other name is a
 `Path`. Both have a `name`, and the functions below take either. Names that end with one of `COMPRESSIONS` are
@@ -15,6 +15,7 @@ import io
 import lzma
 import os
 import re
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -168,6 +169,34 @@ def compute_version(file: File) -> str:
 
 def _hash_stream(stream: Any) -> str:
     return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def check_target(file: RemoteFile) -> None:
+    """Check that a file can be written, as far as that is known before.
+
+    Raises:
+        ValueError: it is a folder, the object store cannot be reached, or a package for its scheme is not installed.
+    """
+    if file.url.endswith("/") or _read_facts(file, missing={}).get("type") == "directory":
+        raise ValueError(f"{file} is a folder: give the name of a file")
+
+
+def upload(source: Path, target: RemoteFile) -> None:
+    """Copy a file of this machine to an object store, where it appears when it is complete.
+
+    Raises:
+        ValueError: it cannot be written.
+    """
+    system, path = _find_system(target)
+    try:
+        with (
+            open(source, "rb") as content,
+            system.transaction,  # without it, closing a file after an error would complete it
+            system.open(path, "wb") as stream,
+        ):
+            shutil.copyfileobj(content, stream, 1 << 24)
+    except Exception as error:
+        raise ValueError(f"{target} cannot be written: {type(error).__name__}: {error}") from error
 
 
 class CountedStream:

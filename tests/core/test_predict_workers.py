@@ -1,5 +1,6 @@
 """Prediction commands with several workers, over a small framework of NumPy: a block has eight rows."""
 
+import gzip
 import io
 import json
 import os
@@ -220,6 +221,91 @@ def test_inputs_and_outputs_that_are_no_files_are_read_and_written_as_they_are(r
     assert link.is_symlink()
     assert target.read_text() == plain
     assert sorted(path.name for path in tmp_path.glob("*.blocks")) == []
+
+
+@pytest.fixture
+def store(monkeypatch):
+    """Return an object store in memory that is empty."""
+    import fsspec
+
+    system = fsspec.filesystem("memory")
+    monkeypatch.setattr(type(system), "store", {})
+    monkeypatch.setattr(type(system), "pseudo_dirs", [""])
+    return system
+
+
+def test_files_of_an_object_store_are_read_and_written_as_local_ones(run, rows, stub, store, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    plain, lines = run(rows)[1], run("--input-format", "lines", rows)[1]
+    store.pipe_file("/in/rows.jsonl.gz", gzip.compress(rows.read_bytes()))
+    store.pipe_file("/in/rows.txt.gz", gzip.compress(rows.read_bytes()))
+    code, out, err = run("memory://in/rows.jsonl.gz")
+    assert (code, out) == (1, plain.replace(str(rows), "memory://in/rows.jsonl.gz"))
+    assert err == "roberta: 2 of 29 rows have an error\n"
+    assert run("memory://in/rows.txt.gz")[1] == lines.replace(str(rows), "memory://in/rows.txt.gz")
+    # The output, of this process and of workers.
+    for workers in ((), ("--processes", 1)):
+        code, out, _ = run(rows, *workers, "--output", "memory://out/labels.jsonl")
+        assert (code, out, store.cat_file("/out/labels.jsonl").decode()) == (1, "", plain)
+        store.rm_file("/out/labels.jsonl")
+        assert list(tmp_path.iterdir()) == [rows]
+
+
+def test_an_output_of_an_object_store_appears_when_it_is_complete(run, rows, stub, store, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    plain, output = run(rows)[1], "memory://out/labels.jsonl"
+    (stub / "batches").unlink()
+    (stub / "later").touch()
+    assert run(rows, "--processes", 1, "--output", output)[0] == 1
+    (stub / "later").unlink()
+    assert not store.exists("/out/labels.jsonl")
+    # Another output of the same name is refused; the finished blocks are used again.
+    code, _, err = run(rows, "--processes", 1, "--output", "memory://other/labels.jsonl")
+    assert (code, "labels.jsonl.blocks has finished blocks of a run with other values of --output: remove" in err) == (
+        1,
+        True,
+    )
+
+    # An error while it is uploaded leaves neither a part of it nor the results lost.
+    def fail(source, target, length):
+        target.write(source.read(100))
+        raise OSError("the connection was closed")
+
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr("shutil.copyfileobj", fail)
+    reason = f"roberta: {output} cannot be written: OSError: the connection was closed"
+    assert run(rows, "--processes", 1, "--output", output)[::2] == (1, f"{reason}\n")
+    assert (tmp_path / "labels.jsonl.blocks").exists()
+    code, _, err = run(rows, "--output", output)
+    (kept,) = tmp_path.glob("*-labels.jsonl")
+    assert (code, err, kept.read_text()) == (1, f"{reason}; the results are in {kept}\n", plain)
+    assert not store.exists("/out/labels.jsonl")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("memory://in/gone.jsonl",), "memory://in/gone.jsonl: there is no such file"),
+        (("s3://in/rows.jsonl",), "s3://in/rows.jsonl: files of s3:// need s3fs: pip install s3fs"),
+        (("ROWS", "--output", "gs://out/a.jsonl"), "gs://out/a.jsonl: files of gs:// need gcsfs: pip install gcsfs"),
+        (("ROWS", "--output", "s4://out/a.jsonl"), "s4://out/a.jsonl: Protocol not known: s4"),
+        (("ROWS", "--output", "memory://out"), "memory://out is a folder: give the name of a file"),
+        (("ROWS", "--output", "a.jsonl.gz"), "a.jsonl.gz ends with .gz, but the output is not compressed: specify"),
+        (("ROWS", "--html", "s3://out/a.html"), "s3://out/a.html: this can only be a file of this machine"),
+        (("CUT",), "1 of 30 rows have an error"),
+        (("memory://out",), "memory://out cannot be read: "),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_reported(run, rows, store, monkeypatch, arguments, sentence):
+    for package in ("s3fs", "gcsfs"):
+        monkeypatch.setitem(sys.modules, package, None)
+    monkeypatch.chdir(rows.parent)
+    store.mkdir("/out")
+    cut = rows.with_name("cut.txt.gz")
+    cut.write_bytes(gzip.compress(rows.read_bytes())[:-9])
+    code, _, err = run(*({"ROWS": rows, "CUT": cut}.get(one, one) for one in arguments))
+    assert (code, err.splitlines()[-1].startswith(f"roberta: {sentence}")) == (1, True), err
+    assert sorted(path.name for path in rows.parent.iterdir()) == ["cut.txt.gz", "rows.jsonl"]
 
 
 def test_two_commands_do_not_share_a_folder(tmp_path):
