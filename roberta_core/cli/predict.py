@@ -15,7 +15,7 @@ from roberta_core.cli.files import STDOUT, check_files, check_inputs, check_outp
 from roberta_core.cli.frameworks import announce_device, hold_back_stderr, load_backend, resolve_frameworks
 from roberta_core.cli.predict_inputs import STDIN, TASKS, TaskFields, has_lines, parse_columns, read_rows
 from roberta_core.cli.predict_options import HTML, Request, with_shared_options
-from roberta_core.cli.predict_outputs import WRITERS, Row, is_error, open_output
+from roberta_core.cli.predict_outputs import WRITERS, Row, is_error, open_output, show_progress
 from roberta_core.cli.terminal import EarlyExit, format_count
 from roberta_core.data.sources import is_remote
 from roberta_core.interface import COMMAND, use_interface
@@ -312,11 +312,12 @@ def write(
             row = *held.popleft(), result
             if page is not None:
                 page.add(*row)
+            advance()
             yield row
 
     # The first computations print start-up messages too.
     opened = open_output(request.output) if folder is None else folder.open_output()
-    with hold_back_stderr(), opened as stream:
+    with hold_back_stderr(), opened as stream, show_progress(request.output) as advance:
         WRITERS[kind](task, rows(), stream)
     return counts
 

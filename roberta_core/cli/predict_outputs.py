@@ -51,6 +51,26 @@ def _open_remote(output: RemoteFile) -> Iterator[TextIO]:
     os.unlink(name)
 
 
+@contextmanager
+def show_progress(output: File | None) -> Iterator[Callable[[], None]]:
+    """Show the number of rows that are done, if stderr is a terminal and the results go to a file.
+
+    Yields:
+        A function to call for each row.
+    """
+    if output is None or not sys.stderr.isatty():
+        yield lambda: None
+        return
+    from rich.progress import Progress, TextColumn, TimeElapsedColumn
+
+    with Progress(
+        TextColumn("{task.completed:,} rows"), TimeElapsedColumn(), console=make_console(file=sys.stderr),
+        transient=True, redirect_stdout=False, redirect_stderr=False,
+    ) as bar:  # fmt: skip
+        task = bar.add_task("", total=None)
+        yield lambda: bar.advance(task)
+
+
 def write_jsonl(task: TaskFields, rows: Iterable[Row], stream: TextIO) -> None:
     """Write a JSON object per row."""
     for place, item, result in rows:

@@ -282,6 +282,17 @@ def test_an_output_of_an_object_store_appears_when_it_is_complete(run, rows, stu
     assert not store.exists("/out/labels.jsonl")
 
 
+def test_the_rows_that_are_done_are_shown_on_a_terminal(run, rows, monkeypatch, tmp_path):
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    _, plain, err = run(rows)
+    assert err == "roberta: 2 of 29 rows have an error\n"
+    _, _, err = run(rows, "--output", tmp_path / "labels.jsonl")
+    assert "\x1b[2K29 rows" in err
+    assert err.splitlines()[-1].endswith("roberta: 2 of 29 rows have an error")
+    assert (tmp_path / "labels.jsonl").read_text() == plain
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
