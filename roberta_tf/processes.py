@@ -12,6 +12,8 @@ from tensorflow.python.eager import context  # the barrier of its coordination s
 
 from roberta_core.training.processes import Processes
 
+# Tensors are summed in packs of this size: the system would map and clear larger buffers again in every step.
+PACK = tf.distribute.experimental.CommunicationOptions(bytes_per_pack=8 * 2**20)
 LEAVING = 20_000  # milliseconds that a process waits for the others before it ends
 LOST = (
     tf.errors.AbortedError,
@@ -45,7 +47,7 @@ class DistributedProcesses(Processes):
 
         def work(*values: tf.Tensor) -> list[tf.Tensor]:
             placed = [tf.identity(value) for value in values]  # on the device of this worker, which the sum needs
-            return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, placed)
+            return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, placed, PACK)
 
         return self.strategy.run(work, args=tuple(tensors))
 

@@ -42,7 +42,13 @@ class Trainer:
         self.totals: list[tf.Variable] = []
         self.graphs = {
             call: tf.function(call, reduce_retracing=True, autograph=False)
-            for call in (self._run_step, self._accumulate, self._apply_total, self._run_evaluation)
+            for call in (
+                self._run_step,
+                self._run_shared_step,
+                self._accumulate,
+                self._apply_total,
+                self._run_evaluation,
+            )
         }
 
     def step(self, batches: Sequence[Batch], learning_rate: float) -> dict[str, tf.Tensor]:
@@ -57,10 +63,12 @@ class Trainer:
                 drawn = draw_seed(self.seed, self.steps, self.processes.index, number)
                 seed.assign([drawn % 2**31, drawn >> 32])
         parts = compute_shares(self.model.config, self.model.architecture, batches, self.processes)
-        given = [_to_inputs(batch, keep_mask=several) for batch in batches]  # all processes build the same graphs
+        given = [_to_inputs(batch) for batch in batches]
         rates = self.optimizer.rates(self.steps + 1, learning_rate)
         if len(batches) == 1 and not several:
             loss, norm = self.graphs[self._run_step](given[0], rates)
+        elif len(batches) == 1:
+            loss, norm = self.graphs[self._run_shared_step](given[0], tf.constant(parts[0], tf.float32), rates)
         else:
             if not self.totals:
                 self.totals = [tf.Variable(tf.zeros(value.shape), trainable=False) for value in self.variables.values()]
@@ -104,6 +112,13 @@ class Trainer:
 
     def _run_step(self, batch: Mapping[str, tf.Tensor], rates: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         loss, gradients = self._compute_gradients(batch)
+        return loss, self._update(gradients, rates)
+
+    def _run_shared_step(
+        self, batch: Mapping[str, tf.Tensor], share: tf.Tensor, rates: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        loss, gradients = self._compute_gradients(batch)
+        loss, *gradients = sum_tensors(self.processes, [share * value for value in (loss, *gradients)])
         return loss, self._update(gradients, rates)
 
     def _accumulate(self, batch: Mapping[str, tf.Tensor], share: tf.Tensor) -> tf.Tensor:
@@ -184,10 +199,10 @@ class Trainer:
         return {name: np.array(value, order="C") for name, value in to_published(self.model, values.items())}
 
 
-def _to_inputs(batch: Batch, keep_mask: bool = False) -> dict[str, tf.Tensor]:
+def _to_inputs(batch: Batch) -> dict[str, tf.Tensor]:
     """The inputs as tensors, integers as int32; a mask that hides nothing is skipped, which is faster."""
     return {
         name: tf.constant(array, tf.int32 if array.dtype.kind in "iu" else tf.float32)
         for name, array in batch.items()
-        if name != "attention_mask" or keep_mask or not array.all()
+        if name != "attention_mask" or not array.all()
     }

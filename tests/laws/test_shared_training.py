@@ -23,7 +23,7 @@ hidden_dropout_prob = 0.0
 attention_probs_dropout_prob = 0.0
 [optimizer]
 batch_size = 4
-micro_batch_size = 1
+micro_batch_size = {}
 peak_learning_rate = 1e-2
 clip_norm = 0.5
 [run]
@@ -214,7 +214,6 @@ def test_two_processes_fine_tune_the_model_of_one(launch, framework, texts, tmp_
     for file in texts.glob("*.json"):
         (tmp_path / file.name).write_bytes(file.read_bytes())
     checkpoints.save(tmp_path, config, "ForMaskedLM", dict(draw(config, "ForMaskedLM")))
-    (tmp_path / "recipe.toml").write_text(FINE_TUNING)
     words = ["the", "old", "man", "came", "to", "a", "house", "by", "the", "sea"]
     rows = [
         {"tokens": words[: 2 + number % 9], "labels": ["+-"[(number + place) % 2] for place in range(2 + number % 9)]}
@@ -222,6 +221,8 @@ def test_two_processes_fine_tune_the_model_of_one(launch, framework, texts, tmp_
     ]
     (tmp_path / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     for count in (1, 2):
+        # Two processes do not accumulate gradients, as they do in pretraining.
+        (tmp_path / "recipe.toml").write_text(FINE_TUNING.format(count))
         arguments = [
             "finetune", "tagging", "--model", str(tmp_path), "--train", str(tmp_path / "train.jsonl"), "--validation",
             str(tmp_path / "train.jsonl"), "--recipe", str(tmp_path / "recipe.toml"), "--output",
