@@ -1,8 +1,8 @@
 """Two processes against one: `python -m benchmarks.shared_training --texts FILE --tokenizer FOLDER`.
 
-Runs `roberta pretrain` with the same recipe alternately in one process with two threads and in two processes with one
-thread each, and prints the median tokens per second of both, without those of the first steps. The exit status is 1 if
-two processes are slower by more than a tenth.
+Runs `roberta pretrain` with the same recipe alternately in one process on two cores and in two processes bound to one
+core each, which limits the threads of every framework (on Linux). Prints the median tokens per second of both, without
+those of the first steps. The exit status is 1 if two processes are slower by more than a tenth.
 """
 
 import argparse
@@ -14,6 +14,8 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+
+from roberta_core.cli.predict_processes import divide_cores, list_cores
 
 LIMIT = 0.9  # of the tokens per second of one process
 LEFT_OUT = 4  # steps at the beginning, in which frameworks compile
@@ -52,9 +54,7 @@ def main() -> int:
     parser.add_argument("--steps", type=int, default=12)
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
-    print(
-        "| framework | one process, two threads | two processes, one thread each | ratio |\n| --- | --- | --- | --- |"
-    )
+    print("| framework | one process, two cores | two processes, one core each | ratio |\n| --- | --- | --- | --- |")
     ratios = []
     for framework in options.frameworks.split(","):
         found: dict[int, list[float]] = {1: [], 2: []}
@@ -78,12 +78,14 @@ def time_run(options: argparse.Namespace, framework: str, count: int) -> list[fl
             options.tokenizer, "--recipe", str(recipe), "--output", str(output), "--framework", framework,
             *(["--distributed"] if framework == "flax" and count > 1 else []),
         ]  # fmt: skip
+        shares = divide_cores(list_cores()[:2], count)
         processes = [
             subprocess.Popen(
-                command, env={**os.environ, **variables}, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+                ["taskset", "--cpu-list", ",".join(map(str, cores)), *command], env={**os.environ, **variables},
+                stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
             )
-            for variables in list_environments(framework, count)
-        ]
+            for variables, cores in zip(list_environments(framework, count), shares, strict=True)
+        ]  # fmt: skip
         for process in processes:
             errors = process.communicate()[1]
             if process.returncode:
