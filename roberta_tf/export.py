@@ -18,7 +18,7 @@ FOLDER, FILE = "saved_model", "model.tflite"
 def write_saved_model(opened: Opened, folder: Path, dtype: str, ids: str) -> None:
     """Write a SavedModel with the signature `serving_default`."""
     model = BACKEND.from_tensors(opened.architecture, opened.config, opened.tensors, **keep_pooler(opened))
-    model.export(folder / FOLDER, verbose=False)
+    tf.saved_model.save(model, str(folder / FOLDER))  # `model.export` stores each variable twice
 
 
 def open_saved_model(folder: Path) -> Function:
