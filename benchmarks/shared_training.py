@@ -15,7 +15,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from roberta_core.cli.predict_processes import divide_cores, list_cores
+from roberta_core.worker_pool import divide_cores, list_cores
 
 LIMIT = 0.9  # of the tokens per second of one process
 LEFT_OUT = 4  # steps at the beginning, in which frameworks compile
