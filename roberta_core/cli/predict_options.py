@@ -122,8 +122,15 @@ class Request:
     def __post_init__(self) -> None:
         if self.format is not None and self.format not in FORMATS:
             raise typer.BadParameter(f"--format is {self.format}; expected one of {', '.join(FORMATS)}")
+        if self.format == "parquet" and self.as_json:
+            raise typer.BadParameter("--json and --format parquet are two formats: drop one of them")
         if self.is_parquet() and self.output is None:
             raise typer.BadParameter("--format parquet needs --output FILE")
+        other = "--json" if self.as_json else f"--format {self.format}"
+        if self.names_parquet() and other not in ("--format None", "--format parquet"):
+            raise typer.BadParameter(
+                f"--output is a Parquet file, but {other} asks for another format: drop one of them"
+            )
         if self.input_format is not None and self.input_format not in INPUT_FORMATS:
             known = ", ".join(INPUT_FORMATS)
             raise typer.BadParameter(f"--input-format is {self.input_format}; expected one of {known}")
@@ -139,8 +146,11 @@ class Request:
 
     def is_parquet(self) -> bool:
         """Whether the output is a Parquet file, by its format or its suffix."""
-        suffix = None if self.output is None else PurePosixPath(self.output.name).suffix.lower()
-        return self.format == "parquet" or (suffix == ".parquet" and self.format is None and not self.as_json)
+        return self.format == "parquet" or self.names_parquet()
+
+    def names_parquet(self) -> bool:
+        """Whether the output has the suffix of a Parquet file."""
+        return self.output is not None and PurePosixPath(self.output.name).suffix.lower() == ".parquet"
 
     def has_workers(self) -> bool:
         """Whether workers compute the results, not this process."""

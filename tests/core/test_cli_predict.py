@@ -263,6 +263,22 @@ def test_a_parquet_file_has_the_fields_of_json_lines(run, tmp_path, monkeypatch,
     assert parquet.read_schema(output).names[-1] == "error"
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--output", "a.parquet", "--json"], "--output is a Parquet file, but --json asks for another format"),
+        (["--output", "a.parquet", "--format", "tsv"], "--output is a Parquet file, but --format tsv asks for another"),
+        (["--output", "a.out", "--format", "parquet", "--json"], "--json and --format parquet are two formats"),
+    ],
+)
+def test_parquet_and_another_format_are_refused(run, tmp_path, monkeypatch, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    code, _, err, inputs = run("embed", *arguments)
+    assert (code, inputs) == (2, [])
+    assert message in err
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_results_of_several_types_are_refused_in_parquet(tmp_path):
     pytest.importorskip("pyarrow")
     rows = [("row 1", "", {"text": "a"}), ("row 2", "", {"text": ["a", "b"]})]
