@@ -17,6 +17,7 @@ from roberta_core.tokenization.vocabulary_files import Merge
 
 Progress = Callable[[int, int], None]
 
+ROWS = (".jsonl", ".ndjson", ".parquet")  # would be read as text, with the names of their fields
 BLOCK = 1 << 16  # bytes; the library keeps several hundred pieces in memory
 # A text may be split after a line end without whitespace on either side: there the byte-level splitter ends a word, so
 # the words are counted as in the whole text.
@@ -51,7 +52,8 @@ def train_tokenizer(
         The number of entries. It is below `vocab_size` only if no more pairs occur `min_frequency` times.
 
     Raises:
-        ValueError: If the size is too small for the 256 bytes, there are no files, or a text is not UTF-8.
+        ValueError: If the size is too small for the 256 bytes, there are no files, or a text is not UTF-8 or has rows
+            of JSON lines.
 
     Example:
         >>> import pathlib, tempfile
@@ -67,6 +69,10 @@ def train_tokenizer(
         raise ValueError(f"vocab_size {vocab_size} is too small: the bytes and special tokens alone need {SMALLEST}")
     if not paths:
         raise ValueError("no files to train on")
+    if rows := [path for path in paths if path.suffix.lower() in ROWS]:
+        raise ValueError(
+            f"{rows[0]} has rows, not text: write the texts of its rows into a text file, and train on that"
+        )
     vocab, merges = learn(read_pieces(paths, progress), vocab_size, min_frequency)
     RobertaTokenizerFast(vocab, merges, model_max_length=model_max_length).save_pretrained(folder)
     return len(vocab)

@@ -100,3 +100,10 @@ def test_impossible_requests_are_refused(files, tmp_path):
     with pytest.raises(FileNotFoundError):
         train_tokenizer([tmp_path / "absent.txt"], SIZE, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_rows_of_json_lines_are_refused(tmp_path):
+    (tmp_path / "a.jsonl").write_text('{"text": "the cat sat on the mat"}\n' * 9)
+    with pytest.raises(ValueError, match=r"a\.jsonl has rows, not text: write the texts of its rows into a text file"):
+        train_tokenizer([tmp_path / "a.jsonl"], 270, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
