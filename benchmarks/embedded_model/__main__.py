@@ -1,7 +1,6 @@
 """`python -m benchmarks.embedded_model`: compare masked-token prediction of the embedded model with baselines."""
 
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -10,6 +9,7 @@ from benchmarks.embedded_model.baselines import fit_baselines
 from benchmarks.embedded_model.texts import split_to_evaluate, split_to_train
 from roberta_core import backend
 from roberta_core.cli.evaluate import show_scores
+from roberta_core.data.sources import File
 from roberta_core.data.texts import find
 from roberta_core.tasks.metrics import Score, score
 from roberta_core.training.evaluation import Evaluation
@@ -40,7 +40,7 @@ def score_baselines(evaluation: Evaluation, patterns: Iterable[str]) -> dict[str
     return {name: score(predict, evaluation.batches, special) for name, predict in predictors.items()}
 
 
-def select_counted(evaluation: Evaluation, patterns: Iterable[str]) -> list[Path]:
+def select_counted(evaluation: Evaluation, patterns: Iterable[str]) -> list[File]:
     """Return the documents to count on: those that are neither evaluated nor held out.
 
     Raises:
