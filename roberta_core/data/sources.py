@@ -159,7 +159,8 @@ def compute_version(file: File) -> str:
         facts = {key.lower(): value for key, value in _read_facts(file).items()}
         stated = {key: str(facts[key]) for key in VALIDATORS if facts.get(key)}
         if stated:
-            return f"stated:{hashlib.sha256(repr((facts.get('size'), stated)).encode()).hexdigest()}"
+            # The name too: a time alone can be that of several files.
+            return f"stated:{hashlib.sha256(repr((file.url, facts.get('size'), stated)).encode()).hexdigest()}"
         system, path = _find_system(file)
         with _report_failures(file.url), io.BufferedReader(system.open(path, "rb"), 1 << 20) as stream:
             return f"sha256:{_hash_stream(stream)}"

@@ -367,6 +367,17 @@ def test_an_error_of_the_store_is_no_missing_file(store):
         texts.find(["stub://*.txt"])
 
 
+def test_files_of_which_a_store_states_the_same_are_told_apart(build, store, monkeypatch):
+    monkeypatch.setattr(corpus_parts, "PART", 1)
+    monkeypatch.setattr(store, "facts", {"LastModified": "today"})
+    store.content["z.txt"] = TEXTS[0].upper().encode()  # of the same size
+    found = build("both", texts.find(["stub://a.txt", "stub://z.txt"]))
+    halves = np.split(found.tokens, [found.sentences[found.documents[1]]])
+    assert halves[0].tolist() != halves[1].tolist()
+    assert build("one", texts.find(["stub://a.txt"])).tokens.tolist() == halves[0].tolist()
+    assert build("one", texts.find(["stub://z.txt"])).tokens.tolist() == halves[1].tolist()
+
+
 def test_the_version_is_what_the_store_states_about_the_content(store, monkeypatch):
     file = locate("stub://a.txt")
     plain = compute_version(file)
