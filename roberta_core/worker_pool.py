@@ -37,12 +37,12 @@ class Worker:
     """
 
     def __init__(self, build: str, arguments: Any, cores: list[int], errors: int):
+        self.start: tuple[Any, ...] = (cores, pickle.dumps((build, arguments)))  # before a process is there to be ended
         command = [sys.executable, "-P", "-c", PROGRAM, *sys.path]
         self.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, start_new_session=True,
             env=_limit_threads(cores),
         )  # fmt: skip
-        self.start: tuple[Any, ...] = (cores, pickle.dumps((build, arguments)))
 
     def ask(self, request: Request) -> Any:
         """Return the reply to a request; raise `EOFError` or `OSError` if the process is dead."""
@@ -101,8 +101,8 @@ class WorkerPool:
     def call(self, method: str, *arguments: Any) -> Future[Any]:
         """Call a method of the object in the next free process; its arguments and its result can be pickled.
 
-        The future raises `ValueError` if the method raises it, `OSError` likewise, or if two processes died in the
-        call, and `RuntimeError` for any other error.
+        The future raises the `ValueError` or the `OSError` of the method, `RuntimeError` for any other error of it, and
+        `ValueError` if two processes died in the call.
         """
         future: Future[Any] = Future()
         self.calls.put((future, (method, arguments)))

@@ -26,8 +26,8 @@ MANIFEST = "manifest.json"
 class BlockFolder:
     """A folder `OUTPUT.blocks` with a file for each finished block, and a manifest of what the blocks depend on.
 
-    It is beside the output, or in the working directory if the output is a file of an object store. Files are written
-    under a temporary name and renamed, so each is complete.
+    The folder of a local output is next to it; that of an output in an object store is in the working directory. Files
+    are written under a temporary name and renamed, so each is complete.
 
     Args:
         output: the file that the command writes.

@@ -31,7 +31,7 @@ from roberta_core.data.corpus_parts import (
     Split,
     plan_parts,
     split_in_sentences,
-)  # fmt: skip
+)
 from roberta_core.data.records import Skipped
 from roberta_core.data.sources import File
 from roberta_core.safe_files import hold_lock

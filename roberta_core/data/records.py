@@ -381,24 +381,28 @@ def read_parquet(
         DataError: pyarrow is not installed, the file is damaged, or it lacks one of the columns.
     """
     try:
-        from pyarrow import ArrowException, parquet
+        from pyarrow import parquet
     except ImportError:
         raise DataError(f"{path}: Parquet files need pyarrow: pip install 'triberta[train]'") from None
     plain, number = isinstance(path, Path) and not find_compression(path), 0
-    try:
-        with nullcontext() if plain else open_file(path) as stream, parquet.ParquetFile(stream or path) as file:
-            present = file.schema_arrow.names
-            if missing := [name for name in columns or () if name not in present]:
-                raise DataError(f"{path}: it has no column {', '.join(missing)}; its columns are {', '.join(present)}")
-            named = _read_label_names(file.schema_arrow.metadata or {})
-            for batch in file.iter_batches(ROWS, columns=columns):
-                for row in batch.to_pylist():
-                    fields = {name: _named(value, named.get(name)) for name, value in row.items()}
-                    yield Record(fields, f"{path}, row {number}")
-                    number += 1
-    except (ArrowException, OSError, EOFError, UnicodeDecodeError) as error:
-        where = f", row {number}" if number else ""
-        raise DataError(f"{path}{where}: not a Parquet file that can be read: {error}") from None
+    with nullcontext() if plain else open_file(path) as stream:
+        try:
+            with parquet.ParquetFile(stream or path) as file:
+                present = file.schema_arrow.names
+                if missing := [name for name in columns or () if name not in present]:
+                    known = ", ".join(present)
+                    raise DataError(f"{path}: it has no column {', '.join(missing)}; its columns are {known}")
+                named = _read_label_names(file.schema_arrow.metadata or {})
+                for batch in file.iter_batches(ROWS, columns=columns):
+                    for row in batch.to_pylist():
+                        fields = {name: _named(value, named.get(name)) for name, value in row.items()}
+                        yield Record(fields, f"{path}, row {number}")
+                        number += 1
+        except DataError:
+            raise
+        except Exception as error:  # of pyarrow, and of the packages behind compressed and remote files
+            where = f", row {number}" if number else ""
+            raise DataError(f"{path}{where}: not a Parquet file that can be read: {error}") from None
 
 
 def _read_label_names(metadata: Mapping[bytes, bytes]) -> dict[str, Sequence[str]]:

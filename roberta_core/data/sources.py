@@ -51,8 +51,9 @@ class RemoteFile:
 
     @property
     def name(self) -> str:
-        """The last part of the path."""
-        return PurePosixPath(urlsplit(self.url).path if self.url.startswith("http") else self.url).name
+        """The last part of the path, without the query of a web address or the version of an object."""
+        path = urlsplit(self.url).path if self.url.startswith("http") else self.url.partition("?versionId=")[0]
+        return PurePosixPath(path).name
 
     def resolve(self) -> RemoteFile:
         """Return the file itself: a URL is absolute."""
@@ -132,14 +133,17 @@ def open_file(file: File) -> Any:
         OSError: the file of this machine cannot be opened.
         ValueError: a remote file cannot be opened, or a package for its scheme or compression is not installed.
     """
-    if isinstance(file, Path):
-        stream: Any = open(file, "rb")  # noqa: SIM115  # closed by what is returned
-    else:
-        system, path = _find_system(file)
-        with _report_failures(file.url):
-            stream = io.BufferedReader(system.open(path, "rb"), 1 << 20)
-    compression = find_compression(file)
+    stream, compression = _open_stored(file), find_compression(file)
     return COMPRESSIONS[compression](stream, file) if compression else stream
+
+
+def _open_stored(file: File) -> Any:
+    """Open a file to read its bytes as they are stored."""
+    if isinstance(file, Path):
+        return open(file, "rb")
+    system, path = _find_system(file)
+    with _report_failures(file.url):
+        return io.BufferedReader(system.open(path, "rb"), 1 << 20)
 
 
 def read_bytes(file: File) -> bytes:
@@ -161,15 +165,8 @@ def compute_version(file: File) -> str:
         if stated:
             # The name too: a time alone can be that of several files.
             return f"stated:{hashlib.sha256(repr((file.url, facts.get('size'), stated)).encode()).hexdigest()}"
-        system, path = _find_system(file)
-        with _report_failures(file.url), io.BufferedReader(system.open(path, "rb"), 1 << 20) as stream:
-            return f"sha256:{_hash_stream(stream)}"
-    with open(file, "rb") as stream:
-        return f"sha256:{_hash_stream(stream)}"
-
-
-def _hash_stream(stream: Any) -> str:
-    return hashlib.file_digest(stream, "sha256").hexdigest()
+    with _open_stored(file) as stream:
+        return f"sha256:{hashlib.file_digest(stream, 'sha256').hexdigest()}"
 
 
 def check_target(file: RemoteFile) -> None:
@@ -275,9 +272,10 @@ def _find_system(file: RemoteFile) -> tuple[Any, str]:
     scheme = file.url.partition("://")[0]
     try:
         return url_to_fs(file.url)
-    except ImportError:
-        package = PACKAGES.get(scheme, f"the package of fsspec for {scheme}")
-        raise ValueError(f"{file}: files of {scheme}:// need {package}: pip install {package}") from None
+    except ImportError as error:
+        package = PACKAGES.get(scheme)
+        reason = f"files of {scheme}:// need {package}: pip install {package}" if package else str(error)
+        raise ValueError(f"{file}: {reason}") from None
     except ValueError as error:
         raise ValueError(f"{file}: {error}") from None
 

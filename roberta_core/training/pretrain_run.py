@@ -139,7 +139,9 @@ def build_masked_blocks(
         weights.append(data.weights.get(name, 1.0))
         parts.append(_build_corpus_blocks(found, name, documents, data, vocabulary.last, seed))
         if name in data.weights and not len(parts[-1]):
-            raise ValueError(f"the corpus {name} has a weight, but fills no block: all its documents are duplicates")
+            raise ValueError(
+                f"the corpus {name} has a weight, but fills no block: its files hold no text, or only duplicates"
+            )
     mixture = Mixture([*map(len, parts)], weights, seed) if set(weights) != {1.0} else None
     masking = rates.of(vocabulary.size, vocabulary.mask, vocabulary.starts() if rates.whole_words else None)
     special: dict[str, Any] = {"first": vocabulary.first, "last": vocabulary.last, "pad": vocabulary.pad}

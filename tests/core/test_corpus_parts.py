@@ -200,8 +200,10 @@ def test_a_damaged_parquet_file_and_a_missing_column_are_named(build, files, tmp
     with pytest.raises(DataError, match=r"a\.parquet.*not a Parquet file that can be read"):
         build("rows", [path])
     path.with_suffix(".parquet.gz").write_bytes(gzip.compress(path.read_bytes()[:50]))
-    with pytest.raises(DataError, match=r"a\.parquet\.gz.*not a Parquet file that can be read"):
-        build("rows", [path.with_suffix(".parquet.gz")])
+    path.with_suffix(".parquet.xz").write_bytes(lzma.compress(path.read_bytes())[:40] + bytes(400))
+    for suffix in ("gz", "xz"):
+        with pytest.raises(DataError, match=rf"a\.parquet\.{suffix}.*not a Parquet file that can be read"):
+            build("rows", [path.with_suffix(f".parquet.{suffix}")])
 
 
 def test_content_under_another_suffix_is_read_again(build, files, tmp_path):
@@ -299,6 +301,7 @@ def test_a_file_has_one_url_however_it_is_written(remote, tmp_path):
 def test_a_url_with_a_query_has_the_suffix_of_its_path():
     file = locate("https://host/a/b.jsonl.gz?download=1")
     assert (file.name, find_suffix(file), find_compression(file)) == ("b.jsonl.gz", ".jsonl", ".gz")
+    assert find_suffix(locate("s3://bucket/b.jsonl?versionId=1.2")) == ".jsonl"
 
 
 def test_a_changed_object_is_read_again(build, remote):
