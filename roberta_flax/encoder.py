@@ -17,6 +17,7 @@ from jax.typing import DTypeLike
 from roberta_core.config import RobertaConfig
 from roberta_flax.activations import ACTIVATIONS
 from roberta_flax.layers import Dropout, Embedding, LayerNorm, Linear, upcast
+from roberta_flax.unpadding import ALL
 
 
 class Embeddings(nnx.Module):
@@ -47,6 +48,8 @@ class Embeddings(nnx.Module):
 class SelfAttention(nnx.Module):
     """Scaled dot-product attention over N heads; over `states` [B, T, D] of an encoder where they are given."""
 
+    unpadding = ALL  # a Trainer's says which tokens [R, D] of [B, S, D] are computed
+
     def __init__(self, config: RobertaConfig, heads: int, dtype: DTypeLike):
         self.head_size = config.head_size
         self.query = Linear(config.hidden_size, heads * config.head_size, dtype)
@@ -63,16 +66,18 @@ class SelfAttention(nnx.Module):
         past: tuple[Any, ...] | None = None,
     ) -> tuple[Array, Array, tuple[Array, Array]]:
         """The context [B, S, D], the weights [B, N, S, T], and the keys and values [B, N, T, H]."""
-        query = self.split(self.query(hidden))
+        pad = self.unpadding.pad
+        query = self.split(pad(self.query(hidden)))
         if past is not None and states is not None:
             key, value = past[:2]  # an encoder's keys stay as they are
+        elif states is not None:
+            key, value = self.split(self.key(states)), self.split(self.value(states))
         else:
-            source = hidden if states is None else states
-            key, value = self.split(self.key(source)), self.split(self.value(source))
+            key, value = self.split(pad(self.key(hidden))), self.split(pad(self.value(hidden)))
             if past is not None:
                 key, value = append_kv(past, key, value)
         context, weights = self.attend(query, key, value, mask, head_mask)
-        return context.swapaxes(1, 2).reshape(*hidden.shape[:2], self.query.out_features), weights, (key, value)
+        return self.unpadding.unpad(self.merge(context)), weights, (key, value)
 
     def attend(
         self,
@@ -99,6 +104,10 @@ class SelfAttention(nnx.Module):
     def split(self, x: Array) -> Array:
         """[B, S, D] to [B, N, S, H]."""
         return x.reshape(*x.shape[:2], self.heads, self.head_size).swapaxes(1, 2)
+
+    def merge(self, x: Array) -> Array:
+        """[B, N, S, H] to [B, S, D]."""
+        return x.swapaxes(1, 2).reshape(x.shape[0], x.shape[2], self.query.out_features)
 
 
 def append_kv(past: tuple[Any, ...], key: Array, value: Array) -> tuple[Array, Array]:
@@ -191,6 +200,8 @@ class Layer(nnx.Module):
 class Encoder(nnx.Module):
     """The stack of layers."""
 
+    unpadding = ALL  # as that of its attention
+
     def __init__(self, config: RobertaConfig, dtype: DTypeLike):
         self.layer = nnx.List([Layer(config, index, dtype) for index in range(config.num_hidden_layers)])
         self.gradient_checkpointing = False
@@ -207,6 +218,7 @@ class Encoder(nnx.Module):
     ) -> tuple[tuple[Array, ...], tuple, tuple, tuple]:
         """Hidden states L+1 of [B, S, D], weights and cross weights L of [B, N, S, T], and L caches."""
         hidden_states, attentions, cross_attentions, present = (hidden,), (), (), ()
+        hidden = self.unpadding.unpad(hidden)
         for index, layer in enumerate(self.layer):
             one_head_mask = None if head_mask is None else head_mask[index]
             one_past = None if past is None else past[index]
@@ -215,7 +227,7 @@ class Encoder(nnx.Module):
                 hidden, weights, cross_weights, cache = nnx.remat(Layer.__call__)(layer, *arguments)
             else:
                 hidden, weights, cross_weights, cache = layer(*arguments)
-            hidden_states += (hidden,)
+            hidden_states += (self.unpadding.pad(hidden),)
             attentions += (weights,)
             cross_attentions += (cross_weights,)
             present += (cache,)

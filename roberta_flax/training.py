@@ -5,6 +5,7 @@ bfloat16 means that the layers compute in it, over float32 parameters. A step is
 a batch, which takes over the memory of the parameters and moments that it is given.
 """
 
+import math
 from collections.abc import Sequence
 from functools import partial
 from typing import Any, NamedTuple
@@ -13,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from flax import nnx
 from jax import Array
 from jax.sharding import PartitionSpec
 
@@ -21,6 +23,7 @@ from roberta_core.training.optimizer_step import compute_shares, split_batch
 from roberta_core.training.processes import ALONE, Processes
 from roberta_core.training.recipe import Optimizer, Recipe
 from roberta_core.training.training_checkpoint import State
+from roberta_core.training.unpadding import find_rows
 from roberta_flax.buckets import measure, pad_inputs
 from roberta_flax.calls import (
     convert_input,
@@ -30,11 +33,14 @@ from roberta_flax.calls import (
     rebuild_model,
     set_compute_dtype,
 )
+from roberta_flax.encoder import Encoder, SelfAttention
 from roberta_flax.losses import IGNORED, token_loss, weighted_loss
 from roberta_flax.optimizer import adamw, apply_updates
 from roberta_flax.processes import AXIS, Placement
+from roberta_flax.unpadding import Unpadding
 from roberta_flax.weights import assign, convert_tensors, flatten, get_device, nest, tensors, variables
 
+ROWS = "computed_rows"  # of a batch: which tokens are computed [R], where these are not all
 GENERATOR = "rbg"  # JAX's own default takes a tenth of a step on a CPU
 
 
@@ -47,6 +53,7 @@ class Trainer:
             model.gradient_checkpointing_enable()
         self.fixed = _Fixed(jax.tree.structure(model), describe_settings(model.config), self.settings)
         self.variables = variables(model)
+        self.can_unpad = processes.count * processes.devices == 1 and _has_only_own_layers(model)
         self.placement = Placement(processes, get_device(model))  # of all state, whatever JAX's default device is
         self._copy_parameters()
         self.moments: Any = self.placement.replicate(adamw(model, self.settings).init(self._get_local()))
@@ -59,7 +66,7 @@ class Trainer:
 
     def step(self, batches: Sequence[Batch], learning_rate: float) -> dict[str, Array]:
         """One step of AdamW on the mean loss of all labels, and the gradient norm before clipping; both lazy."""
-        given, rate, params = [self._to_inputs(batch) for batch in batches], np.float32(learning_rate), self.params
+        given, rate, params = [*map(self._to_step_inputs, batches)], np.float32(learning_rate), self.params
         parts = compute_shares(self.model.config, self.model.architecture, self._split(batches), self.processes)
         if self.placement.mesh is not None:
             key, total, loss = self._sum_shared_gradients(given, np.array(parts, np.float32).reshape(len(given), -1))
@@ -147,6 +154,15 @@ class Trainer:
             )
             losses.append(loss)
         return key, *_sum_devices(total, losses)
+
+    def _to_step_inputs(self, batch: Batch) -> dict[str, np.ndarray]:
+        """The inputs, with the tokens to compute where these are not all."""
+        inputs = self._to_inputs(batch)
+        if not self.can_unpad or "attention_mask" not in inputs:
+            return inputs
+        visible = {**inputs, "attention_mask": inputs["attention_mask"] > 0}
+        rows = find_rows(visible, _round_up_rows)
+        return inputs if rows is None else {**inputs, ROWS: rows.astype(np.int32)}
 
     def _to_inputs(self, batch: Batch) -> dict[str, np.ndarray]:
         """The inputs, their length rounded up to one of a few; a mask that hides nothing is skipped, which is faster.
@@ -247,14 +263,37 @@ def _update(fixed: _Fixed, params: Any, moments: Any, key: Array, gradients: Any
 
 def _compute_loss(fixed: _Fixed, params: Any, key: Array, batch: Any) -> Array:
     """The mean loss of a micro-batch: of its masked positions, or what the class makes of its labels."""
-    model = fixed.model(params, key)
-    if "masked_labels" in batch:
-        return token_loss(*_predict(model, batch))
-    inputs = dict(batch)
+    model, inputs = fixed.model(params, key), dict(batch)
+    if ROWS in inputs:
+        _compute_only(model, inputs.pop(ROWS), inputs["input_ids"].shape)
+    if "masked_labels" in inputs:
+        return token_loss(*_predict(model, inputs))
     if "label_weights" in inputs:
         labels, weights = inputs.pop("labels"), inputs.pop("label_weights")
         return weighted_loss(model._forward(**inputs, return_dict=True).logits, labels, weights)
     return model._forward(**inputs, return_dict=True).loss
+
+
+def _has_only_own_layers(model: Any) -> bool:
+    """Whether model and encoder have no class of a user: what that reads is not known, it may be padding."""
+    if type(model).__module__ != "roberta_flax.models":
+        return False
+    layers = {type(module).__module__ for _, module in nnx.iter_modules(model.base_model.encoder)}
+    return all(name.startswith(("roberta_flax.", "flax.")) for name in layers)
+
+
+def _compute_only(model: Any, rows: Array, shape: tuple[int, ...]) -> None:
+    """Let the encoder of a model compute some tokens only."""
+    unpadding = Unpadding(rows, (math.prod(shape[:-1]), shape[-1]))
+    for _, module in nnx.iter_modules(model):
+        if isinstance(module, Encoder | SelfAttention):
+            module.unpadding = unpadding
+
+
+def _round_up_rows(count: int) -> int:
+    """The next power of two, or three quarters of it: XLA compiles for each number."""
+    whole = 1 << (count - 1).bit_length()
+    return whole * 3 // 4 if count <= whole * 3 // 4 else whole
 
 
 def _predict(model: Any, batch: Any) -> tuple[Array, Array]:

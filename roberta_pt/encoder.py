@@ -15,6 +15,7 @@ from torch.utils.checkpoint import checkpoint
 from roberta_core.config import RobertaConfig
 from roberta_pt.activations import ACTIVATIONS
 from roberta_pt.layers import Dropout, Embedding, LayerNorm, Linear
+from roberta_pt.unpadding import ALL
 
 
 class Embeddings(nn.Module):
@@ -60,6 +61,8 @@ class Embeddings(nn.Module):
 class SelfAttention(nn.Module):
     """Scaled dot-product attention over N heads; over `states` [B, T, D] of an encoder where they are given."""
 
+    unpadding = ALL  # a Trainer's says which tokens [R, D] of [B, S, D] are computed
+
     def __init__(self, config: RobertaConfig, heads: int, attn_implementation: str = "sdpa"):
         super().__init__()
         self.head_size = config.head_size
@@ -79,16 +82,18 @@ class SelfAttention(nn.Module):
         need_weights: bool = False,
     ) -> tuple[Tensor, Tensor | None, tuple[Tensor, Tensor]]:
         """The context [B, S, D], the weights [B, N, S, T] if they are needed, and the keys and values [B, N, T, H]."""
-        query = self.split(self.query(hidden))
+        pad = self.unpadding.pad
+        query = self.split(pad(self.query(hidden)))
         if past is not None and states is not None:
             key, value = past[:2]  # an encoder's keys stay as they are
+        elif states is not None:
+            key, value = self.split(self.key(states)), self.split(self.value(states))
         else:
-            source = hidden if states is None else states
-            key, value = self.split(self.key(source)), self.split(self.value(source))
+            key, value = self.split(pad(self.key(hidden))), self.split(pad(self.value(hidden)))
             if past is not None:
                 key, value = append_kv(past, key, value)
         context, weights = self.attend(query, key, value, mask, head_mask, need_weights)
-        return context.transpose(1, 2).flatten(2), weights, (key, value)
+        return self.unpadding.unpad(context.transpose(1, 2).flatten(2)), weights, (key, value)
 
     def attend(
         self,
@@ -222,6 +227,8 @@ class Layer(nn.Module):
 class Encoder(nn.Module):
     """The stack of layers."""
 
+    unpadding = ALL  # as that of its attention
+
     def __init__(self, config: RobertaConfig, attn_implementation: str = "sdpa"):
         super().__init__()
         self.layer = nn.ModuleList(
@@ -247,6 +254,7 @@ class Encoder(nn.Module):
             # frozen, adapters would not train.
             hidden = hidden if hidden.requires_grad or not torch.is_grad_enabled() else hidden.detach().requires_grad_()
         hidden_states, attentions, cross_attentions, present = (hidden,), (), (), ()
+        hidden = self.unpadding.unpad(hidden)
         for index, layer in enumerate(self.layer):
             one_head_mask = None if head_mask is None else head_mask[index]
             one_past = None if past is None else past[index]
@@ -255,7 +263,7 @@ class Encoder(nn.Module):
                 hidden, weights, cross_weights, cache = checkpoint(layer, *arguments, **self.checkpointing)
             else:
                 hidden, weights, cross_weights, cache = layer(*arguments)
-            hidden_states += (hidden,)
+            hidden_states += (self.unpadding.pad(hidden),)
             attentions += (weights,)
             cross_attentions += (cross_weights,)
             present += (cache,)

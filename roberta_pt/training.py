@@ -5,10 +5,11 @@ Shapes: B batch, S sequence, K masked positions at most, M masked positions of a
 """
 
 import ctypes
+import math
 import os
 import sys
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -21,17 +22,21 @@ from roberta_core.training.optimizer_step import compute_shares
 from roberta_core.training.processes import ALONE, Processes, draw_seed
 from roberta_core.training.recipe import Recipe
 from roberta_core.training.training_checkpoint import State
-from roberta_pt.encoder import SelfAttention
+from roberta_core.training.unpadding import find_rows
+from roberta_pt.encoder import Encoder, SelfAttention
+from roberta_pt.frozen import REPLACED
 from roberta_pt.layers import Dropout
 from roberta_pt.losses import weighted_loss
 from roberta_pt.optimizer import adamw, set_rate
 from roberta_pt.processes import share_gradients, sum_tensor
+from roberta_pt.unpadding import Unpadding
 
 # The numbers of glibc's mallopt: how much may lie free at the heap's end, and how large a block within the heap may be.
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3
 LARGEST = 1 << 25  # bytes, the most that glibc takes: larger blocks would leave gaps that fill up with smaller ones
 
-# M is a multiple of this: oneDNN keeps 0.6 MiB for each product of a size it has not met yet, six of them in a step.
+# M and the number of computed tokens are multiples of this: oneDNN keeps 0.6 MiB for each product of a size it has not
+# met yet, six of them in a step.
 ROWS = 32
 
 
@@ -44,6 +49,7 @@ class Trainer:
         torch.manual_seed(recipe.run.seed)
         self.model, self.settings, self.steps = model, recipe.optimizer, 0
         self.processes, self.seed = processes, recipe.run.seed
+        self.unpadding = _attach_unpadding(model)
         if model.device.type == "cpu":
             _keep_freed_memory()
             for module in model.modules():
@@ -66,7 +72,7 @@ class Trainer:
         shares = compute_shares(self.model.config, self.model.architecture, batches, self.processes)
         losses = []
         for number, (batch, share) in enumerate(zip(batches, shares, strict=True), 1):
-            with nullcontext() if number == len(batches) else self.keep_gradients():
+            with nullcontext() if number == len(batches) else self.keep_gradients(), self._unpad(batch):
                 loss = self.compute_shared_loss(batch) * share
                 loss.backward()
             losses.append(loss.detach())
@@ -128,6 +134,20 @@ class Trainer:
                 return weighted_loss(self.model(**inputs).logits, labels, weights)
             return self.model(**inputs).loss
 
+    @contextmanager
+    def _unpad(self, batch: Batch) -> Iterator[None]:
+        """Compute only the tokens that the loss of a batch depends on."""
+        if self.unpadding is None:
+            yield
+            return
+        rows, shape = find_rows(batch, lambda count: -(-count // ROWS) * ROWS), batch["input_ids"].shape
+        self.unpadding.shape = (math.prod(shape[:-1]), shape[-1])
+        self.unpadding.rows = None if rows is None else self._to_tensor(rows)
+        try:
+            yield
+        finally:
+            self.unpadding.rows = None
+
     def _predict(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """The logits [M, V] of the masked positions alone, and their labels [M], -100 for those that fill up."""
         rows, labels = _select_masked(batch)
@@ -177,6 +197,23 @@ def _select_masked(batch: Batch) -> tuple[np.ndarray, np.ndarray]:
     rows = np.arange(len(labels))[:, None] * batch["input_ids"].shape[1] + positions
     more = (0, -int(kept.sum()) % ROWS)
     return np.pad(rows[kept], more), np.pad(labels[kept], more, constant_values=IGNORED)
+
+
+def _attach_unpadding(model: Any) -> Unpadding | None:
+    """Let the encoder of a published class compute some tokens only; None for a user's class, or with a user's layers.
+
+    What they read is not known: it may be padding.
+    """
+    if type(model).__module__ != "roberta_pt.models":
+        return None
+    modules = [*model.base_model.encoder.modules()]
+    if not {type(module) for module in modules} <= {*REPLACED}:
+        return None
+    unpadding = Unpadding()
+    for module in modules:
+        if isinstance(module, Encoder | SelfAttention):
+            module.unpadding = unpadding
+    return unpadding
 
 
 def _copy(tensor: Tensor) -> np.ndarray:

@@ -25,6 +25,7 @@ from roberta_tf.layers import (
     upcast,
 )
 from roberta_tf.recompute import recompute
+from roberta_tf.unpadding import ALL
 
 
 class Embeddings(Watched, keras.layers.Layer):
@@ -69,6 +70,8 @@ class Embeddings(Watched, keras.layers.Layer):
 class SelfAttention(Watched, keras.layers.Layer):
     """Scaled dot-product attention over N heads; over `states` [B, T, D] of an encoder where they are given."""
 
+    unpadding = ALL  # a Trainer's says which tokens [R, D] of [B, S, D] are computed
+
     def __init__(self, config: RobertaConfig, heads: int, **kwargs: Any):
         super().__init__(**kwargs)
         self.head_size = config.head_size
@@ -86,16 +89,18 @@ class SelfAttention(Watched, keras.layers.Layer):
         past: tuple[Any, ...] | None = None,
     ) -> tuple[tf.Tensor, tf.Tensor, tuple[tf.Tensor, tf.Tensor]]:
         """The context [B, S, D], the weights [B, N, S, T], and the keys and values [B, N, T, H]."""
-        query = self.split(self.query(hidden), hidden)
+        pad, like = self.unpadding.pad, self.unpadding.pad(hidden)
+        query = self.split(pad(self.query(hidden)), like)
         if past is not None and states is not None:
             key, value = past[:2]  # an encoder's keys stay as they are
+        elif states is not None:
+            key, value = self.split(self.key(states), states), self.split(self.value(states), states)
         else:
-            source = hidden if states is None else states
-            key, value = self.split(self.key(source), source), self.split(self.value(source), source)
+            key, value = self.split(pad(self.key(hidden)), like), self.split(pad(self.value(hidden)), like)
             if past is not None:
                 key, value = append_kv(past, key, value)
         context, weights = self.attend(query, key, value, attention_mask, head_mask)
-        return self.merge(context), weights, (key, value)
+        return self.unpadding.unpad(self.merge(context)), weights, (key, value)
 
     def attend(
         self,
@@ -227,6 +232,8 @@ class Layer(Watched, keras.layers.Layer):
 class Encoder(Watched, keras.layers.Layer):
     """The stack of layers."""
 
+    unpadding = ALL  # as that of its attention
+
     def __init__(self, config: RobertaConfig):
         super().__init__()
         self.layer = [Layer(config, index) for index in range(config.num_hidden_layers)]
@@ -245,13 +252,14 @@ class Encoder(Watched, keras.layers.Layer):
     ) -> tuple[tuple[tf.Tensor, ...], tuple, tuple, tuple]:
         """Hidden states L+1 of [B, S, D], weights and cross weights L of [B, N, S, T], and L caches."""
         hidden_states, attentions, cross_attentions, present = (hidden,), (), (), ()
+        hidden = self.unpadding.unpad(hidden)
         for index, layer in enumerate(self.layer):
             one_head_mask = None if head_mask is None else head_mask[index]
             one_past = None if past is None else past[index]
             run = recompute(layer) if self.gradient_checkpointing and training else layer
             arguments = (hidden, attention_mask, one_head_mask, states, cross_mask, one_past, filled)
             hidden, weights, cross_weights, cache = run(*arguments)
-            hidden_states += (hidden,)
+            hidden_states += (self.unpadding.pad(hidden),)
             attentions += (weights,)
             cross_attentions += (cross_weights,)
             present += (cache,)

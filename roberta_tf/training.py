@@ -17,10 +17,16 @@ from roberta_core.training.optimizer_step import compute_shares
 from roberta_core.training.processes import ALONE, Processes, draw_seed
 from roberta_core.training.recipe import Recipe
 from roberta_core.training.training_checkpoint import State
+from roberta_core.training.unpadding import find_rows
+from roberta_tf.encoder import Encoder, SelfAttention
+from roberta_tf.frozen import REPLACED
 from roberta_tf.losses import IGNORED, token_loss, weighted_loss
 from roberta_tf.optimizer import adamw
 from roberta_tf.processes import sum_tensors
+from roberta_tf.unpadding import Unpadding
 from roberta_tf.weights import assign, convert_tensors, get_device, to_published, variables
+
+ROWS = "computed_rows"  # of a batch: which tokens are computed [R], where these are not all
 
 
 class Trainer:
@@ -30,6 +36,7 @@ class Trainer:
         self.model, self.settings, self.steps = model, recipe.optimizer, 0
         self.processes, self.seed = processes, recipe.run.seed
         self.device = get_device(model)
+        self.unpadding = _attach_unpadding(model)
         if recipe.run.gradient_checkpointing:
             model.gradient_checkpointing_enable()
         self.variables = dict(variables(model))
@@ -63,7 +70,7 @@ class Trainer:
                 drawn = draw_seed(self.seed, self.steps, self.processes.index, number)
                 seed.assign([drawn % 2**31, drawn >> 32])
         parts = compute_shares(self.model.config, self.model.architecture, batches, self.processes)
-        given = [_to_inputs(batch) for batch in batches]
+        given = [self._to_inputs(batch) for batch in batches]
         rates = self.optimizer.rates(self.steps + 1, learning_rate)
         if len(batches) == 1 and not several:
             loss, norm = self.graphs[self._run_step](given[0], rates)
@@ -83,7 +90,7 @@ class Trainer:
     def evaluate(self, batch: Batch) -> dict[str, Any]:
         """Loss and correct predictions of masked tokens, summed over the labels, and how many there are."""
         with tf.device(self.device):
-            return self.graphs[self._run_evaluation](_to_inputs(batch))
+            return self.graphs[self._run_evaluation](_to_tensors(batch))
 
     def state(self) -> State:
         """Copies of the parameters and moments by their published names, and the generator's state."""
@@ -147,11 +154,29 @@ class Trainer:
 
     def _compute_gradients(self, batch: Mapping[str, tf.Tensor]) -> tuple[tf.Tensor, list[tf.Tensor]]:
         """The mean loss of a micro-batch, and its gradients."""
-        with tf.GradientTape() as tape, self._autocast():
-            loss = self._compute_loss(batch)
-        values = [variable.value for variable in self.variables.values()]
-        gradients: Any = tape.gradient(loss, values, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+        inputs = dict(batch)
+        with self._unpad(inputs.pop(ROWS, None), inputs["input_ids"]):
+            with tf.GradientTape() as tape, self._autocast():
+                loss = self._compute_loss(inputs)
+            values = [variable.value for variable in self.variables.values()]
+            gradients: Any = tape.gradient(loss, values, unconnected_gradients=tf.UnconnectedGradients.ZERO)
         return loss, gradients
+
+    @contextmanager
+    def _unpad(self, rows: tf.Tensor | None, ids: tf.Tensor) -> Iterator[None]:
+        """Trace a graph that computes only some tokens, or all if `rows` is None.
+
+        All are computed if functions run eagerly: a model then calls a graph that it keeps, and that would keep `rows`.
+        """
+        if self.unpadding is None or rows is None or tf.executing_eagerly():
+            yield
+            return
+        length = tf.shape(ids)[-1]
+        self.unpadding.rows, self.unpadding.shape = rows, (tf.size(ids) // length, length)
+        try:
+            yield
+        finally:
+            self.unpadding.rows, self.unpadding.shape = None, (0, 0)
 
     def _compute_loss(self, batch: Mapping[str, tf.Tensor]) -> tf.Tensor:
         """The mean loss of a micro-batch: of its masked positions, or what the class makes of its labels."""
@@ -195,11 +220,33 @@ class Trainer:
             for layer, policy in zip(layers, policies, strict=True):
                 layer.dtype_policy = policy
 
+    def _to_inputs(self, batch: Batch) -> dict[str, tf.Tensor]:
+        """The inputs as tensors, with the tokens to compute where these are not all."""
+        rows = None if self.unpadding is None else find_rows(batch)
+        return _to_tensors(batch if rows is None else {**batch, ROWS: rows})
+
     def _to_published(self, values: Mapping[str, Any]) -> dict[str, np.ndarray]:
         return {name: np.array(value, order="C") for name, value in to_published(self.model, values.items())}
 
 
-def _to_inputs(batch: Batch) -> dict[str, tf.Tensor]:
+def _attach_unpadding(model: Any) -> Unpadding | None:
+    """Let the encoder of a published class compute some tokens only; None for a user's class, or with a user's layers.
+
+    What they read is not known: it may be padding.
+    """
+    if type(model).__module__ != "roberta_tf.models":
+        return None
+    layers = [*model.base_model.encoder._flatten_layers()]
+    if not {type(layer) for layer in layers} <= {*REPLACED}:
+        return None
+    unpadding = Unpadding()
+    for layer in layers:
+        if isinstance(layer, Encoder | SelfAttention):
+            layer.unpadding = unpadding
+    return unpadding
+
+
+def _to_tensors(batch: Batch) -> dict[str, tf.Tensor]:
     """The inputs as tensors, integers as int32; a mask that hides nothing is skipped, which is faster."""
     return {
         name: tf.constant(array, tf.int32 if array.dtype.kind in "iu" else tf.float32)
