@@ -101,8 +101,8 @@ class WorkerPool:
     def call(self, method: str, *arguments: Any) -> Future[Any]:
         """Call a method of the object in the next free process; its arguments and its result can be pickled.
 
-        The future raises the `ValueError` or the `OSError` of the method, `RuntimeError` for any other error of it, and
-        `ValueError` if two processes died in the call.
+        The future raises the `ValueError`, `OSError` or `MemoryError` of the method, `RuntimeError` for any other error
+        of it, and `ValueError` if two processes died in the call.
         """
         future: Future[Any] = Future()
         self.calls.put((future, (method, arguments)))

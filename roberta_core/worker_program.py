@@ -55,6 +55,9 @@ def _try(function: Any, *arguments: Any) -> tuple[Exception | None, Any]:
         return OSError(error.errno, error.strerror or str(error), error.filename), None
     except ValueError as error:
         return (error if _survives(error) else ValueError(str(error))), None
+    except MemoryError as error:
+        text = str(error)
+        return MemoryError(text if "memory" in text else f"not enough memory in a worker process: {text}"), None
     except Exception as error:
         return RuntimeError(f"{type(error).__name__} in a worker: {error}"), None
 

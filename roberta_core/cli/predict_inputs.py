@@ -14,7 +14,7 @@ import typer
 
 from roberta_core.data.columns import NO_COLUMN, PAIRS, SINGLES, describe_missing
 from roberta_core.data.records import SUFFIXES, DataError, Record, Skipped, read
-from roberta_core.data.sources import find_suffix, locate, open_file
+from roberta_core.data.sources import NO_MEMORY, find_suffix, locate, open_file
 
 STDIN = "-"
 
@@ -294,7 +294,7 @@ def _read_lines(task: TaskFields, file: str) -> Iterator[tuple[str, Any]]:
 
     shown, number = "standard input" if file == STDIN else file, 0
     with nullcontext(sys.stdin.buffer) if file == STDIN else open_file(locate(file)) as source:
-        while raw := _try_line(source):
+        while raw := _try_line(source, f"{shown}: {NO_MEMORY} to read the line after line {number}"):
             if isinstance(raw, Exception):  # of the whole file, such as a compressed one that was truncated
                 yield shown, RowError(f"cannot be read after line {number}: {str(raw) or type(raw).__name__}")
                 return
@@ -302,10 +302,16 @@ def _read_lines(task: TaskFields, file: str) -> Iterator[tuple[str, Any]]:
             yield f"{shown}, line {number}", _parse_line(task, raw)
 
 
-def _try_line(source: Any) -> bytes | Exception:
-    """Return the next line, or the error; those of compressed and remote files have many types."""
+def _try_line(source: Any, exhausted: str) -> bytes | Exception:
+    """Return the next line, or the error; those of compressed and remote files have many types.
+
+    Raises:
+        MemoryError: memory is exhausted, which is no error of the file; its message is `exhausted`.
+    """
     try:
         return source.readline()
+    except MemoryError:
+        raise MemoryError(exhausted) from None
     except Exception as error:
         return error
 

@@ -163,7 +163,8 @@ def _report_unexpected(error: BaseException) -> int:
     if os.environ.get(TRACEBACK):
         raise error
     if isinstance(error, MemoryError):
-        return print_error(f"not enough memory: {format_error(error)}", FAILED)
+        reason = format_error(error)
+        return print_error(reason if "not enough memory" in reason else f"not enough memory: {reason}", FAILED)
     hint = f"this is a bug; {TRACEBACK}=1 in the environment shows where"
     return print_error(f"unexpected {type(error).__name__}: {format_error(error)} ({hint})", FAILED)
 

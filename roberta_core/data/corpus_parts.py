@@ -14,6 +14,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -25,7 +26,15 @@ from roberta_core.checkpoints.atomic import transaction
 from roberta_core.data import texts
 from roberta_core.data.documents import read_chunks
 from roberta_core.data.records import Skipped
-from roberta_core.data.sources import File, compute_version, find_compression, find_suffix, get_size
+from roberta_core.data.sources import (
+    NO_MEMORY,
+    File,
+    compute_version,
+    find_compression,
+    find_suffix,
+    get_size,
+    name_memory_errors,
+)
 
 TOKENIZER = "tokenizer.json"
 ARRAYS = ("tokens", "sentences", "documents")
@@ -158,11 +167,15 @@ class PartBuilder:
 
         Raises:
             ValueError: a file cannot be read, or (a `DataError`) something is skipped where the settings are strict.
+            OSError: an array cannot be written, such as on a full disk.
+            MemoryError: memory is exhausted; the message names the file or the files.
         """
         skipped = Skipped(self.settings.strict)
         part.folder.mkdir(parents=True, exist_ok=True)
         (part.folder / NOTE).unlink(missing_ok=True)
-        counts = self._write(part, self._tokenise(part, skipped, progress))
+        names = " to ".join(map(str, dict.fromkeys((part.files[0], part.files[-1]))))
+        with name_memory_errors(f"{names}: {NO_MEMORY} to tokenise the text"):
+            counts = self._write(part, self._tokenise(part, skipped, progress))
         note = {
             "files": [{"documents": documents, "tokens": tokens} for documents, tokens in counts.tolist()],
             "skipped": skipped.to_dict(),
@@ -249,22 +262,32 @@ class Growing:
         self._header()
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self.stream.seek(0)
-        self._header()  # as long as the first one: the format leaves room for the shape to grow
-        self.stream.flush()
-        os.fsync(self.stream.fileno())
-        self.stream.close()
+    def __exit__(self, kind: object, *_: object) -> None:
+        if kind is not None:  # what is buffered may not fit on the disk either: the first error is raised
+            with suppress(OSError):
+                self.stream.close()
+            return
+        with self._name_file(), self.stream:
+            self.stream.seek(0)
+            self._header()  # as long as the first one: the format leaves room for the shape to grow
+            self.stream.flush()
+            os.fsync(self.stream.fileno())
 
     def add(self, numbers: np.ndarray) -> None:
         """Append numbers."""
         content = numbers.astype(self.dtype).tobytes()
-        try:
+        with self._name_file():
             self.stream.write(content)
-        except OSError as error:  # such as a full disk, which names no file
-            raise OSError(error.errno, error.strerror, str(self.path)) from None
         self.digest.update(content)
         self.count += len(numbers)
+
+    @contextmanager
+    def _name_file(self) -> Iterator[None]:
+        """Name the file in errors such as that of a full disk, which name none."""
+        try:
+            yield
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(self.path)) from None
 
     def _header(self) -> None:
         header = {"descr": np.lib.format.dtype_to_descr(self.dtype), "fortran_order": False, "shape": (self.count,)}

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 
 from roberta_core.data.records import SUFFIXES, Record, Skipped, number_lines, read_json_lines, read_parquet
-from roberta_core.data.sources import CountedStream, File, find_suffix, open_file
+from roberta_core.data.sources import NO_MEMORY, CountedStream, File, find_suffix, name_memory_errors, open_file
 
 CHUNK = 1 << 20  # characters of a document that are tokenised at a time
 LONGEST = 1 << 26  # characters of a row: a book fits, a broken file does not take all memory
@@ -33,10 +33,11 @@ def read_chunks(file: File, skipped: Skipped, whole: bool = False) -> Iterator[C
         whole: whether each document is one chunk.
     """
     before, empty = skipped.count, True
-    for lines in _read_documents(file, skipped):
-        for chunk in _cut(lines, whole):
-            empty = False
-            yield chunk
+    with name_memory_errors(f"{file}: {NO_MEMORY} to read it"):
+        for lines in _read_documents(file, skipped):
+            for chunk in _cut(lines, whole):
+                empty = False
+                yield chunk
     if empty and skipped.count == before:
         skipped.add(str(file), "holds no text")
 

@@ -17,12 +17,14 @@ from pathlib import Path
 from typing import Any
 
 from roberta_core.data.sources import (
+    NO_MEMORY,
     File,
     RemoteFile,
     exists,
     find_compression,
     find_suffix,
     locate,
+    name_memory_errors,
     open_file,
     read_bytes,
 )  # fmt: skip
@@ -127,6 +129,7 @@ def read(
 
     Raises:
         DataError: the format is unknown, or the file cannot be read at all.
+        MemoryError: memory is exhausted; the message names the file.
     """
     if not isinstance(source, str | os.PathLike | RemoteFile):
         yield from _mappings(source, skipped)
@@ -146,9 +149,10 @@ def read(
         raise DataError(f"{path}: there is no such file")
     count = skipped.count
     empty = True
-    for record in FORMATS[kind](path, skipped, header):
-        empty = False
-        yield record
+    with name_memory_errors(f"{path}: {NO_MEMORY} to read it"):
+        for record in FORMATS[kind](path, skipped, header):
+            empty = False
+            yield record
     if empty and skipped.count == count:
         skipped.add(str(path), "holds no record")
 
@@ -164,11 +168,14 @@ def number_lines(stream: Any, path: File, skipped: Skipped, longest: int = LONGE
 
     Raises:
         DataError: the file is damaged, such as a compressed one that was truncated, or the connection is lost.
+        MemoryError: memory is exhausted.
     """
 
     def read_line() -> bytes:
         try:
             return stream.readline(4 * longest)
+        except MemoryError:
+            raise MemoryError(f"{path}: {NO_MEMORY} to read the line after line {number}") from None
         except Exception as error:  # of the packages behind compressed and remote files
             reason = str(error) or type(error).__name__
             raise DataError(f"{path}: cannot be read after line {number}: {reason}") from None
@@ -219,6 +226,8 @@ def _json(path: File, skipped: Skipped, header: Sequence[str]) -> Iterator[Recor
     """Yield the objects of a JSON document: SQuAD's form, a list of objects, or an object with the list in `data`."""
     try:
         content = read_bytes(path)
+    except MemoryError:
+        raise
     except Exception as error:  # of the packages behind compressed and remote files
         raise DataError(f"{path}: cannot be read: {str(error) or type(error).__name__}") from None
     try:
@@ -402,6 +411,8 @@ def read_parquet(
             raise
         except Exception as error:  # of pyarrow, and of the packages behind compressed and remote files
             where = f", row {number}" if number else ""
+            if isinstance(error, MemoryError):  # also pyarrow's own type
+                raise MemoryError(f"{path}{where}: {NO_MEMORY} to read it") from None
             raise DataError(f"{path}{where}: not a Parquet file that can be read: {error}") from None
 
 

@@ -11,6 +11,7 @@ import bz2
 import glob
 import gzip
 import hashlib
+import importlib
 import io
 import lzma
 import os
@@ -19,6 +20,7 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 from urllib.parse import urlsplit
@@ -36,6 +38,9 @@ PACKAGES = {
     "http": "aiohttp",
     "https": "aiohttp",
 }
+NO_MEMORY = "not enough memory"  # in every `MemoryError` that names its file
+NO_FILE = (404, 410)  # the statuses by which a web server answers that there is no file
+NO_FILE_ERRORS = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
 # What an object store or a web server states about the content of a file, besides its size.
 VALIDATORS = (
     "etag", "content-md5", "digest", "md5hash", "crc32c", "generation", "versionid", "lastmodified", "last-modified",
@@ -184,6 +189,7 @@ def upload(source: Path, target: RemoteFile) -> None:
 
     Raises:
         ValueError: it cannot be written.
+        MemoryError: memory is exhausted.
     """
     system, path = _find_system(target)
     try:
@@ -193,6 +199,8 @@ def upload(source: Path, target: RemoteFile) -> None:
             system.open(path, "wb") as stream,
         ):
             shutil.copyfileobj(content, stream, 1 << 24)
+    except MemoryError:
+        raise MemoryError(f"{target}: {NO_MEMORY} to write it") from None
     except Exception as error:
         raise ValueError(f"{target} cannot be written: {type(error).__name__}: {error}") from error
 
@@ -232,16 +240,21 @@ def _open_compressed(kind: type[Any]) -> Callable[[Any, File], Any]:
 
 
 def _open_zstd(stream: Any, file: File) -> Any:
-    """Decompress with Python 3.14's module or its backport, which notice a truncated file."""
-    try:
-        from compression import zstd  # pyright: ignore[reportMissingImports]
-    except ImportError:
+    """Decompress with Python 3.14's module, its backport, or pyarrow; each of them notices a truncated file."""
+    for package in ("compression", "backports"):
         try:
-            from backports import zstd  # pyright: ignore[reportMissingImports]
+            zstd = importlib.import_module(f"{package}.zstd")
         except ImportError:
-            stream.close()
-            raise ValueError(f"{file}: .zst files need backports.zstd: pip install backports.zstd") from None
-    return _open_compressed(zstd.ZstdFile)(stream, file)
+            continue
+        return _open_compressed(zstd.ZstdFile)(stream, file)
+    try:
+        import pyarrow
+    except ImportError:
+        stream.close()
+        raise ValueError(
+            f"{file}: .zst files need backports.zstd or pyarrow: pip install backports.zstd, or 'triberta[train]'"
+        ) from None
+    return io.BufferedReader(pyarrow.CompressedInputStream(pyarrow.PythonFile(stream, "r"), "zstd"), 1 << 20)
 
 
 COMPRESSIONS = {
@@ -259,14 +272,18 @@ def _read_facts(file: RemoteFile, missing: Mapping[str, Any] | None = None) -> M
         system.invalidate_cache()
         try:
             return system.info(path)
-        except FileNotFoundError:
-            if missing is None:
+        except FileNotFoundError as error:
+            if missing is None or _find_failure(error) is not None:
                 raise
             return missing
 
 
 def _find_system(file: RemoteFile) -> tuple[Any, str]:
-    """Return fsspec's file system of a file, and the path in it."""
+    """Return fsspec's file system of a file, and the path in it.
+
+    Raises:
+        ValueError: the scheme is not known, its package is not installed, or the server cannot be reached.
+    """
     from fsspec.core import url_to_fs
 
     scheme = file.url.partition("://")[0]
@@ -278,6 +295,21 @@ def _find_system(file: RemoteFile) -> tuple[Any, str]:
         raise ValueError(f"{file}: {reason}") from None
     except ValueError as error:
         raise ValueError(f"{file}: {error}") from None
+    except MemoryError:
+        raise MemoryError(f"{file}: {NO_MEMORY} to read it") from None
+    except Exception as error:  # some file systems, such as that of FTP, connect when they are made
+        raise ValueError(f"{file} cannot be reached: {_describe(error)}") from error
+
+
+@contextmanager
+def name_memory_errors(message: str) -> Iterator[None]:
+    """Raise `MemoryError` with this message where memory is exhausted, unless the error names a file already."""
+    try:
+        yield
+    except MemoryError as error:
+        if NO_MEMORY in str(error):
+            raise
+        raise MemoryError(message) from None
 
 
 @contextmanager
@@ -285,7 +317,37 @@ def _report_failures(name: str) -> Iterator[None]:
     """Name the file in every error: those of the packages behind fsspec have many types, and many name no file."""
     try:
         yield
-    except FileNotFoundError:
-        raise ValueError(f"{name}: there is no such file") from None
+    except FileNotFoundError as error:
+        if (failure := _find_failure(error)) is None:
+            raise ValueError(f"{name}: there is no such file") from None
+        raise ValueError(f"{name} cannot be read: {_describe(failure)}") from error
+    except MemoryError:
+        raise MemoryError(f"{name}: {NO_MEMORY} to read it") from None
     except Exception as error:
-        raise ValueError(f"{name} cannot be read: {type(error).__name__}: {error}") from error
+        raise ValueError(f"{name} cannot be read: {_describe(error)}") from error
+
+
+def _find_failure(error: FileNotFoundError) -> BaseException | None:
+    """Return the failure behind an error; None if there is really no file.
+
+    fsspec's file system of web servers raises `FileNotFoundError` for every failure, and only its cause differs.
+    """
+    cause: BaseException | None = error
+    while (cause := cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)) is not None:
+        status = getattr(cause, "status", None)  # of an answer over HTTP
+        if isinstance(status, int):
+            return None if status in NO_FILE else cause
+        package = type(cause).__module__.partition(".")[0]
+        if package == "aiohttp" or (isinstance(cause, OSError) and not isinstance(cause, NO_FILE_ERRORS)):
+            return cause
+    return None
+
+
+def _describe(error: BaseException) -> str:
+    """Return what an error means: the status of a web server's answer, or the error's type and message."""
+    status = getattr(error, "status", None)
+    if isinstance(status, int):
+        phrase = HTTPStatus(status).phrase if status in {one.value for one in HTTPStatus} else ""
+        return f"the server answered {status} {phrase}".rstrip()
+    text = str(error)
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

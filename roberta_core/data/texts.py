@@ -55,8 +55,11 @@ def find_corpora(patterns: Iterable[str]) -> dict[str, list[File]]:
     found: dict[str, set[File]] = {}
     for pattern in patterns:
         match = NAME.fullmatch(pattern)
-        if match is None or find_files(pattern):  # a file or folder may have `=` in its name
+        if match is None or Path(pattern).is_dir():
             found.setdefault("", set()).update(_find_pattern(pattern))
+            continue
+        if files := find_files(pattern):  # a file or a folder in its path may have `=` in its name
+            found.setdefault("", set()).update(files)
             continue
         try:
             found.setdefault(match[1], set()).update(_find_pattern(match[2]))

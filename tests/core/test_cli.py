@@ -200,6 +200,7 @@ class RustPanic(BaseException):
         (RecursionError(), ["unexpected RecursionError: RecursionError"]),
         (RustPanic("index out of bounds"), ["unexpected RustPanic: index out of bounds"]),
         (MemoryError(), ["not enough memory: MemoryError"]),
+        (MemoryError("a: not enough memory to read it"), ["roberta: a: not enough memory to read it"]),
         (ValueError("in \x1b[2Jred\u202e"), ["in \\x1b[2Jred\\u202e"]),
         (FileNotFoundError(2, "No such file", "a\x1b]0;b\x07"), ["a\\x1b]0;b\\x07: No such file"]),
     ],

@@ -1,21 +1,26 @@
 """A corpus of many files: parts, rows, duplicates, several corpora, object stores and damage."""
 
 import bz2
+import errno
 import gzip
 import json
 import lzma
+import os
+import socket
 import sys
+import types
+from pathlib import Path
 from typing import ClassVar
 
 import fsspec
 import numpy as np
 import pytest
 
-from roberta_core import checkpoints
+from roberta_core import checkpoints, worker_program
 from roberta_core.data import corpus, corpus_parts, texts
 from roberta_core.data.corpus_parts import ARRAYS, PartBuilder
 from roberta_core.data.records import DataError, Skipped
-from roberta_core.data.sources import RemoteFile, compute_version, find_compression, find_suffix, locate
+from roberta_core.data.sources import RemoteFile, compute_version, exists, find_compression, find_suffix, locate
 
 SEPARATOR = 2
 TEXTS = ["It was late. Who is there?\n\nNobody answered.\n", "The door was open. She walked in.", "A green door.\n"]
@@ -215,19 +220,44 @@ def test_content_under_another_suffix_is_read_again(build, files, tmp_path):
     assert len(build("rows", [tmp_path / "a.jsonl.gz"]).documents) == 2
 
 
-def test_a_zst_file_is_read_or_names_its_package(build, files, tmp_path):
+class StubZstdFile(lzma.LZMAFile):
+    """Has the interface of the modules for zstd."""
+
+
+@pytest.fixture
+def no_zstd(monkeypatch):
+    for name in ("compression.zstd", "backports.zstd"):
+        monkeypatch.setitem(sys.modules, name, None)
+
+
+@pytest.mark.parametrize("module", ["compression.zstd", "backports.zstd"])
+def test_a_zst_file_is_read_with_a_module_for_zstd(build, files, tmp_path, monkeypatch, no_zstd, module):
+    monkeypatch.setitem(sys.modules, module.partition(".")[0], types.ModuleType("package"))
+    monkeypatch.setitem(sys.modules, module, types.SimpleNamespace(ZstdFile=StubZstdFile))
+    write_rows(tmp_path / "a.jsonl.xz", [{"text": file.read_text()} for file in files])
+    (tmp_path / "a.jsonl.xz").rename(tmp_path / "a.jsonl.zst")
+    assert_equal(build("rows", [tmp_path / "a.jsonl.zst"]), build("files", files))
+
+
+def test_a_zst_file_is_read_with_pyarrow(build, files, tmp_path, no_zstd):
+    pyarrow = pytest.importorskip("pyarrow")
+    rows = [json.dumps({"text": file.read_text()}).encode() + b"\n" for file in files]
+    frames = [pyarrow.Codec("zstd").compress(b"".join(part), asbytes=True) for part in (rows[:5], rows[5:])]
+    path = tmp_path / "a.jsonl.zst"
+    path.write_bytes(b"".join(frames))
+    assert_equal(build("rows", [path]), build("files", files))
+    path.write_bytes(b"".join(frames)[:-9])
+    with pytest.raises(DataError, match=r"a\.jsonl\.zst: cannot be read after line \d+: Truncated"):
+        build("rows", [path])
+    path.write_bytes(frames[0] + b"damaged")
+    with pytest.raises(DataError, match=r"a\.jsonl\.zst: cannot be read after line \d+: ZSTD decompress failed"):
+        build("rows", [path])
+
+
+def test_without_a_package_for_zstd_packages_are_named(build, tmp_path, monkeypatch, no_zstd):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
     (tmp_path / "a.jsonl.zst").write_bytes(b"")
-    try:
-        from compression import zstd
-    except ImportError:
-        zstd = None
-    if zstd is None:
-        with pytest.raises(ValueError, match=r"need backports\.zstd: pip install backports\.zstd"):
-            build("rows", [tmp_path / "a.jsonl.zst"])
-        return
-    content = zstd.compress(json.dumps({"text": TEXTS[0]}).encode() * 999)
-    (tmp_path / "a.jsonl.zst").write_bytes(content[:-9])
-    with pytest.raises(DataError, match="cannot be read after line"):
+    with pytest.raises(ValueError, match=r"a\.jsonl\.zst: \.zst files need backports\.zstd or pyarrow: pip install"):
         build("rows", [tmp_path / "a.jsonl.zst"])
 
 
@@ -427,3 +457,143 @@ def test_corpora_are_named_before_their_pattern(files, tmp_path, monkeypatch):
 def test_a_remote_file_has_a_name_and_an_order():
     files = [RemoteFile("s3://b/z.txt"), RemoteFile("s3://b/a.txt")]
     assert [file.name for file in texts.sort(files)] == ["a.txt", "z.txt"]
+
+
+NEEDS_FULL = pytest.mark.skipif(not Path("/dev/full").exists(), reason="the device of a full disk is Linux's")
+
+
+@NEEDS_FULL
+@pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.parametrize("place", ["*/sentences.npy", "documents.npy"])
+def test_a_full_disk_names_its_file_and_keeps_the_finished_parts(build, files, tmp_path, monkeypatch, processes, place):
+    expected = build("other", files)
+    with monkeypatch.context() as patch:
+        patch.setattr(corpus, "_join", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            build("full", files)
+    parts = tmp_path / "full" / "parts"
+    path = max(parts.glob(place)) if "*" in place else parts / place
+    for lost in (path, path.parent / "part.json"):
+        lost.unlink(missing_ok=True)
+    path.symlink_to("/dev/full")  # a few bytes are buffered until the array is closed
+    with pytest.raises(OSError, match="No space left") as caught:
+        build("full", files, processes=processes)
+    assert (caught.value.errno, caught.value.filename) == (errno.ENOSPC, os.fspath(path))
+    path.unlink()
+    built, original = [], PartBuilder.build
+    monkeypatch.setattr(
+        PartBuilder, "build", lambda self, part, *a: built.append(part.folder) or original(self, part, *a)
+    )
+    assert_equal(build("full", files), expected)
+    assert built == ([path.parent] if "*" in place else [])
+
+
+@NEEDS_FULL
+def test_the_first_error_of_an_array_is_raised_and_not_that_of_closing_it():
+    array = corpus_parts.Growing(Path("/dev/full"), np.dtype(np.int64))
+
+    def fill():
+        with array:
+            array.add(np.zeros(3))
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fill()
+    assert array.stream.closed
+
+
+NO_CACHE = {"cache_type": "none"}
+
+
+class Exhausted(Lines):
+    def _fetch_range(self, start, end):
+        raise MemoryError
+
+
+@pytest.mark.parametrize("name", ["a.txt", "b.jsonl", "c.jsonl.xz", "d.parquet", "e.txt"])
+def test_exhausted_memory_is_no_damaged_file(build, store, monkeypatch, name):
+    if name == "d.parquet":
+        pytest.importorskip("pyarrow")
+    store.content[name] = store.content.get(name) or TEXTS[0].encode()
+    files = texts.find([f"stub://{name}"])
+    monkeypatch.setattr(store, "facts", {"ETag": "1"})
+    if name == "e.txt":  # while it is tokenised
+        monkeypatch.setattr(PartBuilder, "_encode", lambda *_: (_ for _ in ()).throw(MemoryError))
+    else:
+        monkeypatch.setattr(store, "_open", lambda fs, path, mode, **_: Exhausted(fs, path, mode, size=99, **NO_CACHE))
+    with pytest.raises(MemoryError, match=rf"stub://{name}: not enough memory to"):
+        build("remote", files)
+
+
+def test_exhausted_memory_in_a_process_is_reported_as_such():
+    error, _ = worker_program._try(lambda: np.empty(1 << 60, np.uint8))
+    assert type(error) is MemoryError
+    assert "not enough memory in a worker process: Unable to allocate" in str(error)
+    error, _ = worker_program._try(lambda: (_ for _ in ()).throw(MemoryError("a.txt: not enough memory to read it")))
+    assert str(error) == "a.txt: not enough memory to read it"
+
+
+class AnswerError(Exception):
+    """An answer of a web server, as aiohttp raises it."""
+
+    def __init__(self, status):
+        super().__init__(f"{status}, message='', url='stub://a.txt'")
+        self.status = status
+
+
+LostError = type("LostError", (Exception,), {"__module__": "aiohttp.client_exceptions"})
+
+
+@pytest.mark.parametrize(
+    ("cause", "expected"),
+    [
+        (AnswerError(404), "stub://a.txt: there is no such file"),
+        (AnswerError(410), "stub://a.txt: there is no such file"),
+        (KeyError("a.txt"), "stub://a.txt: there is no such file"),
+        (NotADirectoryError("a.txt"), "stub://a.txt: there is no such file"),
+        (AnswerError(403), "stub://a.txt cannot be read: the server answered 403 Forbidden"),
+        (AnswerError(500), "stub://a.txt cannot be read: the server answered 500 Internal Server Error"),
+        (AnswerError(599), "stub://a.txt cannot be read: the server answered 599"),
+        (LostError("disconnected"), "stub://a.txt cannot be read: LostError: disconnected"),
+        (ConnectionRefusedError(111, "refused"), "ConnectionRefusedError: [Errno 111] refused"),
+        (TimeoutError(), "stub://a.txt cannot be read: TimeoutError"),
+    ],
+    ids=repr,
+)
+@pytest.mark.parametrize("explicit", [True, False])
+def test_a_failure_that_a_web_file_system_calls_a_missing_file_is_named(store, monkeypatch, cause, expected, explicit):
+    def fail(*_, **__):
+        try:
+            raise cause
+        except Exception as error:
+            if explicit:
+                raise FileNotFoundError("a.txt") from error
+            raise FileNotFoundError("a.txt")  # noqa: B904
+
+    monkeypatch.setattr(store, "info", fail)
+    with pytest.raises(ValueError) as caught:  # noqa: PT011
+        compute_version(locate("stub://a.txt"))
+    assert expected in str(caught.value)
+    if "no such file" in expected:
+        assert not exists(locate("stub://a.txt"))
+    else:
+        for function in (exists, lambda file: texts.find([str(file)])):
+            with pytest.raises(ValueError) as caught:  # noqa: PT011
+                function(locate("stub://a.txt"))
+            assert expected in str(caught.value)
+
+
+def test_a_server_that_cannot_be_reached_is_named_with_the_reason():
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))  # it does not listen
+        address = f"ftp://127.0.0.1:{closed.getsockname()[1]}/a.txt"
+        with pytest.raises(ValueError, match=f"{address} cannot be reached: ConnectionRefusedError: .*refused"):
+            texts.find([address])
+
+
+def test_a_folder_with_an_equals_sign_is_refused_as_a_folder(tmp_path, monkeypatch):
+    (tmp_path / "date=2024").mkdir()
+    monkeypatch.chdir(tmp_path)
+    for pattern in ("date=2024", "date=2024/"):
+        with pytest.raises(ValueError, match=r"^date=2024/? is a folder: name the files in it, such as 'date=2024/\*"):
+            texts.find_corpora([pattern])
