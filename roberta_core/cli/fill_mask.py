@@ -17,7 +17,18 @@ from roberta_core.cli.frameworks import (
     resolve_frameworks,
 )
 from roberta_core.cli.predict import predict
-from roberta_core.cli.predict_options import COLUMNS, FORMAT, HEADER, INPUT_FORMAT, MAX_BATCH_TOKENS, OUTPUT, Request
+from roberta_core.cli.predict_options import (
+    ADDRESS,
+    COLUMNS,
+    ENGINE,
+    FORMAT,
+    HEADER,
+    INPUT_FORMAT,
+    MAX_BATCH_TOKENS,
+    OUTPUT,
+    PROCESSES,
+    Request,
+)
 
 if TYPE_CHECKING:
     from roberta_core.tasks.fill_mask import Filled
@@ -57,6 +68,9 @@ def fill_mask(
         ),
     ] = False,
     max_batch_tokens: MAX_BATCH_TOKENS = None,
+    processes: PROCESSES = None,
+    engine: ENGINE = None,
+    address: ADDRESS = None,
 ) -> None:
     """Predict the masked tokens of texts, with probabilities; several frameworks are shown side by side.
 
@@ -72,6 +86,9 @@ def fill_mask(
             "--format": format,
             "--output": output,
             "--max-batch-tokens": max_batch_tokens,
+            "--processes": processes,
+            "--engine": engine,
+            "--address": address,
         }
         if unused := [name for name, value in given.items() if value is not None]:
             raise typer.BadParameter(f"{unused[0]} requires --file")
@@ -79,8 +96,9 @@ def fill_mask(
     if frameworks is not None:
         raise typer.BadParameter("--frameworks compares frameworks on TEXT...; with --file specify one by --framework")
     request = Request(
-        model, file, framework, device, columns, header, input_format, format, output, as_json, max_batch_tokens
-    )
+        model, file, framework, device, columns, header, input_format, format, output, as_json, max_batch_tokens,
+        processes, engine, address,
+    )  # fmt: skip
     predict("fill-mask", request, top_k=top_k)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping
@@ -193,6 +194,8 @@ def generate(
     seed: Annotated[int, typer.Option(min=0, help="Seed for --sample; the same seed gives the same text.")] = 0,
 ) -> None:
     """Continue texts with a causal model. A row has the field text."""
+    if not 0 < temperature < math.inf:
+        raise typer.BadParameter(f"--temperature is {temperature}; it must be a finite number above 0")
     predict(
         "generate", request,
         max_new_tokens=max_new_tokens, do_sample=sample, temperature=temperature, seed=seed, add_special_tokens=False,

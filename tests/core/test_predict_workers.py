@@ -37,7 +37,7 @@ import os, signal, time
 from pathlib import Path
 import numpy as np
 from roberta_core.config import RobertaConfig
-from roberta_core.outputs import SequenceClassifierOutput
+from roberta_core.outputs import MaskedLMOutput, SequenceClassifierOutput
 
 FOLDER = Path(__file__).parent
 
@@ -49,7 +49,7 @@ class Stub:
     def on(self, device):
         return self
     def from_pretrained(self, architecture, source, **settings):
-        self.config = RobertaConfig.from_pretrained(source)
+        self.config, self.architecture = RobertaConfig.from_pretrained(source), architecture
         return self
     def run(self, model, inputs):
         with open(FOLDER / "batches", "a") as file:
@@ -62,6 +62,9 @@ class Stub:
             time.sleep(0.01)
         while (FOLDER / "both").exists() and len(set((FOLDER / "batches").read_text().split())) < 2:
             time.sleep(0.01)
+        if self.architecture == "ForMaskedLM":
+            ids = inputs["input_ids"]
+            return MaskedLMOutput(logits=np.sin(ids.sum(1)[:, None, None] + np.arange(4096.0) + ids[..., None]))
         count = inputs["attention_mask"].sum(1) + inputs["attention_mask"].size / 1e3
         return SequenceClassifierOutput(logits=np.stack([np.zeros(len(count)), count - 6.5], 1).astype(np.float32))
 
@@ -118,6 +121,24 @@ def run(capsys, monkeypatch, checkpoint):
         return ended.value.code, *capsys.readouterr()
 
     return run
+
+
+def test_fill_mask_computes_a_file_in_processes(stub, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(base, "WINDOW", 8)
+    path, output = tmp_path / "texts", tmp_path / "filled.jsonl"
+    path.write_text("".join(f"{TEXTS[number % 5]} {number}<mask>\n" for number in range(19)) + "no mask\n")
+    found = []
+    for extra in ((), ("--processes", "2"), ("--processes", "2", "--output", str(output))):
+        (stub / "batches").unlink(missing_ok=True)
+        if extra:
+            (stub / "both").touch()
+        with pytest.raises(SystemExit) as ended:
+            cli.main(["fill-mask", "--framework", "stub", "--json", "--file", str(path), *extra])
+        found.append((ended.value.code, capsys.readouterr().out or output.read_text()))
+        assert count_workers(stub) == (2 if extra else 1)
+    assert found == found[:1] * 3
+    assert found[0][0] == 1
+    assert len(found[0][1].splitlines()) == 20
 
 
 @pytest.fixture
