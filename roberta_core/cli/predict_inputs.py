@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import shutil
 import sys
 import tempfile
@@ -299,7 +300,8 @@ def _read_lines(task: TaskFields, file: str) -> Iterator[tuple[str, Any]]:
                 yield shown, RowError(f"cannot be read after line {number}: {str(raw) or type(raw).__name__}")
                 return
             number += 1
-            yield f"{shown}, line {number}", _parse_line(task, raw)
+            line = raw.removeprefix(codecs.BOM_UTF8) if number == 1 else raw
+            yield f"{shown}, line {number}", _parse_line(task, line)
 
 
 def _try_line(source: Any, exhausted: str) -> bytes | Exception:

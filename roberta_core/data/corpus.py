@@ -253,9 +253,9 @@ def _join(folder: Path, plan: Mapping[str, Sequence[Part]], notes: Mapping[Path,
             for part in parts:
                 _append(part.folder, next(kept), tokens, sentences, documents)
             found = [
-                {"file": str(file), "version": version, **counts}
+                {"file": str(file), "version": state.version, **counts}
                 for part in parts
-                for file, version, counts in zip(part.files, part.versions, notes[part.folder]["files"], strict=True)
+                for file, state, counts in zip(part.files, part.states, notes[part.folder]["files"], strict=True)
             ]
             count = documents.count - before[0]
             corpora[name] = {

@@ -29,11 +29,12 @@ from roberta_core.data.records import Skipped
 from roberta_core.data.sources import (
     NO_MEMORY,
     File,
-    compute_version,
+    FileState,
     find_compression,
     find_suffix,
-    get_size,
+    is_modified,
     name_memory_errors,
+    read_state,
 )
 
 TOKENIZER = "tokenizer.json"
@@ -43,6 +44,8 @@ NOTE = "part.json"
 BATCH = 20_000  # sentences encoded at a time
 THREADS = 2  # while one chunk is encoded, which needs no Python, the next is cut into sentences
 PART = 1 << 26  # bytes of text: a process that is stopped loses no more
+SHARES = 64  # parts of a corpus of small files, for as many processes as a machine has
+SMALLEST = 1 << 18  # bytes of a part: making its files takes as long as tokenising fewer
 HASH = 16  # bytes of a document's hash
 
 Progress = Callable[[int], None]  # called with the number of bytes that are done since the last call
@@ -86,21 +89,19 @@ class Part:
     Args:
         folder: where it is written; the name is a hash of its content.
         files: the files.
-        versions: of the files, as `sources.compute_version` states them.
-        sizes: bytes of each file.
+        states: of the files, when the corpus was planned.
         first: the number of the first file in the corpus.
     """
 
     folder: Path
     files: tuple[File, ...]
-    versions: tuple[str, ...]
-    sizes: tuple[int, ...]
+    states: tuple[FileState, ...]
     first: int
 
     @property
     def size(self) -> int:
         """Bytes of all files."""
-        return sum(self.sizes)
+        return sum(state.size for state in self.states)
 
     def read_note(self) -> dict[str, Any] | None:
         """Return the note of a part that is finished; None if it has to be made."""
@@ -113,7 +114,7 @@ class Part:
 
 
 def plan_parts(folder: Path, files: Sequence[File], settings: PartSettings, first: int = 0) -> list[Part]:
-    """Return the parts of a corpus: some files each, in order, of at least `PART` bytes except the last.
+    """Return the parts of a corpus: some files each, in order, as `_divide` groups them.
 
     Every byte of the texts is read to see whether a part is finished.
 
@@ -123,20 +124,33 @@ def plan_parts(folder: Path, files: Sequence[File], settings: PartSettings, firs
         settings: the settings.
         first: the number of the first file.
     """
-    digest, sizes = settings.compute_digest(), [get_size(file) for file in files]
-    parts, begin, held = list[Part](), 0, 0
-    for end, size in enumerate(sizes, 1):
-        held += size
-        if held < PART and end < len(files):
-            continue
-        own = tuple(files[begin:end])
-        versions = tuple(map(compute_version, own))
+    digest, states = settings.compute_digest(), list(map(read_state, files))
+    parts = list[Part]()
+    for begin, end in itertools.pairwise(_divide([state.size for state in states])):
+        own, versions = tuple(files[begin:end]), tuple(state.version for state in states[begin:end])
         place = 0 if settings.split is split_in_sentences else first + begin
         kinds = [(find_suffix(file), find_compression(file)) for file in own]
         name = _hash(digest, place, versions, kinds)[:32]
-        parts.append(Part(folder / name, own, versions, tuple(sizes[begin:end]), first + begin))
-        begin, held = end, 0
+        parts.append(Part(folder / name, own, tuple(states[begin:end]), first + begin))
     return parts
+
+
+def _divide(sizes: Sequence[int]) -> list[int]:
+    """Return the first file of each part and, last, the number of files.
+
+    Parts depend on the files alone, so that a stopped run can continue with another number of processes. A part ends at
+    `PART` bytes, or already at one of `SHARES` equal shares of all bytes, but not below `SMALLEST`. Files without a
+    known size are divided by their number.
+    """
+    least = min(PART, max(SMALLEST, sum(sizes) // SHARES))
+    most = -(-sizes.count(0) // SHARES)
+    edges, held, unknown = [0], 0, 0
+    for end, size in enumerate(sizes, 1):
+        held, unknown = held + size, unknown + (size == 0)
+        if held >= least or (most and unknown >= most):
+            edges.append(end)
+            held = unknown = 0
+    return edges if edges[-1] == len(sizes) else [*edges, len(sizes)]
 
 
 def _hash(*values: Any) -> str:
@@ -176,6 +190,9 @@ class PartBuilder:
         names = " to ".join(map(str, dict.fromkeys((part.files[0], part.files[-1]))))
         with name_memory_errors(f"{names}: {NO_MEMORY} to tokenise the text"):
             counts = self._write(part, self._tokenise(part, skipped, progress))
+        for file, state in zip(part.files, part.states, strict=True):
+            if is_modified(file, state):  # the name of the part states another content
+                raise ValueError(f"{file} was changed while it was tokenised: run the command again")
         note = {
             "files": [{"documents": documents, "tokens": tokens} for documents, tokens in counts.tolist()],
             "skipped": skipped.to_dict(),
@@ -191,7 +208,7 @@ class PartBuilder:
         whole = self.settings.split is not split_in_sentences
         with ThreadPoolExecutor(THREADS) as pool:
             for number, file in enumerate(part.files):
-                digest, left = hashlib.blake2b(digest_size=HASH), part.sizes[number]
+                digest, left = hashlib.blake2b(digest_size=HASH), part.states[number].size
                 for text, ends in read_chunks(file, skipped, whole):
                     if self.settings.deduplicate:
                         digest.update((" ".join(text.split()) + " ").encode())

@@ -244,7 +244,7 @@ def _json(path: File, skipped: Skipped, header: Sequence[str]) -> Iterator[Recor
         place = f"{path}, data[{number}]"
         if not isinstance(row, dict):
             skipped.add(place, "not an object")
-        elif "paragraphs" in row:
+        elif isinstance(row.get("paragraphs"), list):
             yield from _article(row, place, skipped)
         else:
             yield Record(row, place)

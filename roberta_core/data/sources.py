@@ -99,6 +99,8 @@ def find_files(pattern: str) -> list[File]:
     """
     place = locate(pattern)
     if isinstance(place, Path):
+        if place.is_file():  # its name may have characters of a glob
+            return [place]
         return [Path(name) for name in glob.glob(str(place), recursive=True) if Path(name).is_file()]
     if not set("*[") & set(pattern):
         return [place] if _read_facts(place, missing={"type": ""}).get("type", "file") == "file" else []
@@ -157,21 +159,53 @@ def read_bytes(file: File) -> bytes:
         return stream.read()
 
 
-def get_size(file: File) -> int:
-    """Return the number of bytes of a file as it is stored; 0 if the object store does not state it."""
-    return file.stat().st_size if isinstance(file, Path) else _read_facts(file).get("size") or 0
+@dataclass(frozen=True)
+class FileState:
+    """What is known about the content of a file.
+
+    Args:
+        size: the number of bytes as it is stored; 0 if the object store does not state it.
+        version: what changes with the content.
+        modified: when a file of this machine was last changed, in nanoseconds; 0 for a remote file.
+    """
+
+    size: int
+    version: str
+    modified: int = 0
+
+
+def read_state(file: File) -> FileState:
+    """Return the state of a file; an object store is asked once.
+
+    The version is a hash of what the object store states about the content, or else the SHA-256 of the content.
+
+    Raises:
+        OSError: the file of this machine cannot be read.
+        ValueError: a remote file cannot be read.
+    """
+    if isinstance(file, RemoteFile):
+        facts = {key.lower(): value for key, value in _read_facts(file).items()}
+        size, modified = facts.get("size") or 0, 0
+        if stated := {key: str(facts[key]) for key in VALIDATORS if facts.get(key)}:
+            # The name too: a time alone can be that of several files.
+            digest = hashlib.sha256(repr((file.url, facts.get("size"), stated)).encode()).hexdigest()
+            return FileState(size, f"stated:{digest}")
+    else:
+        size, modified = file.stat().st_size, file.stat().st_mtime_ns
+    with _open_stored(file) as stream:
+        return FileState(size, f"sha256:{hashlib.file_digest(stream, 'sha256').hexdigest()}", modified)
 
 
 def compute_version(file: File) -> str:
-    """Return what changes with the content: a hash of what the object store states about it, or else its SHA-256."""
+    """Return what changes with the content of a file, as `read_state` does."""
+    return read_state(file).version
+
+
+def is_modified(file: File, state: FileState) -> bool:
+    """Whether a file of this machine was changed after its state was read; False for a remote file."""
     if isinstance(file, RemoteFile):
-        facts = {key.lower(): value for key, value in _read_facts(file).items()}
-        stated = {key: str(facts[key]) for key in VALIDATORS if facts.get(key)}
-        if stated:
-            # The name too: a time alone can be that of several files.
-            return f"stated:{hashlib.sha256(repr((file.url, facts.get('size'), stated)).encode()).hexdigest()}"
-    with _open_stored(file) as stream:
-        return f"sha256:{hashlib.file_digest(stream, 'sha256').hexdigest()}"
+        return False
+    return (file.stat().st_size, file.stat().st_mtime_ns) != (state.size, state.modified)
 
 
 def check_target(file: RemoteFile) -> None:

@@ -25,7 +25,7 @@ def find(patterns: Iterable[str]) -> list[File]:
     Raises:
         ValueError: a pattern finds nothing.
     """
-    return sort({file for pattern in patterns for file in _find_pattern(pattern)})
+    return _list_once(file for pattern in patterns for file in _find_pattern(pattern))
 
 
 def _find_pattern(pattern: str) -> list[File]:
@@ -36,6 +36,14 @@ def _find_pattern(pattern: str) -> list[File]:
             raise ValueError(f"{pattern} is a folder: name the files in it, such as '{Path(pattern, '*.txt')}'")
         raise ValueError(f"no file is called {pattern}")
     return files
+
+
+def _list_once(files: Iterable[File]) -> list[File]:
+    """Return files in their order, each once: a relative and an absolute path, or a link, can name the same file."""
+    first = dict[File, File]()
+    for file in sort(files):
+        first.setdefault(file.resolve(), file)
+    return list(first.values())
 
 
 def sort(files: Iterable[File]) -> list[File]:
@@ -65,7 +73,7 @@ def find_corpora(patterns: Iterable[str]) -> dict[str, list[File]]:
             found.setdefault(match[1], set()).update(_find_pattern(match[2]))
         except ValueError as error:
             raise ValueError(f"{error} (in {pattern}; {match[1]} is taken as the name of a corpus)") from None
-    corpora, owners = {name: sort(found[name]) for name in sorted(found)}, dict[File, str]()
+    corpora, owners = {name: _list_once(found[name]) for name in sorted(found)}, dict[File, str]()
     for name, files in corpora.items():
         for file in files:
             if (owner := owners.setdefault(file.resolve(), name)) != name:

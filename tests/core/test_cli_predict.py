@@ -305,3 +305,9 @@ def test_the_help_names_every_pooling():
     help = inspect.signature(command.embed).parameters["pooling"].annotation.__metadata__[0].help
     names = set(SHORT_NAMES) | POOLINGS.keys() - SHORT_NAMES.values()
     assert names == {*re.findall(r"[a-z_]+", help)} & {*SHORT_NAMES, *SHORT_NAMES.values(), *POOLINGS}
+
+
+def test_a_byte_order_mark_is_no_part_of_a_line_of_text(run, tmp_path):
+    (tmp_path / "texts").write_bytes("\ufeffa\nb \ufeff\n".encode())
+    assert run("embed", tmp_path / "texts")[3] == ["a", "b \ufeff"]
+    assert run("embed", stdin="\ufeffa".encode())[3] == ["a"]

@@ -597,3 +597,101 @@ def test_a_folder_with_an_equals_sign_is_refused_as_a_folder(tmp_path, monkeypat
     for pattern in ("date=2024", "date=2024/"):
         with pytest.raises(ValueError, match=r"^date=2024/? is a folder: name the files in it, such as 'date=2024/\*"):
             texts.find_corpora([pattern])
+
+
+@pytest.mark.parametrize(
+    ("sizes", "expected"),
+    [
+        ([3], [0, 1]),
+        ([1 << 12] * 200, [0, 64, 128, 192, 200]),  # of at least 256 KiB
+        ([1 << 20] * 400, [*range(0, 400, 7), 400]),
+        ([1 << 26] * 500, [*range(501)]),  # above 4 GiB a part has 64 MiB
+        ([1 << 26] * 3 + [9], [0, 1, 2, 3, 4]),
+        ([0] * 3, [0, 1, 2, 3]),
+        ([0] * 256, [*range(0, 257, 4)]),
+        ([0] * 300, [*range(0, 300, 5), 300]),
+        ([9, 0, 9, 0, 9], [0, 2, 4, 5]),
+        ([], [0]),
+    ],
+)
+def test_small_files_and_files_of_unknown_size_are_divided(sizes, expected):
+    assert corpus_parts._divide(sizes) == expected
+
+
+@pytest.mark.parametrize("processes", [2, 5, 16, 30])
+@pytest.mark.parametrize("size", [0, 5_000, 70_000, 1_000_000])
+def test_each_process_has_about_two_parts_or_more(processes, size):
+    sizes = [size + (number % 7) * (size > 0) for number in range(1000)]
+    assert len(corpus_parts._divide(sizes)) - 1 >= min(2 * processes, sum(sizes) // corpus_parts.SMALLEST or 1000) * 0.9
+
+
+def test_a_stopped_run_continues_with_another_number_of_processes(build, files, monkeypatch, tmp_path):
+    with monkeypatch.context() as patch:
+        patch.setattr(corpus, "_join", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            build("stopped", files, processes=2)
+    monkeypatch.setattr(PartBuilder, "build", lambda *_: pytest.fail("tokenised again"))
+    build("stopped", files, processes=3)
+
+
+def test_the_number_of_parts_does_not_change_the_corpus(build, files, monkeypatch):
+    expected = build("parts", files)
+    monkeypatch.setattr(corpus_parts, "SMALLEST", 1)
+    monkeypatch.setattr(corpus_parts, "SHARES", 12)
+    for part in (1, 100, 1 << 26):
+        monkeypatch.setattr(corpus_parts, "PART", part)
+        assert_equal(build(f"other{part}", files), expected)
+
+
+def test_a_store_is_asked_once_about_each_file(build, store, monkeypatch):
+    asked, original = [], Store.info
+    files = texts.find(["stub://a.txt", "stub://b.jsonl"])
+    monkeypatch.setattr(store, "facts", {"ETag": "1"})
+    monkeypatch.setattr(store, "info", lambda self, path, **_: asked.append(path) or original(self, path))
+    corpus_parts.plan_parts(Path("parts"), files, corpus_parts.PartSettings(checkpoints.resolve("roberta-tiny"), 2))
+    assert asked == ["a.txt", "b.jsonl"]
+
+
+def test_files_with_an_equals_sign_are_searched_once(files, tmp_path, monkeypatch):
+    (tmp_path / "date=2024").mkdir()
+    (tmp_path / "date=2024" / "x.txt").write_text("x")
+    monkeypatch.chdir(tmp_path)
+    searched, original = [], texts.find_files
+    monkeypatch.setattr(texts, "find_files", lambda pattern: searched.append(pattern) or original(pattern))
+    texts.find_corpora(["date=2024/*.txt"])
+    assert searched == ["date=2024/*.txt"]
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_file_that_changes_while_it_is_tokenised_is_not_kept(build, files, monkeypatch, processes):
+    expected, planned = build("other", [*files[:5], *files[6:]]), corpus.plan_parts
+
+    def change(*arguments):
+        parts = planned(*arguments)
+        with open(files[5], "a") as stream:
+            stream.write("More.")
+        return parts
+
+    with monkeypatch.context() as patch:
+        patch.setattr(corpus, "plan_parts", change)
+        with pytest.raises(ValueError, match=r"05\.txt was changed while it was tokenised: run the command again"):
+            build("changed", files, processes=processes)
+    found = build("changed", files)
+    assert len(found.tokens) > len(expected.tokens)
+    assert found.manifest["corpora"][""]["files"][5]["version"] == compute_version(files[5])
+
+
+def test_a_file_with_two_names_is_read_once(files, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "link.txt").symlink_to(files[0])
+    names = ["texts/00.txt", str(files[0]), "link.txt", "texts/../texts/00.txt"]
+    assert len(texts.find(names)) == 1
+    assert [len(own) for own in texts.find_corpora([*names, "a=texts/01.txt", f"a={files[1]}"]).values()] == [1, 1]
+
+
+def test_a_name_with_the_characters_of_a_glob_is_a_name(tmp_path):
+    for name in ("a[1].txt", "a1.txt"):
+        (tmp_path / name).write_text(name)
+    assert texts.find([str(tmp_path / "a[1].txt")]) == [tmp_path / "a[1].txt"]
+    (tmp_path / "a[1].txt").unlink()
+    assert texts.find([str(tmp_path / "a[1].txt")]) == [tmp_path / "a1.txt"]

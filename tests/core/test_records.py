@@ -243,3 +243,10 @@ def test_a_reason_that_many_records_share_is_reported_once():
     for number in range(9):
         skipped.add(f"line {number}", "bad" if number else "worse")
     assert skipped.sentence() == "skipped 9: line 0: worse; line 1 (and 7 more): bad"
+
+
+@pytest.mark.parametrize("value", [None, "some text", 3])
+def test_a_column_called_paragraphs_can_hold_anything(tmp_path, value):
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps([{"text": "a", "paragraphs": value}]))
+    assert fields(path)[0] == [{"text": "a", "paragraphs": value}]
