@@ -1,5 +1,6 @@
-"""Small files whose content is not trusted, read with a limit on their size; and files as locks."""
+"""Small files whose content is not trusted, read with a limit on their size; new files; and files as locks."""
 
+import io
 import json
 import os
 import stat
@@ -59,6 +60,34 @@ def read_json_object(path: str | os.PathLike[str], limit: int = MAX_BYTES) -> di
     if _is_deeper(value, MAX_DEPTH):
         raise ValueError(f"{path} is nested more than {MAX_DEPTH} levels deep")
     return value
+
+
+class _NamedFile(io.FileIO):
+    """A file whose name is in errors of writing, such as that of a full disk: Python's errors name none."""
+
+    def write(self, content: Any, /) -> int:
+        try:
+            return super().write(content)
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(self.name)) from None
+
+
+def create_file(path: str | os.PathLike[str], mode: str = "w") -> io.BufferedWriter:
+    """Open a file to write bytes into it.
+
+    Args:
+        path: The file.
+        mode: "w" to replace the content, "a" to append.
+
+    Raises:
+        OSError: The file cannot be opened. Writing and closing also raise it with the name of the file.
+    """
+    return io.BufferedWriter(_NamedFile(path, mode))
+
+
+def create_text(path: str | os.PathLike[str], mode: str = "w", newline: str | None = None) -> io.TextIOWrapper:
+    """Open a file to write UTF-8 text into it, as `create_file` does; `newline` is that of `open`."""
+    return io.TextIOWrapper(create_file(path, mode), encoding="utf-8", newline=newline)
 
 
 def hold_lock(stream: IO[Any], message: str) -> None:

@@ -23,6 +23,7 @@ from roberta_core.cli.frameworks import (
     resolve_frameworks,
 )
 from roberta_core.cli.terminal import escape_controls
+from roberta_core.safe_files import create_text
 
 if TYPE_CHECKING:
     from roberta_core.training.evaluation import Score
@@ -138,7 +139,7 @@ def evaluate_files(
             result, examples = evaluate_task(one, model, task, files, plan, reading, lines.append)
         found[describe_backend(one)] = result
         if predictions is not None:
-            with open(predictions, "w", encoding="utf-8") as stream:
+            with create_text(predictions) as stream:
                 for example, answer in zip(examples, result.predictions, strict=True):
                     row = {"id": example.fields.get("id", example.place), "prediction": answer}
                     stream.write(json.dumps(row, ensure_ascii=False) + "\n")

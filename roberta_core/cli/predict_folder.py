@@ -18,7 +18,7 @@ from roberta_core.checkpoints.atomic import transaction
 from roberta_core.data.sources import File, RemoteFile, compute_version, find_compression, find_suffix, locate, upload
 from roberta_core.pipelines import base
 from roberta_core.pipelines.base import RowError
-from roberta_core.safe_files import hold_lock, read_json_object
+from roberta_core.safe_files import create_text, hold_lock, read_json_object
 
 MANIFEST = "manifest.json"
 
@@ -87,7 +87,7 @@ class BlockFolder:
         """Create the folder, and open a file in it; at the end it becomes the output and the folder is removed."""
         self.folder.mkdir(exist_ok=True)
         temporary = self.folder / "output"
-        with open(temporary, "a", encoding="utf-8", newline="") as stream:
+        with create_text(temporary, "a", newline="") as stream:
             hold_lock(
                 stream, f"another command is writing {self.output}: wait until it ends, or specify another --output"
             )

@@ -13,6 +13,7 @@ from typing import Any, TextIO
 from roberta_core.cli.predict_inputs import TaskFields
 from roberta_core.cli.terminal import escape_controls, make_console
 from roberta_core.data.sources import File, RemoteFile, upload
+from roberta_core.safe_files import create_text
 
 Row = tuple[str, Any, Any]  # the place of a row, its input and its result; a `RowError` stands for both
 
@@ -28,7 +29,7 @@ def open_output(output: File | None) -> Iterator[TextIO]:
     if output is None:
         yield sys.stdout
     elif isinstance(output, Path):
-        with open(output, "w", encoding="utf-8", newline="") as stream:
+        with create_text(output, newline="") as stream:
             yield stream
     else:
         with _open_remote(output) as stream:
@@ -38,8 +39,9 @@ def open_output(output: File | None) -> Iterator[TextIO]:
 @contextmanager
 def _open_remote(output: RemoteFile) -> Iterator[TextIO]:
     descriptor, name = tempfile.mkstemp(suffix=f"-{output.name}")
+    os.close(descriptor)
     try:
-        with open(descriptor, "w", encoding="utf-8", newline="") as stream:
+        with create_text(name, newline="") as stream:
             yield stream
     except BaseException:
         os.unlink(name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -48,13 +49,17 @@ class Recording:
     def __enter__(self) -> Recording:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: object, *_: object) -> None:
         from roberta_core.training import curves
 
-        if self.board is not None:
-            self.board.close()
-        if self.chart is not None:
-            curves.draw(self.chart, self.logs)
+        # The error that ended the run is raised, not one that follows from it, such as that of the same full disk.
+        kept = nullcontext() if kind is None else suppress(Exception)
+        with kept:
+            if self.board is not None:
+                self.board.close()
+        with kept:
+            if self.chart is not None:
+                curves.draw(self.chart, self.logs)
 
     def with_board(self, report: Callable[[Mapping[str, Any]], None]) -> Callable[[Mapping[str, Any]], None]:
         """Return a function that passes each line of the log to TensorBoard and to `report`."""

@@ -14,7 +14,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -36,6 +36,7 @@ from roberta_core.data.sources import (
     name_memory_errors,
     read_state,
 )
+from roberta_core.safe_files import create_file
 
 TOKENIZER = "tokenizer.json"
 ARRAYS = ("tokens", "sentences", "documents")
@@ -275,7 +276,7 @@ class Growing:
         self.stream: IO[bytes]
 
     def __enter__(self) -> Growing:
-        self.stream = open(self.path, "wb")
+        self.stream = create_file(self.path)
         self._header()
         return self
 
@@ -284,7 +285,7 @@ class Growing:
             with suppress(OSError):
                 self.stream.close()
             return
-        with self._name_file(), self.stream:
+        with self.stream:
             self.stream.seek(0)
             self._header()  # as long as the first one: the format leaves room for the shape to grow
             self.stream.flush()
@@ -293,18 +294,9 @@ class Growing:
     def add(self, numbers: np.ndarray) -> None:
         """Append numbers."""
         content = numbers.astype(self.dtype).tobytes()
-        with self._name_file():
-            self.stream.write(content)
+        self.stream.write(content)
         self.digest.update(content)
         self.count += len(numbers)
-
-    @contextmanager
-    def _name_file(self) -> Iterator[None]:
-        """Name the file in errors such as that of a full disk, which name none."""
-        try:
-            yield
-        except OSError as error:
-            raise OSError(error.errno, error.strerror, str(self.path)) from None
 
     def _header(self) -> None:
         header = {"descr": np.lib.format.dtype_to_descr(self.dtype), "fortran_order": False, "shape": (self.count,)}

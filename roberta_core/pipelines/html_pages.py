@@ -22,6 +22,7 @@ from roberta_core.pipelines.html_fragments import (
     load_style,
     mark_text,
 )
+from roberta_core.safe_files import create_text
 
 MOST = 1000  # rows that a page shows
 DOUBTS = 50  # texts in the list of the least certain
@@ -101,7 +102,8 @@ class Page:
 
     def save(self, path: Path) -> None:
         """Write the page into a file."""
-        path.write_text(self.render(), encoding="utf-8")
+        with create_text(path) as stream:
+            stream.write(self.render())
 
 
 class EntityPage(Page):

@@ -11,6 +11,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from roberta_core.safe_files import create_file
+
 # The panels and their curves; each score of a task, and each curve that is not listed here, has a panel of its own.
 PANELS = {
     "loss": ("loss", "held_out_loss"),
@@ -73,7 +75,10 @@ def draw(path: Path, logs: Mapping[str, Path]) -> None:
     for place, (title, names) in enumerate(panels.items(), 1):
         _draw_panel(figure.add_subplot(rows, columns, place, title=title, xlabel="step"), names, runs)
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path)
+    try:
+        figure.savefig(path)
+    except OSError as error:  # such as that of a full disk, which names no file
+        raise OSError(error.errno, error.strerror or str(error), str(path)) from None
 
 
 def _draw_panel(axes: Any, names: Sequence[str], runs: Mapping[str, Mapping[str, Curve]]) -> None:
@@ -134,7 +139,7 @@ class Board:
     def _begin(self, folder: Path, step: int) -> Any:
         folder.mkdir(parents=True, exist_ok=True)
         name = f"events.out.tfevents.{time.time_ns()}.{os.getpid()}"
-        file = self.records.RecordWriter(open(folder / name, "wb"))  # noqa: SIM115  # until the run ends
+        file = self.records.RecordWriter(create_file(folder / name))  # closed when the run ends
         self._write(file, file_version="brain.Event:2")
         # TensorBoard hides what an earlier, killed run logged for this step and later ones.
         started = self.events.SessionLog(status=self.events.SessionLog.START)

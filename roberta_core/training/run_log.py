@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from roberta_core.safe_files import create_text
 from roberta_core.training.training_checkpoint import TrainingError
 
 LOG = "log.jsonl"
@@ -34,7 +35,7 @@ class RunLog:
         """Append a line."""
         if not self.writes:
             return
-        with open(self.path, "a", encoding="utf-8") as stream:
+        with create_text(self.path, "a") as stream:
             stream.write(json.dumps(line) + "\n")
         self.report(line)
 

@@ -3,16 +3,20 @@
 import inspect
 import io
 import json
+import os
 import re
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from roberta_core import cli
 from roberta_core.cli import predict as command
+from roberta_core.cli import predict_outputs as outputs
 from roberta_core.cli.predict_inputs import TASKS
 from roberta_core.cli.predict_outputs import WRITERS
+from roberta_core.data.sources import RemoteFile
 from roberta_core.pipelines import base
 from roberta_core.pipelines.base import RowError
 from roberta_core.sentences.modules import POOLINGS, SHORT_NAMES
@@ -311,3 +315,33 @@ def test_a_byte_order_mark_is_no_part_of_a_line_of_text(run, tmp_path):
     (tmp_path / "texts").write_bytes("\ufeffa\nb \ufeff\n".encode())
     assert run("embed", tmp_path / "texts")[3] == ["a", "b \ufeff"]
     assert run("embed", stdin="\ufeffa".encode())[3] == ["a"]
+
+
+NEEDS_FULL = pytest.mark.skipif(not Path("/dev/full").exists(), reason="the device of a full disk is Linux's")
+
+
+@NEEDS_FULL
+@pytest.mark.parametrize("rows", [1, 5000])
+@pytest.mark.parametrize("name", ["out.jsonl", "out.tsv", "page.html"])
+def test_a_full_disk_names_the_file(run, tmp_path, name, rows):
+    (tmp_path / "texts").write_text("in Paris\n" * rows)
+    (tmp_path / name).symlink_to("/dev/full")
+    option = "--html" if name == "page.html" else "--output"
+    extra = ("--json",) if name == "out.jsonl" else ("--format", "tsv")
+    code, _, err, _ = run("tag", tmp_path / "texts", option, tmp_path / name, *extra)
+    assert (code, err) == (1, f"roberta: {tmp_path / name}: No space left on device\n")
+
+
+@NEEDS_FULL
+def test_a_full_disk_names_the_copy_of_a_remote_file(monkeypatch, tmp_path):
+    full = tmp_path / "copy"
+    full.symlink_to("/dev/full")
+    monkeypatch.setattr(outputs.tempfile, "mkstemp", lambda suffix: (os.dup(0), str(full)))
+
+    def write():
+        with outputs.open_output(RemoteFile("memory://a/b.jsonl")) as stream:
+            stream.write("a")
+
+    with pytest.raises(OSError, match="No space left") as caught:
+        write()
+    assert caught.value.filename == str(full)

@@ -1,10 +1,14 @@
 """The curves of a log: reading, charts and TensorBoard files."""
 
 import json
+from pathlib import Path
 
 import pytest
 
+from roberta_core.cli.recording import Recording
+from roberta_core.safe_files import create_file
 from roberta_core.training import curves
+from roberta_core.training.run_log import LOG, RunLog
 
 LINES = (
     {"step": 2, "loss": 3.0, "gradient_norm": 1.5, "learning_rate": 0.25, "tokens_per_second": 90},
@@ -154,3 +158,42 @@ def test_a_missing_package_is_named_with_its_extra(monkeypatch):
     monkeypatch.setattr(curves, "import_module", missing)
     with pytest.raises(ValueError, match=r"needs tensorboard: pip install 'triberta\[board\]'"):
         curves.Board(None)
+
+
+NEEDS_FULL = pytest.mark.skipif(not Path("/dev/full").exists(), reason="the device of a full disk is Linux's")
+
+
+@NEEDS_FULL
+def test_a_full_disk_names_the_chart_and_the_events(log, tmp_path, monkeypatch):
+    pytest.importorskip("matplotlib")
+    pytest.importorskip("tensorboard")
+    (tmp_path / "curves.png").symlink_to("/dev/full")
+    with pytest.raises(OSError, match=r"No space left on device: .*curves\.png"):
+        curves.draw(tmp_path / "curves.png", {"": log})
+    monkeypatch.setattr(curves, "create_file", lambda path: create_file("/dev/full"))
+    board = curves.Board(tmp_path)
+    with pytest.raises(OSError, match=r"No space left on device: '/dev/full'"):
+        board.add({"step": 1, "loss": 2.0})
+
+
+@NEEDS_FULL
+def test_the_error_that_ends_a_run_is_raised_and_not_that_of_its_chart(log, tmp_path):
+    pytest.importorskip("matplotlib")
+    (tmp_path / "curves.png").symlink_to("/dev/full")
+
+    def run(error=None):
+        with Recording(tmp_path / "curves.png", None, {"": log}):
+            if error is not None:
+                raise error
+
+    with pytest.raises(KeyError):
+        run(KeyError("first"))
+    with pytest.raises(OSError, match=r"curves\.png"):
+        run()
+
+
+@NEEDS_FULL
+def test_a_full_disk_names_the_log(tmp_path):
+    (tmp_path / LOG).symlink_to("/dev/full")
+    with pytest.raises(OSError, match=f"No space left on device: .*{LOG}"):
+        RunLog(tmp_path, lambda line: None).add({"step": 1})
