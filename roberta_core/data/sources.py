@@ -26,6 +26,8 @@ from typing import IO, Any
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
+from roberta_core.data.decompression import StreamsReader
+
 SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")  # of at least two letters: `C:` is a drive
 # Schemes whose files have one URL each, by the scheme's other names; only in these stores globs find files.
 STORES = {"s3": "s3", "s3a": "s3", "gs": "gs", "gcs": "gs", "memory": "memory"}
@@ -252,25 +254,24 @@ class CountedStream:
         return line
 
 
-class _Owned:
-    """Mixed into a decompressor: closing it closes the stream that it reads."""
+class _OwnedGzipFile(gzip.GzipFile):
+    """A gzip file that closes the stream that it reads."""
 
     owned: Any = io.BytesIO()  # until it is opened
 
     def close(self) -> None:
-        super().close()  # type: ignore[misc]
+        super().close()
         self.owned.close()
 
 
-def _open_compressed(kind: type[Any]) -> Callable[[Any, File], Any]:
-    owner: Any = type(f"Owned{kind.__name__}", (_Owned, kind), {})
+def _open_gzip(stream: Any, file: File) -> Any:
+    opened = _OwnedGzipFile(fileobj=stream)
+    opened.owned = stream
+    return opened
 
-    def open_stream(stream: Any, file: File) -> Any:
-        opened = owner(fileobj=stream) if kind is gzip.GzipFile else owner(stream)
-        opened.owned = stream
-        return opened
 
-    return open_stream
+def _open_streams(build: Callable[[], Any]) -> Callable[[Any, File], Any]:
+    return lambda stream, file: io.BufferedReader(StreamsReader(stream, build), 1 << 20)
 
 
 def _open_zstd(stream: Any, file: File) -> Any:
@@ -280,7 +281,7 @@ def _open_zstd(stream: Any, file: File) -> Any:
             zstd = importlib.import_module(f"{package}.zstd")
         except ImportError:
             continue
-        return _open_compressed(zstd.ZstdFile)(stream, file)
+        return _open_streams(zstd.ZstdDecompressor)(stream, file)
     try:
         import pyarrow
     except ImportError:
@@ -292,9 +293,9 @@ def _open_zstd(stream: Any, file: File) -> Any:
 
 
 COMPRESSIONS = {
-    ".gz": _open_compressed(gzip.GzipFile),
-    ".bz2": _open_compressed(bz2.BZ2File),
-    ".xz": _open_compressed(lzma.LZMAFile),
+    ".gz": _open_gzip,
+    ".bz2": _open_streams(bz2.BZ2Decompressor),
+    ".xz": _open_streams(lzma.LZMADecompressor),
     ".zst": _open_zstd,
 }
 

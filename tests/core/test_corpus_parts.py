@@ -220,10 +220,6 @@ def test_content_under_another_suffix_is_read_again(build, files, tmp_path):
     assert len(build("rows", [tmp_path / "a.jsonl.gz"]).documents) == 2
 
 
-class StubZstdFile(lzma.LZMAFile):
-    """Has the interface of the modules for zstd."""
-
-
 @pytest.fixture
 def no_zstd(monkeypatch):
     for name in ("compression.zstd", "backports.zstd"):
@@ -233,7 +229,7 @@ def no_zstd(monkeypatch):
 @pytest.mark.parametrize("module", ["compression.zstd", "backports.zstd"])
 def test_a_zst_file_is_read_with_a_module_for_zstd(build, files, tmp_path, monkeypatch, no_zstd, module):
     monkeypatch.setitem(sys.modules, module.partition(".")[0], types.ModuleType("package"))
-    monkeypatch.setitem(sys.modules, module, types.SimpleNamespace(ZstdFile=StubZstdFile))
+    monkeypatch.setitem(sys.modules, module, types.SimpleNamespace(ZstdDecompressor=lzma.LZMADecompressor))
     write_rows(tmp_path / "a.jsonl.xz", [{"text": file.read_text()} for file in files])
     (tmp_path / "a.jsonl.xz").rename(tmp_path / "a.jsonl.zst")
     assert_equal(build("rows", [tmp_path / "a.jsonl.zst"]), build("files", files))
@@ -300,6 +296,19 @@ def test_a_truncated_file_is_refused_with_its_place(build, tmp_path, suffix):
     path.write_bytes(path.read_bytes()[:-200])
     with pytest.raises(DataError, match=rf"a\.jsonl{suffix}: cannot be read after line \d+"):
         build("rows", [path])
+
+
+@pytest.mark.parametrize(
+    ("suffix", "compress"), [(".gz", gzip.compress), (".bz2", bz2.compress), (".xz", lzma.compress)]
+)
+def test_a_damaged_second_stream_loses_no_text_silently(build, tmp_path, suffix, compress):
+    path = tmp_path / f"a.jsonl{suffix}"
+    first, second = (compress(json.dumps({"text": text}).encode() + b"\n") for text in TEXTS[:2])
+    path.write_bytes(first + second)
+    assert len(build("whole", [path]).documents) == 3
+    path.write_bytes(first + b"X" + second[1:])
+    with pytest.raises(DataError, match=rf"a\.jsonl{suffix}: cannot be read after line [01]: "):
+        build("damaged", [path])
 
 
 @pytest.fixture
