@@ -42,6 +42,7 @@ TOKENIZER = "tokenizer.json"
 ARRAYS = ("tokens", "sentences", "documents")
 HASHES = "hashes"
 NOTE = "part.json"
+READING = 2  # increased when the same files and settings give other tokens, so that stored corpora are made again
 BATCH = 20_000  # sentences encoded at a time
 THREADS = 2  # while one chunk is encoded, which needs no Python, the next is cut into sentences
 PART = 1 << 26  # bytes of text: a process that is stopped loses no more
@@ -80,7 +81,7 @@ class PartSettings:
         """Return a hash of the settings that change a part."""
         tokenizer = hashlib.sha256((self.tokenizer / TOKENIZER).read_bytes()).hexdigest()
         split = f"{self.split.__module__}.{self.split.__qualname__}"
-        return _hash(tokenizer, self.separator, split, self.deduplicate)
+        return _hash(READING, tokenizer, self.separator, split, self.deduplicate)
 
 
 @dataclass(frozen=True)

@@ -704,3 +704,12 @@ def test_a_name_with_the_characters_of_a_glob_is_a_name(tmp_path):
     assert texts.find([str(tmp_path / "a[1].txt")]) == [tmp_path / "a[1].txt"]
     (tmp_path / "a[1].txt").unlink()
     assert texts.find([str(tmp_path / "a[1].txt")]) == [tmp_path / "a1.txt"]
+
+
+def test_a_corpus_of_an_earlier_way_of_reading_is_made_again(build, files, monkeypatch):
+    build("out", files)
+    monkeypatch.setattr(corpus_parts, "READING", corpus_parts.READING + 1)
+    built, original = [], PartBuilder.build
+    monkeypatch.setattr(PartBuilder, "build", lambda self, part, *a: built.append(part) or original(self, part, *a))
+    build("out", files)
+    assert built
