@@ -1,8 +1,9 @@
 """Run one implementation in a separate process and environment, which needs only Python and NumPy.
 
 `python worker.py CONTESTANT.py NAME FOLDER PRECISION DROPOUT` imports the file and calls its `load` with the other
-arguments. `load` returns a function that runs a training step. The function runs once for each line of standard input,
-[B, S, seed]; the answers are JSON lines on standard output.
+arguments, or its `load_classifier` if FOLDER is a classifier's. Both return a function that runs a training step. The
+function runs once for each line of standard input, [B, S, seed] or [lengths of B sentences, seed]; the answers are JSON
+lines on standard output.
 
 Shapes: B batch, S sequence, K maximum number of masked positions per row.
 """
@@ -38,6 +39,18 @@ def make_inputs(batch, length, vocab_size, seed):
     return ids, positions, labels
 
 
+def make_sentences(lengths, vocab_size, seed, multiple):
+    """Return random ids [B, S] of such lengths, padded to a multiple with 1, their mask, and labels [B] of 0 and 1."""
+    generator = np.random.default_rng([seed, len(lengths)])
+    labels = generator.integers(0, 2, len(lengths))
+    width = -(-max(lengths) // multiple) * multiple
+    ids = np.ones((len(lengths), width), np.int64)
+    for row, length in zip(ids, lengths, strict=True):
+        row[:length] = [0, *generator.integers(FIRST_WORD, vocab_size - 1, length - 1)]
+    mask = np.arange(width) < np.array(lengths)[:, None]
+    return ids, mask.astype(np.int64), labels
+
+
 def measure_peak():
     """Return the peak memory of the process in MiB, or 0 if the system does not report it."""
     try:
@@ -52,14 +65,20 @@ def main(path, name, folder, precision, dropout):
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # what libraries print is not an answer
     with open(os.path.join(folder, "config.json")) as file:
-        vocab_size = json.load(file)["vocab_size"]
+        config = json.load(file)
+    classifies = "Classification" in config.get("architectures", [""])[0]
     specification = importlib.util.spec_from_file_location("contestant", path)
     contestant = importlib.util.module_from_spec(specification)
     specification.loader.exec_module(contestant)
-    step = contestant.load(name, folder, precision, float(dropout))
+    load = contestant.load_classifier if classifies else contestant.load
+    step = load(name, folder, precision, float(dropout))
     print(json.dumps({"version": contestant.version(name)}), file=answers)
     for line in sys.stdin:
-        given = make_inputs(*json.loads(line)[:2], vocab_size, json.loads(line)[2])
+        *sizes, seed = json.loads(line)
+        if classifies:
+            given = make_sentences(*sizes, config["vocab_size"], seed, contestant.MULTIPLE)
+        else:
+            given = make_inputs(*sizes, config["vocab_size"], seed)
         begin = time.perf_counter()
         loss = step(*given)
         seconds = time.perf_counter() - begin

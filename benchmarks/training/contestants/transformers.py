@@ -5,6 +5,7 @@ import torch
 import transformers
 
 RATE = 1e-4
+MULTIPLE = 1  # its collator pads to the longest sentence
 IGNORED = -100
 
 
@@ -14,9 +15,27 @@ def version(name):
 
 
 def load(name, folder, precision, dropout):
-    """Return a function that runs an AdamW step on the model's loss, with weight decay on matrices only."""
+    """Return a function that runs an AdamW step on the loss of masked tokens."""
+    take_step = build_step(transformers.RobertaForMaskedLM, folder, precision, dropout)
+
+    def step(ids, positions, labels):
+        given = np.full_like(ids, IGNORED)
+        rows, places = np.nonzero(labels != IGNORED)
+        given[rows, positions[rows, places]] = labels[rows, places]
+        return take_step(ids, np.ones_like(ids), given)
+
+    return step
+
+
+def load_classifier(name, folder, precision, dropout):
+    """Return a function that runs an AdamW step on the loss of labelled sentences."""
+    return build_step(transformers.RobertaForSequenceClassification, folder, precision, dropout)
+
+
+def build_step(kind, folder, precision, dropout):
+    """Return a function of ids, mask and labels that runs an AdamW step, with weight decay on matrices only."""
     rates = {"hidden_dropout_prob": dropout, "attention_probs_dropout_prob": dropout}
-    model = transformers.RobertaForMaskedLM.from_pretrained(folder, **rates).train()
+    model = kind.from_pretrained(folder, **rates).train()
     named = list(model.named_parameters())
     groups = [
         {"params": [value for _, value in named if value.dim() > 1], "weight_decay": 0.01},
@@ -24,11 +43,8 @@ def load(name, folder, precision, dropout):
     ]
     optimizer = torch.optim.AdamW(groups, lr=RATE, betas=(0.9, 0.98), eps=1e-6, fused=True)
 
-    def step(ids, positions, labels):
-        given = np.full_like(ids, IGNORED)
-        rows, places = np.nonzero(labels != IGNORED)
-        given[rows, positions[rows, places]] = labels[rows, places]
-        tensors = [torch.from_numpy(array) for array in (ids, np.ones_like(ids), given)]
+    def step(ids, mask, labels):
+        tensors = [torch.from_numpy(array) for array in (ids, mask, labels)]
         with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
             loss = model(tensors[0], attention_mask=tensors[1], labels=tensors[2]).loss
         loss.backward()
