@@ -16,6 +16,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from roberta_core.data.batches import Batch
 from roberta_core.training.processes import Processes
+from roberta_pt.sharding import shard_loss
 
 JOINING = timedelta(minutes=5)  # in which all processes must have started
 EXCHANGE = timedelta(days=1)  # a process that dies is noticed at once; one that evaluates is waited for
@@ -78,7 +79,7 @@ def sum_tensor(processes: Processes, tensor: Tensor) -> Tensor:
 
 
 class SharedLoss(nn.Module):
-    """The loss of a model, as a module whose gradients `DistributedDataParallel` exchanges.
+    """The loss of a model, as a module whose gradients `DistributedDataParallel` or FSDP2 exchanges.
 
     Args:
         model: the model.
@@ -91,12 +92,12 @@ class SharedLoss(nn.Module):
         self.model, self.compute, self.count = model, compute, processes.count
 
     def forward(self, batch: Batch) -> Tensor:
-        """Return the loss of a micro-batch, times the number of processes: DDP divides the gradients by it."""
+        """Return the loss of a micro-batch, times the number of processes: both divide the gradients by it."""
         return self.compute(batch) * self.count
 
 
 def share_gradients(
-    model: nn.Module, compute: Callable[[Batch], Tensor], processes: Processes
+    model: Any, compute: Callable[[Batch], Tensor], processes: Processes
 ) -> tuple[Callable[[Batch], Tensor], Callable[[], AbstractContextManager[Any]]]:
     """Return a function of the loss whose gradients are summed over the processes.
 
@@ -104,11 +105,11 @@ def share_gradients(
     """
     if processes.count == 1:
         return compute, nullcontext
+    loss = SharedLoss(model, compute, processes)
+    if processes.sharded:
+        return shard_loss(loss, model.device.type, processes)
     # The buckets stay as they are if unused parameters are searched: a resumed run then adds in the same order.
-    shared = DistributedDataParallel(
-        SharedLoss(model, compute, processes), find_unused_parameters=True,
-        gradient_as_bucket_view=True,
-    )  # fmt: skip
+    shared = DistributedDataParallel(loss, find_unused_parameters=True, gradient_as_bucket_view=True)
     return shared, shared.no_sync
 
 

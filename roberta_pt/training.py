@@ -29,6 +29,7 @@ from roberta_pt.layers import Dropout
 from roberta_pt.losses import weighted_loss
 from roberta_pt.optimizer import adamw, set_rate
 from roberta_pt.processes import share_gradients, sum_tensor
+from roberta_pt.sharding import copy_model, copy_parameters, divide, gather, get_own_part
 from roberta_pt.unpadding import Unpadding
 
 # The numbers of glibc's mallopt: how much may lie free at the heap's end, and how large a block within the heap may be.
@@ -49,23 +50,24 @@ class Trainer:
         torch.manual_seed(recipe.run.seed)
         self.model, self.settings, self.steps = model, recipe.optimizer, 0
         self.processes, self.seed = processes, recipe.run.seed
-        self.unpadding = _attach_unpadding(model)
+        self.trained = copy_model(model, processes)  # `model` itself, unless the processes share it out
+        self.unpadding = _attach_unpadding(self.trained)
         if model.device.type == "cpu":
             _keep_freed_memory()
-            for module in model.modules():
+            for module in self.trained.modules():
                 if isinstance(module, SelfAttention):
                     module.attn_implementation = "eager"  # the fused kernel's gradient takes a third of a step
                 elif isinstance(module, Dropout):
                     module.quick = True
         if recipe.run.gradient_checkpointing:
-            model.gradient_checkpointing_enable()
-        self.parameters = dict(model.named_parameters())
-        self.optimizer = adamw(model, self.settings)
-        self.compute_shared_loss, self.keep_gradients = share_gradients(model, self._compute_loss, processes)
+            self.trained.gradient_checkpointing_enable()
+        self.compute_shared_loss, self.keep_gradients = share_gradients(self.trained, self._compute_loss, processes)
+        self.parameters = dict(self.trained.named_parameters())
+        self.optimizer = adamw(self.trained, self.settings)
 
     def step(self, batches: Sequence[Batch], learning_rate: float) -> dict[str, Tensor]:
         """One step of AdamW on the mean loss of all labels, and the gradient norm before clipping; both lazy."""
-        self.model.train()
+        self.trained.train()
         self.optimizer.zero_grad()
         if self.processes.count > 1:  # another dropout in each process, which needs no state of each to resume
             torch.manual_seed(draw_seed(self.seed, self.steps, self.processes.index))
@@ -87,7 +89,7 @@ class Trainer:
     def evaluate(self, batch: Batch) -> dict[str, Any]:
         """Loss and correct predictions of masked tokens, summed over the labels, and how many there are."""
         self.model.eval()
-        logits, labels = self._predict(batch)
+        logits, labels = self._predict(self.model, batch)
         loss = F.cross_entropy(logits, labels, reduction="sum")
         return {"loss": loss, "correct": (logits.argmax(dim=1) == labels).sum(), "count": (labels != IGNORED).sum()}
 
@@ -104,17 +106,23 @@ class Trainer:
             random=random,
         )
 
+    def gather(self) -> None:
+        """Copy the parameters to `model` if the processes share out those that are trained; all call this."""
+        if self.trained is not self.model:
+            copy_parameters(self.trained, self.model)
+
     @torch.no_grad()
     def load_state(self, state: State) -> None:
         """Restore a state; raise `ValueError` unless it holds exactly the parameters of the model."""
         state.check(self.parameters)
         for name, parameter in self.parameters.items():
-            parameter.copy_(torch.from_numpy(state.tensors[name]))
+            parameter.copy_(divide(torch.from_numpy(state.tensors[name]), parameter))
             self.optimizer.state[parameter] = {
                 "step": torch.tensor(float(state.steps), device=parameter.device),
-                "exp_avg": torch.tensor(state.first_moments[name], device=parameter.device),
-                "exp_avg_sq": torch.tensor(state.second_moments[name], device=parameter.device),
+                "exp_avg": divide(torch.tensor(state.first_moments[name], device=parameter.device), parameter),
+                "exp_avg_sq": divide(torch.tensor(state.second_moments[name], device=parameter.device), parameter),
             }
+        self.gather()
         self.steps = state.steps
         if "pt" in state.random:
             torch.set_rng_state(torch.tensor(state.random["pt"]))
@@ -124,15 +132,15 @@ class Trainer:
     def _compute_loss(self, batch: Batch) -> Tensor:
         """The mean loss of a micro-batch: of its masked positions, or what the class makes of its labels."""
         if "masked_labels" in batch:
-            logits, labels = self._predict(batch)
+            logits, labels = self._predict(self.trained, batch)
             loss = F.cross_entropy(logits, labels, reduction="sum")
             return loss / (labels != IGNORED).sum().clamp(min=1)  # without labels 0, where a mean would be NaN
         inputs = self._to_inputs(batch)
         with self._autocast():
             if "label_weights" in inputs:
                 labels, weights = inputs.pop("labels"), inputs.pop("label_weights")
-                return weighted_loss(self.model(**inputs).logits, labels, weights)
-            return self.model(**inputs).loss
+                return weighted_loss(self.trained(**inputs).logits, labels, weights)
+            return self.trained(**inputs).loss
 
     @contextmanager
     def _unpad(self, batch: Batch) -> Iterator[None]:
@@ -148,13 +156,13 @@ class Trainer:
         finally:
             self.unpadding.rows = None
 
-    def _predict(self, batch: Batch) -> tuple[Tensor, Tensor]:
+    def _predict(self, model: Any, batch: Batch) -> tuple[Tensor, Tensor]:
         """The logits [M, V] of the masked positions alone, and their labels [M], -100 for those that fill up."""
         rows, labels = _select_masked(batch)
         given = self._to_inputs({name: batch[name] for name in ("input_ids", "attention_mask")})
         with self._autocast():
-            hidden = self.model.roberta(**given).last_hidden_state.flatten(0, 1)  # [B * S, D]
-            logits = self.model.lm_head(hidden[self._to_tensor(rows)])
+            hidden = model.roberta(**given).last_hidden_state.flatten(0, 1)  # [B * S, D]
+            logits = model.lm_head(hidden[self._to_tensor(rows)])
         return logits.float(), self._to_tensor(labels)
 
     def _to_inputs(self, batch: Batch) -> dict[str, Tensor]:
@@ -182,11 +190,11 @@ class Trainer:
     def _clip_gradients(self) -> Tensor:
         """Scale the gradients down to the norm `clip_norm` (0: never) and return their norm before."""
         gradients = [parameter.grad for parameter in self.parameters.values() if parameter.grad is not None]
-        norm = torch.nn.utils.get_total_norm(gradients)
+        norm = gather(torch.nn.utils.get_total_norm(gradients))
         if self.settings.clip_norm:
             scale = (self.settings.clip_norm / norm).clamp(max=1.0)
             for gradient in gradients:
-                gradient.mul_(scale)
+                get_own_part(gradient).mul_(scale)
         return norm
 
 
@@ -217,7 +225,7 @@ def _attach_unpadding(model: Any) -> Unpadding | None:
 
 
 def _copy(tensor: Tensor) -> np.ndarray:
-    return tensor.detach().cpu().numpy().copy()
+    return gather(tensor.detach()).cpu().numpy().copy()
 
 
 def _keep_freed_memory() -> None:

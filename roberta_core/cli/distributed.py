@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -27,16 +27,24 @@ DISTRIBUTED = Annotated[
         "TensorFlow (TF_CONFIG) find their processes without this option.",
     ),
 ]
+SHARDING = Annotated[
+    Literal["fsdp"] | None,
+    typer.Option(
+        help="With torchrun: share the parameters, gradients and moments out among the processes (PyTorch's FSDP2), so "
+        "that each needs less memory. Checkpoints are the same, and a run resumes with or without this option.",
+    ),
+]
 
 
 @contextmanager
-def share_run(framework: str, device: str, distributed: bool) -> Iterator[Any]:
+def share_run(framework: str, device: str, distributed: bool, sharding: str | None = None) -> Iterator[Any]:
     """Join the other processes of a training run, if there are any; of errors that several have, one is reported.
 
     Args:
         framework: the framework to train with.
         device: the device to train on.
         distributed: whether several devices or processes are requested.
+        sharding: "fsdp" if the processes share out what is trained.
 
     Yields:
         The backend that has joined the processes; None if this is the only one.
@@ -45,13 +53,15 @@ def share_run(framework: str, device: str, distributed: bool) -> Iterator[Any]:
         ValueError: the processes cannot be joined.
         EarlyExit: another process reports the error.
     """
-    from roberta_core.training.processes import check_launcher, find_processes
+    from roberta_core.training.processes import check_launcher, check_sharding, find_processes
 
+    check_sharding(framework, sharding or "", os.environ)
     if not check_launcher(framework, distributed, os.environ):
         yield None
         return
     backend = load_backend(framework, device, join=True)
     processes = find_processes(backend)
+    processes.sharded = bool(sharding)
     try:
         with report_once(processes):
             yield backend

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from roberta_core.cli.distributed import DISTRIBUTED, share_run
+from roberta_core.cli.distributed import DISTRIBUTED, SHARDING, share_run
 from roberta_core.cli.files import check_inputs
 from roberta_core.cli.frameworks import DEVICE, TRAINING_FRAMEWORK, hold_back_stderr, load_backend, resolve_frameworks
 from roberta_core.cli.recording import CHART, TENSORBOARD, Recording
@@ -76,6 +76,7 @@ def finetune(
     strict: Annotated[bool, typer.Option(help="Fail on faulty records instead of skipping them.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Resume the run in the output folder.")] = False,
     distributed: DISTRIBUTED = False,
+    sharding: SHARDING = None,
     chart: CHART = None,
     tensorboard: TENSORBOARD = None,
     as_json: Annotated[
@@ -103,7 +104,7 @@ def finetune(
         "balance": balance or None, "class_weights": class_weights, "seed": seed,
     }  # fmt: skip
     check_overrides(given, seeds)
-    with share_run(name, device, distributed) as joined:
+    with share_run(name, device, distributed, sharding) as joined:
         required = [place for place in FINE_TUNING if place not in {OVERRIDES[name] for name in given if given[name]}]
         plan = Recipe.load(recipe, required, task).override(**given)
         reading = parse_reading(columns, header, input_format, strict)

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from roberta_core.cli.distributed import DISTRIBUTED, share_run
+from roberta_core.cli.distributed import DISTRIBUTED, SHARDING, share_run
 from roberta_core.cli.frameworks import DEVICE, TRAINING_FRAMEWORK, hold_back_stderr, load_backend, resolve_frameworks
 from roberta_core.cli.recording import CHART, TENSORBOARD, Recording
 from roberta_core.cli.terminal import format_count
@@ -52,6 +52,7 @@ def pretrain(
     ] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Resume the run in the output folder.")] = False,
     distributed: DISTRIBUTED = False,
+    sharding: SHARDING = None,
     chart: CHART = None,
     tensorboard: TENSORBOARD = None,
     as_json: Annotated[
@@ -87,7 +88,7 @@ def pretrain(
             _show_corpus(display, blocks, output, skipped, time.perf_counter() - begin)
         return
     (name,) = resolve_frameworks(None, framework)
-    with share_run(name, device, distributed) as joined:
+    with share_run(name, device, distributed, sharding) as joined:
         work = _plan_work(recipe, tokenizer, model, texts, held_out)
         _check_output(output, resume)
         backend = joined or load_backend(name, device, train=True)

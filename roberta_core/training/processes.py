@@ -39,6 +39,7 @@ class Processes:
     """
 
     is_training = False  # whether the training loop runs, whose steps exchange gradients
+    sharded = False  # whether each keeps a part of the trained state, so that all take part when it is read
 
     def __init__(self, index: int = 0, count: int = 1, devices: int = 1):
         self.index, self.count, self.devices = index, count, devices
@@ -239,6 +240,16 @@ def check_launcher(framework: str, distributed: bool, environment: Mapping[str, 
     if found is None and distributed and framework != "flax":
         raise ValueError(f"--distributed: --framework {framework} needs {HOW.get(framework, 'a single process')}")
     return found is not None or distributed
+
+
+def check_sharding(framework: str, sharding: str, environment: Mapping[str, str]) -> None:
+    """Raise `ValueError` if the processes cannot share out the state of a run as `sharding` says (empty: not)."""
+    if sharding and framework != "pt":
+        raise ValueError(f"--sharding {sharding} is for --framework pt, not for {framework}")
+    if sharding and find_launcher(environment) is None:
+        raise ValueError(
+            f"--sharding {sharding} shares the state of a run out among several processes: start them with torchrun"
+        )
 
 
 # How several processes are started for a framework.

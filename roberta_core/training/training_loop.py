@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from roberta_core.data.batches import Batch
 from roberta_core.training import training_checkpoint
@@ -45,6 +45,14 @@ class Trainer(Protocol):
 
     def load_state(self, state: State) -> None:
         """Continue from a state."""
+        ...
+
+
+class ShardedTrainer(Trainer, Protocol):
+    """A trainer whose processes share out the parameters; all processes call `state` together."""
+
+    def gather(self) -> None:
+        """Copy the trained parameters to `model`; all processes call this together."""
         ...
 
 
@@ -170,6 +178,7 @@ class TrainingLoop(ABC):
                     self.check_stop()
                     self._take_step()
                     self._finish_step()
+                self._gather()
             except StopRequested:
                 assert self.signals.received is not None
                 raise Stopped(self.signals.received, self.step, self._save_now()) from None
@@ -214,10 +223,16 @@ class TrainingLoop(ABC):
         self.scalars.settle(self.step)  # so that the time of the steps is counted before the pause
         with self.speed.pause():
             if evaluation:
+                self._gather()
                 self.evaluate()
                 self.evaluated = self.step
             if checkpoint:
                 self._save()
+
+    def _gather(self) -> None:
+        """Bring the model up to date if the processes share out the parameters that are trained."""
+        if self.processes.sharded:
+            cast(ShardedTrainer, self.trainer).gather()
 
     def is_due(self, every: int) -> bool:
         """Whether something that is done every so many steps, and after the last one, is done now."""
@@ -249,7 +264,8 @@ class TrainingLoop(ABC):
 
     def _save(self) -> None:
         """Have process 0 save a checkpoint; the others wait for it."""
-        if self.processes.is_first:
+        state = self.trainer.state() if self.processes.is_first or self.processes.sharded else None
+        if state is not None and self.processes.is_first:
             notes = {
                 **self.describe_progress(),
                 "data": self.describe_data(),
@@ -258,7 +274,7 @@ class TrainingLoop(ABC):
                 "pending": self.scalars.rows,
             }
             kept = self.recipe.run.kept_checkpoints
-            training_checkpoint.save(self.folder, self.trainer.state(), self.config, notes, kept)
+            training_checkpoint.save(self.folder, state, self.config, notes, kept)
         self.processes.wait()
         self.saved = self.step
         self.log.add({"step": self.step, "checkpoint": training_checkpoint.locate(self.folder, self.step).name})

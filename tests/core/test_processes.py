@@ -22,6 +22,7 @@ from roberta_core.training.processes import (
     LostProcessError,
     Processes,
     check_launcher,
+    check_sharding,
     draw_seed,
     find_launcher,
 )
@@ -326,3 +327,12 @@ def test_seeds_differ_by_process_and_step_and_are_reproducible():
     seeds = [draw_seed(1, step, index) for step in range(3) for index in range(3)]
     assert len(set(seeds)) == 9
     assert seeds[1] == draw_seed(1, 0, 1) < 1 << 63
+
+
+def test_state_is_shared_out_by_several_processes_of_pytorch_alone():
+    check_sharding("pt", "fsdp", {"WORLD_SIZE": "2"})
+    check_sharding("tf", "", {})
+    with pytest.raises(ValueError, match="--sharding fsdp is for --framework pt, not for flax"):
+        check_sharding("flax", "fsdp", {"WORLD_SIZE": "2"})
+    with pytest.raises(ValueError, match="among several processes: start them with torchrun"):
+        check_sharding("pt", "fsdp", {})

@@ -134,6 +134,65 @@ def test_two_processes_train_the_model_of_one(launch, framework, train, alone, m
     assert second.output.read_text() == ""
 
 
+SHARD = ("--sharding", "fsdp")
+
+
+@pytest.fixture
+def sharding(framework):
+    """Skip what only PyTorch has."""
+    if framework.name != "pt":
+        pytest.skip("only PyTorch shares parameters out")
+
+
+@pytest.mark.usefixtures("sharding")
+def test_processes_that_share_parameters_out_train_the_model_of_one_and_resume_in_any_number(train, alone, tmp_path):
+    output = tmp_path / "chain"
+    first, _ = train(output, 2, *SHARD, stop=(5, signal.SIGKILL), statuses=[1, -signal.SIGKILL])
+    assert f"the newest checkpoint is {output / 'step-0000003'}. Start all processes" in first.errors.read_text()
+    train(output, 1, "--resume", stop=(6, signal.SIGTERM), statuses=[128 + signal.SIGTERM])
+    train(output, 4, "--resume", *SHARD, stop=(8, signal.SIGTERM), statuses=[128 + signal.SIGTERM] * 4)
+    train(output, 2, "--resume", stop=(10, signal.SIGTERM), statuses=[128 + signal.SIGTERM] * 2)
+    train(output, 2, "--resume", *SHARD)
+    weights, numbers = compare(alone, output)
+    assert weights < 1e-6
+    assert numbers < 1e-6
+
+
+# Faults of sharding, injected into every process.
+SHARDING_FAULTS = {
+    "gradients are summed in every micro-batch but the last": """
+from roberta_pt import sharding
+from torch.distributed.fsdp import FSDPModule
+original = FSDPModule.set_requires_gradient_sync
+FSDPModule.set_requires_gradient_sync = lambda self, on, **more: original(self, not on, **more)
+""",
+    "the model is evaluated and written as it was at the beginning": """
+from roberta_pt import training
+training.copy_parameters = lambda source, target: None
+""",
+    "gradients are not clipped": """
+from roberta_pt import training
+training.get_own_part = lambda tensor: tensor.to_local().clone()
+""",
+}
+
+
+@pytest.mark.usefixtures("sharding")
+def test_layers_are_computed_again_from_shared_out_parameters(train, texts, alone, tmp_path):
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text((texts / "recipe.toml").read_text().replace("[run]", "[run]\ngradient_checkpointing = true"))
+    train(tmp_path / "two", 2, *SHARD, recipe=recipe)
+    assert max(compare(alone, tmp_path / "two")) < 1e-6
+
+
+@pytest.mark.usefixtures("sharding")
+@pytest.mark.parametrize("fault", SHARDING_FAULTS)
+def test_a_fault_of_sharding_is_seen(launch, train, alone, monkeypatch, tmp_path, fault):
+    monkeypatch.setattr(launch[0], "code", SHARDING_FAULTS[fault])
+    train(tmp_path / "two", 2, *SHARD)
+    assert max(compare(alone, tmp_path / "two")) > 1e-5
+
+
 # Faults of sharing, injected into every process.
 FAULTS = {
     "every process trains on the first rows": """
@@ -194,17 +253,23 @@ def test_a_signal_to_one_process_stops_all_and_they_resume_to_the_same_bits_with
     assert read_log(whole) == read_log(stopped)
 
 
-def test_bfloat16_works_in_two_processes(train, texts, alone, tmp_path):
+@pytest.mark.parametrize("sharding", [(), SHARD])
+def test_bfloat16_works_in_two_processes(train, texts, alone, framework, tmp_path, sharding):
+    if sharding and framework.name != "pt":
+        pytest.skip("only PyTorch shares parameters out")
     recipe = tmp_path / "recipe.toml"
     text = (texts / "recipe.toml").read_text().replace("[optimizer]", '[optimizer]\nprecision = "bfloat16"')
     recipe.write_text(text)
-    train(tmp_path / "half", 2, recipe=recipe)
+    train(tmp_path / "half", 2, *sharding, recipe=recipe)
     losses = [[line["loss"] for line in read_log(folder) if "loss" in line] for folder in (alone, tmp_path / "half")]
     assert losses[0] != losses[1]
     assert losses[0] == pytest.approx(losses[1], rel=1e-2)
 
 
-def test_two_processes_fine_tune_the_model_of_one(launch, framework, texts, tmp_path):
+@pytest.mark.parametrize("sharding", [(), SHARD])
+def test_two_processes_fine_tune_the_model_of_one(launch, framework, texts, tmp_path, sharding):
+    if sharding and framework.name != "pt":
+        pytest.skip("only PyTorch shares parameters out")
     launcher, build_environments = launch
     size = len(json.loads((texts / "vocab.json").read_text()))
     config = RobertaConfig(
@@ -227,6 +292,7 @@ def test_two_processes_fine_tune_the_model_of_one(launch, framework, texts, tmp_
             "finetune", "tagging", "--model", str(tmp_path), "--train", str(tmp_path / "train.jsonl"), "--validation",
             str(tmp_path / "train.jsonl"), "--recipe", str(tmp_path / "recipe.toml"), "--output",
             str(tmp_path / str(count)), "--framework", framework.backend.name, *framework.SHARING[: count - 1],
+            *(sharding if count > 1 else ()),
         ]  # fmt: skip
         processes = launcher.run(arguments, build_environments(count))
     assert "2 processes" in processes[0].output.read_text()
