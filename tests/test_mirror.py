@@ -29,6 +29,7 @@ CLASSES = ("Roberta", "Backend")  # names that the prefix stands before; layers 
 # Files that one package has for its own library, and why: (package, file).
 OWN_FILES = {
     ("roberta_pt", "products.py"): "PyTorch has two libraries for a matrix product, and prefers the slower one on AMD",
+    ("roberta_pt", "sharding.py"): "FSDP2 is PyTorch's",
     ("roberta_pt", "packing.py"): "oneDNN's packed weights gain nothing in TensorFlow and JAX",
     ("roberta_pt", "initialisation.py"): "only PyTorch's published classes initialise a user's layers themselves",
     ("roberta_pt", "blocks.py"): "the published blocks of Flax are Linen modules",

@@ -72,7 +72,8 @@ def measure(folder: Path, pythons: Mapping[str, str], lengths: np.ndarray, size:
             results[name] = Result(name, workers[-1].version, round(size * lengths.mean()))
             plans[name] = plan_batches(lengths, size, name != "transformers")
         check_losses(
-            _take_turn(workers, results, {name: lengths[:size].tolist() for name in pythons}, 0), NOISE if dropout else SAME
+            _take_turn(workers, results, {name: lengths[:size].tolist() for name in pythons}, 0),
+            NOISE if dropout else SAME,
         )
         for turn in range(2 * len(lengths) // size):
             number = turn % (len(lengths) // size)

@@ -25,7 +25,7 @@ from tokenizers import Tokenizer
 from roberta_bench.process import ROBERTA
 from roberta_core.data import texts as documents
 from roberta_core.data.corpus_parts import BATCH, TOKENIZER
-from roberta_core.data.sources import File, get_size
+from roberta_core.data.sources import File, read_state
 
 MEGABYTE = 1e6
 COMMAND = "roberta pretrain --prepare"
@@ -80,7 +80,7 @@ def measure(
         found["encode_batch_fast"].append(time_library(reader.encode_batch_fast, sentences))
         seconds, tokens = time_command(patterns, tokenizer, recipe)
         found[COMMAND].append(seconds)
-    return found, sum(map(get_size, files)), tokens
+    return found, sum(read_state(file).size for file in files), tokens
 
 
 def build_table(found: dict[str, list[float]], size: int) -> Table:
