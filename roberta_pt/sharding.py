@@ -4,6 +4,7 @@ What is trained is a copy of the model. A layer's parameters are whole only whil
 """
 
 import copy
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
@@ -36,6 +37,8 @@ def shard_loss(
     Returns:
         The loss, and a function that returns a context in which gradients are not summed.
     """
+    # A layer returns its keys and values as views, which nothing writes to.
+    warnings.filterwarnings("ignore", "FSDP2-wrapped module .* returned a view tensor", UserWarning)
     mesh = init_device_mesh(device, (processes.count,))
     for module in [module for module in loss.modules() if isinstance(module, Layer)]:
         fully_shard(module, mesh=mesh)
