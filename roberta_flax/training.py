@@ -23,7 +23,7 @@ from roberta_core.training.optimizer_step import compute_shares, split_batch
 from roberta_core.training.processes import ALONE, Processes
 from roberta_core.training.recipe import Optimizer, Recipe
 from roberta_core.training.training_checkpoint import State
-from roberta_core.training.unpadding import find_rows
+from roberta_core.training.unpadding import find_rows, has_only_own_layers
 from roberta_flax.buckets import measure, pad_inputs
 from roberta_flax.calls import (
     convert_input,
@@ -53,7 +53,9 @@ class Trainer:
             model.gradient_checkpointing_enable()
         self.fixed = _Fixed(jax.tree.structure(model), describe_settings(model.config), self.settings)
         self.variables = variables(model)
-        self.can_unpad = processes.count * processes.devices == 1 and _has_only_own_layers(model)
+        kinds = (type(module) for _, module in nnx.iter_modules(model))
+        own = has_only_own_layers(kinds, "roberta_flax", (nnx.List,))
+        self.can_unpad = own and processes.count * processes.devices == 1  # devices that share a batch run one program
         self.placement = Placement(processes, get_device(model))  # of all state, whatever JAX's default device is
         self._copy_parameters()
         self.moments: Any = self.placement.replicate(adamw(model, self.settings).init(self._get_local()))
@@ -272,14 +274,6 @@ def _compute_loss(fixed: _Fixed, params: Any, key: Array, batch: Any) -> Array:
         labels, weights = inputs.pop("labels"), inputs.pop("label_weights")
         return weighted_loss(model._forward(**inputs, return_dict=True).logits, labels, weights)
     return model._forward(**inputs, return_dict=True).loss
-
-
-def _has_only_own_layers(model: Any) -> bool:
-    """Whether model and encoder have no class of a user: what that reads is not known, it may be padding."""
-    if type(model).__module__ != "roberta_flax.models":
-        return False
-    layers = {type(module).__module__ for _, module in nnx.iter_modules(model.base_model.encoder)}
-    return all(name.startswith(("roberta_flax.", "flax.")) for name in layers)
 
 
 def _compute_only(model: Any, rows: Array, shape: tuple[int, ...]) -> None:

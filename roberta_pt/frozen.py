@@ -184,7 +184,7 @@ class _Watched:
         for parameters, name, value, _, address, version in self.parameters:
             if parameters.get(name) is not value or value.data_ptr() != address or value._version != version:
                 return "weights were changed: call refresh()"
-        return "a hook is registered" if any(self.hooks) else _find_hook(self.outer)
+        return "a hook is registered" if any(self.hooks) else find_hook(self.outer)
 
 
 def _find_lasting_obstacle(model: Any) -> str | None:
@@ -210,10 +210,10 @@ def _find_lasting_obstacle(model: Any) -> str | None:
             return f"encoder.{name} is {type(value).__name__}{' of inference mode' * value.is_inference()}"
         if value.dtype != torch.float32 or value.device.type != "cpu":
             return f"encoder.{name} is {value.dtype} on {value.device}"
-    return _find_hook([model, model.base_model, *encoder.modules()])
+    return find_hook([model, model.base_model, *encoder.modules()])
 
 
-def _find_hook(modules: Iterable[nn.Module]) -> str | None:
+def find_hook(modules: Iterable[nn.Module]) -> str | None:
     """Why modules must be called themselves: something watches or replaces their calls. None if nothing does."""
     if torch.nn.modules.module._has_any_global_hook():
         return "a hook is registered for all modules"

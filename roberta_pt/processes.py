@@ -107,7 +107,7 @@ def share_gradients(
         return compute, nullcontext
     loss = SharedLoss(model, compute, processes)
     if processes.sharded:
-        return shard_loss(loss, model.device.type, processes)
+        return shard_loss(loss, model.device.type, processes), nullcontext  # gradients stay whole until they are summed
     # The buckets stay as they are if unused parameters are searched: a resumed run then adds in the same order.
     shared = DistributedDataParallel(loss, find_unused_parameters=True, gradient_as_bucket_view=True)
     return shared, shared.no_sync

@@ -5,11 +5,10 @@ What is trained is a copy of the model. A layer's parameters are whole only whil
 
 import copy
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
@@ -20,14 +19,17 @@ from roberta_pt.encoder import Layer
 
 
 def copy_model(model: Any, processes: Processes) -> Any:
-    """Return the model to train: a copy if processes share its state out, else `model` itself."""
-    return copy.deepcopy(model) if processes.sharded else model
+    """Return the model to train: a copy with process 0's parameters if processes share it out, else `model` itself."""
+    if not processes.sharded:
+        return model
+    copied = copy.deepcopy(model)
+    for parameter in copied.parameters():
+        dist.broadcast(parameter.detach(), 0)
+    return copied
 
 
-def shard_loss(
-    loss: Any, device: str, processes: Processes
-) -> tuple[Callable[[Any], Tensor], Callable[[], AbstractContextManager[None]]]:
-    """Shard the parameters of a loss and its model, in place; its gradients are summed over the processes and sharded.
+def shard_loss(loss: nn.Module, device: str, processes: Processes) -> nn.Module:
+    """Shard the parameters of a loss and its model, in place; its gradients are averaged and sharded in each backward.
 
     Args:
         loss: the loss as a module: the mean over the processes of what it returns is the loss.
@@ -35,7 +37,7 @@ def shard_loss(
         processes: the processes, which all call this.
 
     Returns:
-        The loss, and a function that returns a context in which gradients are not summed.
+        The loss.
     """
     # A layer returns its keys and values as views, which nothing writes to.
     warnings.filterwarnings("ignore", "FSDP2-wrapped module .* returned a view tensor", UserWarning)
@@ -43,16 +45,7 @@ def shard_loss(
     for module in [module for module in loss.modules() if isinstance(module, Layer)]:
         fully_shard(module, mesh=mesh)
     fully_shard(loss, mesh=mesh)
-
-    @contextmanager
-    def keep_gradients() -> Iterator[None]:
-        loss.set_requires_gradient_sync(False)
-        try:
-            yield
-        finally:
-            loss.set_requires_gradient_sync(True)
-
-    return loss, keep_gradients
+    return loss
 
 
 def gather(tensor: Tensor) -> Tensor:

@@ -15,16 +15,16 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from roberta_core.data.batches import IGNORED, Batch
 from roberta_core.training.optimizer_step import compute_shares
 from roberta_core.training.processes import ALONE, Processes, draw_seed
 from roberta_core.training.recipe import Recipe
 from roberta_core.training.training_checkpoint import State
-from roberta_core.training.unpadding import find_rows
+from roberta_core.training.unpadding import find_rows, has_only_own_layers
 from roberta_pt.encoder import Encoder, SelfAttention
-from roberta_pt.frozen import REPLACED
+from roberta_pt.frozen import find_hook
 from roberta_pt.layers import Dropout
 from roberta_pt.losses import weighted_loss
 from roberta_pt.optimizer import adamw, set_rate
@@ -99,7 +99,7 @@ class Trainer:
         if self.model.device.type == "cuda":
             random["pt-cuda"] = torch.cuda.get_rng_state(self.model.device).numpy()
         return State(
-            tensors={name: _copy(parameter) for name, parameter in self.parameters.items()},
+            tensors={name: self._copy(parameter) for name, parameter in self.parameters.items()},
             first_moments=self._copy_moments("exp_avg"),
             second_moments=self._copy_moments("exp_avg_sq"),
             steps=self.steps,
@@ -122,7 +122,6 @@ class Trainer:
                 "exp_avg": divide(torch.tensor(state.first_moments[name], device=parameter.device), parameter),
                 "exp_avg_sq": divide(torch.tensor(state.second_moments[name], device=parameter.device), parameter),
             }
-        self.gather()
         self.steps = state.steps
         if "pt" in state.random:
             torch.set_rng_state(torch.tensor(state.random["pt"]))
@@ -145,16 +144,24 @@ class Trainer:
     @contextmanager
     def _unpad(self, batch: Batch) -> Iterator[None]:
         """Compute only the tokens that the loss of a batch depends on."""
-        if self.unpadding is None:
+        if self.unpadding is None or self._is_watched():
             yield
             return
-        rows, shape = find_rows(batch, lambda count: -(-count // ROWS) * ROWS), batch["input_ids"].shape
+        rows = find_rows(batch, lambda count: -(-count // ROWS) * ROWS)
+        if rows is None:
+            yield
+            return
+        shape = batch["input_ids"].shape
         self.unpadding.shape = (math.prod(shape[:-1]), shape[-1])
-        self.unpadding.rows = None if rows is None else self._to_tensor(rows)
+        self.unpadding.rows = self._to_tensor(rows)
         try:
             yield
         finally:
             self.unpadding.rows = None
+
+    def _is_watched(self) -> bool:
+        """Whether a user has hooked into the model since the trainer was made; FSDP2 hooks into its own copy."""
+        return self.trained is self.model and find_hook(self.model.modules()) is not None
 
     def _predict(self, model: Any, batch: Batch) -> tuple[Tensor, Tensor]:
         """The logits [M, V] of the masked positions alone, and their labels [M], -100 for those that fill up."""
@@ -183,9 +190,16 @@ class Trainer:
         """Copies of the optimiser's moments; before the first step they are 0."""
         moments = {name: self.optimizer.state[parameter].get(which) for name, parameter in self.parameters.items()}
         return {
-            name: np.zeros(self.parameters[name].shape, np.float32) if moment is None else _copy(moment)
+            name: np.zeros(self.parameters[name].shape, np.float32) if moment is None else self._copy(moment)
             for name, moment in moments.items()
         }
+
+    def _copy(self, tensor: Tensor) -> np.ndarray:
+        """A copy of a whole tensor; where processes share it out, all call this, and only process 0 keeps one."""
+        whole = gather(tensor.detach())
+        if self.processes.sharded and not self.processes.is_first:
+            return np.empty(0, np.float32)
+        return whole.cpu().numpy().copy()
 
     def _clip_gradients(self) -> Tensor:
         """Scale the gradients down to the norm `clip_norm` (0: never) and return their norm before."""
@@ -208,24 +222,15 @@ def _select_masked(batch: Batch) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _attach_unpadding(model: Any) -> Unpadding | None:
-    """Let the encoder of a published class compute some tokens only; None for a user's class, or with a user's layers.
-
-    What they read is not known: it may be padding.
-    """
-    if type(model).__module__ != "roberta_pt.models":
-        return None
-    modules = [*model.base_model.encoder.modules()]
-    if not {type(module) for module in modules} <= {*REPLACED}:
+    """Let the encoder of a model compute some tokens only; None if the model has a layer or a hook of a user."""
+    modules = [*model.modules()]
+    if not has_only_own_layers(map(type, modules), "roberta_pt", (nn.ModuleList,)) or find_hook(modules):
         return None
     unpadding = Unpadding()
     for module in modules:
         if isinstance(module, Encoder | SelfAttention):
             module.unpadding = unpadding
     return unpadding
-
-
-def _copy(tensor: Tensor) -> np.ndarray:
-    return gather(tensor.detach()).cpu().numpy().copy()
 
 
 def _keep_freed_memory() -> None:

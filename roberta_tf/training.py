@@ -17,9 +17,8 @@ from roberta_core.training.optimizer_step import compute_shares
 from roberta_core.training.processes import ALONE, Processes, draw_seed
 from roberta_core.training.recipe import Recipe
 from roberta_core.training.training_checkpoint import State
-from roberta_core.training.unpadding import find_rows
+from roberta_core.training.unpadding import find_rows, has_only_own_layers
 from roberta_tf.encoder import Encoder, SelfAttention
-from roberta_tf.frozen import REPLACED
 from roberta_tf.losses import IGNORED, token_loss, weighted_loss
 from roberta_tf.optimizer import adamw
 from roberta_tf.processes import sum_tensors
@@ -155,7 +154,7 @@ class Trainer:
     def _compute_gradients(self, batch: Mapping[str, tf.Tensor]) -> tuple[tf.Tensor, list[tf.Tensor]]:
         """The mean loss of a micro-batch, and its gradients."""
         inputs = dict(batch)
-        with self._unpad(inputs.pop(ROWS, None), inputs["input_ids"]):
+        with self._unpad(inputs.pop(ROWS, None), inputs.get("input_ids")):
             with tf.GradientTape() as tape, self._autocast():
                 loss = self._compute_loss(inputs)
             values = [variable.value for variable in self.variables.values()]
@@ -163,7 +162,7 @@ class Trainer:
         return loss, gradients
 
     @contextmanager
-    def _unpad(self, rows: tf.Tensor | None, ids: tf.Tensor) -> Iterator[None]:
+    def _unpad(self, rows: tf.Tensor | None, ids: Any) -> Iterator[None]:
         """Trace a graph that computes only some tokens, or all if `rows` is None.
 
         All are computed if functions run eagerly: a model then calls a graph that it keeps, and that would keep `rows`.
@@ -230,14 +229,9 @@ class Trainer:
 
 
 def _attach_unpadding(model: Any) -> Unpadding | None:
-    """Let the encoder of a published class compute some tokens only; None for a user's class, or with a user's layers.
-
-    What they read is not known: it may be padding.
-    """
-    if type(model).__module__ != "roberta_tf.models":
-        return None
-    layers = [*model.base_model.encoder._flatten_layers()]
-    if not {type(layer) for layer in layers} <= {*REPLACED}:
+    """Let the encoder of a model compute some tokens only; None if the model has a layer of a user."""
+    layers = [*model._flatten_layers()]
+    if not has_only_own_layers(map(type, layers), "roberta_tf", (keras.layers.Dropout,)):
         return None
     unpadding = Unpadding()
     for layer in layers:

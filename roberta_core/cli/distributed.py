@@ -61,8 +61,8 @@ def share_run(framework: str, device: str, distributed: bool, sharding: str | No
         return
     backend = load_backend(framework, device, join=True)
     processes = find_processes(backend)
-    processes.sharded = bool(sharding)
     try:
+        _share_out(processes, framework, bool(sharding))
         with report_once(processes):
             yield backend
             processes.is_training = False
@@ -75,6 +75,18 @@ def share_run(framework: str, device: str, distributed: bool, sharding: str | No
         _exit_at_once(processes, INTERRUPTED if isinstance(error, KeyboardInterrupt) else FAILED)
         raise
     processes.close()
+
+
+def _share_out(processes: Processes, framework: str, sharded: bool) -> None:
+    """Have the processes share out the state of training; `ValueError` in all unless all are told to."""
+    if framework != "pt":
+        return
+    (count,) = processes.sum([float(sharded)])
+    if count not in (0, processes.count):
+        raise ValueError(
+            f"only {count:.0f} of the {processes.count} processes have --sharding fsdp: all or none need it"
+        )
+    processes.sharded = sharded
 
 
 def _exit_at_once(processes: Processes, status: int) -> None:

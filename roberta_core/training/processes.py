@@ -101,15 +101,19 @@ class Processes:
                 f"another number of {what}"
             )
 
-    def check_agreement(self, facts: Any, state: State) -> None:
+    def check_agreement(self, facts: Any, state: State | None = None) -> None:
         """Check that all processes start from the same settings, data and weights.
+
+        Args:
+            facts: the settings and the data.
+            state: the weights and moments, if each process has all of them.
 
         Raises:
             TrainingError: one of them differs; raised in every process.
         """
         if self.count == 1:
             return
-        own = json.loads(json.dumps(facts)) | {"weights": _compute_digest(state)}
+        own = json.loads(json.dumps(facts)) | ({} if state is None else {"weights": compute_digest(state)})
         given = self.broadcast(own)
         names = sorted(own)
         differs = self.sum([float(own[name] != given[name]) for name in names])
@@ -248,7 +252,7 @@ def check_sharding(framework: str, sharding: str, environment: Mapping[str, str]
         raise ValueError(f"--sharding {sharding} is for --framework pt, not for {framework}")
     if sharding and find_launcher(environment) is None:
         raise ValueError(
-            f"--sharding {sharding} shares the state of a run out among several processes: start them with torchrun"
+            f"--sharding {sharding} shares the state of a run out among processes: start at least two with torchrun"
         )
 
 
@@ -283,7 +287,7 @@ def _read_tf_config(environment: Mapping[str, str]) -> tuple[str, int] | None:
     return ("tf", len(workers)) if len(workers) > 1 else None
 
 
-def _compute_digest(state: State) -> int:
+def compute_digest(state: State) -> int:
     """Return a checksum of the weights and moments of a state."""
     digest = 0
     for part in (state.tensors, state.first_moments, state.second_moments):

@@ -10,7 +10,7 @@ from typing import Any, Protocol, cast
 from roberta_core.data.batches import Batch
 from roberta_core.training import training_checkpoint
 from roberta_core.training.optimizer_step import split_batch
-from roberta_core.training.processes import ALONE, Processes
+from roberta_core.training.processes import ALONE, Processes, compute_digest
 from roberta_core.training.recipe import Recipe
 from roberta_core.training.run_log import Report, RunLog, Speedometer, StepScalars
 from roberta_core.training.stopping import Stopped, StopRequested, StopSignals
@@ -81,6 +81,7 @@ class TrainingLoop(ABC):
     step: int = 0  # steps that are done
     evaluated: int = 0  # the step of the last evaluation
     saved: int = 0  # the step of the last checkpoint
+    loaded: int = 0  # a checksum of the checkpoint that a run with sharding was resumed from
     scalars: StepScalars = field(default_factory=StepScalars)
     speed: Speedometer = field(default_factory=Speedometer)
     signals: StopSignals = field(default_factory=StopSignals)
@@ -142,6 +143,7 @@ class TrainingLoop(ABC):
         if notes["data"] != (data := json.loads(json.dumps(self.describe_data()))):
             raise TrainingError(f"{path} was trained on other data: {notes['data']} then, {data} now")
         self.trainer.load_state(state)
+        self.loaded = compute_digest(state) if self.processes.sharded else 0
         self.step = self.saved = state.steps
         self.evaluated = notes.get("evaluated", state.steps)
         self.scalars.rows = list(notes.get("pending", []))
@@ -168,9 +170,8 @@ class TrainingLoop(ABC):
         self._prepare_folder()
         self.signals.repeats = self.processes.count > 1
         with self.signals, self.processes.train(self.folder, self._describe_resuming):
-            facts = {"step": self.step, "recipe": self.recipe.to_dict(), "data": self.describe_data()}
             if self.processes.count > 1:
-                self.processes.check_agreement(facts, self.trainer.state())
+                self._check_agreement()
             self.speed = Speedometer()
             try:
                 self._finish_step()
@@ -182,6 +183,14 @@ class TrainingLoop(ABC):
             except StopRequested:
                 assert self.signals.received is not None
                 raise Stopped(self.signals.received, self.step, self._save_now()) from None
+
+    def _check_agreement(self) -> None:
+        """Raise `TrainingError` unless all processes start alike; parameters that are shared out are process 0's."""
+        facts = {"step": self.step, "recipe": self.recipe.to_dict(), "data": self.describe_data()}
+        if self.processes.sharded:
+            self.processes.check_agreement(facts | {"checkpoint": self.loaded})
+        else:
+            self.processes.check_agreement(facts, self.trainer.state())
 
     def _prepare_folder(self) -> None:
         """Have process 0 remove what a killed run left, and mark the folder as that of a run."""

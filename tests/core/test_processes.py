@@ -334,5 +334,5 @@ def test_state_is_shared_out_by_several_processes_of_pytorch_alone():
     check_sharding("tf", "", {})
     with pytest.raises(ValueError, match="--sharding fsdp is for --framework pt, not for flax"):
         check_sharding("flax", "fsdp", {"WORLD_SIZE": "2"})
-    with pytest.raises(ValueError, match="among several processes: start them with torchrun"):
+    with pytest.raises(ValueError, match="among processes: start at least two with torchrun"):
         check_sharding("pt", "fsdp", {})

@@ -161,12 +161,6 @@ def test_processes_that_share_parameters_out_train_the_model_of_one_and_resume_i
 
 # Faults of sharding, injected into every process.
 SHARDING_FAULTS = {
-    "gradients are summed in every micro-batch but the last": """
-from roberta_pt import sharding
-from torch.distributed.fsdp import FSDPModule
-original = FSDPModule.set_requires_gradient_sync
-FSDPModule.set_requires_gradient_sync = lambda self, on, **more: original(self, not on, **more)
-""",
     "the model is evaluated and written as it was at the beginning": """
 from roberta_pt import training
 training.copy_parameters = lambda source, target: None

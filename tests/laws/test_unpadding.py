@@ -81,3 +81,25 @@ def test_steps_with_other_rows_follow_each_other_where_functions_run_eagerly(run
         part = {name: array[rows] for name, array in batch.items()}
         expected = float(framework.backend.run(ours.model, part).loss)
         assert float(ours.step([part], 0.0)["loss"]) == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_method_of_a_user_gets_padding_too(run, framework, monkeypatch):
+    head = framework.module("heads").ClassificationHead
+    name = next(name for name in ("forward", "call", "__call__") if name in vars(head))
+    shapes, original = [], vars(head)[name]
+
+    def watched(self, features, **options):
+        shapes.append(tuple(features.shape))
+        return original(self, features, **options)
+
+    monkeypatch.setattr(head, name, watched)
+    counts = []
+    batch = {name: array[:3] for name, array in build("ForSequenceClassification").items()}  # not compiled before
+
+    def find(*arguments):
+        counts.append(len(find_rows(*arguments)))
+        return find_rows(*arguments)
+
+    run("ForSequenceClassification", batch, find)
+    assert not counts
+    assert shapes

@@ -90,3 +90,13 @@ def test_the_wait_for_a_run_has_an_end(steps, tmp_path, limits, said):
     command = steps.build_command(steps.write_texts(tmp_path, dropout=0.1, steps=90), tmp_path / "run", BACKEND.name)
     with pytest.raises(AssertionError, match=said):
         steps.run_and_kill(command, tmp_path / "run", 9, **limits)
+
+
+def test_a_hook_gets_padding_too(make, steps):
+    ours, shapes = make(None, "ForTokenClassification"), []
+    batch, layer = steps.build_task_batch("ForTokenClassification"), ours.model.roberta.encoder.layer[0]
+    expected = float(ours.step([batch], 0.0)["loss"])
+    hook = layer.register_forward_hook(lambda module, given, output: shapes.append(tuple(output[0].shape)))
+    assert float(ours.step([batch], 0.0)["loss"]) == pytest.approx(expected, rel=1e-6)
+    assert [shape[:-1] for shape in shapes] == [batch["input_ids"].shape]
+    hook.remove()
