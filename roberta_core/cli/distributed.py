@@ -78,7 +78,7 @@ def share_run(framework: str, device: str, distributed: bool, sharding: str | No
 
 
 def _share_out(processes: Processes, framework: str, sharded: bool) -> None:
-    """Have the processes share out the state of training; `ValueError` in all unless all are told to."""
+    """Have the processes share out the state of training; `ValueError` in all unless all have the option."""
     if framework != "pt":
         return
     (count,) = processes.sum([float(sharded)])
