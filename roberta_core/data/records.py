@@ -9,9 +9,11 @@ import itertools
 import json
 import os
 import re
+import shutil
+import tempfile
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -396,7 +398,7 @@ def read_parquet(
     plain, number = isinstance(path, Path) and not find_compression(path), 0
     with nullcontext() if plain else open_file(path) as stream:
         try:
-            with parquet.ParquetFile(stream or path) as file:
+            with _make_seekable(stream) if stream else nullcontext(path) as source, parquet.ParquetFile(source) as file:
                 present = file.schema_arrow.names
                 if missing := [name for name in columns or () if name not in present]:
                     known = ", ".join(present)
@@ -414,6 +416,18 @@ def read_parquet(
             if isinstance(error, MemoryError):  # also pyarrow's own type
                 raise MemoryError(f"{path}{where}: {NO_MEMORY} to read it") from None
             raise DataError(f"{path}{where}: not a Parquet file that can be read: {error}") from None
+
+
+@contextmanager
+def _make_seekable(stream: Any) -> Iterator[Any]:
+    """Yield a stream in which one can move: where a decompressor only reads on, a temporary copy."""
+    if stream.seekable():
+        yield stream
+        return
+    with tempfile.TemporaryFile() as copied:
+        shutil.copyfileobj(stream, copied)
+        copied.seek(0)
+        yield copied
 
 
 def _read_label_names(metadata: Mapping[bytes, bytes]) -> dict[str, Sequence[str]]:

@@ -56,6 +56,21 @@ def test_the_label_names_in_a_parquet_file_are_used(tmp_path):
     assert found[0]["tags"] == [0, 1]
 
 
+@pytest.mark.parametrize("suffix", ["gz", "bz2", "zst"])
+def test_compressed_parquet_is_read_whole_and_reported_if_it_is_damaged(tmp_path, suffix):
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    path, whole = tmp_path / f"a.parquet.{suffix}", tmp_path / "a.parquet"
+    parquet.write_table(pyarrow.table({"text": [f"row {number}" for number in range(5000)]}), whole)
+    with pyarrow.CompressedOutputStream(str(path), {"gz": "gzip", "zst": "zstd"}.get(suffix, suffix)) as file:
+        file.write(whole.read_bytes())
+    assert [one["text"] for one in fields(path)[0]] == [f"row {number}" for number in range(5000)]
+    path.write_bytes(path.read_bytes()[:-60])
+    with pytest.raises(DataError, match=r"a\.parquet\.\w+: not a Parquet file that can be read"):
+        fields(path)
+
+
 def test_parquet_is_read(tmp_path):
     pyarrow = pytest.importorskip("pyarrow")
     from pyarrow import parquet
