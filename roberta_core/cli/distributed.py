@@ -68,13 +68,15 @@ def share_run(framework: str, device: str, distributed: bool, sharding: str | No
             processes.is_training = False
             processes.meet()
     except EarlyExit as end:
-        if end.status == FAILED:  # else a signal has stopped all together
+        if end.status == FAILED or framework == "pt":  # else a signal has stopped all together
             _exit_at_once(processes, end.status)
         raise
     except BaseException as error:
         _exit_at_once(processes, INTERRUPTED if isinstance(error, KeyboardInterrupt) else FAILED)
         raise
     processes.close()
+    if framework == "pt":  # threads of PyTorch's gloo, which outlive the group, abort about one of thirty exits
+        _exit_at_once(processes, 0)
 
 
 def _share_out(processes: Processes, framework: str, sharded: bool) -> None:
@@ -90,7 +92,7 @@ def _share_out(processes: Processes, framework: str, sharded: bool) -> None:
 
 
 def _exit_at_once(processes: Processes, status: int) -> None:
-    """Let this process end without waiting for the others, as frameworks do when Python exits."""
+    """Let this process end, once Python exits, without what frameworks do then, such as waiting for the others."""
 
     def leave() -> None:
         sys.stdout.flush()
