@@ -30,8 +30,8 @@ DISTRIBUTED = Annotated[
 SHARDING = Annotated[
     Literal["fsdp"] | None,
     typer.Option(
-        help="With torchrun: share the parameters, gradients and moments out among the processes (PyTorch's FSDP2), so "
-        "that each needs less memory. Checkpoints are the same, and a run resumes with or without this option.",
+        help="With torchrun: fsdp shards the parameters, gradients and moments across the processes (PyTorch's FSDP2). "
+        "Checkpoints are the same, and a run resumes with or without this option.",
     ),
 ]
 

@@ -180,6 +180,23 @@ def test_layers_are_computed_again_from_shared_out_parameters(train, texts, alon
     assert max(compare(alone, tmp_path / "two")) < 1e-6
 
 
+# Process 1 draws other weights than process 0.
+OTHER_WEIGHTS = """
+import os
+from roberta_core.training import pretrain_run
+def change(draw):
+    return lambda config, architecture, seed: draw(config, architecture, seed + int(os.environ.get("RANK", "0")))
+pretrain_run.draw = change(pretrain_run.draw)
+"""
+
+
+@pytest.mark.usefixtures("sharding")
+def test_sharded_processes_train_the_weights_of_process_0(launch, train, alone, monkeypatch, tmp_path):
+    monkeypatch.setattr(launch[0], "code", OTHER_WEIGHTS)
+    train(tmp_path / "two", 2, *SHARD)
+    assert max(compare(alone, tmp_path / "two")) < 1e-6
+
+
 @pytest.mark.usefixtures("sharding")
 @pytest.mark.parametrize("fault", SHARDING_FAULTS)
 def test_a_fault_of_sharding_is_seen(launch, train, alone, monkeypatch, tmp_path, fault):
