@@ -10,9 +10,6 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import fully_shard
-from torch.distributed.tensor import DTensor, distribute_tensor
 
 from roberta_core.training.processes import Processes
 from roberta_pt.encoder import Layer
@@ -39,6 +36,9 @@ def shard_loss(loss: nn.Module, device: str, processes: Processes) -> nn.Module:
     Returns:
         The loss.
     """
+    from torch.distributed.device_mesh import init_device_mesh  # the imports of sharding take half a second
+    from torch.distributed.fsdp import fully_shard
+
     # A layer returns its keys and values as views, which nothing writes to.
     warnings.filterwarnings("ignore", "FSDP2-wrapped module .* returned a view tensor", UserWarning)
     mesh = init_device_mesh(device, (processes.count,))
@@ -48,20 +48,27 @@ def shard_loss(loss: nn.Module, device: str, processes: Processes) -> nn.Module:
     return loss
 
 
-def gather(tensor: Tensor) -> Tensor:
+def is_sharded(tensor: Any) -> bool:
+    """Whether a tensor is a `DTensor`, a part of one that processes share."""
+    return hasattr(tensor, "full_tensor")
+
+
+def gather(tensor: Any) -> Tensor:
     """Return a whole tensor; all processes call this, for the same tensors in the same order."""
-    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+    return tensor.full_tensor() if is_sharded(tensor) else tensor
 
 
-def get_own_part(tensor: Tensor) -> Tensor:
+def get_own_part(tensor: Any) -> Tensor:
     """Return this process's part of a tensor, in its memory; the tensor if it is whole."""
-    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
+    return tensor.to_local() if is_sharded(tensor) else tensor
 
 
-def divide(tensor: Tensor, like: Tensor) -> Tensor:
+def divide(tensor: Tensor, like: Any) -> Tensor:
     """Return this process's part of a tensor that all processes have, if `like` is sharded, else the tensor."""
-    if not isinstance(like, DTensor):
+    if not is_sharded(like):
         return tensor
+    from torch.distributed.tensor import distribute_tensor
+
     placed = tensor.to(like.device)
     return distribute_tensor(placed, like.device_mesh, like.placements, src_data_rank=None)
 
